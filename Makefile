@@ -1,0 +1,66 @@
+# Each target works on a fresh clone: it makes .venv and installs the tested versions first.
+#
+#   make train-cnn                     train, judge and export the study's CNN
+#   make train-cnn DATA=path/to/BUSI   ... on a folder of your own (see README.md)
+#   make check DATA=path/to/images     what the model makes of a handful of images
+#   make test                          the quick tests;  make test-all: the slow ones too
+#
+# DATA is a directory, hub, phantom or auto. ARGS is passed on, such as ARGS="--seed 1".
+
+PYTHON ?= python3
+VENV   ?= .venv
+DATA   ?= auto
+MODEL  ?= cnn
+ARGS   ?=
+
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The GPU build of TensorFlow where there is an NVIDIA driver, the CPU build elsewhere.
+comma := ,
+EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)gpu)
+
+.PHONY: help install train-cnn check test test-all lint format bench clean
+help:
+	@sed -n 's/^#   //p' Makefile
+
+install: $(STAMP)
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable ".[dev$(EXTRA)]"
+	@# Without a display libGL may be missing; the headless build is the same module without it.
+	@$(BIN)/python -c "import cv2" 2>/dev/null || { \
+		echo "opencv-python does not load here; taking opencv-python-headless instead"; \
+		$(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+			--constraint constraints.txt opencv-python-headless; }
+	@touch $@
+
+train-cnn: $(STAMP)
+	$(BIN)/breastus train cnn --data "$(DATA)" --publish models/cnn $(ARGS)
+
+models/%/bundle.json:
+	$(MAKE) train-$*
+
+check: $(STAMP) models/$(MODEL)/bundle.json
+	$(BIN)/breastus check models/$(MODEL) --data "$(DATA)" $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python experiments/bench.py --data "$(DATA)" $(ARGS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

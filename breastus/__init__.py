@@ -1,0 +1,38 @@
+"""breastus: lump or no lump in a breast ultrasound image, and how far the answer can be trusted.
+
+Research software, not a medical device. The public names are imported at first use, so that
+`import breastus` does not import TensorFlow.
+"""
+
+import importlib
+import os
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Config": "breastus.config",
+    "Predictor": "breastus.deploy.predictor",
+    "Run": "breastus.training.run",
+    "build_model": "breastus.models.registry",
+    "list_models": "breastus.models.registry",
+    "load_manifest": "breastus.data.manifest",
+    "register_model": "breastus.models.registry",
+    "train": "breastus.experiment",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+# Keras reads this once, at its import; what was chosen before stands.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'breastus' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,65 @@
+"""Named sets of augmentations: a name in, an `Augmenter` out, or None where nothing is done."""
+
+import difflib
+from collections.abc import Callable
+
+from breastus.augmentation.layers import (
+    Affine,
+    Augmenter,
+    GaussianBlur,
+    HorizontalFlip,
+    JpegQuality,
+    MultiplicativeNoise,
+)
+from breastus.errors import ConfigError
+
+
+def _study() -> list:
+    # The study names these operations but not their ranges; the ranges are our choice.
+    return [
+        HorizontalFlip(probability=0.5),
+        Affine(scale=0.1, translation=0.1, rotation=15.0),
+        MultiplicativeNoise(stddev=0.1),
+        GaussianBlur(sigma=1.5, probability=0.5),
+    ]
+
+
+_POLICIES: dict[str, Callable[[], list]] = {
+    "none": list,
+    "study": _study,
+    "study_jpeg": lambda: [*_study(), JpegQuality(lowest=40)],
+}
+
+
+def list_policies() -> list[str]:
+    """Return the names that `build_augmenter` takes."""
+    return sorted(_POLICIES)
+
+
+def build_augmenter(policy: str) -> Augmenter | None:
+    """Return the layers of a policy.
+
+    Args:
+        policy: `none`; `study` (horizontal flip, affine, multiplicative noise, Gaussian blur);
+            `study_jpeg` (the same, then JPEG compression by KerasCV).
+
+    Returns:
+        An `Augmenter`, or None for `none`.
+
+    Raises:
+        ConfigError: for an unknown name.
+    """
+    check_policy(policy)
+    layers = _POLICIES[policy]()
+    return Augmenter(layers) if layers else None
+
+
+def check_policy(policy: str) -> None:
+    """Raise ConfigError when there is no policy of this name, before any long work starts."""
+    if policy not in _POLICIES:
+        near = difflib.get_close_matches(policy, _POLICIES, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            f"augmentation.policy must be one of {', '.join(list_policies())}. {hint}"
+            f"Received: {policy!r}"
+        )

@@ -1,0 +1,138 @@
+"""From a table of images to batches, with `tf.data`: paths in, (images, labels) out.
+
+What happens to an image is handed in as functions (decode, augment, tone), so that this file knows
+about order, caching and batches only. Nothing here draws from a stateful generator: the order of an
+epoch and the seed of an image in it are functions of (seed, epoch, index). A run that starts at
+epoch 7 therefore sees exactly what a run that came to epoch 7 sees.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from breastus.data.images import read_encoded
+
+_ORDER = 0x6F726465  # keeps the shuffling's random numbers apart from the augmentation's
+
+
+class Pixels:
+    """The decoded images of a table, kept in memory when they fit, else decoded when asked for.
+
+    Args:
+        paths: image files.
+        decode: file bytes (scalar string tensor) to uint8 [S, S, 3].
+        size: S in pixels.
+        cache_mb: images are kept when all of them together take at most so many MiB.
+    """
+
+    def __init__(self, paths: Sequence[str], *, decode: Callable, size: int, cache_mb: int):
+        self._decode = decode
+        self._size = size
+        self._paths = tf.constant([str(path) for path in paths], tf.string)
+        self._cache = None
+        if len(self) * size * size * 3 <= cache_mb * 2**20:
+            self._cache = tf.constant(self._decode_all())
+
+    def __len__(self) -> int:
+        return int(self._paths.shape[0])
+
+    @property
+    def cached(self) -> bool:
+        """Whether the images are kept in memory."""
+        return self._cache is not None
+
+    def __call__(self, index: tf.Tensor) -> tf.Tensor:
+        """Return image `index` as uint8 [S, S, 3]."""
+        if self._cache is not None:
+            return tf.gather(self._cache, index)
+        return self._read(tf.gather(self._paths, index))
+
+    def _read(self, path: tf.Tensor) -> tf.Tensor:
+        encoded = tf.numpy_function(_read_encoded, [path], tf.string)
+        encoded.set_shape([])
+        return tf.ensure_shape(self._decode(encoded), [self._size, self._size, 3])
+
+    def _decode_all(self) -> np.ndarray:
+        images = np.empty((len(self), self._size, self._size, 3), np.uint8)
+        dataset = tf.data.Dataset.from_tensor_slices(self._paths)
+        dataset = dataset.map(self._read, num_parallel_calls=tf.data.AUTOTUNE)
+        bar = tqdm(dataset, "decoding images", len(self), leave=False, disable=None)
+        for position, image in enumerate(bar):
+            images[position] = image.numpy()
+        return images
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Return the number of batches that hold each image once; the last may be smaller."""
+    return math.ceil(images / batch_size)
+
+
+def training_dataset(
+    pixels: Pixels,
+    labels: Sequence[int],
+    *,
+    augment: Callable | None,
+    image_seed: Callable | None,
+    tone: Callable,
+    batch_size: int,
+    seed: int,
+    first_epoch: int,
+    epochs: int,
+) -> tf.data.Dataset:
+    """Return the batches of epochs `first_epoch` to `epochs - 1`, one after the other.
+
+    Each epoch holds each image once, in an order of its own, and no batch reaches across epochs.
+
+    Args:
+        pixels: the images.
+        labels: their class ids.
+        augment: (float32 [S, S, 3] of 0 to 255, seed int32 [2]) to the same shape, or None.
+        image_seed: (seed, epoch, index) to the seed that `augment` takes; None without `augment`.
+        tone: [B, S, S, 3] of 0 to 255 to model input.
+        batch_size: images a batch.
+        seed: decides order and augmentation together with epoch and index.
+        first_epoch: 0, or the epoch at which a resumed run goes on.
+        epochs: one past the last epoch.
+
+    Returns:
+        A dataset of (float32 [B, S, S, 3], int32 [B]).
+    """
+    labels = tf.constant(labels, tf.int32)
+
+    def example(epoch: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.cast(pixels(index), tf.float32)
+        if augment is not None:
+            image = augment(image, image_seed(seed, epoch, index))
+        return image, tf.gather(labels, index)
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(pixels)), seed=tf.random.fold_in(tf.constant([seed, _ORDER]), epoch)
+        )
+        examples = tf.data.Dataset.from_tensor_slices(order).map(
+            lambda index: example(epoch, index), num_parallel_calls=tf.data.AUTOTUNE
+        )
+        return examples.batch(batch_size)
+
+    batches = tf.data.Dataset.from_tensor_slices(tf.range(first_epoch, epochs)).flat_map(one_epoch)
+    batches = batches.map(lambda image, label: (tone(image), label))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_dataset(
+    pixels: Pixels, labels: Sequence[int], *, tone: Callable, batch_size: int
+) -> tf.data.Dataset:
+    """Return the images once, in the table's order, as (float32 [B, S, S, 3], int32 [B])."""
+    indices = tf.data.Dataset.range(len(pixels), output_type=tf.int32)
+    images = indices.map(pixels, num_parallel_calls=tf.data.AUTOTUNE)
+    targets = tf.data.Dataset.from_tensor_slices(tf.constant(labels, tf.int32))
+    batches = tf.data.Dataset.zip(images, targets).batch(batch_size)
+    batches = batches.map(lambda image, label: (tone(image), label))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _read_encoded(path: bytes) -> bytes:
+    return read_encoded(path.decode())

@@ -1,0 +1,109 @@
+"""Files and folders that are either whole or not there: written aside, then renamed.
+
+A reader never sees a half-written file, and a full disk leaves the old one in place.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from breastus.errors import RunError
+
+
+@contextlib.contextmanager
+def write_aside(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
+
+    The temporary name keeps the suffix, as writers such as Keras choose the format by it.
+
+    Raises:
+        RunError: when the file cannot be written, for instance on a full disk. Nothing is left.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        with aside.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        raise RunError(_could_not_write(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def write_folder_aside(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield an empty temporary folder; put it in the place of `path` when the block ends well.
+
+    A folder that stood at `path` is moved out of the way only once the new one is complete.
+
+    Raises:
+        RunError: when the folder cannot be written. The old one, if any, is still there.
+    """
+    path = Path(path)
+    aside = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        aside.chmod(0o755)  # mkdtemp's 0700 would travel with the folder
+        yield aside
+        if path.exists():
+            old = aside.with_suffix(".old")
+            os.replace(path, old)
+            os.replace(aside, path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(aside, path)
+    except OSError as error:
+        raise RunError(_could_not_write(path, error)) from error
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all. NaN and infinity become null."""
+    write_text(path, json.dumps(jsonable(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: str | os.PathLike, table) -> None:
+    """Write a pandas table without its index, whole or not at all."""
+    with write_aside(path) as aside:
+        table.to_csv(aside, index=False)
+
+
+def jsonable(value: Any) -> Any:
+    """Return `value` with NumPy scalars and arrays as plain numbers and lists, NaN as None."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy scalar or array
+        return jsonable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
+
+
+def _could_not_write(path: Path, error: OSError) -> str:
+    return (
+        f"{path} could not be written: {error.strerror or error}. Nothing half-written was left. "
+        "Free some space or choose another place (on the command line: --out)."
+    )

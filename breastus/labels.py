@@ -1,0 +1,29 @@
+"""Class names, their ids and the positive class: the one place they are written.
+
+Everything else imports from here. An unknown label is the empty string, never `no_lump`.
+"""
+
+NO_LUMP, LUMP = 0, 1
+LABELS = ("no_lump", "lump")  # index = class id
+POSITIVE = LABELS[LUMP]
+
+FINDINGS = ("normal", "benign", "malignant", "unknown")
+_LABEL_OF_FINDING = {"normal": "no_lump", "benign": "lump", "malignant": "lump", "unknown": ""}
+
+SPLITS = ("train", "val", "test")
+
+
+def label_of_finding(finding: str) -> str:
+    """Return the label of a finding: benign and malignant are both `lump`, unknown is ""."""
+    return _LABEL_OF_FINDING[finding]
+
+
+def label_id(label: str) -> int:
+    """Return 0 for `no_lump` and 1 for `lump`.
+
+    Raises:
+        ValueError: for any other text, the empty (unknown) label included.
+    """
+    if label not in LABELS:
+        raise ValueError(f"A label must be one of {', '.join(LABELS)}. Received: label={label!r}")
+    return LABELS.index(label)

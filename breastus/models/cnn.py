@@ -1,0 +1,48 @@
+"""The study's convolutional network: three blocks of 32, 64 and 128 filters, 266,306 parameters."""
+
+import keras
+from keras import layers
+
+from breastus.errors import ModelError
+from breastus.models.registry import register_model
+
+FILTERS = (32, 64, 128)
+
+
+@register_model("cnn")
+def cnn(*, num_classes: int = 2, image_size: int = 224, dropout: float = 0.2) -> keras.Model:
+    """Build the CNN of the published student study on BUSI.
+
+    Three times 3x3 convolution (no padding), ReLU and 2x2 maximum pooling, then flatten, dropout
+    and softmax. 266,306 parameters at 224 x 224 and two classes. It has no pretrained weights.
+
+    Args:
+        num_classes: width of the softmax.
+        image_size: side of the input in pixels, at least 22 (below, nothing is left to flatten).
+        dropout: share of the flattened features dropped in training; the study's value is 0.2.
+
+    Returns:
+        An uncompiled `keras.Model`.
+
+    Raises:
+        ModelError: when the image is too small or the dropout is not in [0, 1).
+    """
+    side = image_size
+    for _ in FILTERS:
+        side = (side - 2) // 2
+    if side < 1:
+        raise ModelError(f"image_size must be at least 22 for cnn. Received: {image_size}")
+    if not 0.0 <= dropout < 1.0:
+        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
+
+    # === Functional model ===
+    image = keras.Input((image_size, image_size, 3), name="image")
+    x = image
+    for filters in FILTERS:
+        x = layers.Conv2D(filters, 3, activation="relu", name=f"conv_{filters}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool_{filters}")(x)
+    x = layers.Flatten(name="features")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    # float32 whatever the precision policy: a half-precision softmax costs calibration.
+    x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    return keras.Model(image, x, name="cnn")

@@ -1,0 +1,31 @@
+"""PARULA pseudo-colour, in TensorFlow ops: [..., 3] in, [..., 3] out, values 0 to 255, RGB."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from breastus.opencv import cv2
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights OpenCV's RGB2GRAY uses
+
+
+@functools.cache
+def parula_table() -> np.ndarray:
+    """Return OpenCV's PARULA table: uint8 [256, 3], RGB, row = grey level."""
+    levels = np.arange(256, dtype=np.uint8)[:, None]
+    return cv2().applyColorMap(levels, cv2().COLORMAP_PARULA)[:, 0, ::-1].copy()
+
+
+def parula(image: tf.Tensor) -> tf.Tensor:
+    """Colour an image by its grey level.
+
+    Args:
+        image: [..., 3], values 0 to 255; colour is first turned to grey (ITU-R BT.601).
+
+    Returns:
+        float32 [..., 3], RGB, values 0 to 255.
+    """
+    grey = tf.reduce_sum(tf.cast(image, tf.float32) * tf.constant(_LUMA), axis=-1)
+    level = tf.cast(tf.round(tf.clip_by_value(grey, 0.0, 255.0)), tf.int32)
+    return tf.gather(tf.constant(parula_table(), tf.float32), level)

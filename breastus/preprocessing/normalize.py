@@ -1,0 +1,18 @@
+"""Z-score with ImageNet's statistics, in TensorFlow ops: [..., 3], 0..255 to about -2..3."""
+
+import tensorflow as tf
+
+# Per channel, of pixels scaled to [0, 1]: the statistics published with PyTorch's ImageNet models
+# (torchvision.models), which the study used and pretrained networks expect.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def zscore(image: tf.Tensor) -> tf.Tensor:
+    """Return `(image / 255 - mean) / std`, float32.
+
+    Args:
+        image: [..., 3], RGB, values 0 to 255.
+    """
+    scaled = tf.cast(image, tf.float32) / 255.0
+    return (scaled - tf.constant(IMAGENET_MEAN)) / tf.constant(IMAGENET_STD)

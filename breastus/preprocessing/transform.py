@@ -1,0 +1,70 @@
+"""The one image transform: decode, trim, resize, colour map, z-score.
+
+It exists once and runs in two places, `tf.data` when training and the exported graph when serving.
+Its two halves meet in whole grey levels (uint8 [S, S, 3]), where training caches and augments:
+
+    bytes --decode--> [H, W, 3] --geometry--> uint8 [S, S, 3] --tone--> float32 [S, S, 3], z-scored
+"""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from breastus.config import Config
+from breastus.preprocessing.color import parula
+from breastus.preprocessing.decode import decode_image
+from breastus.preprocessing.geometry import resize, trim_borders
+from breastus.preprocessing.normalize import zscore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform:
+    """From a file's bytes, or raw pixels, to what a model takes.
+
+    Args:
+        image_size: side S of the square result in pixels.
+        trim: whether black borders are cut.
+        color: "plain" keeps the grey levels, "parula" maps them to OpenCV's PARULA colours.
+    """
+
+    image_size: int = 224
+    trim: bool = True
+    color: str = "plain"
+
+    @classmethod
+    def of(cls, config: Config) -> "Transform":
+        """Build the transform that an experiment's settings describe."""
+        return cls(
+            image_size=config.model.image_size,
+            trim=config.preprocessing.trim,
+            color=config.preprocessing.color,
+        )
+
+    def decode(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Turn one PNG or JPEG file (scalar string) into uint8 [S, S, 3]."""
+        return self.geometry(decode_image(encoded))
+
+    def geometry(self, image: tf.Tensor) -> tf.Tensor:
+        """Trim and resize one image [H, W, 3], 0 to 255, to uint8 [S, S, 3]."""
+        if self.trim:
+            image = trim_borders(image)
+        return tf.cast(resize(image, self.image_size), tf.uint8)
+
+    def tone(self, image: tf.Tensor) -> tf.Tensor:
+        """Colour and z-score [..., S, S, 3], 0 to 255, to float32 [..., S, S, 3]."""
+        if self.color == "parula":
+            image = parula(image)
+        return zscore(image)
+
+    def bytes_to_input(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Turn a batch of files (string [B]) into model input, float32 [B, S, S, 3]."""
+        return self.tone(self._each(self.decode, encoded))
+
+    def pixels_to_input(self, images: tf.Tensor) -> tf.Tensor:
+        """Turn raw pixels [B, H, W, 3], 0 to 255, into model input, float32 [B, S, S, 3]."""
+        return self.tone(self._each(self.geometry, images))
+
+    def _each(self, half, batch: tf.Tensor) -> tf.Tensor:
+        # Images are trimmed to different boxes, so each goes its own way until it is square.
+        shape = tf.TensorSpec([self.image_size, self.image_size, 3], tf.uint8)
+        return tf.map_fn(half, batch, fn_output_signature=shape)

@@ -1,0 +1,60 @@
+"""The one transform must give the same pixels wherever it runs."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from breastus.config import Config
+from breastus.preprocessing.transform import Transform
+
+
+def png(pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("color", ["plain", "parula"])
+def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color):
+    transform = Transform(image_size=48, color=color)
+    image = np.pad(speckle(90, 120), ((10, 0), (0, 30), (0, 0)))
+    encoded = tf.constant([png(image)])
+
+    eager = transform.tone(transform.decode(encoded[0])[None]).numpy()
+    graph = tf.function(transform.bytes_to_input)(encoded).numpy()
+    pixels = transform.pixels_to_input(tf.constant(image[None])).numpy()
+    floats = transform.pixels_to_input(tf.constant(image[None], tf.float32)).numpy()
+    dataset = tf.data.Dataset.from_tensor_slices(encoded).map(transform.decode).batch(1)
+    piped = transform.tone(next(iter(dataset))).numpy()
+
+    assert eager.shape == (1, 48, 48, 3)
+    assert eager.dtype == np.float32
+    for other in (graph, pixels, floats, piped):
+        np.testing.assert_allclose(other, eager, atol=1e-6)
+
+
+def test_images_of_a_batch_do_not_touch_each_other(speckle):
+    transform = Transform(image_size=32)
+    wide = np.pad(speckle(60, 60, seed=1), ((0, 0), (0, 40), (0, 0)))
+    full = speckle(60, 100, seed=2)
+    together = transform.pixels_to_input(tf.constant(np.stack([wide, full])))
+    alone = transform.pixels_to_input(tf.constant(full[None]))
+    np.testing.assert_array_equal(together[1], alone[0])
+
+
+def test_trim_can_be_switched_off(speckle):
+    image = np.pad(speckle(60, 60), ((0, 60), (0, 0), (0, 0)))
+    trimmed = Transform(image_size=32).geometry(tf.constant(image))
+    whole = Transform(image_size=32, trim=False).geometry(tf.constant(image))
+    assert trimmed.numpy()[-1].mean() > 10
+    assert whole.numpy()[-1].max() == 0
+
+
+def test_of_reads_the_settings():
+    config = Config().override(
+        ["model.image_size=64", "preprocessing.color=parula", "preprocessing.trim=false"]
+    )
+    assert Transform.of(config) == Transform(image_size=64, color="parula", trim=False)
