@@ -1,0 +1,148 @@
+"""Read one image file safely: a path or bytes in, checked bytes and pixels out.
+
+Pixels are uint8 [H, W, 3], RGB, values 0 to 255, upright. The bytes are those of a PNG or JPEG file
+that the TensorFlow graph decodes to the same pixels, so that NumPy code and the graph see one image.
+No TensorFlow is needed here.
+"""
+
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from breastus.errors import ImageError
+
+MAX_PIXELS = 50_000_000  # ultrasound stills have about half a million; a bomb has hundreds of them
+MAX_BYTES = 256 * 2**20
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+_ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+# Modes in which TensorFlow's decoder and Pillow's give the same RGB pixels.
+_SAME_IN_TENSORFLOW = {
+    "PNG": {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"},
+    "JPEG": {"L", "RGB"},
+}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image, checked and decoded.
+
+    Attributes:
+        encoded: a PNG or JPEG file; the file itself where TensorFlow reads it alike, else a PNG.
+        pixels: uint8 [H, W, 3], RGB. Alpha is dropped, 16-bit values keep their high byte.
+        sha256: of the file as it was.
+    """
+
+    encoded: bytes
+    pixels: np.ndarray
+    sha256: str
+
+    @classmethod
+    def read(cls, source: str | os.PathLike | bytes) -> "ImageFile":
+        """Read a PNG, JPEG, BMP or TIFF (first page), from a path or as bytes.
+
+        Raises:
+            ImageError: when it is missing, unreadable, empty, truncated, no image, or larger than
+                `MAX_PIXELS` or `MAX_BYTES`; the message names the file.
+        """
+        name = "the image" if isinstance(source, bytes) else os.fspath(source)
+        data = source if isinstance(source, bytes) else _read_bytes(Path(source))
+        if not data:
+            raise ImageError(f"{name} is empty. Export or copy it again.")
+        try:
+            pixels, unchanged = _decode(name, data)
+        except ImageError:
+            raise
+        except UnidentifiedImageError as error:
+            raise ImageError(f"{name} is not a PNG, JPEG, BMP or TIFF image.") from error
+        # Damaged files make Pillow raise almost anything, from struct.error to SyntaxError.
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            raise ImageError(
+                f"{name} is damaged: {_first_line(reason)}. Export or copy it again."
+            ) from error
+        encoded = data if unchanged else to_png(pixels)
+        return cls(encoded, pixels, hashlib.sha256(data).hexdigest())
+
+
+def read_image(source: str | os.PathLike | bytes) -> np.ndarray:
+    """Return the pixels of an image file, uint8 [H, W, 3]. Raises as `ImageFile.read`."""
+    return ImageFile.read(source).pixels
+
+
+def to_png(pixels: np.ndarray, *, side: int | None = None) -> bytes:
+    """Encode pixels as PNG, shrunk to fit a square of `side` pixels where that is given."""
+    image = Image.fromarray(pixels)
+    if side is not None:
+        image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ImageError(
+                f"{path} is too large: an image file may have {MAX_BYTES >> 20} MiB. "
+                f"Received: {size >> 20} MiB"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            f"{path} cannot be opened: {error.strerror}. Check the path and its permissions."
+        ) from error
+
+
+def _decode(name: str, data: bytes) -> tuple[np.ndarray, bool]:
+    """Return the pixels, and whether TensorFlow decodes the file itself to the same ones."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(_too_large(name, "more than 89 million")) from error
+    # The header is read, the pixels are not yet: nothing large has been allocated.
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(_too_large(name, f"{image.width} x {image.height}"))
+    unchanged = image.mode in _SAME_IN_TENSORFLOW.get(image.format, ())
+    if image.format == "PNG" and image.getexif().get(_ORIENTATION, 1) != 1:
+        unchanged = False  # the graph turns JPEGs upright, not PNGs
+    image.load()
+    return np.asarray(ImageOps.exif_transpose(_to_rgb(name, image))), unchanged
+
+
+def _to_rgb(name: str, image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Pillow's own conversion clips 16 bits at 255; the high byte is the image.
+        levels = np.asarray(image).astype(np.int64)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ImageError(
+                f"{name} has 32-bit values outside 0 to 65535, whose scale is unknown. Export it "
+                "with 8 or 16 bits."
+            )
+        grey = Image.fromarray((levels >> 8).astype(np.uint8))
+        grey.info, grey.getexif()[_ORIENTATION] = {}, image.getexif().get(_ORIENTATION, 1)
+        return grey.convert("RGB")
+    if image.mode == "F":
+        raise ImageError(
+            f"{name} has floating-point values, whose scale is unknown. Export it with 8 or 16 bits."
+        )
+    return image.convert("RGB")
+
+
+def _too_large(name: str, received: str) -> str:
+    return (
+        f"{name} is too large: an image may have {MAX_PIXELS // 10**6} million pixels. Crop or "
+        f"shrink it. Received: {received}"
+    )
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0].rstrip(".")
