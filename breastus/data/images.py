@@ -1,7 +1,7 @@
 """Read one image file safely: a path or bytes in, checked bytes and pixels out.
 
-Pixels are uint8 [H, W, 3], RGB, values 0 to 255, upright. The bytes are those of a PNG or JPEG file
-that the TensorFlow graph decodes to the same pixels, so that NumPy code and the graph see one image.
+Pixels are uint8 [H, W, 3], RGB, values 0 to 255, upright. The bytes are those of a PNG or JPEG
+file that the TensorFlow graph decodes to the same pixels: NumPy code and the graph see one image.
 No TensorFlow is needed here.
 """
 
@@ -132,7 +132,8 @@ def _to_rgb(name: str, image: Image.Image) -> Image.Image:
         return grey.convert("RGB")
     if image.mode == "F":
         raise ImageError(
-            f"{name} has floating-point values, whose scale is unknown. Export it with 8 or 16 bits."
+            f"{name} has floating-point values, whose scale is unknown. Export it with 8 or 16 "
+            "bits."
         )
     return image.convert("RGB")
 

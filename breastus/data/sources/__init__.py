@@ -1,0 +1,98 @@
+"""Data sources: a folder in, the images it holds with what is known of each out.
+
+One file a public data set or layout, each with `recognises(folder)` and `read(folder, ...)`.
+Nothing is opened here but directories and tables; reading the images is the manifest's work.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from breastus.data.images import SUFFIXES
+from breastus.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceImage:
+    """One image as its source describes it.
+
+    Attributes:
+        name: unique within the source.
+        path: the image file.
+        mask_paths: lesion masks that belong to it.
+        finding: "normal", "benign", "malignant" or "unknown".
+        label: "lump", "no_lump", or "" when unknown.
+        patient_id: "" when unknown.
+        flags: such as "caliper" or "color_doppler".
+        excluded: the reason why it is left out, or "".
+    """
+
+    name: str
+    path: Path
+    mask_paths: tuple[Path, ...] = ()
+    finding: str = "unknown"
+    label: str = ""
+    patient_id: str = ""
+    flags: tuple[str, ...] = ()
+    excluded: str = ""
+
+
+@dataclass
+class SourceContent:
+    """What a source found in a folder.
+
+    Attributes:
+        source: name of the source, the first part of every image id.
+        images: in natural order of their names.
+        problems: sentences about files that are not as they should be.
+    """
+
+    source: str
+    images: list[SourceImage] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the image files below a folder in natural order, hidden ones left out.
+
+    Raises:
+        DataError: when a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(
+            f"{error.filename} cannot be read: {error.strerror}. Check its permissions."
+        ) from error
+
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not _hidden(name)]
+        found += [
+            Path(parent, name)
+            for name in names
+            if name.lower().endswith(SUFFIXES) and not _hidden(name)
+        ]
+    return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
+
+
+def natural_key(text: str) -> list:
+    """Return a sorting key that puts `benign (2)` before `benign (10)`."""
+    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", text)]
+
+
+def here_or_below(folder: Path, depth: int = 2) -> Iterator[Path]:
+    """Yield a folder and those below it: archives often wrap a data set in one or two more."""
+    yield folder
+    if depth:
+        try:
+            inner = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+        except OSError:
+            return
+        for entry in inner:
+            yield from here_or_below(entry, depth - 1)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
