@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from breastus.data.images import read_encoded
+from breastus.data.images import ImageFile
 
 _ORDER = 0x6F726465  # keeps the shuffling's random numbers apart from the augmentation's
 
@@ -135,4 +135,4 @@ def evaluation_dataset(
 
 
 def _read_encoded(path: bytes) -> bytes:
-    return read_encoded(path.decode())
+    return ImageFile.read(path.decode()).encoded

@@ -1,0 +1,73 @@
+"""`breastus data prepare | show`: a manifest with splits, or a picture of the images."""
+
+import argparse
+from pathlib import Path
+
+from breastus.cli.options import add_data, add_out, add_settings, settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    prepare = actions.add_parser("prepare", help="write manifest.csv and splits.csv")
+    add_out(prepare, "a folder for the two files (default: data/prepared)")
+    show = actions.add_parser("show", help="draw a sheet of images as PNG")
+    add_out(show, "the picture (default: sheet.png)")
+    show.add_argument("--augment", action="store_true", help="show what the augmentation makes")
+    show.add_argument("--count", type=int, default=4, help="how many images (default: 4)")
+    for action in (prepare, show):
+        add_data(action)
+        add_settings(action)
+
+
+def run(args: argparse.Namespace) -> int:
+    return {"prepare": _prepare, "show": _show}[args.action](args)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from breastus.data.manifest import load_manifest, summary, write_manifest
+    from breastus.data.splits import make_splits, splits_summary, write_splits
+    from breastus.errors import RunError
+
+    config = settings(args)
+    out = args.out or Path("data", "prepared")
+    if out.exists() and any(out.iterdir()):
+        raise RunError(f"{out} exists and is not empty. Choose another --out, or delete it.")
+    manifest = load_manifest(config.data.source, settings=config.data, seed=config.seed)
+    print(summary(manifest))
+    # Written first: a set that cannot be split can still be looked at.
+    write_manifest(manifest, out / "manifest.csv")
+    splits = make_splits(manifest, scheme=config.data.split, seed=config.seed)
+    write_splits(splits, out / "splits.csv")
+    print(splits_summary(splits, manifest))
+    print(f"Written: {out / 'manifest.csv'}, {out / 'splits.csv'}")
+    return int(manifest["excluded"].str.startswith("unreadable").any())
+
+
+def _show(args: argparse.Namespace) -> int:
+    from breastus.augmentation.policies import build_augmenter
+    from breastus.augmentation.sheet import contact_sheet
+    from breastus.data.images import ImageFile
+    from breastus.data.manifest import handful, load_manifest
+    from breastus.errors import ConfigError, RunError
+    from breastus.files import write_aside
+    from breastus.preprocessing.transform import Transform
+
+    config = settings(args)
+    out = args.out or Path("sheet.png")
+    if args.out and out.exists():
+        raise RunError(f"{out} exists. Choose another --out, or delete it.")
+    if args.count < 1:
+        raise ConfigError(f"--count must be at least 1. Received: {args.count}")
+    manifest = load_manifest(config.data.source, settings=config.data, seed=config.seed)
+    rows = handful(manifest, args.count, seed=config.seed)
+    transform = Transform.of(config)
+    figure = contact_sheet(
+        [transform.decode(ImageFile.read(path).encoded).numpy() for path in rows["path"]],
+        [image_id.rpartition("/")[2] for image_id in rows["image_id"]],
+        augmenter=build_augmenter(config.augmentation.policy) if args.augment else None,
+        seed=config.seed,
+    )
+    with write_aside(out) as aside:
+        figure.savefig(aside, dpi=120)
+    print(f"Sheet: {out}")
+    return 0

@@ -1,0 +1,40 @@
+"""Options that several commands share, and the settings they add up to."""
+
+import argparse
+from pathlib import Path
+
+from breastus.config import Config
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add `--seed`, `--config` and `--set`."""
+    parser.add_argument("--seed", type=int, help="decides every random choice (default: 0)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change one setting; may be given several times",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add `--data`."""
+    parser.add_argument("--data", help="a directory, hub, phantom or auto (default: auto)")
+
+
+def add_out(parser: argparse.ArgumentParser, help: str) -> None:
+    """Add `--out`."""
+    parser.add_argument("--out", type=Path, help=help)
+
+
+def settings(args: argparse.Namespace) -> Config:
+    """Return the settings: the defaults, then `--config`, `--set`, `--data` and `--seed`."""
+    config = Config.from_yaml(args.config) if args.config else Config()
+    config = config.override(args.set)
+    if args.data is not None:
+        config = config.replace({"data": {"source": args.data}})
+    if args.seed is not None:
+        config = config.replace({"seed": args.seed})
+    return config

@@ -1,0 +1,31 @@
+"""`breastus predict BUNDLE IMAGE...`: one line, or one JSON object, an image."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, help="a bundle folder, such as models/cnn")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace) -> int:
+    from breastus.deploy.predictor import PHANTOM_NOTICE, Predictor
+
+    predictor = Predictor(args.bundle)
+    if predictor.trained_on_phantoms:
+        print(f"breastus: {PHANTOM_NOTICE}", file=sys.stderr)
+    predictions = []
+    for prediction in predictor.predict_files(args.images):
+        predictions.append(prediction)
+        if prediction.error:
+            print(f"breastus: error: {prediction.error}", file=sys.stderr)
+        elif args.format == "text":
+            flags = f"  ({', '.join(prediction.flags)})" if prediction.flags else ""
+            print(f"{prediction.path}: {prediction.label} {prediction.probability:.3f}{flags}")
+    if args.format == "json":
+        print(json.dumps([p.to_dict() for p in predictions], indent=2, ensure_ascii=False))
+    return int(any(prediction.error for prediction in predictions))

@@ -1,0 +1,99 @@
+"""The model card: what bundle.json says, for a person, as Markdown."""
+
+from typing import Any
+
+_ROWS = {
+    "sensitivity": "Sensitivity (lumps found)",
+    "specificity": "Specificity (images without a lump cleared)",
+    "balanced_accuracy": "Balanced accuracy",
+    "accuracy": "Accuracy",
+    "f1": "F1 of lump",
+    "roc_auc": "ROC-AUC",
+    "pr_auc_lump": "PR-AUC of lump",
+    "pr_auc_no_lump": "PR-AUC of no lump",
+}
+
+_USE = """\
+## Use
+
+With TensorFlow alone:
+
+```python
+import tensorflow as tf
+
+served = tf.saved_model.load("saved_model")
+encoded = tf.constant([open("image.png", "rb").read()])  # PNG or JPEG
+served.signatures["predict_bytes"](encoded)["lump"]  # calibrated probability of a lump
+```
+
+`serving_default` takes pixels, float32 [B, H, W, 3] of 0 to 255 (`serving_uint8`: uint8). Trimming,
+resizing and normalising are inside the graph. With breastus: `breastus predict FOLDER image.png`.
+"""
+
+_LIMITS = """\
+## Limits
+
+- Research software, not a medical device. It must not be used to decide anything about a patient.
+- Scores on images of another hospital, scanner or population are expected to be lower.
+- It judges one image as a whole. It does not say where a lump is, nor whether it is malignant.
+- Marks that a reader left on an image (calipers, text) can sway it.
+"""
+
+
+def model_card(info: dict[str, Any]) -> str:
+    """Return the card of a bundle.
+
+    Args:
+        info: the content of bundle.json.
+    """
+    trained = info["trained_on"]
+    sources = ", ".join(f"{name} ({count})" for name, count in trained["sources"].items())
+    notice = (
+        "> **Simulated data.** This model learned from phantoms and never saw a patient. It is\n"
+        "> for trying the software out, and says nothing about real images.\n\n"
+        if trained["phantom"]
+        else ""
+    )
+    size = info["input_size"]
+    facts = {
+        "Network": f"`{info['model']}`, {info['parameters']:,} parameters",
+        "Input": f"{size} x {size} pixels, {info['preprocessing']['color']}",
+        "Classes": ", ".join(info["labels"]),
+        "Called lump": f"from a probability of {info['threshold']:g}",
+        "Temperature": f"{info['temperature']:.3f}, fitted on the validation images",
+        "Trained on": f"{trained['images']} images of {trained['groups']} groups: {sources}",
+        "Data fingerprint": f"`{info['data_fingerprint']}`",
+        "Seed": str(info["seed"]),
+        "Made": f"{info['created']}, breastus {info['versions'].get('breastus', 'unknown')}, "
+        f"TensorFlow {info['versions']['tensorflow']}",
+    }
+    lines = [f"- {name}: {text}" for name, text in facts.items()]
+    return (
+        f"# {info['model']}: lump or no lump in a breast ultrasound image\n\n{notice}"
+        + "\n".join(lines)
+        + f"\n\n## Scores\n\n{_scores(info['metrics'])}\n{_USE}\n{_LIMITS}"
+    )
+
+
+def _scores(metrics: dict[str, Any]) -> str:
+    test = metrics["test"]
+    level = f"{metrics['confidence']:.0%}"
+    rows = [
+        f"On {test['n']} test images of {test['n_groups']} groups ({test['n_lump']} lump, "
+        f"{test['n_no_lump']} no lump) that took no part in training; {level} intervals by "
+        "bootstrap over groups.\n",
+        f"| | value | {level} interval |",
+        "|---|---|---|",
+    ]
+    for name, title in _ROWS.items():
+        entry = test[name]
+        rows.append(
+            f"| {title} | {_number(entry['value'])} | "
+            f"{_number(entry['ci_low'])} to {_number(entry['ci_high'])} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _number(value: float | None) -> str:
+    undefined = value is None or value != value  # NaN differs from itself
+    return "undefined" if undefined else f"{value:.2f}"

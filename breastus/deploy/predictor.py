@@ -1,0 +1,159 @@
+"""A bundle and an image in, a prediction out."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from breastus.data.images import ImageFile, to_png
+from breastus.data.statistics import image_statistics, unusual
+from breastus.deploy.export import FORMAT, INFO_FILE, SAVED_MODEL, checksums
+from breastus.errors import BundleError, ImageError
+
+PHANTOM_FLAG = "trained_on_phantoms"
+PHANTOM_NOTICE = (
+    "This model learned from simulated images (phantoms). It has never seen a patient and says "
+    "nothing about one."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says of one image.
+
+    Attributes:
+        path: the image file, or "" for pixels.
+        label: "lump" or "no_lump"; "" when the image could not be read.
+        probability: calibrated probability of a lump, 0 to 1; NaN when it could not be read.
+        threshold: the image is called lump when `probability >= threshold`.
+        flags: what is unusual about the image or the model, such as `brightness_high` or
+            `trained_on_phantoms`.
+        reasons: flag to sentence.
+        error: why the image could not be read, else "".
+    """
+
+    path: str
+    label: str
+    probability: float
+    threshold: float
+    flags: tuple[str, ...] = ()
+    reasons: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+
+    def to_dict(self) -> dict:
+        """Return the fields that `breastus predict --format json` prints; absent ones are None."""
+        return {
+            "path": self.path,
+            "label": self.label or None,
+            "probability": None if self.error else self.probability,
+            "threshold": self.threshold,
+            "flags": list(self.flags),
+            "error": self.error or None,
+        }
+
+
+class Predictor:
+    """A loaded bundle.
+
+    Args:
+        bundle: a bundle folder, such as `models/cnn` or a run's `bundle`.
+
+    Raises:
+        BundleError: when the folder is no bundle, is damaged, or is of a newer format.
+
+    Example:
+        >>> predictor = Predictor("models/cnn")
+        >>> predictor("image.png").label
+        'lump'
+    """
+
+    def __init__(self, bundle: str | os.PathLike):
+        self.path = Path(bundle)
+        self.info = _read_info(self.path)
+        try:
+            self._module = tf.saved_model.load(str(self.path / SAVED_MODEL))
+            self._judge_bytes = self._module.signatures["predict_bytes"]
+        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            raise BundleError(f"{self.path} holds no usable SavedModel: {error}") from error
+        self.threshold = float(self.info["threshold"])
+        self.labels = tuple(self.info["labels"])
+        self.trained_on_phantoms = bool(self.info["trained_on"]["phantom"])
+
+    def __call__(self, image: str | os.PathLike | bytes | np.ndarray) -> Prediction:
+        """Judge one image.
+
+        Args:
+            image: a file (PNG, JPEG, BMP, TIFF), the bytes of one, or pixels: uint8 [H, W] or
+                [H, W, 3], RGB.
+
+        Raises:
+            ImageError: when it cannot be read.
+        """
+        name = "" if isinstance(image, bytes | np.ndarray) else os.fspath(image)
+        file = ImageFile.read(to_png(_rgb(image)) if isinstance(image, np.ndarray) else image)
+        judged = self._judge_bytes(encoded=tf.constant([file.encoded]))
+        probability = float(judged["lump"][0])
+
+        reasons = unusual(image_statistics(file.pixels), self.info["input_statistics"])
+        if self.trained_on_phantoms:
+            reasons = {PHANTOM_FLAG: PHANTOM_NOTICE, **reasons}
+        return Prediction(
+            path=name,
+            label=self.labels[int(probability >= self.threshold)],
+            probability=probability,
+            threshold=self.threshold,
+            flags=tuple(reasons),
+            reasons=reasons,
+        )
+
+    def predict_files(self, paths: Iterable[str | os.PathLike]) -> Iterator[Prediction]:
+        """Judge files one after the other; one that cannot be read carries its `error`."""
+        for path in paths:
+            try:
+                yield self(path)
+            except ImageError as error:
+                yield Prediction(
+                    path=os.fspath(path),
+                    label="",
+                    probability=float("nan"),
+                    threshold=self.threshold,
+                    error=str(error),
+                )
+
+
+def _read_info(bundle: Path) -> dict:
+    file = bundle / INFO_FILE
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"{bundle} is not a bundle: {INFO_FILE} cannot be read ({error}). Name a folder "
+            "such as models/cnn, or the bundle folder of a run."
+        ) from error
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise BundleError(
+            f"{file} has a format this version does not read: it must be {FORMAT}. Export the run "
+            f"again. Received: format={info.get('format') if isinstance(info, dict) else info!r}"
+        )
+    found = checksums(bundle)
+    if damaged := [name for name, sha in info["files"].items() if found.get(name) != sha]:
+        raise BundleError(
+            f"{bundle} is damaged or was changed: {', '.join(damaged)} do not match their checksum "
+            f"in {INFO_FILE}. Export the run again or copy the bundle anew."
+        )
+    return info
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=-1)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ImageError(
+            "Pixels must be uint8 [H, W] or [H, W, 3] with values 0 to 255. "
+            f"Received: dtype={image.dtype}, shape={image.shape}"
+        )
+    return image

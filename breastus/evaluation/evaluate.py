@@ -1,0 +1,118 @@
+"""Judge predictions: tables of val and test in, the content of metrics.json and a sentence out."""
+
+from typing import Any
+
+import pandas as pd
+
+from breastus.evaluation.intervals import bootstrap_intervals
+from breastus.evaluation.metrics import METRICS, compute_metrics, confusion_matrix
+from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.study import study_row
+from breastus.labels import POSITIVE
+
+
+def evaluate(
+    predictions: dict[str, pd.DataFrame],
+    *,
+    model: str,
+    color: str,
+    threshold: float,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Compute every metric with its interval for each split, and set the study's row beside them.
+
+    Args:
+        predictions: split to predictions table.
+        model: name of the network, to find the study's row.
+        color: "plain" or "parula", likewise.
+        threshold: probability of lump from which an image is called lump.
+        resamples: bootstrap resamples, drawn by group.
+        confidence: level of the intervals.
+        seed: of the resamples.
+
+    Returns:
+        For each split: `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`, its bounds, and
+        under each metric's name `value`, `ci_low`, `ci_high`; `study` is the study's row or None.
+    """
+    result: dict[str, Any] = {
+        "positive": POSITIVE,
+        "threshold": threshold,
+        "confidence": confidence,
+        "resamples": resamples,
+        "interval": "percentile bootstrap over groups (patients or scenes)",
+    }
+    for split, table in predictions.items():
+        y_true, y_prob = truth_and_probability(table)
+        values = compute_metrics(y_true, y_prob, threshold=threshold)
+        bounds = bootstrap_intervals(
+            y_true,
+            y_prob,
+            table["group_id"],
+            threshold=threshold,
+            resamples=resamples,
+            confidence=confidence,
+            seed=seed,
+        )
+        low, high = bounds["confusion_matrix"]
+        result[split] = {
+            "n": len(table),
+            "n_groups": int(table["group_id"].nunique()),
+            "n_lump": int(y_true.sum()),
+            "n_no_lump": int((1 - y_true).sum()),
+            "confusion_matrix": confusion_matrix(y_true, y_prob, threshold=threshold)
+            .astype(int)
+            .tolist(),
+            "confusion_matrix_ci_low": low.tolist(),
+            "confusion_matrix_ci_high": high.tolist(),
+            **{
+                name: {"value": values[name], "ci_low": bounds[name][0], "ci_high": bounds[name][1]}
+                for name in METRICS
+            },
+        }
+    result["study"] = study_row(model, color, confidence=confidence)
+    return result
+
+
+def sentence(metrics: dict[str, Any], split: str = "test") -> str:
+    """Say the result in plain words, with intervals, and what to make of it."""
+    part = metrics[split]
+    (cleared, _), (_, found) = part["confusion_matrix"]
+    text = (
+        f"On {part['n']} {split} images of {part['n_groups']} patients or scenes the model found "
+        f"{found} of {part['n_lump']} lumps (sensitivity {_percent(part['sensitivity'])}) and "
+        f"cleared {cleared} of {part['n_no_lump']} images without a lump (specificity "
+        f"{_percent(part['specificity'])}). ROC-AUC {_number(part['roc_auc'])}. "
+    )
+    return text + _reading(part, metrics["confidence"])
+
+
+def _reading(part: dict[str, Any], confidence: float) -> str:
+    level = f"{confidence:.0%}"
+    low = part["roc_auc"]["ci_low"]
+    if low is None or low != low:  # NaN
+        return f"The {level} intervals are undefined: there are too few groups of a class."
+    if low <= 0.5:
+        return f"By its {level} interval that may be no better than guessing."
+    text = f"That is better than guessing (the {level} interval of ROC-AUC stays above 0.5)"
+    if part["n_no_lump"] < 50:
+        text += f", but {part['n_no_lump']} images without a lump leave the specificity uncertain"
+    return text + "."
+
+
+def _percent(entry: dict) -> str:
+    return _with_interval(entry, lambda value: f"{100 * value:.0f} %")
+
+
+def _number(entry: dict) -> str:
+    return _with_interval(entry, lambda value: f"{value:.2f}")
+
+
+def _with_interval(entry: dict, show) -> str:
+    value, low, high = entry["value"], entry["ci_low"], entry["ci_high"]
+    if value is None or value != value:
+        return "undefined"
+    if low is None or low != low:
+        return show(value)
+    return f"{show(value)}, {show(low)} to {show(high)}"

@@ -1,0 +1,108 @@
+"""How sure a score is: percentile bootstrap, in which whole groups are drawn, not images.
+
+Images of one patient or scene go together; drawing them one by one would count the same evidence
+several times and give intervals that are too narrow.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from breastus.evaluation.metrics import (
+    METRICS,
+    UndefinedMetricWarning,
+    compute_metrics,
+    confusion_matrix,
+)
+
+_UNDEFINED_SHARE = 0.05  # more undefined resamples than this, and there is no interval
+_BLOCK = 500  # resamples computed at a time, which bounds memory
+
+
+def resample_weights(groups: Sequence, *, resamples: int, seed: int) -> np.ndarray:
+    """Return how often each image counts in each resample: int [resamples, n].
+
+    As many groups are drawn, with replacement, as there are.
+    """
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    count = member.max() + 1
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), size=resamples)[:, member]
+
+
+def bootstrap_intervals(
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    groups: Sequence,
+    *,
+    threshold: float = 0.5,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple]:
+    """Return the interval of each metric, and of the confusion matrix's cells.
+
+    Args:
+        y_true: int [n], 1 for lump.
+        y_prob: float [n], probability of lump.
+        groups: [n], what is drawn together.
+        threshold: called lump when `y_prob >= threshold`.
+        resamples: how many times groups are drawn.
+        confidence: share of the resamples within the interval, such as 0.95.
+        seed: of the draws.
+
+    Returns:
+        Name to (low, high); for "confusion_matrix" each is [2, 2]. NaN where more than 5 % of the
+        resamples leave a metric undefined, or where a class comes from fewer than two groups.
+
+    Warns:
+        UndefinedMetricWarning: when an interval is NaN.
+    """
+    y_true = np.asarray(y_true)
+    nothing = dict.fromkeys(METRICS, (np.nan, np.nan))
+    cells = np.full((2, 2), np.nan)
+    few = [
+        name
+        for name, value in (("no lump", 0), ("lump", 1))
+        if len(np.unique(np.asarray(groups)[y_true == value])) < 2
+    ]
+    if few:
+        warnings.warn(
+            f"There are no intervals: the images of {' and '.join(few)} come from fewer than two "
+            "groups.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+        return {**nothing, "confusion_matrix": (cells, cells)}
+
+    weights = resample_weights(groups, resamples=resamples, seed=seed)
+    values: dict[str, list] = {name: [] for name in METRICS}
+    matrices = []
+    for start in range(0, resamples, _BLOCK):
+        block = weights[start : start + _BLOCK]
+        for name, value in compute_metrics(
+            y_true, y_prob, threshold=threshold, weights=block
+        ).items():
+            values[name].append(value)
+        matrices.append(confusion_matrix(y_true, y_prob, threshold=threshold, weights=block))
+
+    tail = (1 - confidence) / 2
+    intervals = {
+        name: _percentiles(name, np.concatenate(parts), tail) for name, parts in values.items()
+    }
+    low, high = np.quantile(np.concatenate(matrices), [tail, 1 - tail], axis=0)
+    return {**intervals, "confusion_matrix": (low, high)}
+
+
+def _percentiles(name: str, values: np.ndarray, tail: float) -> tuple[float, float]:
+    undefined = np.isnan(values)
+    if undefined.mean() > _UNDEFINED_SHARE:
+        warnings.warn(
+            f"{name} has no interval: {undefined.mean():.0%} of the resamples leave it undefined.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+        return np.nan, np.nan
+    low, high = np.quantile(values[~undefined], [tail, 1 - tail])
+    return float(low), float(high)

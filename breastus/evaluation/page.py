@@ -1,0 +1,86 @@
+"""A self-contained HTML page: no link, no script, pictures inside; for screens and for print."""
+
+import base64
+from html import escape
+from pathlib import Path
+
+DISCLAIMER = "Research software, not a medical device. It must not decide anything about a patient."
+
+_CSS = """
+:root { color-scheme: light; --ink: #1d2430; --soft: #5b6472; --line: #dfe3e8; --accent: #0b5cad; }
+* { box-sizing: border-box; }
+body { margin: 0; background: #f5f6f8; color: var(--ink);
+  font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; background: #fff; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .3rem; }
+h2 { font-size: 1.2rem; margin: 2.6rem 0 .8rem; padding-top: .8rem;
+  border-top: 1px solid var(--line); }
+p.soft, td.soft, figcaption, footer { color: var(--soft); font-size: .9rem; }
+.answer { font-size: 1.12rem; border-left: 4px solid var(--accent); background: #eef4fb;
+  margin: 1.2rem 0; padding: .9rem 1.2rem; }
+.notice { background: #b3261e; color: #fff; font-weight: 600; padding: .9rem 1.2rem;
+  margin: 1rem 0; border-radius: 4px; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .38rem .8rem .38rem 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
+th { font-size: .85rem; color: var(--soft); font-weight: 600; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 1.2rem; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem; }
+figure { margin: 0; break-inside: avoid; }
+figure img { max-width: 100%; display: block; }
+.tiles img { width: 100%; height: 11rem; object-fit: contain; background: #000; }
+.wide { grid-column: 1 / -1; }
+.bar { position: relative; height: .7rem; background: #e6e9ee; border-radius: .35rem;
+  margin: .35rem 0 .2rem; }
+.bar span { position: absolute; inset: 0 auto 0 0; border-radius: .35rem; }
+.bar i { position: absolute; top: -.25rem; bottom: -.25rem; width: 2px; background: var(--ink); }
+.lump { color: #b34700; } .bar .lump { background: #d55e00; }
+.no_lump { color: #00568a; } .bar .no_lump { background: #0072b2; }
+.case { display: grid; grid-template-columns: minmax(12rem, 20rem) 1fr; gap: 1.4rem;
+  padding: 1.3rem 0; border-bottom: 1px solid var(--line); break-inside: avoid; }
+.case h3 { margin: 0; font-size: 1.05rem; overflow-wrap: anywhere; }
+.case .verdict { font-size: 1.35rem; font-weight: 700; margin: .2rem 0; }
+.case img { width: 100%; background: #000; }
+ul { margin: .3rem 0; padding-left: 1.2rem; }
+pre { background: #f5f6f8; padding: .8rem 1rem; overflow-x: auto; font-size: .82rem; }
+footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; }
+@media print { body, main { background: #fff; } main { max-width: none; padding: 0; } }
+@media (max-width: 40rem) { .case { grid-template-columns: 1fr; } }
+"""
+
+
+def page(title: str, body: str, *, notices: list[str]) -> str:
+    """Return a whole page.
+
+    Args:
+        title: text, escaped here.
+        body: HTML, whose texts were escaped by whoever made it.
+        notices: texts that must not be overlooked, shown on top.
+    """
+    boxes = "".join(f'<div class="notice" role="alert">{escape(text)}</div>' for text in notices)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_CSS}</style></head><body><main>"
+        f"<h1>{escape(title)}</h1>{boxes}{body}"
+        f"<footer>{escape(DISCLAIMER)}</footer></main></body></html>\n"
+    )
+
+
+def picture(png: bytes | Path, alt: str, caption: str = "", *, css: str = "") -> str:
+    """Return a figure with a PNG inside."""
+    data = png if isinstance(png, bytes) else png.read_bytes()
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return (
+        f'<figure class="{css}"><img alt="{escape(alt)}" '
+        f'src="data:image/png;base64,{base64.b64encode(data).decode()}">{below}</figure>'
+    )
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a table of texts; the last column is set back."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

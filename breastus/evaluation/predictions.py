@@ -1,0 +1,65 @@
+"""The predictions table: one row an image, as CSV, checked when it is read and written."""
+
+import os
+
+import numpy as np
+import pandas as pd
+
+from breastus.errors import DataError
+from breastus.files import write_csv
+from breastus.labels import LABELS, LUMP
+
+COLUMNS = ("image_id", "split", "group_id", "finding", "label", "predicted", "probability")
+
+
+def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
+    """Read a predictions CSV.
+
+    Returns:
+        A table with the columns of `COLUMNS`; `probability` is that of lump, calibrated, 0 to 1.
+
+    Raises:
+        DataError: when it cannot be read, lacks a column, names an image twice, has an unknown
+            label, or a probability that is none.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"The predictions {path} cannot be read: {error}") from error
+    return _checked(table, str(path))
+
+
+def write_predictions(table: pd.DataFrame, path: str | os.PathLike) -> None:
+    """Write a predictions CSV, whole or not at all."""
+    write_csv(path, _checked(table, "the predictions"))
+
+
+def truth_and_probability(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return `y_true` (1 for lump) and `y_prob` of a table, as the metrics take them."""
+    return (table["label"] == LABELS[LUMP]).to_numpy(int), table["probability"].to_numpy(float)
+
+
+def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    if missing := [column for column in COLUMNS if column not in table]:
+        raise DataError(f"{name} lacks the column {', '.join(missing)}.")
+    table = table[list(COLUMNS)].copy()
+    if (twice := table["image_id"].duplicated()).any():
+        raise DataError(
+            f"{name}: each image must stand once. Received: "
+            f"{table.loc[twice, 'image_id'].iloc[0]} twice"
+        )
+    for column in ("label", "predicted"):
+        if not (known := table[column].isin(LABELS)).all():
+            row = table[~known].iloc[0]
+            raise DataError(
+                f"{name}: the {column} of {row['image_id']} must be one of {', '.join(LABELS)}. "
+                f"Received: {row[column]!r}"
+            )
+    probability = pd.to_numeric(table["probability"], errors="coerce")
+    if not (fine := probability.between(0, 1)).all():  # false for NaN as well
+        row = table[~fine].iloc[0]
+        raise DataError(
+            f"{name}: the probability of {row['image_id']} must be from 0 to 1. "
+            f"Received: {row['probability']}"
+        )
+    return table.assign(probability=probability)

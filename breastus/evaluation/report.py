@@ -1,0 +1,126 @@
+"""The report of a run: one HTML file that opens with the answer in words."""
+
+import os
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from breastus.evaluation.evaluate import sentence
+from breastus.evaluation.metrics import METRICS
+from breastus.evaluation.page import page, picture, table
+from breastus.files import write_text
+
+_HIDDEN = ("recall", "recall_no_lump")  # other names of sensitivity and specificity
+
+
+def write_report(
+    path: str | os.PathLike,
+    *,
+    metrics: dict[str, Any],
+    config: dict[str, Any],
+    environment: dict[str, Any],
+    notices: list[str],
+    data_summary: str,
+    worst: list[tuple[str, bytes, str]],
+    figures: dict[str, Path],
+) -> None:
+    """Write report.html, self-contained.
+
+    Args:
+        path: the file.
+        metrics: as from `evaluate`.
+        config: the experiment's settings.
+        environment: the run's environment.json.
+        notices: texts that must not be overlooked.
+        data_summary: what the manifest holds, in words.
+        worst: (image id, PNG bytes, text) of the errors the model was surest of.
+        figures: caption to PNG file; the last one is drawn across the page.
+    """
+    name = config["model"]["name"]
+    pictures = list(figures.items())
+    drawn = "".join(
+        picture(file, caption, caption, css="wide" if file.stem == "history" else "")
+        for caption, file in pictures
+    )
+    errors = "".join(
+        picture(png, f"{title}: {text}", f"{title} — {text}") for title, png, text in worst
+    )
+    body = (
+        f'<p class="soft">{escape(_subtitle(config, environment))}</p>'
+        f'<p class="answer">{escape(sentence(metrics))}</p>'
+        f"<h2>Scores</h2>{_scores(metrics)}"
+        f'<h2>Figures</h2><div class="grid">{drawn}</div>'
+        f"<h2>The errors it was surest of</h2>"
+        + (f'<div class="tiles">{errors}</div>' if errors else "<p>None on the test images.</p>")
+        + f"<h2>Data</h2><pre>{escape(data_summary)}</pre>"
+        f"<h2>How to read the scores</h2>{_glossary()}"
+        f"<h2>Settings and machine</h2><pre>{escape(_listing(config))}</pre>"
+        f"<pre>{escape(_listing(environment))}</pre>"
+    )
+    write_text(path, page(f"Lump or no lump: the model “{name}”", body, notices=notices))
+
+
+def _scores(metrics: dict[str, Any]) -> str:
+    test, val, study = metrics["test"], metrics["val"], metrics["study"]
+    level = f"{metrics['confidence']:.0%}"
+    header = ["", f"test ({level} interval)", f"validation ({level} interval)"]
+    rows = []
+    for name, metric in METRICS.items():
+        if name in _HIDDEN:
+            continue
+        row = [metric.title, _cell(test[name]), _cell(val[name])]
+        if study:
+            row.append(_cell(study[name]) if name in study else "not given")
+        rows.append(row)
+    counts = [f"{part['n']} in {part['n_groups']} groups" for part in (test, val)]
+    first = ["Images", *counts]
+    if study:
+        header.append(study["title"])
+        first.append(f"{study['n']}")
+    note = (
+        f"Intervals: {metrics['interval']}, {metrics['resamples']} resamples. An image is called "
+        f"lump from a probability of {metrics['threshold']:g}. The validation images chose the "
+        "epoch and the temperature, so their scores flatter; the test images chose nothing."
+    )
+    if study:
+        note += (
+            " The study's row is from its own split, drawn image by image, so near-duplicates can "
+            "lie in training and test; the two columns were not measured on the same images. Its "
+            "intervals are Wilson's, computed here from its confusion matrix."
+        )
+    return table(header, [first, *rows]) + f'<p class="soft">{escape(note)}</p>'
+
+
+def _cell(entry: dict[str, float]) -> str:
+    value, low, high = entry["value"], entry["ci_low"], entry["ci_high"]
+    if value != value:
+        return "undefined"
+    if low != low:
+        return f"{value:.2f}"
+    return f"{value:.2f}  ({low:.2f} to {high:.2f})"
+
+
+def _glossary() -> str:
+    items = "".join(
+        f"<li><b>{escape(metric.title)}</b>: {escape(metric.meaning)}.</li>"
+        for metric in METRICS.values()
+    )
+    return f"<p>Lump is the positive class.</p><ul>{items}</ul>"
+
+
+def _subtitle(config: dict[str, Any], environment: dict[str, Any]) -> str:
+    colors = {"plain": "plain grey levels", "parula": "PARULA pseudo-colour"}
+    return (
+        f"{config['model']['image_size']} pixels, {colors[config['preprocessing']['color']]}, seed "
+        f"{config['seed']}, data fingerprint {environment['data_fingerprint'][:12]}"
+    )
+
+
+def _listing(values: dict[str, Any], indent: str = "") -> str:
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", _listing(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return "\n".join(lines)

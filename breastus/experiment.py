@@ -1,0 +1,269 @@
+"""One experiment from data to bundle: the way of the data, walked once.
+
+    manifest -> splits -> training -> predictions -> metrics, figures, report -> bundle
+
+The stages meet in the files of the run folder. A run that was killed takes up its manifest, splits
+and training state again; what comes after the training is quick and is done anew.
+"""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from breastus.augmentation.policies import check_policy
+from breastus.config import Config
+from breastus.data.images import read_image, to_png
+from breastus.data.manifest import load_manifest, read_manifest, summary, write_manifest
+from breastus.data.splits import make_splits, read_splits, write_splits
+from breastus.data.statistics import image_statistics, statistics_ranges
+from breastus.deploy.export import publish as publish_bundle
+from breastus.deploy.export import write_bundle
+from breastus.deploy.predictor import PHANTOM_NOTICE
+from breastus.evaluation.calibration import apply_temperature, fit_temperature, reliability
+from breastus.evaluation.evaluate import evaluate
+from breastus.evaluation.plots import save_figures
+from breastus.evaluation.predictions import (
+    read_predictions,
+    truth_and_probability,
+    write_predictions,
+)
+from breastus.evaluation.report import write_report
+from breastus.files import write_json
+from breastus.labels import LABELS, LUMP, SPLITS, label_id
+from breastus.models.registry import check_model
+from breastus.preprocessing.transform import Transform
+from breastus.training.callbacks import BEST_FILE, STATE_FILE
+from breastus.training.environment import command_line, hardware, peak_memory_mb, versions
+from breastus.training.run import (
+    BUNDLE_FOLDER,
+    ENVIRONMENT_FILE,
+    METRICS_FILE,
+    Run,
+    open_run,
+)
+from breastus.training.trainer import Trainer
+
+_WORST = 8  # errors shown as pictures in the report
+
+
+def train(
+    model: str = "cnn",
+    *,
+    data: str | os.PathLike | None = None,
+    out: str | os.PathLike | None = None,
+    config: Config | None = None,
+    seed: int | None = None,
+    publish: str | os.PathLike | None = None,
+) -> Run:
+    """Train a network, judge it on images it has not seen, and export it.
+
+    An unfinished run with the same settings is taken up where it was left, and ends with the same
+    weights as one that was never interrupted (bit for bit on a CPU).
+
+    Args:
+        model: a name of `breastus.list_models()`.
+        data: a directory, `hub`, `phantom` or `auto`; None takes `config.data.source`.
+        out: the run folder; None takes the next free one below `runs/`.
+        config: all settings; None takes the study's.
+        seed: decides every random choice; None takes `config.seed`.
+        publish: a folder to which the finished bundle is copied as well, such as `models/cnn`.
+
+    Returns:
+        The finished `Run`, with `.metrics`, `.history` and `.path`.
+
+    Raises:
+        BreastusError: ConfigError, ModelError, DataError or RunError, each saying the way out.
+    """
+    changes: dict[str, Any] = {"model": {"name": model}}
+    if data is not None:
+        changes["data"] = {"source": os.fspath(data)}
+    if seed is not None:
+        changes["seed"] = seed
+    config = (config or Config()).replace(changes)
+    check_model(config.model.name)
+    check_policy(config.augmentation.policy)
+
+    start = time.perf_counter()
+    with open_run(out, config) as run:
+        manifest, splits = _data(run)
+        _write_environment(run, manifest, splits)
+        trainer = Trainer(run.path, config, _tables(manifest, splits))
+        trainer.fit()
+        temperature = _predict(run, trainer)
+        judge(run)
+        write_json(
+            run.path / ENVIRONMENT_FILE,
+            {
+                **run.environment,
+                "seconds_training": float(run.history["seconds"].sum()),
+                "seconds_in_all": round(time.perf_counter() - start, 1),
+                "peak_memory_mb": round(peak_memory_mb()),
+            },
+        )
+        write_bundle(
+            run.path / BUNDLE_FOLDER,
+            keras_file=run.path / BEST_FILE,
+            transform=Transform.of(config),
+            info=_bundle_info(run, trainer, manifest, temperature),
+        )
+        (run.path / STATE_FILE).unlink(missing_ok=True)
+        if publish is not None:
+            publish_bundle(run.bundle, Path(publish))
+    return Run(run.path)
+
+
+def judge(run: Run) -> dict[str, Any]:
+    """Compute metrics from a run's predictions; write metrics.json, the figures and the report.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        RunError: when the run has no predictions yet.
+        DataError: when its predictions are damaged.
+    """
+    config = run.config
+    predictions = {
+        split: read_predictions(run.file(f"predictions_{split}.csv")) for split in ("val", "test")
+    }
+    metrics = evaluate(
+        predictions,
+        model=config.model.name,
+        color=config.preprocessing.color,
+        threshold=config.evaluation.threshold,
+        resamples=config.evaluation.resamples,
+        confidence=config.evaluation.confidence,
+        seed=config.seed,
+    )
+    write_json(run.path / METRICS_FILE, metrics)
+    figures = save_figures(
+        run.path / "figures",
+        metrics=metrics,
+        predictions=predictions,
+        history=run.history,
+        seed=config.seed,
+    )
+    manifest = read_manifest(run.file("manifest.csv"))
+    write_report(
+        run.path / "report.html",
+        metrics=metrics,
+        config=config.to_dict(),
+        environment=run.environment,
+        notices=[PHANTOM_NOTICE] if _learned_from_phantoms(manifest) else [],
+        data_summary=summary(manifest),
+        worst=_worst_errors(predictions["test"], manifest),
+        figures=figures,
+    )
+    return metrics
+
+
+def _data(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take up the run's manifest and splits, or make them."""
+    settings, seed = run.config.data, run.config.seed
+    files = run.path / "manifest.csv", run.path / "splits.csv"
+    if all(file.exists() for file in files):
+        manifest = read_manifest(files[0])
+        return manifest, read_splits(files[1], manifest)
+    manifest = load_manifest(settings.source, settings=settings, seed=seed)
+    splits = make_splits(manifest, scheme=settings.split, seed=seed)
+    write_manifest(manifest, files[0])
+    write_splits(splits, files[1])
+    return manifest, splits
+
+
+def _tables(manifest: pd.DataFrame, splits: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    rows = splits.merge(manifest, on="image_id", how="left", validate="one_to_one")
+    return {name: rows[rows["split"] == name].reset_index(drop=True) for name in SPLITS}
+
+
+def _predict(run: Run, trainer: Trainer) -> float:
+    """Write the calibrated predictions of val and test; return the temperature fitted on val."""
+    network = trainer.best_model()
+    labels = [label_id(label) for label in trainer.tables["val"]["label"]]
+    raw = {split: trainer.predict(network, split) for split in ("val", "test")}
+    temperature = fit_temperature(np.array(labels), raw["val"])
+    for split, probabilities in raw.items():
+        calibrated = apply_temperature(probabilities, temperature)[:, LUMP]
+        table = trainer.tables[split][["image_id", "split", "group_id", "finding", "label"]].copy()
+        called = (calibrated >= run.config.evaluation.threshold).astype(int)
+        table["predicted"] = [LABELS[index] for index in called]
+        table["probability"] = calibrated
+        write_predictions(table, run.path / f"predictions_{split}.csv")
+    return temperature
+
+
+def _write_environment(run: Run, manifest: pd.DataFrame, splits: pd.DataFrame) -> None:
+    write_json(
+        run.path / ENVIRONMENT_FILE,
+        {
+            "command": command_line(),
+            "seed": run.config.seed,
+            "data_fingerprint": data_fingerprint(manifest, splits),
+            "versions": versions(),
+            "hardware": hardware(),
+        },
+    )
+
+
+def data_fingerprint(manifest: pd.DataFrame, splits: pd.DataFrame) -> str:
+    """Return a SHA-256 over which image content, with which label, is in which split."""
+    rows = splits.merge(manifest, on="image_id", how="left")
+    lines = sorted(" ".join(row) for row in rows[["sha256", "label", "split"]].to_numpy())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _bundle_info(
+    run: Run, trainer: Trainer, manifest: pd.DataFrame, temperature: float
+) -> dict[str, Any]:
+    config = run.config
+    trained_on = trainer.tables["train"]
+    validation = read_predictions(run.file("predictions_val.csv"))
+    measured = [image_statistics(read_image(path)) for path in trained_on["path"]]
+    return {
+        "model": config.model.name,
+        "parameters": trainer.best_model().count_params(),
+        "labels": list(LABELS),
+        "positive": LABELS[LUMP],
+        "threshold": config.evaluation.threshold,
+        "temperature": temperature,
+        "input_size": config.model.image_size,
+        "preprocessing": config.to_dict()["preprocessing"],
+        "seed": config.seed,
+        "data_fingerprint": run.environment["data_fingerprint"],
+        "trained_on": {
+            "phantom": _learned_from_phantoms(manifest),
+            "sources": trained_on["source"].value_counts().to_dict(),
+            "images": len(trained_on),
+            "groups": trained_on["group_id"].nunique(),
+            "labels": trained_on["label"].value_counts().to_dict(),
+        },
+        "metrics": run.metrics,
+        "reliability": reliability(*truth_and_probability(validation)),
+        "input_statistics": statistics_ranges(measured),
+        "versions": run.environment["versions"],
+    }
+
+
+def _learned_from_phantoms(manifest: pd.DataFrame) -> bool:
+    return bool((manifest["source"] == "phantom").any())
+
+
+def _worst_errors(test: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[str, bytes, str]]:
+    """Return (image id, PNG bytes, text) of the errors the model was surest of."""
+    paths = manifest.set_index("image_id")["path"]
+    wrong = test[test["predicted"] != test["label"]].copy()
+    wrong["sureness"] = (wrong["probability"] - (wrong["label"] == LABELS[LUMP])).abs()
+    return [
+        (
+            row.image_id,
+            to_png(read_image(paths[row.image_id]), side=360),
+            f"{row.finding}: is {row.label}, called {row.predicted} "
+            f"(probability of lump {row.probability:.2f})",
+        )
+        for row in wrong.nlargest(_WORST, "sureness").itertuples()
+    ]

@@ -1,0 +1,138 @@
+"""What happens around an epoch: stop on NaN, keep the best, record, save, show progress."""
+
+import csv
+import io
+import math
+import sys
+import time
+from pathlib import Path
+
+import keras
+from tqdm import tqdm
+
+from breastus.errors import TrainingError
+from breastus.files import write_aside, write_text
+from breastus.training.state import save_state
+
+STATE_FILE = "state.npz"
+HISTORY_FILE = "history.csv"
+BEST_FILE = "best.keras"
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Stop at the first loss that is NaN or infinite, naming the epoch and the step."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The reported loss is the epoch's running mean: once NaN, always NaN, so the first counts.
+        if not math.isfinite(logs["loss"]):
+            raise TrainingError(
+                f"The loss is {logs['loss']} at epoch {self._epoch + 1}, step {batch + 1}. "
+                "Try a smaller learning rate (--set training.learning_rate=...)."
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["val_loss"]):
+            raise TrainingError(
+                f"The validation loss is {logs['val_loss']} after epoch {epoch + 1}. "
+                "Try a smaller learning rate (--set training.learning_rate=...)."
+            )
+
+
+class RunRecorder(keras.callbacks.Callback):
+    """Keep the best model, the history and the state in the run folder, after each epoch.
+
+    The three belong together: the state is written last, so a run killed in between repeats the
+    epoch and writes the same files again.
+
+    Args:
+        folder: the run folder; gets `best.keras`, `history.csv` and `state.npz`.
+        record: what `restore_state` returned, to go on from there; None at the start.
+    """
+
+    def __init__(self, folder: Path, record: dict | None = None):
+        super().__init__()
+        self.folder = folder
+        self.history = list(record["history"]) if record else []
+        self.best = dict(record["best"]) if record else {"epoch": 0, "val_loss": math.inf}
+
+    @property
+    def epochs_done(self) -> int:
+        return len(self.history)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["seconds"] = round(time.perf_counter() - self._start, 2)
+        self.history.append(row)
+        if row["val_loss"] < self.best["val_loss"]:
+            self.best = {"epoch": epoch + 1, "val_loss": row["val_loss"]}
+            with write_aside(self.folder / BEST_FILE) as aside:
+                self.model.save(aside)
+        write_text(self.folder / HISTORY_FILE, _csv(self.history))
+        save_state(
+            self.folder / STATE_FILE, self.model, {"history": self.history, "best": self.best}
+        )
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One bar for the whole training on a terminal; one line an epoch in a log file.
+
+    Args:
+        epochs: epochs of the whole run.
+        steps: steps an epoch.
+        recorder: asked for the best epoch so far; must come before this in the list of callbacks.
+    """
+
+    def __init__(self, epochs: int, steps: int, recorder: RunRecorder):
+        super().__init__()
+        self.epochs, self.steps, self.recorder = epochs, steps, recorder
+        self._bar = None
+
+    def on_train_begin(self, logs=None):
+        self._bar = tqdm(
+            total=self.epochs * self.steps,
+            initial=self.recorder.epochs_done * self.steps,
+            unit="step",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.set_postfix_str(f"loss {logs['loss']:.3f}{self._best()}", refresh=False)
+        self._bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._bar.disable:
+            seconds = self.recorder.history[-1]["seconds"]
+            print(
+                f"epoch {epoch + 1:>3}/{self.epochs}  loss {logs['loss']:.3f}  "
+                f"val_loss {logs['val_loss']:.3f}{self._best()}  {seconds:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def on_train_end(self, logs=None):
+        self._bar.close()
+
+    def _best(self) -> str:
+        best = self.recorder.best
+        return f", best val_loss {best['val_loss']:.3f} (epoch {best['epoch']})" * (
+            best["epoch"] > 0
+        )
+
+
+def _csv(rows: list[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

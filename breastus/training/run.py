@@ -1,0 +1,150 @@
+"""A run folder: where it is made, taken up again, or refused, and how a finished one is read."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import filelock
+import pandas as pd
+
+from breastus.config import Config
+from breastus.errors import RunError
+from breastus.files import write_text
+
+CONFIG_FILE = "config.yaml"
+METRICS_FILE = "metrics.json"
+ENVIRONMENT_FILE = "environment.json"
+BUNDLE_FOLDER = "bundle"  # written last: a run that has it is finished
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run on disk.
+
+    Args:
+        path: the run folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Run":
+        """Open a run folder.
+
+        Raises:
+            RunError: when the folder is missing or is not a run.
+        """
+        path = Path(path)
+        if not (path / CONFIG_FILE).is_file():
+            raise RunError(f"{path} is not a run folder: it has no {CONFIG_FILE}.")
+        return cls(path)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was trained, judged and exported to its end."""
+        return (self.path / BUNDLE_FOLDER).is_dir()
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings the run was started with."""
+        return Config.from_yaml(self.path / CONFIG_FILE)
+
+    @cached_property
+    def environment(self) -> dict:
+        """Versions, hardware, seed, data fingerprint and timing."""
+        return self._json(ENVIRONMENT_FILE)
+
+    @cached_property
+    def metrics(self) -> dict:
+        """Metrics with intervals, as in metrics.json: `run.metrics["test"]["roc_auc"]["value"]`."""
+        return self._json(METRICS_FILE)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch: losses, accuracies, learning rate, seconds."""
+        return pd.read_csv(self.file("history.csv"))
+
+    @property
+    def bundle(self) -> Path:
+        """The folder that `breastus.Predictor` loads."""
+        return self.file(BUNDLE_FOLDER)
+
+    def _json(self, name: str) -> dict:
+        return json.loads(self.file(name).read_text(encoding="utf-8"))
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file that the run wrote.
+
+        Raises:
+            RunError: when it is not there.
+        """
+        path = self.path / name
+        if not path.exists():
+            raise RunError(
+                f"{path} does not exist: the run was not finished. Run the same training command "
+                "again to go on with it."
+            )
+        return path
+
+
+@contextlib.contextmanager
+def open_run(out: str | Path | None, config: Config) -> Iterator[Run]:
+    """Make a run folder, or take up an unfinished one with the same settings, and hold it.
+
+    Without `out`, the first of `runs/<model>`, `runs/<model>-2`, ... that is free, or unfinished
+    with the same settings, is taken. While the block runs, no other process gets the folder.
+
+    Raises:
+        RunError: when `out` holds a finished run, a run with other settings, something that is no
+            run, or is in use.
+    """
+    if out is not None:
+        candidates = iter([Path(out)])
+    else:
+        numbers = range(1, 10_000)
+        names = (config.model.name if n == 1 else f"{config.model.name}-{n}" for n in numbers)
+        candidates = (Path("runs", name) for name in names)
+
+    for path in candidates:
+        with contextlib.ExitStack() as stack:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(filelock.FileLock(path / ".lock", timeout=0))
+                _check_usable(path, config)
+            except filelock.Timeout:
+                if out is None:
+                    continue
+                raise RunError(
+                    f"{path} is being trained by another process. Choose another --out."
+                ) from None
+            except RunError:
+                if out is None:
+                    continue
+                raise
+            except OSError as error:
+                raise RunError(
+                    f"The run folder {path} cannot be made: {error.strerror}. Choose another --out."
+                ) from error
+            write_text(path / CONFIG_FILE, config.to_yaml())
+            yield Run(path)
+            return
+    raise RunError("runs/ is full of finished runs. Choose a folder with --out.")
+
+
+def _check_usable(path: Path, config: Config) -> None:
+    if all(entry.name.startswith(".") for entry in path.iterdir()):
+        return
+    way_out = "Choose another --out, or delete it."
+    if not (path / CONFIG_FILE).is_file():
+        raise RunError(f"{path} exists and is not a run folder. {way_out}")
+    run = Run(path)
+    if run.finished:
+        raise RunError(f"{path} holds a finished run. {way_out}")
+    if changed := run.config.differences(config):
+        raise RunError(
+            f"{path} holds an unfinished run with other settings ({'; '.join(changed)}). To go on "
+            f"with it, use the settings it was started with. {way_out}"
+        )
