@@ -1,0 +1,58 @@
+"""Phantoms: simulated B-mode images, written as class folders with exact lesion masks.
+
+    no_lump/phantom_00000_normal.png
+    lump/phantom_00001_benign.png, lump/phantom_00001_benign_mask.png
+
+They are for trying the software out without data. A model that learned from them says nothing of
+a patient; the source's name, `phantom`, stays with every image, bundle and prediction.
+"""
+
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from breastus.data.images import to_png
+from breastus.data.simulation import VERSION, simulate_phantom
+from breastus.errors import DataError
+from breastus.files import write_folder_aside, write_json
+from breastus.labels import label_of_finding
+
+_MARKER = "phantoms.json"
+
+
+def write_phantoms(folder: Path, *, count: int, seed: int) -> Path:
+    """Simulate `count` images into a folder, unless they are there already.
+
+    Args:
+        folder: made whole or not at all; one written with other arguments is replaced.
+        count: how many images, at least 2: fewer cannot hold both classes.
+        seed: of the set.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        DataError: when `count` is below 2, or the folder holds something else.
+        RunError: when it cannot be written.
+    """
+    if count < 2:
+        raise DataError(f"count must be at least 2, for one image of each class. Received: {count}")
+    wanted = {"simulated": True, "count": count, "seed": seed, "version": VERSION}
+    marker = folder / _MARKER
+    if marker.is_file() and json.loads(marker.read_text()) == wanted:
+        return folder
+    if folder.exists() and not marker.is_file():
+        raise DataError(f"{folder} holds something other than phantoms. Choose another folder.")
+    with write_folder_aside(folder) as aside:
+        bar = tqdm(range(count), "simulating images", leave=False, disable=None)
+        for index in bar:
+            phantom = simulate_phantom(seed, index)
+            parent = aside / label_of_finding(phantom.finding)
+            parent.mkdir(exist_ok=True)
+            name = f"phantom_{index:05d}_{phantom.finding}"
+            (parent / f"{name}.png").write_bytes(to_png(phantom.image))
+            if phantom.mask.any():
+                (parent / f"{name}_mask.png").write_bytes(to_png(phantom.mask))
+        write_json(aside / _MARKER, wanted)
+    return folder
