@@ -44,7 +44,7 @@ def locate(where: str | os.PathLike, *, phantom_images: int, seed: int) -> tuple
     if where == "hub":
         from breastus.data.sources import hub
 
-        return hub.fetch(), ""
+        return hub.fetch(cache_dir()), ""
     if where == PHANTOM:
         return _phantoms(phantom_images, seed), PHANTOM
     return _directory(Path(where), "--data"), ""

@@ -164,8 +164,8 @@ def _measure(image: SourceImage) -> tuple[dict, np.ndarray, str]:
 def _row(source: str, image: SourceImage) -> dict:
     return {
         "image_id": f"{source}/{image.name}",
-        "path": str(image.path.resolve()),
-        "mask_paths": ";".join(str(path.resolve()) for path in image.mask_paths),
+        "path": str(image.path.absolute()),
+        "mask_paths": ";".join(str(path.absolute()) for path in image.mask_paths),
         "label": image.label,
         "finding": image.finding,
         "source": source,

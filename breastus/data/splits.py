@@ -46,7 +46,8 @@ def make_splits(manifest: pd.DataFrame, *, scheme: str = "auto", seed: int = 0) 
     rows = included(manifest)
     named = rows["image_id"].map(_given_split)
     if scheme == "auto":
-        scheme = "given" if len(rows) and (named != "").all() else "group"
+        split = (named != "").all() and {"train", "test"} <= set(named)
+        scheme = "given" if split else "group"
     if scheme == "given":
         return _given(rows, named, seed)
     _check_classes(rows)

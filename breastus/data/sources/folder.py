@@ -42,7 +42,7 @@ _MASK_STEM = re.compile(r"(.+?)[ _-]masks?(?:[ _-]?\d+)?", re.IGNORECASE)
 
 def recognises(folder: Path) -> bool:
     """Whether a class folder lies anywhere below."""
-    return any(path.is_dir() and _class_of(path.name) for path in folder.rglob("*"))
+    return any(path.is_dir() and class_folder(path.name) for path in folder.rglob("*"))
 
 
 def read(folder: Path, *, source: str = SOURCE) -> SourceContent:
@@ -55,18 +55,18 @@ def read(folder: Path, *, source: str = SOURCE) -> SourceContent:
     for file in files_below(folder):
         parts = file.relative_to(folder).parts
         in_mask_folder = any(_plain(part) in _MASK_FOLDERS for part in parts[:-1])
-        (masks if in_mask_folder or _MASK_STEM.fullmatch(file.stem) else images).append(file)
+        (masks if in_mask_folder or is_mask(file.stem) else images).append(file)
 
     content = SourceContent(source)
     masks_of = _masks_by_image(folder, masks)
     stems = [_name(folder, file, suffix=False) for file in images]
     for file, stem in zip(images, stems, strict=True):
         parts = file.relative_to(folder).parts[:-1]
-        classes = [part for part in parts if _class_of(part)]
+        classes = [part for part in parts if class_folder(part)]
         if not classes:
             content.problems.append(f"{file} lies in no class folder and is left out.")
             continue
-        finding, label = _class_of(classes[-1])
+        finding, label = class_folder(classes[-1])
         if finding == "unknown" and (said := _FINDING_IN_NAME.search(file.stem)):
             finding = said[1].lower()
         content.images.append(
@@ -94,22 +94,29 @@ def split_of(name: str) -> str:
     return first if first in ("train", "val", "test") else ""
 
 
+def split_folder(parts: tuple[str, ...]) -> str:
+    """Return the split that one of some folder names stands for, or ""."""
+    return next((_SPLITS[part.lower()] for part in parts if part.lower() in _SPLITS), "")
+
+
+def class_folder(name: str) -> tuple[str, str] | None:
+    """Return finding and label of a class folder's name, None when it is no class."""
+    return _CLASSES.get(_plain(name))
+
+
+def is_mask(stem: str) -> bool:
+    """Whether a file's name, without its suffix, is that of a lesion mask."""
+    return _MASK_STEM.fullmatch(stem) is not None
+
+
 def _name(folder: Path, file: Path, *, suffix: bool) -> str:
     relative = file.relative_to(folder)
     relative = relative if suffix else relative.with_suffix("")
-    split = _split_folder(relative.parent.parts)
-    if split is None:
+    split = split_folder(relative.parent.parts)
+    if not split:
         return relative.as_posix()
-    rest = [part for part in relative.parts if part != split]
-    return "/".join([_SPLITS[split.lower()], *rest])
-
-
-def _split_folder(parts: tuple[str, ...]) -> str | None:
-    return next((part for part in parts if part.lower() in _SPLITS), None)
-
-
-def _class_of(part: str) -> tuple[str, str] | None:
-    return _CLASSES.get(_plain(part))
+    rest = [part for part in relative.parent.parts if split_folder((part,)) != split]
+    return "/".join([split, *rest, relative.name])
 
 
 def _plain(part: str) -> str:
@@ -135,7 +142,7 @@ def _mask_key(folder: Path, file: Path, stem: str) -> tuple:
 
 def _check_no_class_is_empty(folder: Path, content: SourceContent) -> None:
     for path in sorted(folder.rglob("*")):
-        if not path.is_dir() or not _class_of(path.name):
+        if not path.is_dir() or not class_folder(path.name):
             continue
         if any(_plain(part) in _MASK_FOLDERS for part in path.relative_to(folder).parts):
             continue

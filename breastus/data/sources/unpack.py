@@ -1,0 +1,174 @@
+"""Parquet files and zip archives to class folders of image files; masks are left out."""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from breastus.data.images import MAX_BYTES, SUFFIXES
+from breastus.data.sources.folder import class_folder, is_mask, split_folder
+from breastus.errors import HubError
+from breastus.files import write_folder_aside
+
+ARCHIVES = (".parquet", ".zip")
+
+_LABEL_COLUMNS = ("label", "labels", "class", "category", "finding", "diagnosis")
+_MAGIC = (
+    (b"\x89PNG", ".png"),
+    (b"\xff\xd8", ".jpg"),
+    (b"BM", ".bmp"),
+    (b"II*", ".tif"),
+    (b"MM", ".tif"),
+)
+_ROWS = 64  # read at a time, which bounds memory
+
+
+def unpack(folder: Path, out: Path) -> Path:
+    """Write the images of Parquet files or zip archives below `folder` as class folders.
+
+    Args:
+        folder: what was fetched.
+        out: made whole or not at all; left alone when it is there already.
+
+    Returns:
+        `out`, or `folder` itself when it holds image files as they are.
+
+    Raises:
+        HubError: when there are neither images nor archives, the classes are unknown, or an
+            archive is damaged or unsafe.
+    """
+    found = {
+        suffix: sorted(path for path in folder.rglob(f"*{suffix}") if path.is_file())
+        for suffix in ARCHIVES
+    }
+    if not any(found.values()):
+        if any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*")):
+            return folder
+        raise HubError(f"{folder} holds neither images nor Parquet files nor zip archives.")
+    if out.is_dir():
+        return out
+    with write_folder_aside(out) as aside:
+        if found[".parquet"]:
+            splits = [split_folder(_split_words(path, folder)) for path in found[".parquet"]]
+            # A single part is no split: what is called train holds all there is.
+            several = len(set(splits)) > 1
+            for path, split in zip(found[".parquet"], splits, strict=True):
+                _write_parquet(path, folder, aside / split if several and split else aside)
+        else:
+            for path in found[".zip"]:
+                _write_zip(path, aside)
+    return out
+
+
+def _write_parquet(path: Path, root: Path, out: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        image = next((name for name in names if _holds_images(file.schema_arrow.field(name))), None)
+        label = next((name for name in _LABEL_COLUMNS if name in names), None)
+        if image is None or label is None:
+            raise HubError(
+                f"{path} must have a column of images and one of {', '.join(_LABEL_COLUMNS)}. "
+                f"Received: {', '.join(names)}"
+            )
+        classes = _class_names(file.schema_arrow, label, root)
+        rows = _rows(file, image, label)
+        bar = tqdm(
+            rows, f"unpacking {path.name}", file.metadata.num_rows, leave=False, disable=None
+        )
+        for number, (data, name, value) in enumerate(bar):
+            original = PurePosixPath(name or "").stem
+            if is_mask(original):
+                continue
+            parent = out / _class_of(value, classes, path)
+            parent.mkdir(parents=True, exist_ok=True)
+            suffix = next((end for start, end in _MAGIC if data.startswith(start)), ".png")
+            stem = re.sub(r"[^\w() -]", "_", original) or path.stem
+            (parent / f"{number:05d} {stem}{suffix}").write_bytes(data)
+    except pa.ArrowException as error:
+        raise HubError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _rows(file, image: str, label: str) -> Iterator[tuple[bytes, str | None, Any]]:
+    for batch in file.iter_batches(batch_size=_ROWS, columns=[image, label]):
+        for row in batch.to_pylist():
+            cell = row[image]
+            data, name = (
+                (cell["bytes"], cell.get("path")) if isinstance(cell, dict) else (cell, None)
+            )
+            if data is not None:
+                yield data, name, row[label]
+
+
+def _holds_images(field) -> bool:
+    import pyarrow.types as types
+
+    if "mask" in field.name.lower():
+        return False
+    if types.is_struct(field.type):
+        return "bytes" in [inner.name for inner in field.type]
+    return types.is_binary(field.type) or types.is_large_binary(field.type)
+
+
+def _class_names(schema, label: str, root: Path) -> list[str] | None:
+    """Return the names of numbered classes: from the Parquet schema, else from README.md."""
+    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    feature = metadata.get("info", {}).get("features", {}).get(label, {})
+    if "names" in feature:
+        return feature["names"]
+    readme = root / "README.md"
+    parts = readme.read_text(encoding="utf-8").split("---") if readme.is_file() else []
+    try:
+        card = yaml.safe_load(parts[1]) if len(parts) > 2 else {}
+        infos = card.get("dataset_info", [])
+        for info in infos if isinstance(infos, list) else [infos]:
+            for column in info.get("features", []):
+                if column.get("name") == label:
+                    names = column["dtype"]["class_label"]["names"]
+                    return [names[key] for key in sorted(names, key=int)]
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
+        pass  # a card of another form names no classes
+    return None
+
+
+def _class_of(value: Any, classes: list[str] | None, path: Path) -> str:
+    if isinstance(value, int) and classes is not None and 0 <= value < len(classes):
+        value = classes[value]
+    if isinstance(value, str) and class_folder(value):
+        return value
+    raise HubError(
+        f"{path} has a class that is not known here: it must be lump, no_lump, benign, malignant "
+        f"or normal. Received: {value!r}, class names {classes}"
+    )
+
+
+def _write_zip(path: Path, out: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                name = PurePosixPath(entry.filename)
+                if entry.is_dir() or name.suffix.lower() not in SUFFIXES:
+                    continue
+                if name.is_absolute() or ".." in name.parts or "\\" in entry.filename:
+                    raise HubError(f"{path} is unsafe: it would write outside its folder ({name}).")
+                if entry.file_size > MAX_BYTES:
+                    raise HubError(f"{path} holds a file that is too large ({name}).")
+                target = out / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.read(entry))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise HubError(f"{path} cannot be unpacked: {error}") from error
+
+
+def _split_words(path: Path, root: Path) -> tuple[str, ...]:
+    # data/train-00000-of-00001.parquet, train/0000.parquet
+    relative = path.relative_to(root)
+    return (*relative.parent.parts, re.split(r"[-_.]", relative.name)[0])
