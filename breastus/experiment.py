@@ -18,7 +18,13 @@ import pandas as pd
 from breastus.augmentation.policies import check_policy
 from breastus.config import Config
 from breastus.data.images import read_image, to_png
-from breastus.data.manifest import load_manifest, read_manifest, summary, write_manifest
+from breastus.data.manifest import (
+    load_manifest,
+    read_manifest,
+    simulated,
+    summary,
+    write_manifest,
+)
 from breastus.data.splits import make_splits, read_splits, write_splits
 from breastus.data.statistics import image_statistics, statistics_ranges
 from breastus.deploy.export import publish as publish_bundle
@@ -110,6 +116,7 @@ def train(
             keras_file=run.path / BEST_FILE,
             transform=Transform.of(config),
             info=_bundle_info(run, trainer, manifest, temperature),
+            seen=pd.concat([trainer.tables["train"], trainer.tables["val"]])["sha256"],
         )
         (run.path / STATE_FILE).unlink(missing_ok=True)
         if publish is not None:
@@ -154,7 +161,7 @@ def judge(run: Run) -> dict[str, Any]:
         metrics=metrics,
         config=config.to_dict(),
         environment=run.environment,
-        notices=[PHANTOM_NOTICE] if _learned_from_phantoms(manifest) else [],
+        notices=[PHANTOM_NOTICE] if simulated(manifest) else [],
         data_summary=summary(manifest),
         worst=_worst_errors(predictions["test"], manifest),
         figures=figures,
@@ -236,7 +243,7 @@ def _bundle_info(
         "seed": config.seed,
         "data_fingerprint": run.environment["data_fingerprint"],
         "trained_on": {
-            "phantom": _learned_from_phantoms(manifest),
+            "phantom": simulated(manifest),
             "sources": trained_on["source"].value_counts().to_dict(),
             "images": len(trained_on),
             "groups": trained_on["group_id"].nunique(),
@@ -247,10 +254,6 @@ def _bundle_info(
         "input_statistics": statistics_ranges(measured),
         "versions": run.environment["versions"],
     }
-
-
-def _learned_from_phantoms(manifest: pd.DataFrame) -> bool:
-    return bool((manifest["source"] == "phantom").any())
 
 
 def _worst_errors(test: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[str, bytes, str]]:

@@ -8,11 +8,12 @@ No TensorFlow is needed here.
 import hashlib
 import io
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from breastus.errors import ImageError
 
@@ -22,6 +23,7 @@ MAX_BYTES = 256 * 2**20
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+_SIMULATED = ("Description", "simulated by breastus, not a patient")  # PNG text that marks phantoms
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 # Modes in which TensorFlow's decoder and Pillow's give the same RGB pixels.
 _SAME_IN_TENSORFLOW = {
@@ -38,11 +40,13 @@ class ImageFile:
         encoded: a PNG or JPEG file; the file itself where TensorFlow reads it alike, else a PNG.
         pixels: uint8 [H, W, 3], RGB. Alpha is dropped, 16-bit values keep their high byte.
         sha256: of the file as it was.
+        simulated: whether the file says that it is a phantom.
     """
 
     encoded: bytes
     pixels: np.ndarray
     sha256: str
+    simulated: bool = False
 
     @classmethod
     def read(cls, source: str | os.PathLike | bytes) -> "ImageFile":
@@ -57,7 +61,7 @@ class ImageFile:
         if not data:
             raise ImageError(f"{name} is empty. Export or copy it again.")
         try:
-            pixels, unchanged = _decode(name, data)
+            pixels, unchanged, simulated = _decode(name, data)
         except ImageError:
             raise
         except UnidentifiedImageError as error:
@@ -69,7 +73,7 @@ class ImageFile:
                 f"{name} is damaged: {_first_line(reason)}. Export or copy it again."
             ) from error
         encoded = data if unchanged else to_png(pixels)
-        return cls(encoded, pixels, hashlib.sha256(data).hexdigest())
+        return cls(encoded, pixels, hashlib.sha256(data).hexdigest(), simulated)
 
 
 def read_image(source: str | os.PathLike | bytes) -> np.ndarray:
@@ -77,19 +81,33 @@ def read_image(source: str | os.PathLike | bytes) -> np.ndarray:
     return ImageFile.read(source).pixels
 
 
-def to_png(pixels: np.ndarray, *, side: int | None = None) -> bytes:
-    """Encode pixels as PNG, shrunk to fit a square of `side` pixels where that is given."""
+def to_png(pixels: np.ndarray, *, side: int | None = None, simulated: bool = False) -> bytes:
+    """Encode pixels as PNG.
+
+    Args:
+        pixels: uint8 [H, W] or [H, W, 3].
+        side: shrink to fit a square of so many pixels.
+        simulated: mark the file as a phantom, so that a copy of it is known as one.
+    """
     image = Image.fromarray(pixels)
     if side is not None:
         image.thumbnail((side, side))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
+    buffer, text = io.BytesIO(), PngImagePlugin.PngInfo()
+    if simulated:
+        text.add_text(*_SIMULATED)
+    image.save(buffer, "PNG", compress_level=1, pnginfo=text)
     return buffer.getvalue()
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        size = status.st_size
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{path} is a directory. Name the image files in it.")
+        if not stat.S_ISREG(status.st_mode):
+            # Reading a pipe or a device might never end.
+            raise ImageError(f"{path} is not a file but a pipe or a device.")
         if size > MAX_BYTES:
             raise ImageError(
                 f"{path} is too large: an image file may have {MAX_BYTES >> 20} MiB. "
@@ -102,8 +120,8 @@ def _read_bytes(path: Path) -> bytes:
         ) from error
 
 
-def _decode(name: str, data: bytes) -> tuple[np.ndarray, bool]:
-    """Return the pixels, and whether TensorFlow decodes the file itself to the same ones."""
+def _decode(name: str, data: bytes) -> tuple[np.ndarray, bool, bool]:
+    """Return pixels, whether TensorFlow decodes the file to the same ones, whether a phantom."""
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -115,7 +133,8 @@ def _decode(name: str, data: bytes) -> tuple[np.ndarray, bool]:
     if image.format == "PNG" and image.getexif().get(_ORIENTATION, 1) != 1:
         unchanged = False  # the graph turns JPEGs upright, not PNGs
     image.load()
-    return np.asarray(ImageOps.exif_transpose(_to_rgb(name, image))), unchanged
+    simulated = image.info.get(_SIMULATED[0]) == _SIMULATED[1]
+    return np.asarray(ImageOps.exif_transpose(_to_rgb(name, image))), unchanged, simulated
 
 
 def _to_rgb(name: str, image: Image.Image) -> Image.Image:

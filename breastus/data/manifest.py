@@ -18,7 +18,7 @@ from tqdm import tqdm
 from breastus.config import DataConfig
 from breastus.data.curation import THUMBNAIL, curate, thumbnail
 from breastus.data.images import ImageFile
-from breastus.data.locate import DataWarning, locate, read_content
+from breastus.data.locate import PHANTOM, DataWarning, locate, read_content
 from breastus.data.sources import SourceImage
 from breastus.errors import DataError, ImageError
 from breastus.files import write_csv
@@ -41,6 +41,7 @@ COLUMNS = (
 )
 _NUMBERS = ("width", "height")
 MANIFEST_FILE = "manifest.csv"
+SIMULATED = "simulated"  # the flag of a phantom
 _THREADS = 4
 
 
@@ -77,11 +78,14 @@ def load_manifest(
     with ThreadPoolExecutor(_THREADS) as pool:
         measured = pool.map(_measure, content.images)
         bar = tqdm(measured, "reading images", len(content.images), leave=False, disable=None)
-        for image, (facts, small, error) in zip(content.images, bar, strict=True):
+        for image, (facts, small, phantom, error) in zip(content.images, bar, strict=True):
             if error:
                 warnings.warn(error, DataWarning, stacklevel=2)
                 facts["excluded"] = f"unreadable: {error}"
-            rows.append({**_row(content.source, image), **facts})
+            row = {**_row(content.source, image), **facts}
+            if phantom:
+                row["flags"] = ";".join([*image.flags, SIMULATED])
+            rows.append(row)
             thumbnails.append(small)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if not (table["width"] > 0).any():
@@ -149,16 +153,22 @@ def _reasons(table: pd.DataFrame) -> dict[str, int]:
     return kinds[kinds != ""].value_counts().to_dict()
 
 
-def _measure(image: SourceImage) -> tuple[dict, np.ndarray, str]:
-    """Return sha256, width and height, the thumbnail, and an error or ""."""
+def simulated(table: pd.DataFrame) -> bool:
+    """Whether any image of a manifest is a phantom."""
+    flagged = table["flags"].str.split(";").map(lambda flags: SIMULATED in flags)
+    return bool((flagged | (table["source"] == PHANTOM)).any())
+
+
+def _measure(image: SourceImage) -> tuple[dict, np.ndarray, bool, str]:
+    """Return sha256, width and height; the thumbnail; whether a phantom; an error or ""."""
     try:
         file = ImageFile.read(image.path)
     except ImageError as error:
         nothing = np.zeros(THUMBNAIL**2, np.float32)
-        return {"sha256": "", "width": 0, "height": 0}, nothing, str(error)
+        return {"sha256": "", "width": 0, "height": 0}, nothing, False, str(error)
     height, width = file.pixels.shape[:2]
     facts = {"sha256": file.sha256, "width": width, "height": height}
-    return facts, thumbnail(file.pixels), ""
+    return facts, thumbnail(file.pixels), file.simulated, ""
 
 
 def _row(source: str, image: SourceImage) -> dict:

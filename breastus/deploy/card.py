@@ -77,7 +77,7 @@ def model_card(info: dict[str, Any]) -> str:
 
 def _scores(metrics: dict[str, Any]) -> str:
     test = metrics["test"]
-    level = f"{metrics['confidence']:.0%}"
+    level = f"{100 * metrics['confidence']:.0f} %"
     rows = [
         f"On {test['n']} test images of {test['n_groups']} groups ({test['n_lump']} lump, "
         f"{test['n_no_lump']} no lump) that took no part in training; {level} intervals by "

@@ -1,13 +1,15 @@
 """From a trained run to a bundle: one folder that needs nothing but TensorFlow.
 
-saved_model/    raw pixels or file bytes in, calibrated probabilities out
-bundle.json     labels, threshold, temperature, metrics with intervals, what it was trained on
-model.keras     the network alone, z-scored images in
-MODEL_CARD.md   the same for a person
+saved_model/       raw pixels or file bytes in, calibrated probabilities out
+bundle.json        labels, threshold, temperature, metrics with intervals, what it was trained on
+model.keras        the network alone, z-scored images in
+MODEL_CARD.md      the same for a person
+seen_images.txt    checksums of the images that took part in training, to know them again
 """
 
 import hashlib
 import shutil
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ FORMAT = 1
 INFO_FILE = "bundle.json"
 SAVED_MODEL = "saved_model"
 CARD_FILE = "MODEL_CARD.md"
+SEEN_FILE = "seen_images.txt"
+SEEN_DIGITS = 16  # of a SHA-256: enough to know a file again, too few to be worth collecting
 _TINY = 1e-12  # probabilities are kept off zero before their logarithm is taken
 
 
@@ -83,7 +87,12 @@ class ServingModule(tf.Module):
 
 
 def write_bundle(
-    out: Path, *, keras_file: Path, transform: Transform, info: dict[str, Any]
+    out: Path,
+    *,
+    keras_file: Path,
+    transform: Transform,
+    info: dict[str, Any],
+    seen: Iterable[str],
 ) -> Path:
     """Write a bundle folder, whole or not at all; a bundle that stood there is replaced.
 
@@ -93,6 +102,7 @@ def write_bundle(
         transform: what it was trained with.
         info: what bundle.json says, `temperature` among it; format, checksums and the date are
             added here.
+        seen: SHA-256 of each image file that weights, epoch or temperature were chosen by.
 
     Returns:
         `out`.
@@ -109,6 +119,8 @@ def write_bundle(
             **info,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        short = sorted({sha[:SEEN_DIGITS] for sha in seen})
+        write_text(folder / SEEN_FILE, "".join(f"{sha}\n" for sha in short))
         write_text(folder / CARD_FILE, model_card(info))
         write_json(folder / INFO_FILE, {**info, "files": checksums(folder)})
     return Path(out)

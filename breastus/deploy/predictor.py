@@ -11,13 +11,24 @@ import tensorflow as tf
 
 from breastus.data.images import ImageFile, to_png
 from breastus.data.statistics import image_statistics, unusual
-from breastus.deploy.export import FORMAT, INFO_FILE, SAVED_MODEL, checksums
+from breastus.deploy.export import (
+    FORMAT,
+    INFO_FILE,
+    SAVED_MODEL,
+    SEEN_DIGITS,
+    SEEN_FILE,
+    checksums,
+)
 from breastus.errors import BundleError, ImageError
 
 PHANTOM_FLAG = "trained_on_phantoms"
 PHANTOM_NOTICE = (
     "This model learned from simulated images (phantoms). It has never seen a patient and says "
     "nothing about one."
+)
+SEEN_FLAG = "seen_in_training"
+SEEN_REASON = (
+    "this very file took part in the model's training, so what the model says of it proves nothing"
 )
 
 
@@ -76,6 +87,7 @@ class Predictor:
         self.info = _read_info(self.path)
         try:
             self._module = tf.saved_model.load(str(self.path / SAVED_MODEL))
+            self._seen = frozenset((self.path / SEEN_FILE).read_text().split())
             self._judge_bytes = self._module.signatures["predict_bytes"]
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise BundleError(f"{self.path} holds no usable SavedModel: {error}") from error
@@ -99,6 +111,8 @@ class Predictor:
         probability = float(judged["lump"][0])
 
         reasons = unusual(image_statistics(file.pixels), self.info["input_statistics"])
+        if self.has_seen(file.sha256):
+            reasons = {SEEN_FLAG: SEEN_REASON, **reasons}
         if self.trained_on_phantoms:
             reasons = {PHANTOM_FLAG: PHANTOM_NOTICE, **reasons}
         return Prediction(
@@ -109,6 +123,10 @@ class Predictor:
             flags=tuple(reasons),
             reasons=reasons,
         )
+
+    def has_seen(self, sha256: str) -> bool:
+        """Whether the file with this SHA-256 took part in the model's training or validation."""
+        return sha256[:SEEN_DIGITS] in self._seen
 
     def predict_files(self, paths: Iterable[str | os.PathLike]) -> Iterator[Prediction]:
         """Judge files one after the other; one that cannot be read carries its `error`."""

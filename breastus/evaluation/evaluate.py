@@ -1,11 +1,17 @@
 """Judge predictions: tables of val and test in, the content of metrics.json and a sentence out."""
 
+import warnings
 from typing import Any
 
 import pandas as pd
 
 from breastus.evaluation.intervals import bootstrap_intervals
-from breastus.evaluation.metrics import METRICS, compute_metrics, confusion_matrix
+from breastus.evaluation.metrics import (
+    METRICS,
+    UndefinedMetricWarning,
+    compute_metrics,
+    confusion_matrix,
+)
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.study import study_row
 from breastus.labels import POSITIVE
@@ -41,20 +47,25 @@ def evaluate(
         "threshold": threshold,
         "confidence": confidence,
         "resamples": resamples,
-        "interval": "percentile bootstrap over groups (patients or scenes)",
+        "interval": "percentile bootstrap over groups (patients or scenes); for a share of exactly "
+        "0 or 1 Wilson's, over groups",
     }
     for split, table in predictions.items():
         y_true, y_prob = truth_and_probability(table)
-        values = compute_metrics(y_true, y_prob, threshold=threshold)
-        bounds = bootstrap_intervals(
-            y_true,
-            y_prob,
-            table["group_id"],
-            threshold=threshold,
-            resamples=resamples,
-            confidence=confidence,
-            seed=seed,
-        )
+        with warnings.catch_warnings(record=True) as undefined:
+            warnings.simplefilter("always", UndefinedMetricWarning)
+            values = compute_metrics(y_true, y_prob, threshold=threshold)
+            bounds = bootstrap_intervals(
+                y_true,
+                y_prob,
+                table["group_id"],
+                threshold=threshold,
+                resamples=resamples,
+                confidence=confidence,
+                seed=seed,
+            )
+        for warning in undefined:
+            warnings.warn(f"{split}: {warning.message}", warning.category, stacklevel=2)
         low, high = bounds["confusion_matrix"]
         result[split] = {
             "n": len(table),
@@ -78,24 +89,30 @@ def evaluate(
 def sentence(metrics: dict[str, Any], split: str = "test") -> str:
     """Say the result in plain words, with intervals, and what to make of it."""
     part = metrics[split]
-    (cleared, _), (_, found) = part["confusion_matrix"]
+    (cleared, alarms), (missed, found) = part["confusion_matrix"]
     text = (
         f"On {part['n']} {split} images of {part['n_groups']} patients or scenes the model found "
         f"{found} of {part['n_lump']} lumps (sensitivity {_percent(part['sensitivity'])}) and "
         f"cleared {cleared} of {part['n_no_lump']} images without a lump (specificity "
         f"{_percent(part['specificity'])}). ROC-AUC {_number(part['roc_auc'])}. "
     )
+    for called, nothing_else in (("lump", cleared + missed == 0), ("no lump", alarms + found == 0)):
+        if nothing_else:
+            text += (
+                f"It calls every image {called}: at a threshold of {metrics['threshold']:g} it "
+                "tells nothing apart. "
+            )
     return text + _reading(part, metrics["confidence"])
 
 
 def _reading(part: dict[str, Any], confidence: float) -> str:
-    level = f"{confidence:.0%}"
+    level = f"{100 * confidence:.0f} %"
     low = part["roc_auc"]["ci_low"]
     if low is None or low != low:  # NaN
         return f"The {level} intervals are undefined: there are too few groups of a class."
     if low <= 0.5:
-        return f"By its {level} interval that may be no better than guessing."
-    text = f"That is better than guessing (the {level} interval of ROC-AUC stays above 0.5)"
+        return f"By its {level} interval the ROC-AUC may be no better than guessing."
+    text = f"Its order is better than guessing (the {level} interval of ROC-AUC stays above 0.5)"
     if part["n_no_lump"] < 50:
         text += f", but {part['n_no_lump']} images without a lump leave the specificity uncertain"
     return text + "."

@@ -1,9 +1,12 @@
 """How sure a score is: percentile bootstrap, in which whole groups are drawn, not images.
 
+For a plain count, such as the study's, there is Wilson's interval.
+
 Images of one patient or scene go together; drawing them one by one would count the same evidence
 several times and give intervals that are too narrow.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -16,6 +19,16 @@ from breastus.evaluation.metrics import (
     confusion_matrix,
 )
 
+# Metrics that are a share of some images: (truth, called lump) to the images they are a share of.
+_SHARE_OF = {
+    "accuracy": lambda lump, called: np.ones_like(lump),
+    "sensitivity": lambda lump, called: lump,
+    "recall": lambda lump, called: lump,
+    "specificity": lambda lump, called: ~lump,
+    "recall_no_lump": lambda lump, called: ~lump,
+    "precision": lambda lump, called: called,
+    "precision_no_lump": lambda lump, called: ~called,
+}
 _UNDEFINED_SHARE = 0.05  # more undefined resamples than this, and there is no interval
 _BLOCK = 500  # resamples computed at a time, which bounds memory
 
@@ -42,6 +55,9 @@ def bootstrap_intervals(
     seed: int = 0,
 ) -> dict[str, tuple]:
     """Return the interval of each metric, and of the confusion matrix's cells.
+
+    A share of exactly 0 or 1 is the same in every resample, as if it were certain. There the
+    interval is Wilson's, which counts groups.
 
     Args:
         y_true: int [n], 1 for lump.
@@ -91,12 +107,33 @@ def bootstrap_intervals(
     intervals = {
         name: _percentiles(name, np.concatenate(parts), tail) for name, parts in values.items()
     }
+    lump, called = y_true == 1, np.asarray(y_prob) >= threshold
+    for name, among in _SHARE_OF.items():
+        if intervals[name] in ((0.0, 0.0), (1.0, 1.0)):
+            count = len(np.unique(np.asarray(groups)[among(lump, called)]))
+            part = int(intervals[name][0]) * count
+            intervals[name] = wilson_interval(part, count, confidence=confidence)
     low, high = np.quantile(np.concatenate(matrices), [tail, 1 - tail], axis=0)
     return {**intervals, "confusion_matrix": (low, high)}
 
 
+def wilson_interval(part: int, whole: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval of a proportion (J. Am. Stat. Assoc. 22, 1927, 209)."""
+    from scipy.stats import norm
+
+    if whole == 0:
+        return math.nan, math.nan
+    z = norm.ppf((1 + confidence) / 2)
+    share = part / whole
+    centre = (share + z**2 / (2 * whole)) / (1 + z**2 / whole)
+    half = z / (1 + z**2 / whole) * math.sqrt(share * (1 - share) / whole + (z / (2 * whole)) ** 2)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def _percentiles(name: str, values: np.ndarray, tail: float) -> tuple[float, float]:
     undefined = np.isnan(values)
+    if undefined.all():
+        return np.nan, np.nan  # as the metric itself, of which the caller has been told
     if undefined.mean() > _UNDEFINED_SHARE:
         warnings.warn(
             f"{name} has no interval: {undefined.mean():.0%} of the resamples leave it undefined.",

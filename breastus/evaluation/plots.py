@@ -10,9 +10,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from breastus.evaluation.calibration import expected_calibration_error, reliability
-from breastus.evaluation.intervals import resample_weights
+from breastus.evaluation.intervals import resample_weights, wilson_interval
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.study import wilson_interval
 from breastus.files import write_aside
 from breastus.labels import LABELS, LUMP, NO_LUMP
 

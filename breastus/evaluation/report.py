@@ -62,7 +62,7 @@ def write_report(
 
 def _scores(metrics: dict[str, Any]) -> str:
     test, val, study = metrics["test"], metrics["val"], metrics["study"]
-    level = f"{metrics['confidence']:.0%}"
+    level = f"{100 * metrics['confidence']:.0f} %"
     header = ["", f"test ({level} interval)", f"validation ({level} interval)"]
     rows = []
     for name, metric in METRICS.items():

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from breastus.evaluation.intervals import wilson_interval
 from breastus.evaluation.metrics import METRICS
 
 # Rows actual (no lump, lump), columns called (no lump, lump).
@@ -60,16 +61,3 @@ def study_row(model: str, color: str, *, confidence: float = 0.95) -> dict | Non
         value = float(metric.compute(matrix, None, None, None))
         row[name] = {"value": value, "ci_low": low, "ci_high": high}
     return row
-
-
-def wilson_interval(part: int, whole: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion (J. Am. Stat. Assoc. 22, 1927, 209)."""
-    from scipy.stats import norm
-
-    if whole == 0:
-        return math.nan, math.nan
-    z = norm.ppf((1 + confidence) / 2)
-    share = part / whole
-    centre = (share + z**2 / (2 * whole)) / (1 + z**2 / whole)
-    half = z / (1 + z**2 / whole) * math.sqrt(share * (1 - share) / whole + (z / (2 * whole)) ** 2)
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -91,6 +91,7 @@ class Trainer:
                 ProgressBar(config.training.epochs, steps, recorder),
                 keras.callbacks.TensorBoard(str(self.folder / "logs"), write_graph=False),
             ],
+            shuffle=False,  # the dataset comes in the order of its epoch
             verbose=0,
         )
 

@@ -4,7 +4,8 @@
     lump/phantom_00001_benign.png, lump/phantom_00001_benign_mask.png
 
 They are for trying the software out without data. A model that learned from them says nothing of
-a patient; the source's name, `phantom`, stays with every image, bundle and prediction.
+a patient. Each file carries a mark that says so, which the manifest turns into the flag `simulated`
+wherever a copy of it turns up, and a model that learned from one says so with every prediction.
 """
 
 import json
@@ -51,8 +52,8 @@ def write_phantoms(folder: Path, *, count: int, seed: int) -> Path:
             parent = aside / label_of_finding(phantom.finding)
             parent.mkdir(exist_ok=True)
             name = f"phantom_{index:05d}_{phantom.finding}"
-            (parent / f"{name}.png").write_bytes(to_png(phantom.image))
+            (parent / f"{name}.png").write_bytes(to_png(phantom.image, simulated=True))
             if phantom.mask.any():
-                (parent / f"{name}_mask.png").write_bytes(to_png(phantom.mask))
+                (parent / f"{name}_mask.png").write_bytes(to_png(phantom.mask, simulated=True))
         write_json(aside / _MARKER, wanted)
     return folder

@@ -1,0 +1,192 @@
+"""The outside-hospital check: a bundle and a handful of images in, one self-contained page out.
+
+For each image: what the model says, how often such a score was right on the validation images, and
+what is unusual about the image. An image that cannot be read is reported; the others go on.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from tqdm import tqdm
+
+from breastus.data.images import read_image, to_png
+from breastus.deploy.predictor import PHANTOM_FLAG, PHANTOM_NOTICE, Prediction, Predictor
+from breastus.evaluation.intervals import wilson_interval
+from breastus.evaluation.page import page, picture
+from breastus.files import write_text
+from breastus.labels import LABELS, LUMP
+
+_SIDE = 480  # longer side of a picture on the page, in pixels
+_WORDS = {label: label.replace("_", " ") for label in LABELS}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image to check.
+
+    Attributes:
+        path: the file.
+        known: what is known of it, such as "benign", or "".
+    """
+
+    path: str | os.PathLike
+    known: str = ""
+
+
+def check(predictor: Predictor, cases: Sequence[Case], out: str | os.PathLike) -> list[Prediction]:
+    """Judge images and write the page.
+
+    Args:
+        predictor: a loaded bundle.
+        cases: the images.
+        out: the HTML file; written whole or not at all.
+
+    Returns:
+        One prediction a case; what could not be read carries its `error`.
+
+    Raises:
+        RunError: when the page cannot be written.
+    """
+    judged = predictor.predict_files(case.path for case in cases)
+    predictions = list(tqdm(judged, "checking images", len(cases), leave=False, disable=None))
+    write_text(out, check_page(predictor.info, cases, predictions))
+    return predictions
+
+
+def check_page(
+    info: Mapping[str, Any], cases: Iterable[Case], predictions: Sequence[Prediction]
+) -> str:
+    """Return the page as HTML; `info` is the content of bundle.json."""
+    body = (
+        f'<p class="soft">{escape(_model_facts(info))}</p>'
+        f'<p class="answer">{escape(summary(predictions))}</p>'
+        + "".join(
+            _case(info, case, prediction)
+            for case, prediction in zip(cases, predictions, strict=True)
+        )
+        + f"<h2>How to read this page</h2>{_how_to_read(info)}"
+    )
+    notices = [PHANTOM_NOTICE] if info["trained_on"]["phantom"] else []
+    return page(f"What the model “{info['model']}” makes of these images", body, notices=notices)
+
+
+def summary(predictions: Sequence[Prediction]) -> str:
+    """Say in a sentence or two what came out."""
+    read = [p for p in predictions if not p.error]
+    lumps = sum(p.label == LABELS[LUMP] for p in read)
+    strange = sum(bool(_of_the_image(p)) for p in read)
+    parts = [f"The model calls {lumps} of {_images(len(read))} lump."]
+    if strange:
+        parts.append(
+            f"{_images(strange)} {_are(strange)} unlike those it learned from or must be read with "
+            "care: see below what is unusual."
+        )
+    if failed := len(predictions) - len(read):
+        parts.append(f"{_images(failed)} could not be read.")
+    return " ".join(parts)
+
+
+def how_sure(info: Mapping[str, Any], probability: float) -> str:
+    """Say how often images that scored alike had a lump, on the bundle's validation images.
+
+    Args:
+        info: the content of bundle.json.
+        probability: calibrated probability of a lump.
+    """
+    bins = info["reliability"]
+    if not bins:
+        return "How sure that is was not measured."
+    near = min(bins, key=lambda b: max(b["low"] - probability, probability - b["high"], 0.0))
+    low, high = wilson_interval(near["lumps"], near["count"])
+    text = (
+        f"Of the {near['count']} validation images that scored most alike "
+        f"({near['low']:.2f} to {near['high']:.2f}), {near['lumps']} had a lump: "
+        f"{100 * near['lumps'] / near['count']:.0f} % ({100 * low:.0f} to {100 * high:.0f} %)."
+    )
+    if low <= 0.5 <= high:
+        text += " With such a score either answer is possible."
+    return text
+
+
+def _case(info: Mapping[str, Any], case: Case, prediction: Prediction) -> str:
+    name = os.path.basename(os.fspath(case.path))
+    if prediction.error:
+        return (
+            f'<section class="case"><div></div><div><h3>{escape(name)}</h3>'
+            f'<p class="verdict">could not be read</p><p>{escape(prediction.error)}</p>'
+            "</div></section>"
+        )
+    known = f'<p class="soft">Known finding: {escape(case.known)}</p>' if case.known else ""
+    unusual = "".join(f"<li>{escape(text)}</li>" for text in _of_the_image(prediction).values())
+    return (
+        f'<section class="case">{picture(to_png(read_image(case.path), side=_SIDE), name)}'
+        f"<div><h3>{escape(name)}</h3>{known}"
+        f'<p class="verdict {prediction.label}">{_WORDS[prediction.label]}</p>'
+        f"{_bar(prediction)}<p>{escape(how_sure(info, prediction.probability))}</p>"
+        + (f"<p><b>Unusual:</b></p><ul>{unusual}</ul>" if unusual else "")
+        + (
+            ""
+            if unusual
+            else '<p class="soft">Size, brightness, colour and detail lie within those of the '
+            "training images.</p>"
+        )
+        + "</div></section>"
+    )
+
+
+def _bar(prediction: Prediction) -> str:
+    share, threshold = 100 * prediction.probability, 100 * prediction.threshold
+    text = (
+        f"probability of a lump {prediction.probability:.2f}; called lump from "
+        f"{prediction.threshold:g} (the mark)"
+    )
+    return (
+        f'<div class="bar" role="img" aria-label="{text}">'
+        f'<span class="{prediction.label}" style="width:{share:.1f}%"></span>'
+        f'<i style="left:{threshold:.1f}%"></i></div><p class="soft">{text}</p>'
+    )
+
+
+def _of_the_image(prediction: Prediction) -> dict[str, str]:
+    # That the model learned from phantoms stands above all images, once.
+    return {flag: text for flag, text in prediction.reasons.items() if flag != PHANTOM_FLAG}
+
+
+def _model_facts(info: Mapping[str, Any]) -> str:
+    trained, auc = info["trained_on"], info["metrics"]["test"]["roc_auc"]
+    sources = ", ".join(trained["sources"])
+    text = (
+        f"Network {info['model']}, trained on {trained['images']} images of {trained['groups']} "
+        f"patients or scenes ({sources})."
+    )
+    if auc["value"] is None:
+        return text
+    score = f" ROC-AUC on its own test images: {auc['value']:.2f}"
+    if auc["ci_low"] is not None:
+        score += f" ({auc['ci_low']:.2f} to {auc['ci_high']:.2f})"
+    return f"{text}{score}."
+
+
+def _how_to_read(info: Mapping[str, Any]) -> str:
+    items = [
+        "The probability was calibrated on the validation images of the data that the model "
+        "learned from. At another hospital, with other scanners and other patients, it can be off "
+        "in either direction.",
+        "“Unusual” compares size, brightness, contrast, colour and detail with the smallest and "
+        "largest values among the training images. An image without a remark can still be unlike "
+        "them in ways that these numbers do not see.",
+        "A handful of images shows how the model behaves; it does not measure how good it is. That "
+        "takes images with known findings, hundreds of them.",
+    ]
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -1,0 +1,147 @@
+"""Any image file: the same pixels here and in the graph, and a clear error for what is none."""
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from breastus.data.images import ImageFile, read_image, to_png
+from breastus.errors import ImageError
+from breastus.preprocessing.decode import decode_image
+
+
+def save(image: Image.Image, form: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def oriented(image: Image.Image, form: str, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return save(image, form, exif=exif)
+
+
+FORMS = [
+    *(("PNG", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+    *(("JPEG", mode) for mode in ("L", "RGB", "CMYK")),
+    *(("BMP", mode) for mode in ("1", "L", "P", "RGB")),
+    *(("TIFF", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16")),
+]
+
+
+def _image(speckle, mode: str) -> Image.Image:
+    pixels = speckle(30, 41)
+    if mode == "I;16":
+        return Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    pixels[..., 1] //= 2  # coloured, so that mixed-up channels show
+    return Image.fromarray(pixels).convert(mode)
+
+
+@pytest.mark.parametrize(("form", "mode"), FORMS)
+def test_every_form_has_the_same_pixels_here_and_in_the_graph(speckle, form, mode):
+    image = _image(speckle, mode)
+    file = ImageFile.read(save(image, form))
+    assert file.pixels.shape == (30, 41, 3)
+    assert file.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(decode_image(file.encoded), file.pixels)
+    if mode == "I;16":
+        np.testing.assert_array_equal(file.pixels[..., 0], np.asarray(image) >> 8)
+    elif form != "JPEG":
+        np.testing.assert_array_equal(file.pixels, np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_upright(speckle, form, orientation):
+    data = oriented(Image.fromarray(speckle(20, 33)), form, orientation)
+    file = ImageFile.read(data)
+    assert file.pixels.shape[:2] == ((33, 20) if orientation > 4 else (20, 33))
+    np.testing.assert_array_equal(decode_image(file.encoded), file.pixels)
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.png", "benign (1) [x].png", "снимок.png", "ünï.PNG", "a%20b#c?.png"]
+)
+def test_any_name(tmp_path, speckle, name):
+    path = tmp_path / name
+    path.write_bytes(to_png(speckle(8, 9)))
+    np.testing.assert_array_equal(read_image(path), speckle(8, 9))
+
+
+def _bomb(side: int) -> bytes:
+    """A PNG header that promises side x side pixels, and next to no data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+def _truncated(form: str) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)
+    data = save(Image.fromarray(pixels), form)
+    return data[: len(data) // 2]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b"hello, this is no image at all", "is not a PNG, JPEG, BMP or TIFF"),
+        (b"GIF89a" + bytes(40), "is not a PNG, JPEG, BMP or TIFF"),
+        (_truncated("PNG"), "is damaged"),
+        (_truncated("JPEG"), "is damaged"),
+        (_truncated("TIFF"), "is damaged"),
+        (_truncated("BMP"), "is damaged"),
+        (b"\x89PNG\r\n\x1a\n", "image.png"),
+        (_bomb(10_000), "too large"),
+        (_bomb(30_000), "too large"),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path, data, message):
+    path = tmp_path / "image.png"
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=message) as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+
+
+def test_what_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(ImageError, match=r"nothing.png cannot be opened: No such file"):
+        read_image(tmp_path / "nothing.png")
+    with pytest.raises(ImageError, match="directory"):
+        read_image(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="not a file"):
+        read_image(tmp_path / "pipe.png")
+
+
+def test_values_of_unknown_scale_are_refused():
+    with pytest.raises(ImageError, match="floating-point"):
+        read_image(save(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
+    with pytest.raises(ImageError, match="32-bit"):
+        read_image(save(Image.fromarray(np.full((4, 4), 10**6, np.int32)), "TIFF"))
+
+
+def test_the_mark_of_a_phantom_stays_with_its_bytes(speckle):
+    assert ImageFile.read(to_png(speckle(8, 8), simulated=True)).simulated
+    assert not ImageFile.read(to_png(speckle(8, 8))).simulated
+
+
+def test_shrinking(speckle):
+    assert read_image(to_png(speckle(100, 50), side=20)).shape == (20, 10, 3)
+    assert read_image(to_png(speckle(10, 5), side=20)).shape == (10, 5, 3)
