@@ -30,3 +30,38 @@ def speckle():
         return np.repeat(np.clip(grey, 16, 255).astype(np.uint8)[..., None], 3, axis=-1)
 
     return make
+
+
+@pytest.fixture
+def write_image(speckle):
+    """A function (path, seed) that writes an image of its own for each seed, and returns the path.
+
+    Images of different seeds are no near-duplicates of each other.
+    """
+    from breastus.data.images import to_png
+
+    def write(path: Path, seed: int = 0, height: int = 64, width: int = 80) -> Path:
+        rng = np.random.default_rng(seed)
+        blocks = rng.integers(30, 255, (8, 10)).repeat(8, axis=0).repeat(8, axis=1)
+        pixels = speckle(64, 80, seed) // 4 + blocks[..., None].astype(np.uint8) // 4 * 3
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(to_png(np.resize(pixels, (height, width, 3)).astype(np.uint8)))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def class_folders(tmp_path, write_image):
+    """A function (no_lump=.., lump=.., below=..) that writes class folders; returns their root."""
+
+    def write(*, no_lump: int = 12, lump: int = 12, below: str = "", first_seed: int = 0) -> Path:
+        root = tmp_path / "images"
+        seed = first_seed
+        for label, count in (("no_lump", no_lump), ("lump", lump)):
+            for number in range(count):
+                write_image(root / below / label / f"{label} {number}.png", seed)
+                seed += 1
+        return root
+
+    return write

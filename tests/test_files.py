@@ -16,7 +16,8 @@ def _fail_half_way(writing, write) -> None:
             write(aside)
             raise KeyError
 
-    pytest.raises(KeyError, run)
+    with pytest.raises(KeyError):
+        run()
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -1,0 +1,64 @@
+"""What `--data` may name, and what `auto` picks."""
+
+import pytest
+
+from breastus.data import locate as module
+from breastus.data.locate import DataWarning, locate
+from breastus.data.sources import hub
+from breastus.errors import DataError, HubError
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty working folder and cache, no settings, and no hub."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BREASTUS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("BREASTUS_DATA", raising=False)
+
+    def out_of_reach(cache):
+        raise HubError("The hub is out of reach.")
+
+    monkeypatch.setattr(hub, "fetch", out_of_reach)
+    return tmp_path
+
+
+def find(where):
+    return locate(where, phantom_images=4, seed=1)
+
+
+def test_auto_takes_the_first_that_is_there(elsewhere, monkeypatch):
+    with pytest.warns(DataWarning, match=r"(?s)PHANTOMS.*nothing about patients.*out of reach"):
+        assert find("auto") == (elsewhere / "cache" / "phantom-4-1", "phantom")
+
+    monkeypatch.setattr(hub, "fetch", lambda cache: cache / "fetched")
+    assert find("auto") == (elsewhere / "cache" / "fetched", "")
+
+    (elsewhere / "data" / "raw").mkdir(parents=True)
+    (elsewhere / "data" / "raw" / ".gitkeep").touch()
+    assert find("auto")[0].name == "fetched"
+    (elsewhere / "data" / "raw" / "BUSI").mkdir()
+    assert find("auto") == (module.RAW, "")
+
+    (elsewhere / "mine").mkdir()
+    monkeypatch.setenv("BREASTUS_DATA", str(elsewhere / "mine"))
+    assert find("auto") == (elsewhere / "mine", "")
+    monkeypatch.setenv("BREASTUS_DATA", str(elsewhere / "gone"))
+    with pytest.raises(DataError, match=r"\$BREASTUS_DATA must be a directory"):
+        find("auto")
+
+
+def test_hub_by_name_does_not_fall_back():
+    with pytest.raises(HubError, match="out of reach"):
+        find("hub")
+
+
+def test_a_directory(elsewhere):
+    (elsewhere / "ultrasound").mkdir()
+    assert find("ultrasound")[0].name == "ultrasound"
+    with pytest.raises(DataError, match=r"Did you mean ultrasound\? Received: ultrasuond"):
+        find("ultrasuond")
+    with pytest.raises(DataError, match="Did you mean phantom"):
+        find("phantoms")
+    (elsewhere / "file").touch()
+    with pytest.raises(DataError, match="must name a directory"):
+        find("file")

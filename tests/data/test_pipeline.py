@@ -1,0 +1,86 @@
+"""Batches: each image once an epoch, the same by seed, and the same from any epoch on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from breastus.augmentation.layers import image_seed
+from breastus.augmentation.policies import build_augmenter
+from breastus.data.pipeline import Pixels, evaluation_dataset, steps_per_epoch, training_dataset
+from breastus.preprocessing.decode import decode_image
+
+
+@pytest.fixture
+def paths(tmp_path, write_image):
+    return [str(write_image(tmp_path / f"снимок {i}.png", i, 16, 16)) for i in range(7)]
+
+
+def pixels(paths, *, cache_mb=1):
+    return Pixels(paths, decode=decode_image, size=16, cache_mb=cache_mb)
+
+
+def batches(paths, *, augment=True, cache_mb=1, **options):
+    options = {"seed": 0, "first_epoch": 0, "epochs": 2, "batch_size": 3, **options}
+    return training_dataset(
+        pixels(paths, cache_mb=cache_mb),
+        list(range(7)),
+        augment=build_augmenter("study") if augment else None,
+        image_seed=image_seed,
+        tone=lambda x: x / 255.0,
+        **options,
+    )
+
+
+def collect(dataset):
+    parts = [(x.numpy(), y.numpy()) for x, y in dataset]
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+
+def test_each_image_once_an_epoch_in_another_order(paths):
+    sizes = [len(y) for _, y in batches(paths)]
+    assert sizes == [3, 3, 1] * 2
+    assert steps_per_epoch(7, 3) == 3
+    _, labels = collect(batches(paths))
+    assert sorted(labels[:7]) == sorted(labels[7:]) == list(range(7))
+    assert list(labels[:7]) != list(labels[7:])
+
+
+def test_labels_stay_with_their_images(paths):
+    images, labels = collect(batches(paths, augment=False))
+    expected = np.stack([decode_image(Path(path).read_bytes()) for path in paths]) / 255.0
+    np.testing.assert_allclose(images, expected[labels], atol=1e-6)
+    again, order = collect(
+        evaluation_dataset(
+            pixels(paths), range(7), tone=lambda x: tf.cast(x, tf.float32), batch_size=4
+        )
+    )
+    assert list(order) == list(range(7))
+    np.testing.assert_allclose(again / 255.0, expected, atol=1e-6)
+
+
+def test_the_same_by_seed_and_cached_or_not(paths):
+    first = collect(batches(paths))
+    for other in (batches(paths), batches(paths, cache_mb=0)):
+        np.testing.assert_array_equal(collect(other)[0], first[0])
+        np.testing.assert_array_equal(collect(other)[1], first[1])
+    assert not np.array_equal(collect(batches(paths, seed=1))[0], first[0])
+
+
+def test_a_later_start_sees_what_an_early_one_sees(paths):
+    images, labels = collect(batches(paths, epochs=4))
+    late_images, late_labels = collect(batches(paths, first_epoch=2, epochs=4))
+    np.testing.assert_array_equal(late_images, images[14:])
+    np.testing.assert_array_equal(late_labels, labels[14:])
+
+
+def test_augmentation_changes_from_epoch_to_epoch(paths):
+    images, labels = collect(batches(paths))
+    first, second = images[:7][np.argsort(labels[:7])], images[7:][np.argsort(labels[7:])]
+    assert all(not np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_images_are_kept_only_when_they_fit(paths):
+    assert pixels(paths, cache_mb=1).cached
+    assert not pixels(paths, cache_mb=0).cached
