@@ -41,7 +41,6 @@ from breastus.evaluation.predictions import (
 from breastus.evaluation.report import write_report
 from breastus.files import write_json
 from breastus.labels import LABELS, LUMP, SPLITS, label_id
-from breastus.models.registry import check_model
 from breastus.preprocessing.transform import Transform
 from breastus.training.callbacks import BEST_FILE, STATE_FILE
 from breastus.training.environment import command_line, hardware, peak_memory_mb, versions
@@ -52,7 +51,7 @@ from breastus.training.run import (
     Run,
     open_run,
 )
-from breastus.training.trainer import Trainer
+from breastus.training.trainer import Trainer, new_model
 
 _WORST = 8  # errors shown as pictures in the report
 
@@ -91,7 +90,8 @@ def train(
     if seed is not None:
         changes["seed"] = seed
     config = (config or Config()).replace(changes)
-    check_model(config.model.name)
+    # Both are cheap, and say what is impossible before any image is read.
+    new_model(config)
     check_policy(config.augmentation.policy)
 
     start = time.perf_counter()

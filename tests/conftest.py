@@ -1,12 +1,13 @@
 """Fixtures shared by all tests; markers are explained in setup.cfg."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +66,38 @@ def class_folders(tmp_path, write_image):
         return root
 
     return write
+
+
+# Small enough for seconds, large enough for both classes in each split.
+TINY = {
+    "data": {"phantom_images": 40},
+    "model": {"image_size": 32},
+    "training": {"epochs": 2, "batch_size": 8},
+    "evaluation": {"resamples": 100},
+}
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> Path:
+    """A folder of 40 phantoms."""
+    from breastus.data.sources.phantom import write_phantoms
+
+    return write_phantoms(tmp_path_factory.mktemp("phantoms") / "set", count=40, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(phantoms):
+    """Settings of a training on phantoms that takes seconds."""
+    from breastus.config import Config
+
+    return Config.from_dict(TINY).replace({"data": {"source": str(phantoms)}})
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config, tmp_path_factory):
+    """A finished run; not to be changed."""
+    from breastus.experiment import train
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return train("cnn", config=tiny_config, out=tmp_path_factory.mktemp("runs") / "cnn")

@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 
 from breastus.cli.options import add_data, add_out
+from breastus.cli.quiet import import_tensorflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from breastus.deploy.check import check, summary
-    from breastus.deploy.predictor import Predictor
     from breastus.errors import ConfigError, RunError
 
     if args.images and args.data:
@@ -29,6 +28,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--count must be at least 1. Received: {args.count}")
     if args.out and args.out.exists():
         raise RunError(f"{args.out} exists. Choose another --out, or delete it.")
+
+    import_tensorflow()
+
+    from breastus.deploy.check import check, summary
+    from breastus.deploy.predictor import Predictor
+
     predictor = Predictor(args.bundle)
     out = args.out or _free_name()
     predictions = check(predictor, _cases(args, predictor), out)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from breastus.cli.options import add_data, add_out, add_settings, settings
+from breastus.cli.quiet import import_tensorflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +45,9 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
+    config = settings(args)
+    import_tensorflow()
+
     from breastus.augmentation.policies import build_augmenter
     from breastus.augmentation.sheet import contact_sheet
     from breastus.data.images import ImageFile
@@ -52,7 +56,6 @@ def _show(args: argparse.Namespace) -> int:
     from breastus.files import write_aside
     from breastus.preprocessing.transform import Transform
 
-    config = settings(args)
     out = args.out or Path("sheet.png")
     if args.out and out.exists():
         raise RunError(f"{out} exists. Choose another --out, or delete it.")

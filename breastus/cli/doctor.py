@@ -2,7 +2,10 @@
 
 import argparse
 import os
+import shutil
 from pathlib import Path
+
+from breastus.cli.quiet import import_tensorflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -10,6 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    gpu_driver = shutil.which("nvidia-smi")
+    if not gpu_driver:
+        import_tensorflow()  # with a driver there, what TensorFlow says of it is of interest
+
     from breastus.opencv import cv2
     from breastus.training.environment import hardware, versions
 
@@ -30,9 +37,16 @@ def run(args: argparse.Namespace) -> int:
     print(f"  {'data/raw':<24}{'holds files' if there else 'empty or not there'}")
     print("  then the hub, and with no network, phantoms")
 
+    problems = []
+    if gpu_driver and not facts["gpus"]:
+        problems.append(
+            "There is an NVIDIA driver, but TensorFlow sees no GPU. Install its CUDA build: "
+            "pip install 'breastus[gpu]'"
+        )
     try:
         cv2()
     except ImportError as error:
-        print(f"\nProblem: {error}")
-        return 1
-    return 0
+        problems.append(str(error))
+    for problem in problems:
+        print(f"\nProblem: {problem}")
+    return int(bool(problems))

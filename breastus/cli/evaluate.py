@@ -3,12 +3,16 @@
 import argparse
 from pathlib import Path
 
+from breastus.cli.quiet import import_tensorflow
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run folder")
 
 
 def run(args: argparse.Namespace) -> int:
+    import_tensorflow()
+
     from breastus.evaluation.evaluate import sentence
     from breastus.experiment import judge
     from breastus.training.run import Run

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from breastus.cli.options import add_out
+from breastus.cli.quiet import import_tensorflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import_tensorflow()
+
     from breastus.deploy.export import publish
     from breastus.errors import BundleError
     from breastus.training.run import Run

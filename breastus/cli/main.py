@@ -26,8 +26,6 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    # TensorFlow's start-up notes say nothing to a user; its errors stay.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.showwarning = _show_warning
     parser = build_parser(argv if argv is not None else sys.argv[1:])
     args = parser.parse_args(argv)

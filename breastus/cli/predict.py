@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+from breastus.cli.quiet import import_tensorflow
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, help="a bundle folder, such as models/cnn")
@@ -13,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import_tensorflow()
+
     from breastus.deploy.predictor import PHANTOM_NOTICE, Predictor
 
     predictor = Predictor(args.bundle)

@@ -1,9 +1,11 @@
 """`breastus train MODEL`: data in, a finished run folder out."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from breastus.cli.options import add_data, add_out, add_settings, settings
+from breastus.cli.quiet import import_tensorflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = settings(args)
+    import_tensorflow()
 
     from breastus.evaluation.evaluate import sentence
     from breastus.experiment import train
 
-    finished = train(args.model, config=config, out=args.out, publish=args.publish)
+    try:
+        finished = train(args.model, config=config, out=args.out, publish=args.publish)
+    except KeyboardInterrupt:
+        print(
+            "\nbreastus: interrupted; the same command goes on from the last epoch", file=sys.stderr
+        )
+        return 130
     print(sentence(finished.metrics))
     print(f"Report: {finished.path / 'report.html'}")
     print(f"Bundle: {args.publish or finished.bundle}")

@@ -6,14 +6,17 @@ epoch and the seed of an image in it are functions of (seed, epoch, index). A ru
 epoch 7 therefore sees exactly what a run that came to epoch 7 sees.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from breastus.data.images import ImageFile
+from breastus.errors import ImageError
 
 _ORDER = 0x6F726465  # keeps the shuffling's random numbers apart from the augmentation's
 
@@ -60,9 +63,24 @@ class Pixels:
         dataset = tf.data.Dataset.from_tensor_slices(self._paths)
         dataset = dataset.map(self._read, num_parallel_calls=tf.data.AUTOTUNE)
         bar = tqdm(dataset, "decoding images", len(self), leave=False, disable=None)
-        for position, image in enumerate(bar):
-            images[position] = image.numpy()
+        with readable():
+            for position, image in enumerate(bar):
+                images[position] = image.numpy()
         return images
+
+
+@contextlib.contextmanager
+def readable() -> Iterator[None]:
+    """Raise an `ImageError` that came up inside `tf.data` as what it was.
+
+    It does when a file is changed or removed between the manifest and the training.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if said := re.search(r"ImageError: (.*)", str(error)):
+            raise ImageError(said[1]) from error
+        raise
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

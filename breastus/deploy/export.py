@@ -8,6 +8,7 @@ seen_images.txt    checksums of the images that took part in training, to know t
 """
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -83,7 +84,10 @@ class ServingModule(tf.Module):
                 tf.TensorSpec([None], tf.string, "encoded")
             ),
         }
-        tf.saved_model.save(self, str(path), signatures=signatures)
+        try:
+            tf.saved_model.save(self, str(path), signatures=signatures)
+        except tf.errors.OpError as error:  # TensorFlow's own kind of a full disk
+            raise OSError(re.sub(r"\{\{.*?\}\} ?|\s*\[Op:.*", "", error.message)) from error
 
 
 def write_bundle(

@@ -104,9 +104,16 @@ def bootstrap_intervals(
         matrices.append(confusion_matrix(y_true, y_prob, threshold=threshold, weights=block))
 
     tail = (1 - confidence) / 2
-    intervals = {
-        name: _percentiles(name, np.concatenate(parts), tail) for name, parts in values.items()
-    }
+    drawn = {name: np.concatenate(parts) for name, parts in values.items()}
+    intervals = {name: _percentiles(resampled, tail) for name, resampled in drawn.items()}
+    # What no resample defines is undefined itself, of which compute_metrics warns.
+    _warn_of_missing(
+        [
+            n
+            for n, bounds in intervals.items()
+            if np.isnan(bounds[0]) and np.isfinite(drawn[n]).any()
+        ]
+    )
     lump, called = y_true == 1, np.asarray(y_prob) >= threshold
     for name, among in _SHARE_OF.items():
         if intervals[name] in ((0.0, 0.0), (1.0, 1.0)):
@@ -130,16 +137,19 @@ def wilson_interval(part: int, whole: int, *, confidence: float = 0.95) -> tuple
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _percentiles(name: str, values: np.ndarray, tail: float) -> tuple[float, float]:
+def _percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:
     undefined = np.isnan(values)
-    if undefined.all():
-        return np.nan, np.nan  # as the metric itself, of which the caller has been told
     if undefined.mean() > _UNDEFINED_SHARE:
-        warnings.warn(
-            f"{name} has no interval: {undefined.mean():.0%} of the resamples leave it undefined.",
-            UndefinedMetricWarning,
-            stacklevel=3,
-        )
         return np.nan, np.nan
     low, high = np.quantile(values[~undefined], [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _warn_of_missing(names: list[str]) -> None:
+    if names:
+        warnings.warn(
+            f"No interval for {', '.join(names)}: more than {100 * _UNDEFINED_SHARE:.0f} % of the "
+            "resamples leave them undefined.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )

@@ -21,7 +21,7 @@ _RECORD = "record"
 
 def save_state(path: Path, model: keras.Model, record: dict) -> None:
     """Write the state of a compiled model and a JSON-able record of the training so far."""
-    arrays = {name: np.asarray(variable) for name, variable in _variables(model).items()}
+    arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
     text = json.dumps(jsonable(record))
     with write_aside(path) as aside:
         np.savez(aside, **arrays, **{_RECORD: np.array(text)})
@@ -55,9 +55,11 @@ def restore_state(path: Path, model: keras.Model) -> dict:
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    # Numbered, as paths such as `seed_generator_state` need not be unique.
-    named = {}
-    for owner, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
-        for position, variable in enumerate(variables):
-            named[f"{owner}/{position:04d}/{variable.path}"] = variable
-    return named
+    # By position: Keras numbers names such as `adam_w_2` through all that a process has built, so
+    # in a notebook the same network has other names the second time.
+    owners = (("model", model.variables), ("optimizer", model.optimizer.variables))
+    return {
+        f"{owner}/{position:04d}": variable
+        for owner, variables in owners
+        for position, variable in enumerate(variables)
+    }

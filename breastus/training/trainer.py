@@ -1,16 +1,25 @@
 """Fit a network as the settings say: tables of images in, `best.keras` and `history.csv` out."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from breastus.augmentation.layers import image_seed
 from breastus.augmentation.policies import build_augmenter
 from breastus.config import Config
-from breastus.data.pipeline import Pixels, evaluation_dataset, steps_per_epoch, training_dataset
+from breastus.data.pipeline import (
+    Pixels,
+    evaluation_dataset,
+    readable,
+    steps_per_epoch,
+    training_dataset,
+)
+from breastus.errors import RunError
 from breastus.labels import LABELS, label_id
 from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
@@ -50,12 +59,7 @@ class Trainer:
         config = self.config
         # Decides the initial weights and the seed of dropout's generator.
         keras.utils.set_random_seed(config.seed)
-        model = build_model(
-            config.model.name,
-            num_classes=len(LABELS),
-            image_size=config.model.image_size,
-            dropout=config.model.dropout,
-        )
+        model = new_model(config)
         compile_model(model, config)
 
         # Resuming, in this order: the state file if there is one, else from the start.
@@ -79,6 +83,11 @@ class Trainer:
             first_epoch=recorder.epochs_done,
             epochs=config.training.epochs,
         )
+        with readable(), _enough_memory():
+            self._fit(model, batches, steps, recorder)
+
+    def _fit(self, model, batches, steps: int, recorder: RunRecorder) -> None:
+        config = self.config
         model.fit(
             batches,
             steps_per_epoch=steps,
@@ -97,7 +106,8 @@ class Trainer:
 
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
         """Return the model's probabilities for a split's images, float32 [n, classes]."""
-        return model.predict(self._evaluation_batches(split), verbose=0)
+        with readable(), _enough_memory():
+            return model.predict(self._evaluation_batches(split), verbose=0)
 
     def best_model(self) -> keras.Model:
         """Return the network with the lowest validation loss, loaded in safe mode."""
@@ -123,6 +133,32 @@ class Trainer:
 
     def _labels(self, split: str) -> list[int]:
         return [label_id(label) for label in self.tables[split]["label"]]
+
+
+@contextlib.contextmanager
+def _enough_memory() -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise RunError(
+            f"Memory or disk is exhausted: {str(error).splitlines()[0]}. Try a smaller batch "
+            "(--set training.batch_size=8) or image (--set model.image_size=...), or free some "
+            "space."
+        ) from error
+
+
+def new_model(config: Config) -> keras.Model:
+    """Build the network that the settings name, with weights drawn by Keras' seed.
+
+    Raises:
+        ModelError: when there is no such network, or it cannot be had with these settings.
+    """
+    return build_model(
+        config.model.name,
+        num_classes=len(LABELS),
+        image_size=config.model.image_size,
+        dropout=config.model.dropout,
+    )
 
 
 def compile_model(model: keras.Model, config: Config) -> None:

@@ -1,0 +1,166 @@
+"""The command line: what it prints, what it leaves behind, its exit status."""
+
+import json
+
+import pytest
+
+from breastus.cli.main import COMMANDS, main
+from breastus.data.images import to_png
+
+TINY = [
+    *("--set", "data.phantom_images=40", "--set", "model.image_size=32"),
+    *("--set", "training.epochs=1", "--set", "evaluation.resamples=100"),
+]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BREASTUS_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def scan(elsewhere, speckle):
+    path = elsewhere / "scan [1].png"
+    path.write_bytes(to_png(speckle(120, 150)))
+    return path
+
+
+def run(*arguments) -> int:
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as stop:  # argparse
+        return stop.code
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    assert run(command, "--help") == 0
+    assert "usage: breastus " + command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["trian"], "invalid choice: 'trian'"),
+        (["train"], "model"),
+        (["train", "cnm", "--data", "phantom"], "Did you mean cnn"),
+        (["train", "cnn", "--set", "training.epoch=2"], "Did you mean training.epochs"),
+        (["train", "cnn", "--config", "none.yaml"], "none.yaml cannot be read"),
+        (["train", "cnn", "--seed", "-1"], "seed must be at least 0"),
+        (["predict", "models/cnn"], "IMAGE"),
+        (["check", "models/cnn", "a.png", "--data", "phantom"], "not both"),
+        (["check", "models/cnn", "--count", "0"], "--count must be at least 1"),
+        (["data", "show", "--count", "0"], "--count must be at least 1"),
+        (["data"], "ACTION"),
+    ],
+)
+def test_wrong_usage_is_status_2(arguments, message, capsys, elsewhere):
+    assert run(*arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not [path for path in elsewhere.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "cnn", "--data", "nowhere"], "--data must be a directory"),
+        (["predict", "nowhere", "a.png"], "nowhere is not a bundle"),
+        (["check", "nowhere", "a.png"], "nowhere is not a bundle"),
+        (["evaluate", "nowhere"], "nowhere is not a run folder"),
+        (["export", "nowhere"], "nowhere is not a run folder"),
+        (["data", "prepare", "--data", "nowhere"], "--data must be a directory"),
+    ],
+)
+def test_what_fails_is_status_1_and_no_traceback(arguments, message, capsys):
+    assert run(*arguments) == 1
+    err = capsys.readouterr().err
+    assert "breastus: error: " in err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_from_training_to_a_check(elsewhere, scan, capsys):
+    assert run("train", "cnn", "--data", "phantom", "--publish", "models/cnn", *TINY) == 0
+    said = capsys.readouterr().out
+    assert "test images" in said
+    assert (elsewhere / "runs" / "cnn" / "report.html").is_file()
+    assert (elsewhere / "models" / "cnn" / "bundle.json").is_file()
+
+    assert run("evaluate", "runs/cnn") == 0
+    assert "test images" in capsys.readouterr().out
+
+    (elsewhere / "bad.png").touch()
+    assert run("predict", "models/cnn", scan, "bad.png", "--format", "json") == 1
+    said = capsys.readouterr()
+    good, bad = json.loads(said.out)
+    assert set(good) == {"path", "label", "probability", "threshold", "flags", "error"}
+    assert good["path"] == str(scan)
+    assert good["label"] in ("lump", "no_lump")
+    assert good["error"] is None
+    assert "trained_on_phantoms" in good["flags"]
+    assert bad["probability"] is None
+    assert "bad.png is empty" in bad["error"]
+    assert "never seen a patient" in said.err
+
+    assert run("predict", "models/cnn", scan) == 0
+    assert str(scan) in capsys.readouterr().out
+
+    assert run("check", "models/cnn", scan) == 0
+    assert run("check", "models/cnn", "--data", "phantom", "--count", "2") == 0
+    said = capsys.readouterr().out
+    assert "Page: check.html" in said
+    assert "Page: check-2.html" in said
+    assert run("check", "models/cnn", scan, "--out", "check.html") == 1
+    assert "check.html exists. Choose another --out" in capsys.readouterr().err
+
+    assert run("export", "runs/cnn") == 1
+    assert "models/cnn exists" in capsys.readouterr().err
+    assert run("export", "runs/cnn", "--out", "models/copy") == 0
+
+    assert run("train", "cnn", "--data", "phantom", "--out", "runs/cnn", *TINY) == 1
+    assert "holds a finished run" in capsys.readouterr().err
+
+
+def test_data_prepare_and_show(elsewhere, class_folders, capsys):
+    root = class_folders()
+    assert run("data", "prepare", "--data", root, "--out", "prepared") == 0
+    said = capsys.readouterr().out
+    assert "24 images from folder" in said
+    assert (elsewhere / "prepared" / "manifest.csv").is_file()
+    assert (elsewhere / "prepared" / "splits.csv").is_file()
+    assert run("data", "prepare", "--data", root, "--out", "prepared") == 1
+    assert "exists and is not empty" in capsys.readouterr().err
+
+    assert run("data", "show", "--data", "prepared", "--augment", "--count", "2") == 0
+    assert (elsewhere / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert run("data", "show", "--data", root, "--out", "sheet.png") == 1
+
+
+def test_preparing_reports_unreadable_images_and_goes_on(class_folders, capsys):
+    root = class_folders()
+    (root / "lump" / "bad.png").write_bytes(b"no image")
+    assert run("data", "prepare", "--data", root, "--out", "prepared") == 1
+    said = capsys.readouterr()
+    assert "bad.png is not a PNG" in said.err
+    assert "1 left out: unreadable" in said.out
+
+
+def test_doctor(capsys):
+    assert run("doctor") == 0
+    said = capsys.readouterr().out
+    for word in ("tensorflow", "usable cores", "GPU", "data/raw"):
+        assert word in said
+
+
+def test_a_setting_file_and_its_overrides(elsewhere, capsys):
+    (elsewhere / "mine.yaml").write_text(
+        "training: {epochs: 1}\nmodel: {image_size: 32}\nseed: 5\n"
+    )
+    arguments = ["train", "cnn", "--data", "phantom", "--config", "mine.yaml", *TINY[:2], *TINY[6:]]
+    assert run(*arguments, "--out", "run", "--set", "evaluation.confidence=0.9") == 0
+    settings = (elsewhere / "run" / "config.yaml").read_text()
+    assert "seed: 5" in settings
+    assert "confidence: 0.9" in settings

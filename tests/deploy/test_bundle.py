@@ -1,0 +1,129 @@
+"""A bundle is one folder that TensorFlow alone serves, and that equals what was trained."""
+
+import io
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from breastus.data.images import ImageFile, to_png
+from breastus.data.simulation import simulate_phantom
+from breastus.deploy.export import checksums, publish
+from breastus.evaluation.calibration import apply_temperature
+from breastus.preprocessing.transform import Transform
+
+
+@pytest.fixture(scope="module")
+def scans():
+    return [np.repeat(simulate_phantom(9, i).image[..., None], 3, axis=-1) for i in range(4)]
+
+
+@pytest.fixture(scope="module")
+def served(tiny_run):
+    return tf.saved_model.load(str(tiny_run.bundle / "saved_model"))
+
+
+def files(scans, form):
+    encoded = []
+    for scan in scans:
+        buffer = io.BytesIO()
+        Image.fromarray(scan).save(buffer, form)
+        encoded.append(buffer.getvalue())
+    return encoded
+
+
+def test_what_is_in_it(tiny_run):
+    names = {path.name for path in tiny_run.bundle.iterdir()}
+    assert {"saved_model", "bundle.json", "model.keras", "MODEL_CARD.md"} <= names
+    info = json.loads((tiny_run.bundle / "bundle.json").read_text())
+    assert info["labels"] == ["no_lump", "lump"]
+    assert info["threshold"] == 0.5
+    assert 0.05 <= info["temperature"] <= 20
+    assert info["input_size"] == 32
+    assert info["trained_on"]["phantom"] is True
+    assert info["trained_on"]["images"] == 24
+    assert set(info["metrics"]["test"]["roc_auc"]) == {"value", "ci_low", "ci_high"}
+    found = checksums(tiny_run.bundle)
+    assert found == info["files"]
+    card = (tiny_run.bundle / "MODEL_CARD.md").read_text()
+    assert "never saw a patient" in card
+    assert "not a medical device" in card
+
+
+def test_tensorflow_alone_serves_it(tiny_run, scans, tmp_path):
+    """In a process that cannot import breastus, nor Keras."""
+    image = tmp_path / "scan.png"
+    image.write_bytes(to_png(scans[0]))
+    code = f"""
+import sys
+sys.modules["breastus"] = sys.modules["keras"] = None
+import tensorflow as tf
+served = tf.saved_model.load({str(tiny_run.bundle / "saved_model")!r})
+data = tf.io.read_file({str(image)!r})
+out = served.signatures["predict_bytes"](tf.stack([data, data]))
+assert out["probabilities"].dtype == out["lump"].dtype == tf.float32
+assert out["probabilities"].shape == (2, 2), out
+print(float(out["lump"][0]))
+pixels = tf.cast(tf.io.decode_png(data, 3), tf.float32)[None]
+print(float(served.signatures["serving_default"](pixels)["lump"][0]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    from_bytes, from_pixels = map(float, done.stdout.split())
+    assert from_bytes == pytest.approx(from_pixels, abs=1e-6)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_bytes_pixels_and_the_training_pipeline_agree(tiny_run, served, scans, form):
+    encoded = files(scans, form)
+    from_bytes = served.signatures["predict_bytes"](tf.constant(encoded))["probabilities"]
+
+    transform = Transform.of(tiny_run.config)
+    inputs = transform.tone(tf.stack([tf.cast(transform.decode(e), tf.float32) for e in encoded]))
+    network = keras.models.load_model(tiny_run.bundle / "model.keras", safe_mode=True)
+    temperature = json.loads((tiny_run.bundle / "bundle.json").read_text())["temperature"]
+    expected = apply_temperature(network.predict(inputs, verbose=0), temperature)
+    np.testing.assert_allclose(from_bytes, expected, atol=1e-6)
+
+    for row, data in enumerate(encoded):
+        pixels = tf.constant(ImageFile.read(data).pixels[None])
+        for name, batch in (
+            ("serving_default", tf.cast(pixels, tf.float32)),
+            ("serving_uint8", pixels),
+        ):
+            found = served.signatures[name](images=batch)["probabilities"]
+            np.testing.assert_allclose(found[0], expected[row], atol=1e-6)
+
+
+def test_the_predictions_of_the_run_are_those_of_the_bundle(tiny_run, served):
+    import pandas as pd
+
+    table = pd.read_csv(tiny_run.path / "predictions_test.csv").set_index("image_id")
+    paths = pd.read_csv(tiny_run.path / "manifest.csv").set_index("image_id")["path"]
+    encoded = [ImageFile.read(paths[image_id]).encoded for image_id in table.index]
+    found = served.signatures["predict_bytes"](tf.constant(encoded))["lump"]
+    np.testing.assert_allclose(found, table["probability"], atol=1e-5)
+
+
+def test_a_batch_of_any_size_and_images_of_any_shape(served):
+    for shape in ((1, 5, 9), (3, 700, 33), (2, 1, 1)):
+        batch = np.random.default_rng(0).integers(0, 255, (*shape, 3)).astype("float32")
+        out = served.signatures["serving_default"](images=batch)
+        assert out["probabilities"].shape == (shape[0], 2)
+        assert np.isfinite(out["probabilities"]).all()
+
+
+def test_publishing_replaces_what_stood_there(tiny_run, tmp_path):
+    out = tmp_path / "models" / "cnn"
+    out.mkdir(parents=True)
+    (out / "old").touch()
+    publish(tiny_run.bundle, out)
+    assert checksums(out) == checksums(tiny_run.bundle)
+    assert [path.name for path in out.parent.iterdir()] == ["cnn"]

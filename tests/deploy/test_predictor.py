@@ -1,0 +1,170 @@
+"""A bundle and images in, predictions out, on one page; what is wrong with either is said."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from breastus.data.images import to_png
+from breastus.data.manifest import included, read_manifest
+from breastus.deploy.check import Case, check, how_sure
+from breastus.deploy.predictor import Predictor
+from breastus.errors import BundleError, ImageError
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_run):
+    return Predictor(tiny_run.bundle)
+
+
+@pytest.fixture
+def bundle(tiny_run, tmp_path):
+    """A copy that may be damaged."""
+    return shutil.copytree(tiny_run.bundle, tmp_path / "bundle")
+
+
+@pytest.fixture
+def scan(tmp_path, speckle):
+    path = tmp_path / "скан (1).png"
+    path.write_bytes(to_png(speckle(120, 150)))
+    return path
+
+
+def test_an_image(predictor, scan):
+    found = predictor(scan)
+    assert found.path == str(scan)
+    assert 0 <= found.probability <= 1
+    assert found.label == ("lump" if found.probability >= found.threshold else "no_lump")
+    assert found.threshold == 0.5
+    assert found.flags[0] == "trained_on_phantoms"
+
+
+def test_file_bytes_and_pixels_agree(predictor, scan, speckle):
+    probability = predictor(scan).probability
+    assert predictor(scan.read_bytes()).probability == pytest.approx(probability, abs=1e-7)
+    assert predictor(speckle(120, 150)).probability == pytest.approx(probability, abs=1e-7)
+    grey = predictor(speckle(120, 150)[..., 0])
+    assert grey.probability == pytest.approx(probability, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_pixels_of_another_kind_are_refused(predictor, pixels):
+    with pytest.raises(ImageError, match="Pixels must be uint8"):
+        predictor(pixels)
+
+
+def test_what_is_unusual_is_said(predictor):
+    found = predictor(np.full((30, 2000, 3), 250, np.uint8))
+    assert {"width_high", "height_low", "brightness_high"} <= set(found.flags)
+    assert set(found.reasons) == set(found.flags)
+
+
+def test_a_training_image_is_known_again(predictor, tiny_run):
+    manifest = read_manifest(tiny_run.path / "manifest.csv")
+    splits = (tiny_run.path / "splits.csv").read_text().splitlines()
+    split_of = dict(line.split(",")[:2] for line in splits[1:])
+    for row in included(manifest).itertuples():
+        seen = "seen_in_training" in predictor(row.path).flags
+        assert seen == (split_of[row.image_id] in ("train", "val"))
+
+
+def test_a_bad_image_does_not_stop_the_others(predictor, scan, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    first, second, third = predictor.predict_files([bad, scan, tmp_path / "none.png"])
+    assert first.error == f"{bad} is not a PNG, JPEG, BMP or TIFF image."
+    assert np.isnan(first.probability)
+    assert second.label
+    assert not second.error
+    assert "No such file" in third.error
+    assert first.to_dict() == {
+        "path": str(bad),
+        "label": None,
+        "probability": None,
+        "threshold": 0.5,
+        "flags": [],
+        "error": first.error,
+    }
+
+
+def _remove(name):
+    return lambda bundle: (bundle / name).unlink()
+
+
+def _write(name, text):
+    return lambda bundle: (bundle / name).write_text(text)
+
+
+def _truncate(bundle):
+    (file,) = (bundle / "saved_model" / "variables").glob("*.data*")
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def _newer(bundle):
+    info = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps({**info, "format": 99}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_remove("bundle.json"), "is not a bundle: bundle.json cannot be read"),
+        (_write("bundle.json", "{"), "is not a bundle: bundle.json cannot be read"),
+        (_write("bundle.json", "[]"), "format this version does not read"),
+        (_newer, "must be 1.*Received: format=99"),
+        (_truncate, "is damaged or was changed: saved_model/variables"),
+        (_write("seen_images.txt", "x"), "seen_images.txt do not match"),
+        (_remove("saved_model/saved_model.pb"), "saved_model.pb do not match"),
+    ],
+)
+def test_a_damaged_bundle_is_named(bundle, damage, message):
+    damage(bundle)
+    with pytest.raises(BundleError, match=message) as caught:
+        Predictor(bundle)
+    assert str(bundle) in str(caught.value)
+
+
+def test_no_bundle_is_named(tmp_path):
+    with pytest.raises(BundleError, match="Name a folder such as models/cnn"):
+        Predictor(tmp_path / "nothing")
+
+
+def test_the_check_page(predictor, scan, tmp_path):
+    bad = tmp_path / "<bad>.png"
+    bad.touch()
+    odd = tmp_path / "odd.png"
+    odd.write_bytes(to_png(np.full((40, 40, 3), 255, np.uint8)))
+    out = tmp_path / "check.html"
+    predictions = check(predictor, [Case(scan, "benign"), Case(bad), Case(odd)], out)
+    assert [bool(prediction.error) for prediction in predictions] == [False, True, False]
+    html = out.read_text()
+    assert "скан (1).png" in html
+    assert "Known finding: benign" in html
+    assert "&lt;bad&gt;.png is empty" in html
+    assert "<bad>" not in html
+    assert "1 image could not be read" in html
+    assert "mean grey level, 0 to 255 is 255" in html
+    assert "has never seen a patient" in html
+    assert "not a medical device" in html
+    assert not re.findall(r'(?:src|href)="(?!data:)', html)
+
+
+def test_how_sure_counts_validation_images():
+    info = {
+        "reliability": [
+            {"low": 0.1, "high": 0.3, "count": 20, "lumps": 2},
+            {"low": 0.5, "high": 0.6, "count": 10, "lumps": 5},
+            {"low": 0.8, "high": 0.9, "count": 20, "lumps": 20},
+        ]
+    }
+    assert "20 validation images that scored most alike (0.10 to 0.30), 2 had" in how_sure(
+        info, 0.0
+    )
+    assert "either answer is possible" in how_sure(info, 0.62)
+    assert "20 had a lump: 100 % (84 to 100 %)" in how_sure(info, 0.85)
+    assert "either" not in how_sure(info, 0.85)
+    assert how_sure({"reliability": []}, 0.5) == "How sure that is was not measured."

@@ -1,0 +1,104 @@
+"""Intervals hold the truth as often as they say, and know that groups go together."""
+
+import numpy as np
+import pytest
+
+from breastus.evaluation.intervals import bootstrap_intervals, resample_weights, wilson_interval
+from breastus.evaluation.metrics import METRICS, UndefinedMetricWarning, compute_metrics
+
+
+def draw(rng, groups, size, *, within=0.0):
+    """Scores of `groups` groups of `size` images; `within` is what a group's images share."""
+    truth = np.repeat(rng.integers(0, 2, groups), size)
+    shared = np.repeat(rng.normal(size=groups), size)
+    score = truth + within * shared + np.sqrt(1 - within**2) * rng.normal(size=groups * size)
+    return truth, 1 / (1 + np.exp(-score)), np.repeat(np.arange(groups), size)
+
+
+def test_groups_are_drawn_whole():
+    groups = ["b", "a", "b", "c"]
+    weights = resample_weights(groups, resamples=50, seed=0)
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
+    np.testing.assert_array_equal(weights[:, [0, 1, 3]].sum(axis=1), 3)
+
+
+def test_values_lie_within_and_seeds_repeat():
+    truth, prob, groups = draw(np.random.default_rng(1), 60, 2)
+    first = bootstrap_intervals(truth, prob, groups, resamples=300, seed=4)
+    values = compute_metrics(truth, prob)
+    for name in METRICS:
+        low, high = first[name]
+        assert low <= values[name] <= high
+    assert (
+        first["roc_auc"]
+        == bootstrap_intervals(truth, prob, groups, resamples=300, seed=4)["roc_auc"]
+    )
+    wide = bootstrap_intervals(truth, prob, groups, resamples=300, seed=4, confidence=0.99)
+    assert wide["roc_auc"][0] < first["roc_auc"][0]
+
+
+def test_coverage_is_what_it_says():
+    # The ROC-AUC of two unit normals one apart is Phi(1 / sqrt(2)) = 0.7602.
+    rng = np.random.default_rng(0)
+    held = 0
+    for trial in range(150):
+        truth, prob, groups = draw(rng, 80, 2, within=0.9)
+        low, high = bootstrap_intervals(truth, prob, groups, resamples=200, seed=trial)["roc_auc"]
+        held += low <= 0.7602 <= high
+    assert 0.88 <= held / 150 <= 0.99
+
+
+def test_images_drawn_one_by_one_would_be_too_sure():
+    truth, prob, groups = draw(np.random.default_rng(2), 40, 6, within=0.95)
+    by_group = bootstrap_intervals(truth, prob, groups, resamples=400)["roc_auc"]
+    by_image = bootstrap_intervals(truth, prob, np.arange(len(truth)), resamples=400)["roc_auc"]
+    assert by_group[1] - by_group[0] > 1.5 * (by_image[1] - by_image[0])
+
+
+def test_a_perfect_share_is_not_certain():
+    truth = np.array([1] * 20 + [0] * 20)
+    prob = np.where(truth == 1, 0.9, 0.1)
+    prob[-1] = 0.8
+    groups = np.arange(40) // 2  # ten groups of lumps
+    low, high = bootstrap_intervals(truth, prob, groups, resamples=200)["sensitivity"]
+    assert (low, high) == wilson_interval(10, 10)
+    assert 0.7 < low < 0.73
+
+
+def test_the_confusion_matrix_has_bounds():
+    truth, prob, groups = draw(np.random.default_rng(3), 50, 1)
+    low, high = bootstrap_intervals(truth, prob, groups, resamples=200)["confusion_matrix"]
+    assert low.shape == high.shape == (2, 2)
+    assert (low < high).all()
+
+
+@pytest.mark.parametrize("truth", [[1, 1, 1, 1], [1, 1, 1, 0]])
+def test_too_few_groups_have_no_interval(truth):
+    prob = np.array([0.9, 0.8, 0.7, 0.1])
+    with pytest.warns(UndefinedMetricWarning, match="no intervals: the images of no lump"):
+        found = bootstrap_intervals(np.array(truth), prob, np.arange(4), resamples=100)
+    assert np.isnan(found["roc_auc"]).all()
+
+
+def test_a_metric_that_is_often_undefined_has_no_interval():
+    truth = np.array([1] * 10 + [0] * 2)
+    prob = np.array([0.9] * 12)
+    prob[-1] = 0.1  # the only one called no lump
+    with pytest.warns(UndefinedMetricWarning, match="No interval for .*precision_no_lump"):
+        found = bootstrap_intervals(truth, prob, np.arange(12), resamples=200)
+    assert np.isnan(found["precision_no_lump"]).all()
+
+
+@pytest.mark.parametrize(
+    # Newcombe, Statistics in Medicine 17 (1998) 857, table I, method 3.
+    ("part", "whole", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson(part, whole, low, high):
+    assert wilson_interval(part, whole) == pytest.approx((low, high), abs=5e-5)
+    assert np.isnan(wilson_interval(0, 0)).all()
