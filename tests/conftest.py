@@ -13,10 +13,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images; tests that take it are marked `data`."""
-    folder = os.environ.get("BREASTUS_TEST_DATA")
-    if not folder:
+    if not (named := os.environ.get("BREASTUS_TEST_DATA")):
         pytest.skip("BREASTUS_TEST_DATA does not name a folder of real images")
-    return Path(folder)
+    folder = Path(named).absolute()  # tests change the working folder
+    if not folder.is_dir():
+        pytest.skip(f"BREASTUS_TEST_DATA names {folder}, which is not there")
+    return folder
 
 
 @pytest.fixture
