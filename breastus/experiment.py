@@ -98,6 +98,7 @@ def train(
     with open_run(out, config) as run:
         manifest, splits = _data(run)
         _write_environment(run, manifest, splits)
+        taken_up = (run.path / STATE_FILE).exists()
         trainer = Trainer(run.path, config, _tables(manifest, splits))
         trainer.fit()
         temperature = _predict(run, trainer)
@@ -107,7 +108,8 @@ def train(
             {
                 **run.environment,
                 "seconds_training": float(run.history["seconds"].sum()),
-                "seconds_in_all": round(time.perf_counter() - start, 1),
+                # Of a run that was taken up nobody knows how long it took before.
+                "seconds_in_all": None if taken_up else round(time.perf_counter() - start, 1),
                 "peak_memory_mb": round(peak_memory_mb()),
             },
         )
