@@ -101,13 +101,23 @@ def how_sure(info: Mapping[str, Any], probability: float) -> str:
         return "How sure that is was not measured."
     near = min(bins, key=lambda b: max(b["low"] - probability, probability - b["high"], 0.0))
     low, high = wilson_interval(near["lumps"], near["count"])
+    everywhere = sum(b["lumps"] for b in bins) / sum(b["count"] for b in bins)
     text = (
         f"Of the {near['count']} validation images that scored most alike "
         f"({near['low']:.2f} to {near['high']:.2f}), {near['lumps']} had a lump: "
-        f"{100 * near['lumps'] / near['count']:.0f} % ({100 * low:.0f} to {100 * high:.0f} %)."
+        f"{100 * near['lumps'] / near['count']:.0f} % ({100 * low:.0f} to {100 * high:.0f} %). Of "
+        f"all validation images {100 * everywhere:.0f} % had one"
     )
-    if low <= 0.5 <= high:
-        text += " With such a score either answer is possible."
+    if low <= everywhere <= high:
+        text += ", so that such a score says little."
+    else:
+        text += "."
+    if low > 0.5 and probability < info["threshold"]:
+        text += " Most of them had a lump although the model calls this “no lump”."
+    elif high < 0.5 and probability >= info["threshold"]:
+        text += " Most of them had none although the model calls this “lump”."
+    elif low <= 0.5 <= high:
+        text += " Either answer is possible."
     return text
 
 

@@ -155,16 +155,21 @@ def test_the_check_page(predictor, scan, tmp_path):
 
 def test_how_sure_counts_validation_images():
     info = {
+        "threshold": 0.5,
         "reliability": [
             {"low": 0.1, "high": 0.3, "count": 20, "lumps": 2},
-            {"low": 0.5, "high": 0.6, "count": 10, "lumps": 5},
+            {"low": 0.4, "high": 0.6, "count": 10, "lumps": 5},
             {"low": 0.8, "high": 0.9, "count": 20, "lumps": 20},
-        ]
+        ],
     }
-    assert "20 validation images that scored most alike (0.10 to 0.30), 2 had" in how_sure(
-        info, 0.0
-    )
-    assert "either answer is possible" in how_sure(info, 0.62)
-    assert "20 had a lump: 100 % (84 to 100 %)" in how_sure(info, 0.85)
-    assert "either" not in how_sure(info, 0.85)
+    low = how_sure(info, 0.0)
+    assert "20 validation images that scored most alike (0.10 to 0.30), 2 had a lump" in low
+    assert "Of all validation images 54 % had one." in low
+    middle = how_sure(info, 0.62)
+    assert "such a score says little. Either answer is possible" in middle
+    high = how_sure(info, 0.85)
+    assert "20 had a lump: 100 % (84 to 100 %)" in high
+    assert "Either" not in high
+    assert "although" not in high
+    assert "although the model calls this “no lump”" in how_sure({**info, "threshold": 0.9}, 0.85)
     assert how_sure({"reliability": []}, 0.5) == "How sure that is was not measured."

@@ -1,0 +1,208 @@
+"""Write what experiments gave into RESULTS.md and README.md, from run folders alone.
+
+    python experiments/results.py                 # all of runs/<experiment>/<variant>-<seed>/
+
+Of each variant: the mean over its seeds, with a 95 % interval by bootstrap over scenes (patients).
+A scene that is drawn counts in every seed's test images that hold it, as the same scenes come up in
+several; the interval therefore says what other patients would have done to the mean. Below stands
+every run by itself. An experiment of which there are no runs keeps its section.
+"""
+
+import argparse
+import ast
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from breastus.errors import BreastusError, RunError
+from breastus.evaluation.intervals import resample_weights, wilson_interval
+from breastus.evaluation.metrics import compute_metrics
+from breastus.evaluation.predictions import read_predictions, truth_and_probability
+from breastus.evaluation.study import study_row
+from breastus.files import write_text
+from breastus.training.environment import describe_hardware
+from breastus.training.run import Run
+
+HERE = Path(__file__).parent
+RESAMPLES = 2000
+COLUMNS = {
+    "roc_auc": "ROC-AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "accuracy": "accuracy",
+}
+CLASS_OF = {"sensitivity": "lump", "specificity": "no_lump"}
+README_EXPERIMENT = "study_cnn"
+README_VARIANTS = ("group-plain", "group-parula", "study-plain", "study-parula")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="default: runs")
+    args = parser.parse_args()
+
+    found = {}
+    for folder in sorted(args.runs.glob("*")):
+        variants = read_variants(folder)
+        if variants and (HERE / f"{folder.name}.py").is_file():
+            found[folder.name] = variants
+    if not found:
+        raise RunError(f"{args.runs} holds no finished runs of an experiment. Run one first.")
+    for name, variants in found.items():
+        write_between(HERE / "RESULTS.md", name, section(name, variants))
+        print(f"experiments/RESULTS.md: {name}, {sum(map(len, variants.values()))} runs")
+    if README_EXPERIMENT in found:
+        shown = {name: found[README_EXPERIMENT][name] for name in README_VARIANTS}
+        write_between(HERE.parent / "README.md", README_EXPERIMENT, means_table(shown))
+        print("README.md: the result table")
+
+
+def read_variants(folder: Path) -> dict[str, list[Run]]:
+    """Return the finished runs of an experiment by variant, seeds rising."""
+    variants: dict[str, list[Run]] = {}
+    runs = [Run(path) for path in folder.glob("*-*") if Run(path).finished]
+    for run in sorted(runs, key=lambda run: run.config.seed):
+        variants.setdefault(run.path.name.rpartition("-")[0], []).append(run)
+    return variants
+
+
+def section(name: str, variants: dict[str, list[Run]]) -> str:
+    """Return an experiment's part of RESULTS.md."""
+    recipe = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8")))
+    title, _, rest = recipe.partition("\n")
+    runs = [run for group in variants.values() for run in group]
+    machines = sorted({describe_hardware(run.environment["hardware"]) for run in runs})
+    commands = sorted({re.sub(r"--data \S+", "--data ...", r.environment["command"]) for r in runs})
+    packages = sorted({_packages(run) for run in runs})
+    minutes = [run.environment["seconds_training"] / 60 for run in runs]
+    return "\n".join(
+        [
+            f"## {title}",
+            "",
+            "```",
+            *rest.strip("\n").splitlines(),
+            "```",
+            "",
+            f"- Command: `{'`, `'.join(commands)}`",
+            f"- Machine: {'; '.join(machines)}",
+            f"- Versions: {'; '.join(packages)}",
+            f"- Training: {np.median(minutes):.1f} minutes a run (median; {min(minutes):.1f} to "
+            f"{max(minutes):.1f})",
+            "",
+            means_table(variants),
+            "",
+            "Every run by itself (95 % intervals of that run's own test images):",
+            "",
+            runs_table(runs),
+        ]
+    )
+
+
+def means_table(variants: dict[str, list[Run]]) -> str:
+    """Return the mean of each variant over its seeds, and the study's own row, as Markdown."""
+    lines = [
+        f"| | test images | {' | '.join(COLUMNS.values())} |",
+        "|---" * (2 + len(COLUMNS)) + "|",
+    ]
+    for name, runs in variants.items():
+        means = mean_over_seeds([read_predictions(r.file("predictions_test.csv")) for r in runs])
+        images = ", ".join(str(run.metrics["test"]["n"]) for run in runs)
+        cells = [_cell(*means[metric]) for metric in COLUMNS]
+        lines.append(f"| {name}, {_seeds(runs)} | {images} | {' | '.join(cells)} |")
+    for color in ("plain", "parula"):
+        row = study_row("cnn", color)
+        cells = []
+        for metric in COLUMNS:
+            entry = row.get(metric)
+            known = [entry["value"], entry["ci_low"], entry["ci_high"]] if entry else [np.nan] * 3
+            cells.append(_cell(*known) if entry else "not given")
+        lines.append(f"| the study, {color}, as published | {row['n']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def runs_table(runs: list[Run]) -> str:
+    """Return a row for each run as Markdown."""
+    lines = [
+        "| run | [[clear, false alarm], [missed, found]] | ROC-AUC | balanced accuracy | "
+        "best epoch | data fingerprint |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        test = run.metrics["test"]
+        cells = [
+            _cell(*(test[m][key] for key in ("value", "ci_low", "ci_high")))
+            for m in ("roc_auc", "balanced_accuracy")
+        ]
+        best = int(run.history.loc[run.history["val_loss"].idxmin(), "epoch"])
+        lines.append(
+            f"| {run.path.name} | {test['confusion_matrix']} | {' | '.join(cells)} | {best} | "
+            f"`{run.environment['data_fingerprint'][:12]}` |"
+        )
+    return "\n".join(lines)
+
+
+def mean_over_seeds(tables: list[pd.DataFrame]) -> dict[str, tuple[float, float, float]]:
+    """Return mean, low and high of each metric of COLUMNS over several runs' predictions.
+
+    Args:
+        tables: predictions of one variant's seeds, from one data set, so that a group's name
+            means the same in each.
+    """
+    groups = np.concatenate([table["group_id"] for table in tables])
+    weights = resample_weights(groups, resamples=RESAMPLES, seed=0)
+    ends = np.cumsum([len(table) for table in tables])[:-1]
+    values, drawn = [], []
+    for table, share in zip(tables, np.split(weights, ends, axis=1), strict=True):
+        truth, probability = truth_and_probability(table)
+        values.append(compute_metrics(truth, probability, weights=np.ones(len(table))))
+        drawn.append(compute_metrics(truth, probability, weights=share))
+    result = {}
+    for metric in COLUMNS:
+        low, high = np.nanquantile(np.mean([d[metric] for d in drawn], axis=0), [0.025, 0.975])
+        mean = float(np.mean([v[metric] for v in values]))
+        if metric in CLASS_OF and low == high:
+            # Alike in every resample, as if it were certain: Wilson's interval counts groups.
+            labels = np.concatenate([table["label"] for table in tables])
+            count = len(np.unique(groups[labels == CLASS_OF[metric]]))
+            low, high = wilson_interval(round(mean * count), count)
+        result[metric] = mean, low, high
+    return result
+
+
+def write_between(path: Path, name: str, text: str) -> None:
+    """Put a text between the two comments that name its place; at the end, if there are none."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    old = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+    if begin not in old:
+        old = f"{old.rstrip()}\n\n{begin}\n{end}\n"
+    before, _, rest = old.partition(begin)
+    write_text(path, f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+
+
+def _packages(run: Run) -> str:
+    versions = run.environment["versions"]
+    return ", ".join(f"{name} {versions[name]}" for name in ("breastus", "tensorflow", "keras"))
+
+
+def _seeds(runs: list[Run]) -> str:
+    return f"{len(runs)} seed" + "s" * (len(runs) > 1)
+
+
+def _cell(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or np.isnan(value):
+        return "undefined"
+    if low is None or np.isnan(low):
+        return f"{value:.2f}"
+    if low == high:
+        return f"{value:.2f} (no spread)"
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BreastusError as error:
+        raise SystemExit(f"error: {error}") from error
