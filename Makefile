@@ -3,6 +3,7 @@
 #   make train-cnn                     train, judge and export the study's CNN
 #   make train-cnn DATA=path/to/BUSI   ... on a folder of your own (see README.md)
 #   make check DATA=path/to/images     what the model makes of a handful of images
+#   make check ARGS="a.png b.png"      ... of these images
 #   make test                          the quick tests;  make test-all: the slow ones too
 #
 # DATA is a directory, hub, phantom or auto. ARGS is passed on, such as ARGS="--seed 1".
@@ -39,11 +40,12 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 train-cnn: $(STAMP)
 	$(BIN)/breastus train cnn --data "$(DATA)" --publish models/cnn $(ARGS)
 
+# Not with DATA and ARGS: those of `make check` name the images to be checked.
 models/%/bundle.json:
-	$(MAKE) train-$*
+	$(MAKE) train-$* DATA=auto ARGS=
 
 check: $(STAMP) models/$(MODEL)/bundle.json
-	$(BIN)/breastus check models/$(MODEL) --data "$(DATA)" $(ARGS)
+	$(BIN)/breastus check models/$(MODEL) $(if $(filter-out auto,$(DATA)),--data "$(DATA)") $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
