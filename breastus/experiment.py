@@ -47,7 +47,9 @@ from breastus.training.environment import command_line, hardware, peak_memory_mb
 from breastus.training.run import (
     BUNDLE_FOLDER,
     ENVIRONMENT_FILE,
+    MANIFEST_FILE,
     METRICS_FILE,
+    SPLITS_FILE,
     Run,
     open_run,
 )
@@ -157,7 +159,7 @@ def judge(run: Run) -> dict[str, Any]:
         history=run.history,
         seed=config.seed,
     )
-    manifest = read_manifest(run.file("manifest.csv"))
+    manifest = read_manifest(run.file(MANIFEST_FILE))
     write_report(
         run.path / "report.html",
         metrics=metrics,
@@ -174,7 +176,7 @@ def judge(run: Run) -> dict[str, Any]:
 def _data(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take up the run's manifest and splits, or make them."""
     settings, seed = run.config.data, run.config.seed
-    files = run.path / "manifest.csv", run.path / "splits.csv"
+    files = run.path / MANIFEST_FILE, run.path / SPLITS_FILE
     if all(file.exists() for file in files):
         manifest = read_manifest(files[0])
         return manifest, read_splits(files[1], manifest)

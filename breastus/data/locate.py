@@ -67,7 +67,7 @@ def read_content(path: Path, source: str, *, known_faults: bool) -> SourceConten
             return folder.read(path)
     except OSError as error:
         raise DataError(
-            f"{error.filename or path} cannot be read: {error.strerror}. Check its permissions."
+            f"{path} cannot be read: {error.strerror} ({error.filename}). Check its permissions."
         ) from error
     raise DataError(f"{path} has no layout that is known here. It must be {_LAYOUTS}.")
 

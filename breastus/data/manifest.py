@@ -187,10 +187,11 @@ def _row(source: str, image: SourceImage) -> dict:
 
 
 def _prepared(where: str | os.PathLike) -> Path | None:
+    # os.path, as pathlib raises for a folder that may not be read; that is reported later.
     path = Path(where)
-    if path.is_dir() and (path / MANIFEST_FILE).is_file():
+    if os.path.isfile(path / MANIFEST_FILE):
         return path / MANIFEST_FILE
-    return path if path.is_file() and path.suffix == ".csv" else None
+    return path if path.suffix == ".csv" and os.path.isfile(path) else None
 
 
 def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:

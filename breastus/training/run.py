@@ -11,10 +11,12 @@ import filelock
 import pandas as pd
 
 from breastus.config import Config
-from breastus.errors import RunError
+from breastus.errors import ConfigError, RunError
 from breastus.files import write_text
 
 CONFIG_FILE = "config.yaml"
+MANIFEST_FILE = "manifest.csv"
+SPLITS_FILE = "splits.csv"
 METRICS_FILE = "metrics.json"
 ENVIRONMENT_FILE = "environment.json"
 BUNDLE_FOLDER = "bundle"  # written last: a run that has it is finished
@@ -135,15 +137,21 @@ def open_run(out: str | Path | None, config: Config) -> Iterator[Run]:
 
 
 def _check_usable(path: Path, config: Config) -> None:
-    if all(entry.name.startswith(".") for entry in path.iterdir()):
+    names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+    if not names:
         return
     way_out = "Choose another --out, or delete it."
-    if not (path / CONFIG_FILE).is_file():
+    begun = SPLITS_FILE in names  # written once the data could be had and split
+    if CONFIG_FILE not in names or not (begun or names <= {CONFIG_FILE, MANIFEST_FILE}):
         raise RunError(f"{path} exists and is not a run folder. {way_out}")
     run = Run(path)
     if run.finished:
         raise RunError(f"{path} holds a finished run. {way_out}")
-    if changed := run.config.differences(config):
+    try:
+        changed = run.config.differences(config)
+    except ConfigError as error:
+        raise RunError(f"{path} cannot be taken up. {error} {way_out}") from error
+    if changed and begun:
         raise RunError(
             f"{path} holds an unfinished run with other settings ({'; '.join(changed)}). To go on "
             f"with it, use the settings it was started with. {way_out}"

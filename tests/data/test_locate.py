@@ -3,7 +3,7 @@
 import pytest
 
 from breastus.data import locate as module
-from breastus.data.locate import DataWarning, locate
+from breastus.data.locate import DataWarning, locate, read_content
 from breastus.data.sources import hub
 from breastus.errors import DataError, HubError
 
@@ -62,3 +62,15 @@ def test_a_directory(elsewhere):
     (elsewhere / "file").touch()
     with pytest.raises(DataError, match="must name a directory"):
         find("file")
+
+
+def test_a_folder_that_may_not_be_read(elsewhere, monkeypatch):
+    (elsewhere / "locked").mkdir()
+
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.stat", refuse)  # root, as in many containers, may read all
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(DataError, match=r"locked cannot be read: Permission denied"):
+        read_content(elsewhere / "locked", "", known_faults=True)

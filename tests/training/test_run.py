@@ -53,9 +53,12 @@ def test_a_finished_run_is_not_written_over(tiny_run):
 
 
 def test_an_unfinished_run_is_taken_up_with_its_settings_only(tmp_path):
-    take(tmp_path / "run")
-    assert take(tmp_path / "run") == tmp_path / "run"
     other = Config().replace({"training": {"epochs": 3}})
+    take(tmp_path / "run", other)
+    # Nothing has begun yet, as when the data could not be had: other settings may come.
+    take(tmp_path / "run")
+    (tmp_path / "run" / "splits.csv").touch()
+    assert take(tmp_path / "run") == tmp_path / "run"
     with pytest.raises(RunError, match=r"other settings \(training.epochs: 20 -> 3\)"):
         take(tmp_path / "run", other)
 
@@ -64,6 +67,16 @@ def test_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("my only copy")
     with pytest.raises(RunError, match="exists and is not a run folder"):
         take(tmp_path)
+    # config.yaml is a common name: it alone makes no run folder.
+    (tmp_path / "config.yaml").write_text("seed: 1")
+    with pytest.raises(RunError, match="exists and is not a run folder"):
+        take(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml").write_text("model: {depth: 4}")
+    with pytest.raises(
+        RunError, match=r"other cannot be taken up. There is no setting model.depth"
+    ):
+        take(tmp_path / "other")
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be made"):
         take(tmp_path / "file" / "run")
