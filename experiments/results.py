@@ -51,6 +51,10 @@ def main() -> None:
             found[folder.name] = variants
     if not found:
         raise RunError(f"{args.runs} holds no finished runs of an experiment. Run one first.")
+    if README_EXPERIMENT in found:
+        for name in README_VARIANTS:
+            if name not in found[README_EXPERIMENT]:
+                raise RunError(f"{args.runs / README_EXPERIMENT}: {name} has no finished run.")
     for name, variants in found.items():
         write_between(HERE / "RESULTS.md", name, section(name, variants))
         print(f"experiments/RESULTS.md: {name}, {sum(map(len, variants.values()))} runs")

@@ -116,6 +116,33 @@ def test_parquet_with_splits_class_names_and_masks_among_the_images(serve, cache
     }
 
 
+def test_parquet_without_names_has_its_masks_known_by_their_pixels(serve, cache):
+    mask = np.zeros((40, 50, 3), np.uint8)
+    empty = to_png(mask.copy())
+    mask[10:20, 10:30] = 255
+    rows = [(png(1), None, "benign"), (to_png(mask), None, "benign")]
+    rows += [(png(2), None, "normal"), (empty, None, "normal"), (b"torn", None, "normal")]
+    serve({"a.parquet": parquet(rows)})
+    assert sorted(labels(hub.fetch(cache, REPO))) == [
+        "benign/00000 a",
+        "normal/00002 a",
+        "normal/00004 a",
+    ]
+
+
+def test_names_in_capitals_are_fetched(serve, cache):
+    serve({"LUMP/IMG 1.PNG": png(1), "NO_LUMP/IMG 2.Png": png(2)})
+    assert set(labels(hub.fetch(cache, REPO)).values()) == {"lump", "no_lump"}
+
+
+def test_a_mirror_without_checksums(serve, cache, monkeypatch):
+    server = serve(FOLDERS)
+    tree, bare = server.tree(), [{"rfilename": name} for name in FOLDERS]
+    monkeypatch.setattr(server, "tree", lambda: tree)
+    monkeypatch.setattr(server, "siblings", lambda: bare)
+    assert len(labels(hub.fetch(cache, REPO))) == 4
+
+
 def test_parquet_of_one_part_is_no_split(serve, cache):
     rows = [(png(1), "a.png", "lump"), (png(2), "b.png", "no_lump")]
     serve({"data/train-00000-of-00001.parquet": parquet(rows)})

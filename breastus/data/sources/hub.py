@@ -23,7 +23,11 @@ from breastus.files import write_json
 
 DATASET = "ShivamRaisharma/breastcancer"
 
-_PATTERNS = [f"*{suffix}" for suffix in (*SUFFIXES, *ARCHIVES)] + ["README.md"]
+# Both cases of every letter, as hub file names tell them apart: *.[pP][nN][gG]
+_PATTERNS = [
+    "*" + "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in suffix)
+    for suffix in (*SUFFIXES, *ARCHIVES)
+] + ["README.md"]
 _MAX_BYTES = 20 * 2**30  # more than this is no set of a few hundred images
 _ATTEMPTS = 2  # downloads of a file whose checksum differs
 _TIMEOUT = 8  # seconds; with no network the answer is there within ten
@@ -80,7 +84,7 @@ def fetch(cache: Path, repo_id: str = DATASET) -> Path:
     files = [
         file
         for file in info.siblings
-        if any(fnmatch.fnmatch(file.rfilename.lower(), pattern.lower()) for pattern in _PATTERNS)
+        if any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in _PATTERNS)
     ]
     if (total := sum(file.size or 0 for file in files)) > _MAX_BYTES:
         raise HubError(
@@ -151,8 +155,10 @@ def _matches(path: Path, file) -> bool:
     data = path.read_bytes()
     if file.lfs is not None:
         return hashlib.sha256(data).hexdigest() == file.lfs.sha256
-    # Small files carry git's own checksum: SHA-1 of a header and the content.
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == file.blob_id
+    if file.blob_id is not None:
+        # Small files carry git's own checksum: SHA-1 of a header and the content.
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == file.blob_id
+    return file.size in (None, len(data))  # a mirror that lists no checksums
 
 
 def _fetched_before(own: Path) -> Path | None:

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from breastus.data.images import MAX_BYTES, SUFFIXES
+from breastus.data.images import MAX_BYTES, SUFFIXES, read_image
 from breastus.data.sources.folder import class_folder, is_mask, split_folder
-from breastus.errors import HubError
+from breastus.errors import HubError, ImageError
 from breastus.files import write_folder_aside
 
 ARCHIVES = (".parquet", ".zip")
@@ -42,12 +42,12 @@ def unpack(folder: Path, out: Path) -> Path:
         HubError: when there are neither images nor archives, the classes are unknown, or an
             archive is damaged or unsafe.
     """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     found = {
-        suffix: sorted(path for path in folder.rglob(f"*{suffix}") if path.is_file())
-        for suffix in ARCHIVES
+        suffix: [path for path in files if path.suffix.lower() == suffix] for suffix in ARCHIVES
     }
     if not any(found.values()):
-        if any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*")):
+        if any(path.suffix.lower() in SUFFIXES for path in files):
             return folder
         raise HubError(f"{folder} holds neither images nor Parquet files nor zip archives.")
     if out.is_dir():
@@ -86,7 +86,7 @@ def _write_parquet(path: Path, root: Path, out: Path) -> None:
         )
         for number, (data, name, value) in enumerate(bar):
             original = PurePosixPath(name or "").stem
-            if is_mask(original):
+            if is_mask(original) or (not original and _looks_like_mask(data)):
                 continue
             parent = out / _class_of(value, classes, path)
             parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +95,15 @@ def _write_parquet(path: Path, root: Path, out: Path) -> None:
             (parent / f"{number:05d} {stem}{suffix}").write_bytes(data)
     except pa.ArrowException as error:
         raise HubError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _looks_like_mask(data: bytes) -> bool:
+    """Whether an image without a name is black and white alone, as no scan is."""
+    try:
+        pixels = read_image(data)
+    except ImageError:
+        return False  # kept, so that the manifest can name what is wrong with it
+    return bool(((pixels <= 8) | (pixels >= 247)).mean() > 0.995)
 
 
 def _rows(file, image: str, label: str) -> Iterator[tuple[bytes, str | None, Any]]:

@@ -1,0 +1,77 @@
+"""The script that writes RESULTS.md and README.md says what the runs say, and no more."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+from breastus.evaluation.intervals import bootstrap_intervals
+from breastus.evaluation.predictions import read_predictions, truth_and_probability
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """The script as a module, in a folder of its own."""
+    shutil.copytree(ROOT / "experiments", tmp_path / "repo" / "experiments")
+    (tmp_path / "repo" / "experiments" / "RESULTS.md").unlink(missing_ok=True)
+    path = tmp_path / "repo" / "experiments" / "results.py"
+    spec = importlib.util.spec_from_file_location("results", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.chdir(tmp_path / "repo")
+    return module
+
+
+def test_the_mean_of_one_seed_is_that_runs_own_score(results, tiny_run):
+    table = read_predictions(tiny_run.path / "predictions_test.csv")
+    truth, probability = truth_and_probability(table)
+    bounds = bootstrap_intervals(truth, probability, table["group_id"], resamples=results.RESAMPLES)
+    (mean, low, high) = results.mean_over_seeds([table])["accuracy"]
+    assert mean == tiny_run.metrics["test"]["accuracy"]["value"]
+    assert (low, high) == pytest.approx(bounds["accuracy"])
+
+
+def test_a_scene_in_two_seeds_is_no_more_evidence(results, tiny_run):
+    table = read_predictions(tiny_run.path / "predictions_test.csv")
+    assert results.mean_over_seeds([table] * 3)["accuracy"] == pytest.approx(
+        results.mean_over_seeds([table])["accuracy"]
+    )
+
+
+def test_text_goes_between_its_marks(results, tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("# Title\n\n<!-- begin a -->\nold\n<!-- end a -->\n\nthe rest\n")
+    results.write_between(path, "a", "new")
+    results.write_between(path, "a", "newer")
+    assert path.read_text() == ("# Title\n\n<!-- begin a -->\nnewer\n<!-- end a -->\n\nthe rest\n")
+    results.write_between(path, "b", "more")
+    assert path.read_text().endswith("the rest\n\n<!-- begin b -->\nmore\n<!-- end b -->\n")
+
+
+def test_from_run_folders_to_both_files(results, tiny_run, monkeypatch):
+    for variant in results.README_VARIANTS:
+        shutil.copytree(tiny_run.path, Path("runs", "study_cnn", f"{variant}-0"))
+    shutil.copytree(tiny_run.path, Path("runs", "cnn"))  # no experiment's
+    shutil.rmtree(Path("runs", "study_cnn", "study-parula-0", "bundle"))  # not finished
+    Path("README.md").write_text("# breastus\n")
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    with pytest.raises(results.RunError, match="study-parula has no finished run"):
+        results.main()
+    Path("runs", "study_cnn", "study-parula-0", "bundle").mkdir()
+    results.main()
+    text = Path("experiments", "RESULTS.md").read_text()
+    assert text.count("| group-plain-0 |") == 1
+    accuracy = tiny_run.metrics["test"]["accuracy"]["value"]
+    assert f"{accuracy:.2f}" in text
+    assert "the study, plain, as published | 92" in Path("README.md").read_text()
+
+
+def test_no_runs_are_an_error_that_leaves_the_files_alone(results, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    with pytest.raises(results.RunError, match="no finished runs"):
+        results.main()
+    assert not Path("experiments", "RESULTS.md").exists()
