@@ -25,7 +25,7 @@ from breastus.data.manifest import (
     summary,
     write_manifest,
 )
-from breastus.data.splits import make_splits, read_splits, write_splits
+from breastus.data.splits import make_splits, read_splits, splits_summary, write_splits
 from breastus.data.statistics import image_statistics, statistics_ranges
 from breastus.deploy.export import publish as publish_bundle
 from breastus.deploy.export import write_bundle
@@ -99,6 +99,7 @@ def train(
     start = time.perf_counter()
     with open_run(out, config) as run:
         manifest, splits = _data(run)
+        print(f"{summary(manifest)}\n{splits_summary(splits, manifest)}", flush=True)
         _write_environment(run, manifest, splits)
         taken_up = (run.path / STATE_FILE).exists()
         trainer = Trainer(run.path, config, _tables(manifest, splits))

@@ -78,9 +78,10 @@ def _scores(metrics: dict[str, Any]) -> str:
         header.append(study["title"])
         first.append(f"{study['n']}")
     note = (
-        f"Intervals: {metrics['interval']}, {metrics['resamples']} resamples. An image is called "
+        f"Intervals: {metrics['interval']}; {metrics['resamples']} resamples. An image is called "
         f"lump from a probability of {metrics['threshold']:g}. The validation images chose the "
-        "epoch and the temperature, so their scores flatter; the test images chose nothing."
+        "epoch and the temperature, so their scores flatter; the test images chose nothing. “No "
+        "spread”: alike in every resample, which does not make it certain."
     )
     if study:
         note += (
@@ -97,6 +98,8 @@ def _cell(entry: dict[str, float]) -> str:
         return "undefined"
     if low != low:
         return f"{value:.2f}"
+    if low == high:
+        return f"{value:.2f}  (no spread)"
     return f"{value:.2f}  ({low:.2f} to {high:.2f})"
 
 
