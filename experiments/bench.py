@@ -36,13 +36,17 @@ def main() -> None:
     rows += _data(args.data or "auto")
     rows += _network()
 
-    from breastus.training.environment import describe_hardware, hardware, versions
+    from breastus.training.environment import command_line, describe_hardware, hardware, versions
 
     installed = versions()
     packages = ", ".join(
         f"{name} {installed[name]}" for name in ("breastus", "tensorflow", "keras")
     )
     lines = [
+        "# Benchmark",
+        "",
+        f"`{command_line()}`",
+        "",
         f"{describe_hardware(hardware())}; {packages}",
         "",
         "| | |",

@@ -65,11 +65,11 @@ def main() -> None:
 
 
 def read_variants(folder: Path) -> dict[str, list[Run]]:
-    """Return the finished runs of an experiment by variant, seeds rising."""
+    """Return the finished runs of an experiment by variant, in order of names and seeds."""
     variants: dict[str, list[Run]] = {}
     runs = [Run(path) for path in folder.glob("*-*") if Run(path).finished]
-    for run in sorted(runs, key=lambda run: run.config.seed):
-        variants.setdefault(run.path.name.rpartition("-")[0], []).append(run)
+    for run in sorted(runs, key=lambda run: (_variant(run), run.config.seed)):
+        variants.setdefault(_variant(run), []).append(run)
     return variants
 
 
@@ -184,6 +184,10 @@ def write_between(path: Path, name: str, text: str) -> None:
         old = f"{old.rstrip()}\n\n{begin}\n{end}\n"
     before, _, rest = old.partition(begin)
     write_text(path, f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+
+
+def _variant(run: Run) -> str:
+    return run.path.name.rpartition("-")[0]
 
 
 def _packages(run: Run) -> str:

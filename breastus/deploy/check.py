@@ -136,9 +136,9 @@ def _case(info: Mapping[str, Any], case: Case, prediction: Prediction) -> str:
         f"<div><h3>{escape(name)}</h3>{known}"
         f'<p class="verdict {prediction.label}">{_WORDS[prediction.label]}</p>'
         f"{_bar(prediction)}<p>{escape(how_sure(info, prediction.probability))}</p>"
-        + (f"<p><b>Unusual:</b></p><ul>{unusual}</ul>" if unusual else "")
         + (
-            ""
+            "<p><b>Unusual</b>, so that what held for the validation images may not hold here:</p>"
+            f"<ul>{unusual}</ul>"
             if unusual
             else '<p class="soft">Size, brightness, colour and detail lie within those of the '
             "training images.</p>"
