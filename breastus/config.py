@@ -56,7 +56,10 @@ class ModelConfig:
 
     name: str = _setting("cnn", "a name of breastus.list_models()")
     image_size: int = _setting(224, "side of the square input in pixels", 16, 4096)
-    dropout: float = _setting(0.2, "share of features dropped before the head", 0.0, 0.95)
+    weights: str | None = _setting(None, "pretrained weights, such as imagenet; null for random")
+    dropout: float | None = _setting(
+        None, "share of features dropped before the head; null for the network's own", 0.0, 0.95
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +225,7 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
 
 
 def _coerce(kind: Any, value: Any) -> Any:
-    if kind is float:
+    if float in _types(kind):
         if isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if isinstance(value, str):  # YAML reads 1e-3 as text: its floats need a dot
@@ -240,12 +243,17 @@ def _check(key: str, spec: dataclasses.Field, value: Any) -> None:
         if value not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}. Received: {value!r}")
         return
-    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if type(value) not in allowed:
-        names = " or ".join(t.__name__ for t in allowed)
+    if type(value) not in _types(kind):
+        names = " or ".join("null" if t is types.NoneType else t.__name__ for t in _types(kind))
         raise ConfigError(f"{key} must be of type {names}. Received: {value!r}")
+    if value is None:
+        return
     low, high = spec.metadata.get("low"), spec.metadata.get("high")
     # Written so that NaN, which compares false with everything, is refused as well.
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         upper = "" if high is None else f" and at most {high}"
         raise ConfigError(f"{key} must be at least {low}{upper}. Received: {value}")
+
+
+def _types(kind: Any) -> tuple[type, ...]:
+    return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)

@@ -13,7 +13,13 @@ import keras
 
 from breastus.errors import ModelError
 
-_MODULES = ("breastus.models.cnn",)
+_MODULES = (
+    "breastus.models.cnn",
+    "breastus.models.compact",
+    "breastus.models.efficientnet_lite0",
+    "breastus.models.resnet50",
+    "breastus.models.vgg16",
+)
 _BUILDERS: dict[str, Callable[..., keras.Model]] = {}
 
 
@@ -50,7 +56,12 @@ def check_model(name: str) -> None:
 
 
 def build_model(
-    name: str, *, num_classes: int = 2, image_size: int = 224, **options
+    name: str,
+    *,
+    num_classes: int = 2,
+    image_size: int = 224,
+    weights: str | None = None,
+    **options,
 ) -> keras.Model:
     """Build a network by name.
 
@@ -58,6 +69,8 @@ def build_model(
         name: one of `list_models()`.
         num_classes: number of classes, at least 2.
         image_size: side of the square input in pixels.
+        weights: None for random ones, or what the network takes, such as "imagenet". The head is
+            always new. Weights that cannot be had are an error, never random ones instead.
         **options: what the model of that name takes besides, such as `dropout`.
 
     Returns:
@@ -65,7 +78,8 @@ def build_model(
         probabilities [B, num_classes], float32.
 
     Raises:
-        ModelError: for an unknown name or option, or a size the network cannot take.
+        ModelError: for an unknown name or option, a size the network cannot take, or weights that
+            are not there, do not fit or are not known.
 
     Example:
         >>> build_model("cnn").count_params()
@@ -76,11 +90,19 @@ def build_model(
         if not isinstance(value, int) or value < low:
             raise ModelError(f"{argument} must be a whole number >= {low}. Received: {value!r}")
     builder = _BUILDERS[name]
-    known = set(inspect.signature(builder).parameters) - {"num_classes", "image_size"}
+    parameters = set(inspect.signature(builder).parameters)
+    known = parameters - {"num_classes", "image_size", "weights"}
     if unknown := sorted(set(options) - known):
         raise ModelError(
             f"{name} takes the options {', '.join(sorted(known))}. Received: {', '.join(unknown)}"
         )
+    if weights is not None:
+        if "weights" not in parameters:
+            raise ModelError(
+                f"There are no pretrained weights for {name}: weights must be None. "
+                f"Received: {weights!r}"
+            )
+        options["weights"] = weights
     return builder(num_classes=num_classes, image_size=image_size, **options)
 
 

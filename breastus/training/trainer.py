@@ -153,11 +153,14 @@ def new_model(config: Config) -> keras.Model:
     Raises:
         ModelError: when there is no such network, or it cannot be had with these settings.
     """
+    settings = config.model
+    options = {} if settings.dropout is None else {"dropout": settings.dropout}
     return build_model(
-        config.model.name,
+        settings.name,
         num_classes=len(LABELS),
-        image_size=config.model.image_size,
-        dropout=config.model.dropout,
+        image_size=settings.image_size,
+        weights=settings.weights,
+        **options,
     )
 
 

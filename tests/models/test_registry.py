@@ -8,12 +8,12 @@ from breastus.errors import ModelError
 from breastus.models import registry
 from breastus.models.registry import build_model, list_models, register_model
 
-SMALL = {"cnn": 32}  # image sizes that keep the tests quick
+SIZE = 32  # pixels; keeps the tests quick
 
 
 @pytest.mark.parametrize("name", list_models())
 def test_model_contract(name, tmp_path):
-    size = SMALL[name]
+    size = SIZE
     model = build_model(name, num_classes=3, image_size=size)
     images = np.random.default_rng(0).normal(size=(4, size, size, 3)).astype("float32")
     probabilities = model.predict(images, verbose=0)
@@ -59,6 +59,11 @@ def test_cnn_takes_no_smaller_image_than_it_says():
         ({"name": "cnn", "image_size": 22.5}, "image_size must be"),
         ({"name": "cnn", "width": 3}, "cnn takes the options dropout"),
         ({"name": "cnn", "dropout": 1.0}, "dropout must be"),
+        ({"name": "cnn", "weights": "imagenet"}, "no pretrained weights for cnn"),
+        ({"name": "compact", "image_size": 16}, "image_size must be at least 32"),
+        ({"name": "compact", "dropout": -0.1}, "dropout must be"),
+        ({"name": "efficientnet_lite0", "image_size": 16}, "image_size must be at least 32"),
+        ({"name": "efficientnet_lite0", "weights": "none.pth"}, r"none\.pth cannot be opened"),
     ],
 )
 def test_impossible_arguments_are_refused(arguments, message):

@@ -1,0 +1,97 @@
+"""A KerasHub backbone with weights from a preset, and the head that turns it into a network.
+
+KerasHub is imported only when one of its networks is built, as that takes seconds.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from breastus.errors import ModelError
+
+_WAYS_OUT = (
+    "Ways out: check the network or HF_ENDPOINT and try again; name a folder with the preset "
+    "(weights=FOLDER); take efficientnet_lite0, whose weights need no hub; or train from scratch "
+    "(weights=None)."
+)
+
+
+def load_backbone(backbone: keras.Model, weights: str, *, imagenet: str) -> None:
+    """Put a preset's weights into a backbone, all of them or none.
+
+    Args:
+        backbone: a KerasHub backbone, whose class has `from_preset`.
+        weights: "imagenet", a handle such as `hf://...` or `kaggle://...`, or a preset's folder.
+        imagenet: the preset that "imagenet" stands for.
+
+    Raises:
+        ModelError: when the weights cannot be had, or are of another network.
+    """
+    preset = imagenet if weights == "imagenet" else weights
+    if "://" not in preset and preset != imagenet and not Path(preset).is_dir():
+        raise ModelError(
+            "weights must be imagenet, a handle that starts with hf:// or kaggle://, or a folder. "
+            f"Received: {weights!r}, which does not exist"
+        )
+    try:
+        loaded = type(backbone).from_preset(preset)
+    # A hub out of reach shows as anything from ConnectionError to ValueError.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"The weights {preset} cannot be had: {reason} {_WAYS_OUT}") from error
+    theirs = [tuple(variable.shape) for variable in loaded.weights]
+    if theirs != [tuple(variable.shape) for variable in backbone.weights]:
+        raise ModelError(
+            f"The weights {preset} are of another network: {loaded.name} with "
+            f"{loaded.count_params():,} parameters, where {backbone.count_params():,} are needed."
+        )
+    backbone.set_weights(loaded.get_weights())
+
+
+def classifier(
+    make_backbone: Callable[[tuple[int, int, int]], keras.Model],
+    *,
+    name: str,
+    num_classes: int,
+    image_size: int,
+    weights: str | None,
+    imagenet: str,
+    dropout: float,
+    smallest: int,
+) -> keras.Model:
+    """Return backbone, global average pooling, dropout and softmax as one network.
+
+    Args:
+        make_backbone: (H, W, 3) to a KerasHub backbone of feature maps [B, h, w, C].
+        name: of the network.
+        num_classes: width of the softmax.
+        image_size: side of the input in pixels.
+        weights: None, or as for `load_backbone`.
+        imagenet: the preset that "imagenet" stands for.
+        dropout: share of the pooled features dropped in training.
+        smallest: smallest image size that the backbone takes.
+
+    Raises:
+        ModelError: for impossible arguments or weights.
+    """
+    if image_size < smallest:
+        raise ModelError(
+            f"image_size must be at least {smallest} for {name}. Received: {image_size}"
+        )
+    if not 0.0 <= dropout < 1.0:
+        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
+
+    # === Functional model ===
+    image = keras.Input((image_size, image_size, 3), name="image")
+    backbone = make_backbone((image_size, image_size, 3))
+    x = layers.GlobalAveragePooling2D(name="features")(backbone(image))
+    x = layers.Dropout(dropout, name="dropout")(x)
+    # float32 whatever the precision policy: a half-precision softmax costs calibration.
+    x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    model = keras.Model(image, x, name=name)
+
+    if weights is not None:
+        load_backbone(backbone, weights, imagenet=imagenet)
+    return model

@@ -1,0 +1,55 @@
+"""ResNet-50, which the study compared with: KerasHub's backbone and a new head.
+
+He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition. CVPR 2016. 23.6 million
+parameters without its ImageNet head.
+"""
+
+import keras
+
+from breastus.models.hub_backbone import classifier
+from breastus.models.registry import register_model
+
+
+@register_model("resnet50")
+def resnet50(
+    *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.2
+) -> keras.Model:
+    """Build ResNet-50.
+
+    Args:
+        num_classes: width of the softmax.
+        image_size: side of the input in pixels, at least 32.
+        weights: None; "imagenet" (KerasHub's `resnet_50_imagenet`); a `hf://` or `kaggle://`
+            handle; or a preset's folder.
+        dropout: share of the pooled features dropped in training.
+
+    Returns:
+        An uncompiled `keras.Model`; its layer `features` gives the 2,048 pooled features.
+
+    Raises:
+        ModelError: for impossible arguments or weights that cannot be had.
+    """
+    return classifier(
+        _backbone,
+        name="resnet50",
+        num_classes=num_classes,
+        image_size=image_size,
+        weights=weights,
+        imagenet="resnet_50_imagenet",
+        dropout=dropout,
+        smallest=32,
+    )
+
+
+def _backbone(shape: tuple[int, int, int]) -> keras.Model:
+    from keras_hub.models import ResNetBackbone
+
+    return ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128, 256, 512],
+        stackwise_num_blocks=[3, 4, 6, 3],
+        stackwise_num_strides=[1, 2, 2, 2],
+        block_type="bottleneck_block",
+        image_shape=shape,
+    )

@@ -1,0 +1,52 @@
+"""VGG-16, which the study compared with: KerasHub's convolutions and a new head.
+
+Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015.
+14.7 million parameters: its two layers of 4,096 units, 120 million more, are left out, as a few
+hundred images cannot teach them; the maps are averaged instead.
+"""
+
+import keras
+
+from breastus.models.hub_backbone import classifier
+from breastus.models.registry import register_model
+
+
+@register_model("vgg16")
+def vgg16(
+    *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.2
+) -> keras.Model:
+    """Build VGG-16.
+
+    Args:
+        num_classes: width of the softmax.
+        image_size: side of the input in pixels, at least 32.
+        weights: None; "imagenet" (KerasHub's `vgg_16_imagenet`); a `hf://` or `kaggle://` handle;
+            or a preset's folder.
+        dropout: share of the pooled features dropped in training.
+
+    Returns:
+        An uncompiled `keras.Model`; its layer `features` gives the 512 pooled features.
+
+    Raises:
+        ModelError: for impossible arguments or weights that cannot be had.
+    """
+    return classifier(
+        _backbone,
+        name="vgg16",
+        num_classes=num_classes,
+        image_size=image_size,
+        weights=weights,
+        imagenet="vgg_16_imagenet",
+        dropout=dropout,
+        smallest=32,
+    )
+
+
+def _backbone(shape: tuple[int, int, int]) -> keras.Model:
+    from keras_hub.models import VGGBackbone
+
+    return VGGBackbone(
+        stackwise_num_repeats=[2, 2, 3, 3, 3],
+        stackwise_num_filters=[64, 128, 256, 512, 512],
+        image_shape=shape,
+    )
