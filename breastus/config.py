@@ -75,8 +75,28 @@ class TrainingConfig:
 
     epochs: int = _setting(20, "passes over the training images", 1)
     batch_size: int = _setting(32, "images a step", 1)
-    learning_rate: float = _setting(1e-3, "of AdamW", 1e-9, 10.0)
+    optimizer: Literal["adamw", "adam", "sgd"] = _setting("adamw", "sgd: with Nesterov momentum")
+    learning_rate: float = _setting(1e-3, "of the optimizer; a schedule's largest", 1e-9, 10.0)
+    momentum: float = _setting(0.9, "of sgd", 0.0, 0.9999)
     weight_decay: float = _setting(0.004, "of AdamW, decoupled (Keras' default)", 0.0, 10.0)
+    decay_all: bool = _setting(True, "false: weight decay skips norms and biases")
+    schedule: Literal["constant", "cosine", "one_cycle"] = _setting(
+        "constant", "of the learning rate, over the whole training"
+    )
+    warmup_epochs: float = _setting(0.0, "of a linear rise; one_cycle has its own", 0.0)
+    clip_norm: float | None = _setting(None, "largest norm of all gradients; null for any", 1e-6)
+    accumulation: int = _setting(1, "batches whose gradients make one step", 1)
+    class_weights: Literal["none", "balanced"] = _setting(
+        "none", "balanced: both classes count alike in the loss"
+    )
+    focal_gamma: float = _setting(0.0, "of the focal loss; 0 is cross-entropy", 0.0, 10.0)
+    label_smoothing: float = _setting(0.0, "share of the target spread over classes", 0.0, 0.9)
+    sampling: Literal["all", "oversample", "balanced"] = _setting(
+        "all", "oversample: the rarer class comes again; balanced: and every batch is even"
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = _setting(
+        "float32", "of the training; what is exported is float32"
+    )
     cache_mb: int = _setting(1024, "decoded images are kept in memory up to this size", 0)
 
 

@@ -136,7 +136,7 @@ def _network() -> list[tuple[str, str]]:
     augmenting = median_seconds(lambda: augmented.batch(batch).get_single_element())
 
     model = new_model(config)
-    compile_model(model, config)
+    compile_model(model, config, labels=[0, 1], steps_per_epoch=1)
     inputs = transform.tone(images)
     labels = tf.constant(rng.integers(0, 2, batch))
     training = median_seconds(lambda: model.train_on_batch(inputs, labels))

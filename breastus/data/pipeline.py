@@ -1,9 +1,9 @@
 """From a table of images to batches, with `tf.data`: paths in, (images, labels) out.
 
-What happens to an image is handed in as functions (decode, augment, tone), so that this file knows
-about order, caching and batches only. Nothing here draws from a stateful generator: the order of an
-epoch and the seed of an image in it are functions of (seed, epoch, index). A run that starts at
-epoch 7 therefore sees exactly what a run that came to epoch 7 sees.
+What happens to an image is handed in as functions (order, decode, augment, tone): this file knows
+about caching and batches only. Nothing here draws from a stateful generator: the order of an epoch
+and the seed of an image in it are functions of the seed, the epoch and the draw. A run that starts
+at epoch 7 therefore sees exactly what a run that came to epoch 7 sees.
 """
 
 import contextlib
@@ -17,8 +17,6 @@ from tqdm import tqdm
 
 from breastus.data.images import ImageFile
 from breastus.errors import ImageError
-
-_ORDER = 0x6F726465  # keeps the shuffling's random numbers apart from the augmentation's
 
 
 class Pixels:
@@ -92,26 +90,26 @@ def training_dataset(
     pixels: Pixels,
     labels: Sequence[int],
     *,
+    order: Callable,
     augment: Callable | None,
     image_seed: Callable | None,
     tone: Callable,
     batch_size: int,
-    seed: int,
     first_epoch: int,
     epochs: int,
 ) -> tf.data.Dataset:
     """Return the batches of epochs `first_epoch` to `epochs - 1`, one after the other.
 
-    Each epoch holds each image once, in an order of its own, and no batch reaches across epochs.
+    No batch reaches across epochs.
 
     Args:
         pixels: the images.
         labels: their class ids.
+        order: (epoch) to the epoch's draws, int32 [n]; `draw % len(pixels)` is the image.
         augment: (float32 [S, S, 3] of 0 to 255, seed int32 [2]) to the same shape, or None.
-        image_seed: (seed, epoch, index) to the seed that `augment` takes; None without `augment`.
+        image_seed: (epoch, draw) to the seed that `augment` takes; None without `augment`.
         tone: [B, S, S, 3] of 0 to 255 to model input.
         batch_size: images a batch.
-        seed: decides order and augmentation together with epoch and index.
         first_epoch: 0, or the epoch at which a resumed run goes on.
         epochs: one past the last epoch.
 
@@ -120,18 +118,16 @@ def training_dataset(
     """
     labels = tf.constant(labels, tf.int32)
 
-    def example(epoch: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def example(epoch: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        index = draw % len(pixels)
         image = tf.cast(pixels(index), tf.float32)
         if augment is not None:
-            image = augment(image, image_seed(seed, epoch, index))
+            image = augment(image, image_seed(epoch, draw))
         return image, tf.gather(labels, index)
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(pixels)), seed=tf.random.fold_in(tf.constant([seed, _ORDER]), epoch)
-        )
-        examples = tf.data.Dataset.from_tensor_slices(order).map(
-            lambda index: example(epoch, index), num_parallel_calls=tf.data.AUTOTUNE
+        examples = tf.data.Dataset.from_tensor_slices(order(epoch)).map(
+            lambda draw: example(epoch, draw), num_parallel_calls=tf.data.AUTOTUNE
         )
         return examples.batch(batch_size)
 

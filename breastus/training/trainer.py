@@ -1,7 +1,8 @@
 """Fit a network as the settings say: tables of images in, `best.keras` and `history.csv` out."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -20,6 +21,7 @@ from breastus.data.pipeline import (
     training_dataset,
 )
 from breastus.errors import RunError
+from breastus.files import write_aside
 from breastus.labels import LABELS, label_id
 from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
@@ -30,6 +32,9 @@ from breastus.training.callbacks import (
     RunRecorder,
     StopOnNonFinite,
 )
+from breastus.training.losses import balanced_class_weights, make_loss
+from breastus.training.optimizers import exclude_from_decay, make_optimizer
+from breastus.training.sampling import epoch_order
 from breastus.training.state import restore_state
 
 
@@ -59,8 +64,12 @@ class Trainer:
         config = self.config
         # Decides the initial weights and the seed of dropout's generator.
         keras.utils.set_random_seed(config.seed)
-        model = new_model(config)
-        compile_model(model, config)
+        batch_size = config.training.batch_size
+        labels = self._labels("train")
+        order, draws = epoch_order(labels, strategy=config.training.sampling, seed=config.seed)
+        steps = steps_per_epoch(draws, batch_size)
+        model = new_model(config, precision=config.training.precision)
+        compile_model(model, config, labels=labels, steps_per_epoch=steps)
 
         # Resuming, in this order: the state file if there is one, else from the start.
         state = self.folder / STATE_FILE
@@ -70,16 +79,14 @@ class Trainer:
             return
 
         augmenter = build_augmenter(config.augmentation.policy)
-        batch_size = config.training.batch_size
-        steps = steps_per_epoch(len(self.tables["train"]), batch_size)
         batches = training_dataset(
             self._split_pixels("train"),
-            self._labels("train"),
+            labels,
+            order=order,
             augment=augmenter,
-            image_seed=image_seed,
+            image_seed=functools.partial(image_seed, config.seed),
             tone=self.transform.tone,
             batch_size=batch_size,
-            seed=config.seed,
             first_epoch=recorder.epochs_done,
             epochs=config.training.epochs,
         )
@@ -110,8 +117,20 @@ class Trainer:
             return model.predict(self._evaluation_batches(split), verbose=0)
 
     def best_model(self) -> keras.Model:
-        """Return the network with the lowest validation loss, loaded in safe mode."""
-        return keras.models.load_model(self.folder / BEST_FILE, compile=False, safe_mode=True)
+        """Return the network with the lowest validation loss, loaded in safe mode, in float32.
+
+        One that was trained in half precision is put into float32 first, in `best.keras` as well:
+        what is judged is what is exported.
+        """
+        path = self.folder / BEST_FILE
+        trained = keras.models.load_model(path, compile=False, safe_mode=True)
+        if all(layer.compute_dtype == "float32" for layer in trained._flatten_layers()):
+            return trained
+        model = new_model(self.config)
+        model.set_weights(trained.get_weights())
+        with write_aside(path) as aside:
+            model.save(aside)
+        return model
 
     def _evaluation_batches(self, split: str):
         return evaluation_dataset(
@@ -147,31 +166,55 @@ def _enough_memory() -> Iterator[None]:
         ) from error
 
 
-def new_model(config: Config) -> keras.Model:
+def new_model(config: Config, *, precision: str = "float32") -> keras.Model:
     """Build the network that the settings name, with weights drawn by Keras' seed.
+
+    Args:
+        config: the experiment's settings.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16"; variables are float32 in each.
 
     Raises:
         ModelError: when there is no such network, or it cannot be had with these settings.
     """
     settings = config.model
     options = {} if settings.dropout is None else {"dropout": settings.dropout}
-    return build_model(
-        settings.name,
-        num_classes=len(LABELS),
-        image_size=settings.image_size,
-        weights=settings.weights,
-        **options,
-    )
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return build_model(
+            settings.name,
+            num_classes=len(LABELS),
+            image_size=settings.image_size,
+            weights=settings.weights,
+            **options,
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
-def compile_model(model: keras.Model, config: Config) -> None:
-    """Give the model its optimizer and loss: AdamW and cross-entropy, as in the study."""
+def compile_model(
+    model: keras.Model, config: Config, *, labels: Sequence[int], steps_per_epoch: int
+) -> None:
+    """Give the model its optimizer and loss; by default the study's, AdamW and cross-entropy.
+
+    Args:
+        model: the network.
+        config: the experiment's settings.
+        labels: class ids of the training images, from which class weights follow.
+        steps_per_epoch: batches an epoch, by which learning rate schedules count.
+    """
+    settings = config.training
+    optimizer = make_optimizer(settings, steps_per_epoch=steps_per_epoch)
+    if not settings.decay_all:
+        exclude_from_decay(optimizer, model)
+    weights = None
+    if settings.class_weights == "balanced":
+        weights = balanced_class_weights(labels, len(LABELS))
     model.compile(
-        optimizer=keras.optimizers.AdamW(
-            learning_rate=config.training.learning_rate,
-            weight_decay=config.training.weight_decay,
+        optimizer=optimizer,
+        loss=make_loss(
+            weights, focal_gamma=settings.focal_gamma, label_smoothing=settings.label_smoothing
         ),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # On a CPU, XLA halves the speed of the study's network.
         jit_compile=False,

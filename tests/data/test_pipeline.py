@@ -1,5 +1,6 @@
 """Batches: each image once an epoch, the same by seed, and the same from any epoch on."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from breastus.augmentation.layers import image_seed
 from breastus.augmentation.policies import build_augmenter
 from breastus.data.pipeline import Pixels, evaluation_dataset, steps_per_epoch, training_dataset
 from breastus.preprocessing.decode import decode_image
+from breastus.training.sampling import epoch_order
 
 
 @pytest.fixture
@@ -22,12 +24,14 @@ def pixels(paths, *, cache_mb=1):
 
 
 def batches(paths, *, augment=True, cache_mb=1, **options):
-    options = {"seed": 0, "first_epoch": 0, "epochs": 2, "batch_size": 3, **options}
+    options = {"first_epoch": 0, "epochs": 2, "batch_size": 3, **options}
+    seed = options.pop("seed", 0)
     return training_dataset(
         pixels(paths, cache_mb=cache_mb),
         list(range(7)),
         augment=build_augmenter("study") if augment else None,
-        image_seed=image_seed,
+        order=epoch_order(list(range(7)), strategy="all", seed=seed)[0],
+        image_seed=functools.partial(image_seed, seed),
         tone=lambda x: x / 255.0,
         **options,
     )

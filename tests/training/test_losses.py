@@ -1,0 +1,65 @@
+"""The loss equals its formula in NumPy, and Keras' own cross-entropy where nothing is asked for."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from breastus.training.losses import ClassificationLoss, balanced_class_weights, make_loss
+
+
+def draw(seed, count=9, classes=3):
+    rng = np.random.default_rng(seed)
+    probability = rng.dirichlet(np.ones(classes), size=count).astype("float32")
+    return rng.integers(0, classes, count), probability
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 1000),
+    st.floats(0, 4),
+    st.floats(0, 0.8),
+    st.one_of(st.none(), st.lists(st.floats(0.1, 5), min_size=3, max_size=3)),
+)
+def test_it_equals_the_formula(seed, gamma, smoothing, weights):
+    y_true, y_pred = draw(seed)
+    p = np.clip(y_pred.astype(float), 1e-7, 1 - 1e-7)
+    chance = p[np.arange(len(p)), y_true]
+    target = np.eye(3)[y_true] * (1 - smoothing) + smoothing / 3
+    weight = (1 - chance) ** gamma * (np.array(weights)[y_true] if weights else 1.0)
+    expected = (weight * -(target * np.log(p)).sum(axis=1)).mean()
+    found = float(ClassificationLoss(weights, gamma, smoothing)(y_true, y_pred))
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_plain_cross_entropy_is_keras_own():
+    y_true, y_pred = draw(0)
+    plain = make_loss(None, focal_gamma=0.0, label_smoothing=0.0)
+    assert type(plain) is keras.losses.SparseCategoricalCrossentropy
+    assert float(ClassificationLoss()(y_true, y_pred)) == pytest.approx(
+        float(plain(y_true, y_pred))
+    )
+
+
+def test_a_right_answer_counts_less_when_focused():
+    y_true, sure, unsure = np.array([1]), np.array([[0.1, 0.9]]), np.array([[0.6, 0.4]])
+    plain, focal = ClassificationLoss(), ClassificationLoss(focal_gamma=2.0)
+    assert float(focal(y_true, sure)) == pytest.approx(0.01 * float(plain(y_true, sure)), rel=1e-3)
+    assert float(focal(y_true, unsure)) == pytest.approx(
+        0.36 * float(plain(y_true, unsure)), rel=1e-3
+    )
+
+
+def test_balanced_weights_make_the_classes_count_alike():
+    labels = [0] * 3 + [1] * 9
+    weights = balanced_class_weights(labels, 2)
+    assert 3 * weights[0] == pytest.approx(9 * weights[1])
+    assert np.mean([weights[label] for label in labels]) == pytest.approx(1)
+
+
+def test_it_is_written_and_read_with_a_model():
+    loss = ClassificationLoss([1.0, 2.0], 1.5, 0.1)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    y_true, y_pred = draw(1, classes=2)
+    assert float(again(y_true, y_pred)) == float(loss(y_true, y_pred))
