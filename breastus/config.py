@@ -56,7 +56,11 @@ class ModelConfig:
 
     name: str = _setting("cnn", "a name of breastus.list_models()")
     image_size: int = _setting(224, "side of the square input in pixels", 16, 4096)
-    weights: str | None = _setting(None, "pretrained weights, such as imagenet; null for random")
+    weights: str | None = _setting(
+        None,
+        "pretrained weights, such as imagenet; auto: imagenet's where they can be had; "
+        "null for random",
+    )
     dropout: float | None = _setting(
         None, "share of features dropped before the head; null for the network's own", 0.0, 0.95
     )
@@ -67,6 +71,8 @@ class AugmentationConfig:
     """What happens to a training image on the fly."""
 
     policy: str = _setting("study", "a name of breastus.augmentation.list_policies()")
+    erasing: float = _setting(0.0, "share of the images in which a rectangle is erased", 0.0, 1.0)
+    mixup: float = _setting(0.0, "alpha of mixup's Beta distribution; 0 mixes nothing", 0.0, 10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +80,7 @@ class TrainingConfig:
     """The optimisation; the defaults are the study's Table II."""
 
     epochs: int = _setting(20, "passes over the training images", 1)
-    batch_size: int = _setting(32, "images a step", 1)
+    batch_size: int = _setting(32, "images an update of the weights", 1)
     optimizer: Literal["adamw", "adam", "sgd"] = _setting("adamw", "sgd: with Nesterov momentum")
     learning_rate: float = _setting(1e-3, "of the optimizer; a schedule's largest", 1e-9, 10.0)
     momentum: float = _setting(0.9, "of sgd", 0.0, 0.9999)
@@ -85,7 +91,14 @@ class TrainingConfig:
     )
     warmup_epochs: float = _setting(0.0, "of a linear rise; one_cycle has its own", 0.0)
     clip_norm: float | None = _setting(None, "largest norm of all gradients; null for any", 1e-6)
-    accumulation: int = _setting(1, "batches whose gradients make one step", 1)
+    accumulation: int | None = _setting(
+        None, "parts a batch is cut into to fit memory; null: as the hardware profile says", 1
+    )
+    ema: float = _setting(0.0, "decay of the weights' moving average; 0 for none", 0.0, 0.99999)
+    head_epochs: int = _setting(0, "of the epochs, how many train the head alone, first", 0)
+    layer_decay: float = _setting(
+        1.0, "factor on the learning rate from a twelfth of the layers to the one before", 0.1, 1.0
+    )
     class_weights: Literal["none", "balanced"] = _setting(
         "none", "balanced: both classes count alike in the loss"
     )
@@ -94,8 +107,15 @@ class TrainingConfig:
     sampling: Literal["all", "oversample", "balanced"] = _setting(
         "all", "oversample: the rarer class comes again; balanced: and every batch is even"
     )
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = _setting(
-        "float32", "of the training; what is exported is float32"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = _setting(
+        "auto", "of the training; auto: as the hardware profile says. What is exported is float32"
+    )
+    profile: Literal["auto", "cpu", "rtx2060", "t4"] = _setting(
+        "auto", "of the hardware: precision, accumulation, memory, XLA; auto: what is there"
+    )
+    xla: Literal["auto", "on", "off"] = _setting("auto", "auto: as the hardware profile says")
+    devices: int | None = _setting(
+        None, "GPUs (or processors) that share each batch; null for all there are", 1
     )
     cache_mb: int = _setting(1024, "decoded images are kept in memory up to this size", 0)
 

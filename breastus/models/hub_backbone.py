@@ -18,36 +18,28 @@ _WAYS_OUT = (
 )
 
 
-def load_backbone(backbone: keras.Model, weights: str, *, imagenet: str) -> None:
-    """Put a preset's weights into a backbone, all of them or none.
+def load_preset(backbone: type, preset: str) -> keras.Model:
+    """Return a backbone with a preset's weights, all of them or none.
 
     Args:
-        backbone: a KerasHub backbone, whose class has `from_preset`.
-        weights: "imagenet", a handle such as `hf://...` or `kaggle://...`, or a preset's folder.
-        imagenet: the preset that "imagenet" stands for.
+        backbone: a KerasHub backbone class.
+        preset: a name of KerasHub's, a handle such as `hf://...` or `kaggle://...`, or a folder.
 
     Raises:
-        ModelError: when the weights cannot be had, or are of another network.
+        ModelError: when the weights cannot be had.
     """
-    preset = imagenet if weights == "imagenet" else weights
-    if "://" not in preset and preset != imagenet and not Path(preset).is_dir():
+    known = preset in backbone.presets or "://" in preset
+    if not known and not Path(preset).is_dir():
         raise ModelError(
             "weights must be imagenet, a handle that starts with hf:// or kaggle://, or a folder. "
-            f"Received: {weights!r}, which does not exist"
+            f"Received: {preset!r}, which does not exist"
         )
     try:
-        loaded = type(backbone).from_preset(preset)
+        return backbone.from_preset(preset)
     # A hub out of reach shows as anything from ConnectionError to ValueError.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"The weights {preset} cannot be had: {reason} {_WAYS_OUT}") from error
-    theirs = [tuple(variable.shape) for variable in loaded.weights]
-    if theirs != [tuple(variable.shape) for variable in backbone.weights]:
-        raise ModelError(
-            f"The weights {preset} are of another network: {loaded.name} with "
-            f"{loaded.count_params():,} parameters, where {backbone.count_params():,} are needed."
-        )
-    backbone.set_weights(loaded.get_weights())
 
 
 def classifier(
@@ -68,7 +60,7 @@ def classifier(
         name: of the network.
         num_classes: width of the softmax.
         image_size: side of the input in pixels.
-        weights: None, or as for `load_backbone`.
+        weights: None, "imagenet", or as for `load_preset`.
         imagenet: the preset that "imagenet" stands for.
         dropout: share of the pooled features dropped in training.
         smallest: smallest image size that the backbone takes.
@@ -93,5 +85,13 @@ def classifier(
     model = keras.Model(image, x, name=name)
 
     if weights is not None:
-        load_backbone(backbone, weights, imagenet=imagenet)
+        preset = imagenet if weights == "imagenet" else weights
+        loaded = load_preset(type(backbone), preset)
+        theirs = [tuple(variable.shape) for variable in loaded.weights]
+        if theirs != [tuple(variable.shape) for variable in backbone.weights]:
+            raise ModelError(
+                f"The weights {preset} are of another network: {loaded.count_params():,} "
+                f"parameters, where {backbone.count_params():,} are needed."
+            )
+        backbone.set_weights(loaded.get_weights())
     return model

@@ -18,6 +18,7 @@ _MODULES = (
     "breastus.models.compact",
     "breastus.models.efficientnet_lite0",
     "breastus.models.resnet50",
+    "breastus.models.swin",
     "breastus.models.vgg16",
 )
 _BUILDERS: dict[str, Callable[..., keras.Model]] = {}

@@ -8,12 +8,17 @@ from breastus.errors import ModelError
 from breastus.models import registry
 from breastus.models.registry import build_model, list_models, register_model
 
-SIZE = 32  # pixels; keeps the tests quick
+# Image sizes that keep the tests quick; what is not named takes 32 pixels.
+SIZES = {"swin": 224, "swin_small": 224, "swin_base": 224, "swin_micro": 112}
+LARGE = {"swin_small", "swin_base"}
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in list_models()
+]
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", NAMES)
 def test_model_contract(name, tmp_path):
-    size = SIZE
+    size = SIZES.get(name, 32)
     model = build_model(name, num_classes=3, image_size=size)
     images = np.random.default_rng(0).normal(size=(4, size, size, 3)).astype("float32")
     probabilities = model.predict(images, verbose=0)
@@ -62,6 +67,10 @@ def test_cnn_takes_no_smaller_image_than_it_says():
         ({"name": "cnn", "weights": "imagenet"}, "no pretrained weights for cnn"),
         ({"name": "compact", "image_size": 16}, "image_size must be at least 32"),
         ({"name": "compact", "dropout": -0.1}, "dropout must be"),
+        ({"name": "swin", "image_size": 256}, "multiple of 224, or of 384 for swin"),
+        ({"name": "swin_micro", "image_size": 100}, "multiple of 112, or of 192"),
+        ({"name": "swin", "image_size": 384, "weights": "imagenet"}, "for an image_size of 224"),
+        ({"name": "swin", "dropout": 1}, "dropout must be"),
         ({"name": "efficientnet_lite0", "image_size": 16}, "image_size must be at least 32"),
         ({"name": "efficientnet_lite0", "weights": "none.pth"}, r"none\.pth cannot be opened"),
     ],
