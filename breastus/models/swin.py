@@ -16,13 +16,13 @@ from keras import layers
 
 from breastus.errors import ModelError
 from breastus.models.hub_backbone import load_preset
+from breastus.models.mlp import Mlp
 from breastus.models.registry import register_model
 from breastus.models.stochastic_depth import StochasticDepth
 from breastus.models.window_attention import WindowAttention
 
 _PATCH = 4
 _EPSILON = 1e-5  # of the layer norms, as in the original
-_MLP_RATIO = 4
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,12 @@ def _build(
 
 
 def _block(x, name: str, *, heads: int, window: int, shift: int, drop: float):
-    shortcut, channels = x, x.shape[-1]
+    shortcut = x
     x = WindowAttention(heads, window, shift, name=f"{name}_attention")(_norm(x, f"{name}_norm_1"))
     x = StochasticDepth(drop, name=f"{name}_drop_1")(x)
     shortcut = layers.Add(name=f"{name}_add_1")([shortcut, x])
     x = _norm(shortcut, f"{name}_norm_2")
-    x = layers.Dense(_MLP_RATIO * channels, activation="gelu", name=f"{name}_mlp_1")(x)
-    x = layers.Dense(channels, name=f"{name}_mlp_2")(x)
+    x = Mlp(name=f"{name}_mlp")(x)
     x = StochasticDepth(drop, name=f"{name}_drop_2")(x)
     return layers.Add(name=f"{name}_add_2")([shortcut, x])
 

@@ -1,7 +1,7 @@
 """Self-attention within windows of a feature map, the heart of a Swin Transformer.
 
-Numerically that of KerasHub's and the original code; here cutting into windows is part of the
-transposition that attention needs anyway, and bias and mask are added at once.
+Numerically that of KerasHub's and the original code, with fewer copies of the map: bias and mask are
+added at once, and all tokens of a batch are one matrix, so that the dense layers are single products.
 
 Reference:
     Liu et al.: Swin Transformer: Hierarchical Vision Transformer using Shifted Windows. ICCV 2021.
@@ -61,11 +61,14 @@ class WindowAttention(layers.Layer):
         if self.shift:
             x = ops.roll(x, (-self.shift, -self.shift), (1, 2))
 
-        # [B, H, W, 3C] to query, key and value of [B, windows, heads, tokens, size] in one go.
-        qkv = ops.reshape(self.qkv(x), (-1, rows, window, columns, window, 3, heads, size))
-        qkv = ops.transpose(qkv, (5, 0, 1, 3, 6, 2, 4, 7))
-        qkv = ops.reshape(qkv, (3, -1, rows * columns, heads, tokens, size))
-        query, key, value = qkv[0] * ops.cast(size**-0.5, qkv.dtype), qkv[1], qkv[2]
+        # Cut into windows first: from here to the projection a window's tokens stand together, as
+        # rows of one matrix where nothing is mixed between them.
+        x = ops.reshape(x, (-1, rows, window, columns, window, channels))
+        x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, channels))
+        qkv = ops.reshape(self.qkv(x), (-1, rows * columns, tokens, 3, heads, size))
+        # Unstacked, not indexed: the gradient is then put together once, not three times in zeros.
+        query, key, value = ops.unstack(ops.transpose(qkv, (3, 0, 1, 4, 2, 5)), axis=0)
+        query = query * ops.cast(size**-0.5, query.dtype)
 
         bias = ops.transpose(ops.take(self.bias_table, self._index, axis=0), (2, 0, 1))[None]
         if self._mask is not None:
@@ -73,9 +76,9 @@ class WindowAttention(layers.Layer):
         scores = ops.matmul(query, ops.swapaxes(key, -1, -2)) + ops.cast(bias, query.dtype)
         x = ops.matmul(ops.softmax(scores, axis=-1), value)
 
-        x = ops.reshape(x, (-1, rows, columns, heads, window, window, size))
-        x = ops.transpose(x, (0, 1, 4, 2, 5, 3, 6))
-        x = self.projection(ops.reshape(x, (-1, height, width, channels)))
+        x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4)), (-1, channels))
+        x = ops.reshape(self.projection(x), (-1, rows, columns, window, window, channels))
+        x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, height, width, channels))
         return ops.roll(x, (self.shift, self.shift), (1, 2)) if self.shift else x
 
     def compute_output_shape(self, shape):
