@@ -91,7 +91,8 @@ def classifier(
 
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
-    x = layers.GlobalAveragePooling2D(name="features")(backbone(image))
+    x = layers.Identity(name="feature_map")(backbone(image))
+    x = layers.GlobalAveragePooling2D(name="features")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     # float32 whatever the precision policy: a half-precision softmax costs calibration.
     x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)

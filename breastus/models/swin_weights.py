@@ -152,7 +152,10 @@ def _from_hugging_face(model: keras.Model, path: Path) -> dict[str, tuple[np.nda
         if missing := [name for name in names if name not in tensors]:
             raise WeightsError(f"{path} is not whole: {missing[0]} is missing. {way_out(path)}")
         parts = [tensors.pop(name) for name in names]
-        ours = np.concatenate(parts) if len({p.shape for p in parts}) == 1 else parts[-1]
+        if len({part.shape for part in parts}) > 1:
+            shapes = ", ".join(f"{n} {p.shape}" for n, p in zip(names, parts, strict=True))
+            raise WeightsError(f"{path} does not fit: {shapes}. {way_out(path)}")
+        ours = np.concatenate(parts)
         if variable.path.endswith("kernel"):  # PyTorch has the outputs first
             ours = ours.transpose(2, 3, 1, 0) if ours.ndim == 4 else ours.T
         found[variable.path] = (ours, names[0])

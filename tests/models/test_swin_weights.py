@@ -116,7 +116,10 @@ def test_a_missing_tensor_is_named(tensors, tmp_path, name, wrap):
         ({"embeddings.position_embeddings": np.zeros(3)}, "embeddings.position_embeddings"),
         ({LAST: np.zeros(127)}, r"output\.dense\.bias becomes \(127,\), where .* needs \(128,\)"),
         ({f"{PATCHES}.weight": np.zeros((32, 1, 4, 4))}, r"becomes \(4, 4, 1, 32\)"),
-        ({"encoder.layers.0.blocks.0.attention.self.key.weight": np.zeros((8, 32))}, "query"),
+        (
+            {"encoder.layers.0.blocks.0.attention.self.key.weight": np.zeros((8, 32))},
+            r"key.weight \(8, 32\)",
+        ),
         ({LAST: np.full(128, np.nan)}, "output.dense.bias is not finite"),
     ],
 )
