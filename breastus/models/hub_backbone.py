@@ -17,7 +17,7 @@ def way_out(source) -> str:
     what = (
         "check the network or HF_ENDPOINT and try again"
         if "://" in str(source)
-        else ("fetch them again")
+        else "delete them and fetch them again"
     )
     return (
         f"Ways out: {what}; name a folder with other weights (weights=FOLDER); take "
