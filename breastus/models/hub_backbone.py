@@ -3,10 +3,12 @@
 KerasHub is imported only when one of its networks is built, as that takes seconds.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
 from breastus.errors import ModelError, WeightsError
@@ -42,13 +44,41 @@ def load_preset(backbone: type, preset: str) -> keras.Model:
             f"folder. Received: {preset!r}, which does not exist"
         )
     try:
-        return backbone.from_preset(preset)
+        with _emptied_first(backbone):
+            loaded = backbone.from_preset(preset)
     # A hub out of reach shows as anything from ConnectionError to ValueError.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         # A preset's name is fetched from a hub, as a handle is.
         way = way_out(preset if Path(preset).is_dir() else f"hub://{preset}")
         raise WeightsError(f"The weights {preset} cannot be had: {reason} {way}") from error
+    for variable in loaded.weights:
+        if not np.isfinite(variable.numpy()).all():
+            raise WeightsError(
+                f"The weights {preset} are not whole: {variable.path} is missing or not finite. "
+                f"{way_out(preset)}"
+            )
+    return loaded
+
+
+@contextlib.contextmanager
+def _emptied_first(backbone: type) -> Iterator[None]:
+    """Set a backbone's variables to NaN before a file is loaded, so that what it lacks shows.
+
+    Keras only warns about a missing group of layers, and leaves their random values.
+    """
+    load = backbone.load_weights
+
+    def load_weights(self, *args, **kwargs):
+        for variable in self.weights:
+            variable.assign(np.full(variable.shape, np.nan, "float32"))
+        return load(self, *args, **kwargs)
+
+    backbone.load_weights = load_weights
+    try:
+        yield
+    finally:
+        del backbone.load_weights  # Keras' own shows again
 
 
 def classifier(

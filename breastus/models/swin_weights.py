@@ -4,7 +4,10 @@ Whatever the source, its arrays are gathered under the paths of our variables fi
 network only when each of them is there, fits and is finite: weights are had whole or not at all.
 """
 
+import contextlib
+import functools
 import json
+import os
 import re
 import warnings
 from pathlib import Path
@@ -87,11 +90,18 @@ def _fetch(preset: str, folder: Path | None, name: str) -> Path:
         if not (folder / name).is_file():
             raise WeightsError(f"The weights {preset} have no {name}. {way_out(preset)}")
         return folder / name
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi
 
+    api, repo = HfApi(endpoint=os.environ.get("HF_ENDPOINT")), preset.removeprefix("hf://")
+    fetch = functools.partial(api.hf_hub_download, repo, name, etag_timeout=_TIMEOUT)
     try:
-        repo = preset.removeprefix("hf://")
-        return Path(hf_hub_download(repo, name, etag_timeout=_TIMEOUT))
+        try:
+            api.model_info(repo, timeout=_TIMEOUT)  # unlike a download, it does not try for long
+        except Exception:
+            with contextlib.suppress(LookupError, OSError):
+                return Path(fetch(local_files_only=True))  # what was fetched before
+            raise
+        return Path(fetch())
     # Shows as anything from a missing file to a connection that breaks off.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

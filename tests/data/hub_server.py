@@ -11,7 +11,7 @@ LFS_FROM = 2000  # bytes; larger files are served as the hub serves its large on
 
 
 class HubServer:
-    """Serves one data set, or with `kind=""` one model.
+    """Serves one data set, or with `kind="models"` one model.
 
     Attributes:
         files: name to content.
@@ -21,7 +21,7 @@ class HubServer:
         requests: (method, path, Range header) of what was asked.
     """
 
-    def __init__(self, repo_id: str, files: dict[str, bytes], kind: str = "datasets/"):
+    def __init__(self, repo_id: str, files: dict[str, bytes], kind: str = "datasets"):
         self.repo_id, self.files, self.kind = repo_id, files, kind
         self.cut: set[str] = set()
         self.damage: dict[str, int] = {}
@@ -79,8 +79,9 @@ class HubServer:
                 if server.silent:
                     time.sleep(60)
                     return
-                api = f"/api/datasets/{server.repo_id}"
-                resolve = f"/{server.kind}{server.repo_id}/resolve/{server.commit}/"
+                api = f"/api/{server.kind}/{server.repo_id}"
+                where = f"/{server.kind}/{server.repo_id}".removeprefix("/models")
+                resolve = f"{where}/resolve/{server.commit}/"
                 path = path.replace("/resolve/main/", f"/resolve/{server.commit}/")
                 if path in (api, f"{api}/revision/{server.commit}", f"{api}/revision/main"):
                     self.send(200, json.dumps(server.info()).encode(), body, {})

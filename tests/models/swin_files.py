@@ -55,7 +55,7 @@ def swin_tensors(*, channels, depths, heads, window, seed=0) -> dict[str, np.nda
     return tensors
 
 
-def write_swin(folder: Path, tensors, *, channels, depths, heads, window, size, **changes) -> Path:
+def write_swin(folder: Path, tensors, *, channels, depths, heads, window, size, changes=()) -> Path:
     """Write `config.json` and `model.safetensors`; `changes` go into the config."""
     config = {
         "architectures": ["SwinModel"],
@@ -75,7 +75,7 @@ def write_swin(folder: Path, tensors, *, channels, depths, heads, window, size, 
         "hidden_act": "gelu",
         "use_absolute_embeddings": False,
         "layer_norm_eps": 1e-05,
-        **changes,
+        **dict(changes),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
