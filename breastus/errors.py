@@ -7,6 +7,7 @@
     │   ├── HubError         the data hub: out of reach, checksum differs
     │   └── SplitError       the images cannot be split as asked
     ├── ModelError           a model: unknown name, impossible size
+    │   └── WeightsError     pretrained weights: out of reach, not whole, of another network
     ├── RunError             a run folder: exists, belongs to other settings, cannot be saved
     │   └── TrainingError    training itself: the loss is not finite
     └── BundleError          a bundle folder: missing parts, not one of ours
@@ -42,6 +43,10 @@ class SplitError(DataError):
 
 class ModelError(BreastusError):
     """A model name is unknown or its arguments are impossible."""
+
+
+class WeightsError(ModelError):
+    """Pretrained weights cannot be had, are not whole, or are of another network."""
 
 
 class RunError(BreastusError):

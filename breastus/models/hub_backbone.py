@@ -3,19 +3,28 @@
 KerasHub is imported only when one of its networks is built, as that takes seconds.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
-from breastus.errors import ModelError
+from breastus.errors import ModelError, WeightsError
 
-_WAYS_OUT = (
-    "Ways out: check the network or HF_ENDPOINT and try again; name a folder with the preset "
-    "(weights=FOLDER); take efficientnet_lite0, whose weights need no hub; or train from scratch "
-    "(weights=None)."
-)
+
+def way_out(source) -> str:
+    """Return what to do when a source's weights are of no use."""
+    what = (
+        "check the network or HF_ENDPOINT and try again"
+        if "://" in str(source)
+        else "delete them and fetch them again"
+    )
+    return (
+        f"Ways out: {what}; name a folder with other weights (weights=FOLDER); take "
+        "efficientnet_lite0, whose weights need no hub; or train from scratch (weights=None)."
+    )
 
 
 def load_preset(backbone: type, preset: str) -> keras.Model:
@@ -26,20 +35,50 @@ def load_preset(backbone: type, preset: str) -> keras.Model:
         preset: a name of KerasHub's, a handle such as `hf://...` or `kaggle://...`, or a folder.
 
     Raises:
-        ModelError: when the weights cannot be had.
+        WeightsError: when the weights cannot be had.
     """
     known = preset in backbone.presets or "://" in preset
     if not known and not Path(preset).is_dir():
-        raise ModelError(
-            "weights must be imagenet, a handle that starts with hf:// or kaggle://, or a folder. "
-            f"Received: {preset!r}, which does not exist"
+        raise WeightsError(
+            "weights must be auto, imagenet, a handle that starts with hf:// or kaggle://, or a "
+            f"folder. Received: {preset!r}, which does not exist"
         )
     try:
-        return backbone.from_preset(preset)
+        with _emptied_first(backbone):
+            loaded = backbone.from_preset(preset)
     # A hub out of reach shows as anything from ConnectionError to ValueError.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"The weights {preset} cannot be had: {reason} {_WAYS_OUT}") from error
+        # A preset's name is fetched from a hub, as a handle is.
+        way = way_out(preset if Path(preset).is_dir() else f"hub://{preset}")
+        raise WeightsError(f"The weights {preset} cannot be had: {reason} {way}") from error
+    for variable in loaded.weights:
+        if not np.isfinite(variable.numpy()).all():
+            raise WeightsError(
+                f"The weights {preset} are not whole: {variable.path} is missing or not finite. "
+                f"{way_out(preset)}"
+            )
+    return loaded
+
+
+@contextlib.contextmanager
+def _emptied_first(backbone: type) -> Iterator[None]:
+    """Set a backbone's variables to NaN before a file is loaded, so that what it lacks shows.
+
+    Keras only warns about a missing group of layers, and leaves their random values.
+    """
+    load = backbone.load_weights
+
+    def load_weights(self, *args, **kwargs):
+        for variable in self.weights:
+            variable.assign(np.full(variable.shape, np.nan, "float32"))
+        return load(self, *args, **kwargs)
+
+    backbone.load_weights = load_weights
+    try:
+        yield
+    finally:
+        del backbone.load_weights  # Keras' own shows again
 
 
 def classifier(
@@ -66,7 +105,7 @@ def classifier(
         smallest: smallest image size that the backbone takes.
 
     Raises:
-        ModelError: for impossible arguments or weights.
+        ModelError: for impossible arguments; WeightsError for weights that are of no use.
     """
     if image_size < smallest:
         raise ModelError(
@@ -75,23 +114,33 @@ def classifier(
     if not 0.0 <= dropout < 1.0:
         raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
 
+    backbone = make_backbone((image_size, image_size, 3))
+    if weights is not None:
+        preset = imagenet if weights == "imagenet" else weights
+        backbone = _pretrained(backbone, preset, image_size)
+
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
-    backbone = make_backbone((image_size, image_size, 3))
-    x = layers.GlobalAveragePooling2D(name="features")(backbone(image))
+    x = layers.Identity(name="feature_map")(backbone(image))
+    x = layers.GlobalAveragePooling2D(name="features")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     # float32 whatever the precision policy: a half-precision softmax costs calibration.
     x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
-    model = keras.Model(image, x, name=name)
+    return keras.Model(image, x, name=name)
 
-    if weights is not None:
-        preset = imagenet if weights == "imagenet" else weights
-        loaded = load_preset(type(backbone), preset)
-        theirs = [tuple(variable.shape) for variable in loaded.weights]
-        if theirs != [tuple(variable.shape) for variable in backbone.weights]:
-            raise ModelError(
-                f"The weights {preset} are of another network: {loaded.count_params():,} "
-                f"parameters, where {backbone.count_params():,} are needed."
-            )
-        backbone.set_weights(loaded.get_weights())
-    return model
+
+def _pretrained(backbone: keras.Model, preset: str, image_size: int) -> keras.Model:
+    """Return a backbone like the one given, with a preset's weights and its way to use them."""
+    loaded = load_preset(type(backbone), preset)
+    theirs = [tuple(variable.shape) for variable in loaded.weights]
+    if theirs != [tuple(variable.shape) for variable in backbone.weights]:
+        raise WeightsError(
+            f"The weights {preset} are of another network: {loaded.count_params():,} "
+            f"parameters, where {backbone.count_params():,} are needed. {way_out(preset)}"
+        )
+    # Padding, epsilon and activation have no weights to tell them by: they are the preset's.
+    config = loaded.get_config()
+    shape = "image_shape" if "image_shape" in config else "input_shape"
+    built = type(loaded).from_config({**config, shape: (image_size, image_size, 3)})
+    built.set_weights(loaded.get_weights())
+    return built

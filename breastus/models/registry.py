@@ -2,26 +2,45 @@
 
 Every network takes z-scored images, float32 [B, H, W, 3], and returns softmax probabilities,
 float32 [B, classes]. A model's file registers itself when it is imported; `_MODULES` says which.
+
+Every network ends in layers named `features`, `dropout` and `probabilities`: what comes up to
+`features` is the backbone, the other two are the head, new in each training. The map that
+`features` are pooled from is the layer `feature_map`, where a network of ours has one.
 """
 
 import difflib
 import importlib
 import inspect
+import random
+import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 
-from breastus.errors import ModelError
+from breastus.errors import ModelError, WeightsError
 
 _MODULES = (
     "breastus.models.cnn",
     "breastus.models.compact",
     "breastus.models.efficientnet_lite0",
+    "breastus.models.hybrid",
     "breastus.models.resnet50",
     "breastus.models.swin",
     "breastus.models.vgg16",
 )
 _BUILDERS: dict[str, Callable[..., keras.Model]] = {}
+
+
+class PretrainedWeightsWarning(UserWarning):
+    """A network that has pretrained weights starts with random ones."""
+
+
+class ResolvedWeights(NamedTuple):
+    """What `weights` came to: the value for `build_model`, and why it is not ImageNet's."""
+
+    weights: str | None
+    reason: str
 
 
 def register_model(name: str) -> Callable[[Callable], Callable]:
@@ -71,7 +90,8 @@ def build_model(
         num_classes: number of classes, at least 2.
         image_size: side of the square input in pixels.
         weights: None for random ones, or what the network takes, such as "imagenet". The head is
-            always new. Weights that cannot be had are an error, never random ones instead.
+            always new. Weights that cannot be had are an error, never random ones instead; only
+            "auto" takes those, as `resolve_weights` says.
         **options: what the model of that name takes besides, such as `dropout`.
 
     Returns:
@@ -80,16 +100,13 @@ def build_model(
 
     Raises:
         ModelError: for an unknown name or option, a size the network cannot take, or weights that
-            are not there, do not fit or are not known.
+            are not there, do not fit or are not known (these are WeightsErrors).
 
     Example:
         >>> build_model("cnn").count_params()
         266306
     """
-    check_model(name)
-    for argument, value, low in (("num_classes", num_classes, 2), ("image_size", image_size, 1)):
-        if not isinstance(value, int) or value < low:
-            raise ModelError(f"{argument} must be a whole number >= {low}. Received: {value!r}")
+    _check_numbers(name, num_classes, image_size)
     builder = _BUILDERS[name]
     parameters = set(inspect.signature(builder).parameters)
     known = parameters - {"num_classes", "image_size", "weights"}
@@ -97,14 +114,68 @@ def build_model(
         raise ModelError(
             f"{name} takes the options {', '.join(sorted(known))}. Received: {', '.join(unknown)}"
         )
+    if weights == "auto":
+        weights, _ = resolve_weights(name, image_size=image_size, weights=weights)
     if weights is not None:
         if "weights" not in parameters:
-            raise ModelError(
+            raise WeightsError(
                 f"There are no pretrained weights for {name}: weights must be None. "
                 f"Received: {weights!r}"
             )
         options["weights"] = weights
     return builder(num_classes=num_classes, image_size=image_size, **options)
+
+
+def resolve_weights(name: str, *, image_size: int, weights: str | None) -> ResolvedWeights:
+    """Say what "auto" comes to; any other value is returned as it is.
+
+    "auto" is "imagenet" where the network has such weights and they can be had, which is found out
+    by having them, and otherwise None. Keras' random state is left as it was, so that a training
+    with "auto" equals one with what it came to.
+
+    Args:
+        name: one of `list_models()`.
+        image_size: side of the square input in pixels.
+        weights: as for `build_model`.
+
+    Returns:
+        (weights, reason): the reason is "" unless "auto" came to None.
+
+    Raises:
+        ModelError: for a name or size that `build_model` would not take either.
+
+    Warns:
+        PretrainedWeightsWarning: when the network has ImageNet weights, but not here.
+
+    Example:
+        >>> resolve_weights("cnn", image_size=224, weights="auto")
+        ResolvedWeights(weights=None, reason='There are no pretrained weights for cnn.')
+    """
+    _check_numbers(name, 2, image_size)
+    if weights != "auto":
+        return ResolvedWeights(weights, "")
+    if "weights" not in inspect.signature(_BUILDERS[name]).parameters:
+        return ResolvedWeights(None, f"There are no pretrained weights for {name}.")
+    state = random.getstate()  # Keras draws the seeds of its initializers from Python's generator
+    try:
+        _BUILDERS[name](num_classes=2, image_size=image_size, weights="imagenet")
+    except WeightsError as error:
+        warnings.warn(
+            f"{name} starts with random weights, as weights=auto found no ImageNet ones: {error}",
+            PretrainedWeightsWarning,
+            stacklevel=2,
+        )
+        return ResolvedWeights(None, str(error))
+    finally:
+        random.setstate(state)
+    return ResolvedWeights("imagenet", "")
+
+
+def _check_numbers(name: str, num_classes: int, image_size: int) -> None:
+    check_model(name)
+    for argument, value, low in (("num_classes", num_classes, 2), ("image_size", image_size, 1)):
+        if not isinstance(value, int) or value < low:
+            raise ModelError(f"{argument} must be a whole number >= {low}. Received: {value!r}")
 
 
 def _import_builders() -> None:

@@ -14,11 +14,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from breastus.errors import ModelError
-from breastus.models.hub_backbone import load_preset
+from breastus.errors import ModelError, WeightsError
 from breastus.models.mlp import Mlp
 from breastus.models.registry import register_model
 from breastus.models.stochastic_depth import StochasticDepth
+from breastus.models.swin_weights import load_swin_weights
 from breastus.models.window_attention import WindowAttention
 
 _PATCH = 4
@@ -153,16 +153,26 @@ def _build(
     model = keras.Model(image, x, name=name)
 
     if weights is not None:
-        if weights == "imagenet":
-            if image_size not in variant.presets:
-                known = " and ".join(map(str, variant.presets))
-                raise ModelError(
-                    f"There are ImageNet weights of {name} for an image_size of {known}. "
-                    f"Received: {image_size}"
-                )
-            weights = variant.presets[image_size]
-        _load(model, variant, weights)
+        load_swin_weights(
+            model,
+            _imagenet(name, image_size) if weights == "imagenet" else weights,
+            channels=variant.channels,
+            depths=variant.depths,
+            heads=variant.heads,
+            window=window,
+        )
     return model
+
+
+def _imagenet(name: str, image_size: int) -> str:
+    presets = _VARIANTS[name].presets
+    if image_size not in presets:
+        known = " and ".join(map(str, presets))
+        raise WeightsError(
+            f"There are ImageNet weights of {name} for an image_size of {known}; for others name a "
+            f"folder or a handle (weights=...). Received: {image_size}"
+        )
+    return presets[image_size]
 
 
 def _block(x, name: str, *, heads: int, window: int, shift: int, drop: float):
@@ -190,53 +200,3 @@ def _merge(x, name: str):
 
 def _norm(x, name: str):
     return layers.LayerNormalization(epsilon=_EPSILON, name=name)(x)
-
-
-def _load(model: keras.Model, variant: _Variant, preset: str) -> None:
-    from keras_hub.models import SwinTransformerBackbone
-
-    backbone = load_preset(SwinTransformerBackbone, preset)
-    got = (backbone.embed_dim, tuple(backbone.depths), tuple(backbone.num_heads))
-    if got != (variant.channels, variant.depths, variant.heads):
-        raise ModelError(
-            f"The weights {preset} are of another network: {model.name} has channels, depths and "
-            f"heads {(variant.channels, variant.depths, variant.heads)}. Received: {got}"
-        )
-    values = {
-        "patches": backbone.patch_embedding.proj,
-        "patches_norm": backbone.patch_embedding.norm,
-        "feature_map": backbone.norm,
-    }
-    for number, stage in enumerate(backbone.stages):
-        for position, block in enumerate(stage.blocks):
-            name = f"stage_{number}_block_{position}"
-            values[f"{name}_norm_1"], values[f"{name}_norm_2"] = block.norm1, block.norm2
-            values[f"{name}_mlp_1"], values[f"{name}_mlp_2"] = block.mlp.fc1, block.mlp.fc2
-            values[f"{name}_attention"] = block.attn
-        if stage.downsample is not None:
-            values[f"merge_{number}_norm"] = stage.downsample.norm
-            values[f"merge_{number}_reduce"] = stage.downsample.reduction
-    for layer in model.layers:
-        if layer.name == "probabilities" or not layer.weights or "_drop_" in layer.name:
-            continue
-        source = values.pop(layer.name)
-        if isinstance(layer, WindowAttention):
-            pairs = [
-                (layer.qkv, source.qkv.get_weights()),
-                (layer.projection, source.proj.get_weights()),
-            ]
-            layer.bias_table.assign(_fitting(preset, layer.bias_table, source))
-        else:
-            pairs = [(layer, source.get_weights())]
-        for target, arrays in pairs:
-            target.set_weights(arrays)
-
-
-def _fitting(preset: str, table: keras.Variable, source) -> np.ndarray:
-    theirs = source.relative_position_bias_table
-    if tuple(theirs.shape) != tuple(table.shape):
-        raise ModelError(
-            f"The weights {preset} have windows of {source.win_h} tokens, which this image_size "
-            "does not: take 224 pixels for windows of 7, 384 for windows of 12."
-        )
-    return theirs.numpy()

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from breastus.errors import ModelError
+from breastus.errors import WeightsError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {
@@ -66,7 +66,7 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
         Name to array.
 
     Raises:
-        ModelError: when the file cannot be read, is of another format, is truncated, or asks for
+        WeightsError: when the file cannot be read, is of another format, is truncated, or asks for
             more than tensors.
     """
     try:
@@ -81,9 +81,9 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
             storages = {key: _read_storage(file, np.dtype(kinds[key])) for key in keys}
         return {name: tensor.array(storages) for name, tensor in tensors.items()}
     except OSError as error:
-        raise ModelError(f"The weights {path} cannot be opened: {error.strerror}.") from error
+        raise WeightsError(f"The weights {path} cannot be opened: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ModelError(
+        raise WeightsError(
             f"The weights {path} are not a state dictionary as PyTorch wrote it before 1.6, or are "
             f"damaged: {error}. Install or fetch them again."
         ) from error

@@ -1,4 +1,4 @@
-"""A small server that speaks as much of the Hugging Face hub's API as fetching a data set takes."""
+"""A small server that speaks as much of the Hugging Face hub's API as fetching takes."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ LFS_FROM = 2000  # bytes; larger files are served as the hub serves its large on
 
 
 class HubServer:
-    """Serves one data set.
+    """Serves one data set, or with `kind="models"` one model.
 
     Attributes:
         files: name to content.
@@ -21,8 +21,8 @@ class HubServer:
         requests: (method, path, Range header) of what was asked.
     """
 
-    def __init__(self, repo_id: str, files: dict[str, bytes]):
-        self.repo_id, self.files = repo_id, files
+    def __init__(self, repo_id: str, files: dict[str, bytes], kind: str = "datasets"):
+        self.repo_id, self.files, self.kind = repo_id, files, kind
         self.cut: set[str] = set()
         self.damage: dict[str, int] = {}
         self.silent = False
@@ -79,8 +79,10 @@ class HubServer:
                 if server.silent:
                     time.sleep(60)
                     return
-                api = f"/api/datasets/{server.repo_id}"
-                resolve = f"/datasets/{server.repo_id}/resolve/{server.commit}/"
+                api = f"/api/{server.kind}/{server.repo_id}"
+                where = f"/{server.kind}/{server.repo_id}".removeprefix("/models")
+                resolve = f"{where}/resolve/{server.commit}/"
+                path = path.replace("/resolve/main/", f"/resolve/{server.commit}/")
                 if path in (api, f"{api}/revision/{server.commit}", f"{api}/revision/main"):
                     self.send(200, json.dumps(server.info()).encode(), body, {})
                 elif path.startswith(f"{api}/tree/"):

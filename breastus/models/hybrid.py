@@ -1,0 +1,105 @@
+"""A convolutional and a Swin branch side by side: z-scored images in, softmax probabilities out.
+
+Convolutions see texture and edges, windows of attention how parts lie to each other. Chen and
+Martel join a Swin-T and a ResNet-18 for mammograms (HybMNet): there the Swin, pretrained without
+labels, picks patches of a large image, the ResNet looks at those, a fusion module joins both, and
+each branch has a loss of its own. Only the idea of the two joined branches is theirs. Ours is
+simpler, as a few hundred small images ask for: both branches see the whole image, the
+convolutional one is `compact`'s, the maps are joined cell by cell, and there is one loss. No
+number of theirs can be expected of it.
+
+Reference:
+    Chen, Martel: Enhancing breast cancer detection on screening mammogram using self-supervised
+    learning and a hybrid deep model of Swin Transformer and convolutional neural networks. Journal
+    of Medical Imaging, 2025; arXiv 2504.19888.
+"""
+
+import keras
+from keras import layers
+
+from breastus.errors import ModelError
+from breastus.models.compact import compact
+from breastus.models.registry import register_model
+from breastus.models.swin import swin, swin_micro
+
+_STRIDE = 32  # of the joined map
+
+
+@register_model("hybrid")
+def hybrid(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras.Model:
+    """Build `compact` and `swin_micro` joined, which a processor trains from scratch.
+
+    Args:
+        num_classes: width of the softmax.
+        image_size: a multiple of 224 pixels (windows of 7 tokens) or of 192 (of 12).
+        dropout: share of the joined features dropped in training.
+
+    Returns:
+        An uncompiled `keras.Model`; its layer `feature_map` gives the joined maps
+        [B, image_size / 32, image_size / 32, C], `features` their averages and maxima.
+
+    Raises:
+        ModelError: for a size it cannot take, naming those it can, or an impossible dropout.
+    """
+    if image_size % 224 and image_size % 192:
+        raise ModelError(
+            "image_size must be a multiple of 224, or of 192 for hybrid, so that the maps of both "
+            f"branches meet. Received: {image_size}"
+        )
+    branch = swin_micro(num_classes=2, image_size=image_size)
+    return _join("hybrid", branch, num_classes, image_size, dropout)
+
+
+@register_model("hybrid_large")
+def hybrid_large(
+    *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.3
+) -> keras.Model:
+    """Build `compact` and Swin-T joined; 28 million parameters, meant for pretrained weights.
+
+    Args:
+        num_classes: width of the softmax.
+        image_size: a multiple of 224 pixels (windows of 7 tokens) or of 384 (of 12).
+        weights: of the Swin branch, as for `swin`; the convolutional one always starts at random.
+        dropout: share of the joined features dropped in training.
+
+    Returns:
+        As `hybrid`.
+
+    Raises:
+        ModelError: as `hybrid`; WeightsError for weights that are of no use.
+    """
+    branch = swin(num_classes=2, image_size=image_size, weights=weights)
+    return _join("hybrid_large", branch, num_classes, image_size, dropout)
+
+
+def _join(
+    name: str, transformer: keras.Model, num_classes: int, image_size: int, dropout: float
+) -> keras.Model:
+    if not 0.0 <= dropout < 1.0:
+        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
+
+    # === Functional model ===
+    image = keras.Input((image_size, image_size, 3), name="image")
+    convolutional = compact(num_classes=2, image_size=image_size)
+    near = _trunk(convolutional, "convolutions")(image)
+    far = _trunk(transformer, "transformer")(image)
+    if (ratio := far.shape[1] * _STRIDE // image_size) > 1:
+        far = layers.AveragePooling2D(ratio, name="transformer_pool")(far)
+    # Each branch comes out normalised by itself: neither drowns the other.
+    near = layers.LayerNormalization(epsilon=1e-5, name="convolutions_norm")(near)
+    far = layers.LayerNormalization(epsilon=1e-5, name="transformer_norm")(far)
+    x = layers.Concatenate(name="feature_map")([near, far])
+    pooled = [
+        layers.GlobalAveragePooling2D(name="average")(x),
+        layers.GlobalMaxPooling2D(name="maximum")(x),
+    ]
+    x = layers.Concatenate(name="features")(pooled)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    # float32 whatever the precision policy: a half-precision softmax costs calibration.
+    x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    return keras.Model(image, x, name=name)
+
+
+def _trunk(model: keras.Model, name: str) -> keras.Model:
+    """Return a network up to its last map, without its head."""
+    return keras.Model(model.input, model.get_layer("feature_map").output, name=name)
