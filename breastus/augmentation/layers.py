@@ -54,7 +54,7 @@ class HorizontalFlip(StatelessAugmentation):
 
     def __init__(self, probability: float = 0.5, **kwargs):
         super().__init__(**kwargs)
-        self.probability = _checked("probability", probability, 0.0, 1.0)
+        self.probability = checked("probability", probability, 0.0, 1.0)
 
     def augment(self, image, seed):
         flip = tf.random.stateless_uniform([], seed) < self.probability
@@ -78,9 +78,9 @@ class Affine(StatelessAugmentation):
         self, scale: float = 0.1, translation: float = 0.1, rotation: float = 15.0, **kwargs
     ):
         super().__init__(**kwargs)
-        self.scale = _checked("scale", scale, 0.0, 0.9)
-        self.translation = _checked("translation", translation, 0.0, 1.0)
-        self.rotation = _checked("rotation", rotation, 0.0, 180.0)
+        self.scale = checked("scale", scale, 0.0, 0.9)
+        self.translation = checked("translation", translation, 0.0, 1.0)
+        self.rotation = checked("rotation", rotation, 0.0, 180.0)
 
     def augment(self, image, seed):
         drawn = tf.random.stateless_uniform([4], seed, minval=-1.0, maxval=1.0)
@@ -119,7 +119,7 @@ class MultiplicativeNoise(StatelessAugmentation):
 
     def __init__(self, stddev: float = 0.1, **kwargs):
         super().__init__(**kwargs)
-        self.stddev = _checked("stddev", stddev, 0.0, 1.0)
+        self.stddev = checked("stddev", stddev, 0.0, 1.0)
 
     def augment(self, image, seed):
         strength_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
@@ -142,8 +142,8 @@ class GaussianBlur(StatelessAugmentation):
 
     def __init__(self, sigma: float = 1.5, probability: float = 0.5, **kwargs):
         super().__init__(**kwargs)
-        self.sigma = _checked("sigma", sigma, 0.0, 32.0)
-        self.probability = _checked("probability", probability, 0.0, 1.0)
+        self.sigma = checked("sigma", sigma, 0.0, 32.0)
+        self.probability = checked("probability", probability, 0.0, 1.0)
 
     def augment(self, image, seed):
         drawn = tf.random.stateless_uniform([2], seed)
@@ -179,7 +179,7 @@ class JpegQuality(StatelessAugmentation):
 
     def __init__(self, lowest: int = 40, **kwargs):
         super().__init__(**kwargs)
-        self.lowest = int(_checked("lowest", lowest, 1, 100))
+        self.lowest = int(checked("lowest", lowest, 1, 100))
         import keras_cv  # here, as only this layer needs it and it takes seconds to import
 
         self._layer = keras_cv.layers.RandomJpegQuality(factor=(self.lowest, 100))
@@ -230,7 +230,8 @@ def image_seed(seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return tf.random.fold_in(tf.random.fold_in(base, epoch), index)
 
 
-def _checked(name: str, value: float, low: float, high: float) -> float:
+def checked(name: str, value: float, low: float, high: float) -> float:
+    """Return `value` as a float; raise ConfigError when it is not within the bounds."""
     if not low <= value <= high:
         raise ConfigError(f"{name} must be at least {low} and at most {high}. Received: {value}")
     return float(value)

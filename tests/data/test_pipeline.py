@@ -29,6 +29,7 @@ def batches(paths, *, augment=True, cache_mb=1, **options):
     return training_dataset(
         pixels(paths, cache_mb=cache_mb),
         list(range(7)),
+        classes=7,
         augment=build_augmenter("study") if augment else None,
         order=epoch_order(list(range(7)), strategy="all", seed=seed)[0],
         image_seed=functools.partial(image_seed, seed),
@@ -39,7 +40,9 @@ def batches(paths, *, augment=True, cache_mb=1, **options):
 
 def collect(dataset):
     parts = [(x.numpy(), y.numpy()) for x, y in dataset]
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+    targets = np.concatenate([y for _, y in parts])
+    assert set(targets.ravel()) == {0.0, 1.0}
+    return np.concatenate([x for x, _ in parts]), targets.argmax(axis=1)
 
 
 def test_each_image_once_an_epoch_in_another_order(paths):
@@ -57,7 +60,11 @@ def test_labels_stay_with_their_images(paths):
     np.testing.assert_allclose(images, expected[labels], atol=1e-6)
     again, order = collect(
         evaluation_dataset(
-            pixels(paths), range(7), tone=lambda x: tf.cast(x, tf.float32), batch_size=4
+            pixels(paths),
+            range(7),
+            classes=7,
+            tone=lambda x: tf.cast(x, tf.float32),
+            batch_size=4,
         )
     )
     assert list(order) == list(range(7))
