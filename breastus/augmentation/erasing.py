@@ -5,7 +5,7 @@ Reference:
 """
 
 import keras
-import tensorflow as tf
+import numpy as np
 
 from breastus.augmentation.layers import StatelessAugmentation, checked
 from breastus.errors import ConfigError
@@ -41,24 +41,19 @@ class RandomErasing(StatelessAugmentation):
             raise ConfigError(f"area must be (least, largest). Received: {area}")
         self.value = None if value is None else checked("value", value, 0.0, 255.0)
 
-    def augment(self, image, seed):
-        drawn = tf.random.stateless_uniform([5], seed)
-        size = tf.cast(tf.shape(image)[:2], tf.float32)
-        least, largest = self.area
-        area = (least + (largest - least) * drawn[1]) * size[0] * size[1]
-        ratio = _RATIO[0] + (_RATIO[1] - _RATIO[0]) * drawn[2]
-        sides = tf.minimum(tf.sqrt([area * ratio, area / ratio]), size)
-        start = (size - sides) * drawn[3:]
-        start, sides = tf.round(start), tf.round(sides)
-
-        def inside(axis: int) -> tf.Tensor:
-            place = tf.range(size[axis])
-            return (place >= start[axis]) & (place < start[axis] + sides[axis])
-
-        covered = inside(0)[:, None, None] & inside(1)[None, :, None]
-        covered &= drawn[0] < self.probability
-        value = tf.reduce_mean(image, [0, 1]) if self.value is None else self.value
-        return tf.where(covered, value, image)
+    def change(self, image, rng):
+        chance, share, stretch, *place = rng.random(5)
+        if chance >= self.probability:
+            return image
+        size = np.array(image.shape[:2])
+        area = (self.area[0] + (self.area[1] - self.area[0]) * share) * size.prod()
+        ratio = _RATIO[0] + (_RATIO[1] - _RATIO[0]) * stretch
+        sides = np.minimum(np.sqrt([area * ratio, area / ratio]).round().astype(int), size)
+        top, left = ((size - sides + 1) * place).astype(int)
+        image = image.copy()
+        value = image.mean((0, 1)) if self.value is None else self.value
+        image[top : top + sides[0], left : left + sides[1]] = value
+        return image
 
     def get_config(self):
         own = {"probability": self.probability, "area": self.area, "value": self.value}
