@@ -1,13 +1,14 @@
 """Augmentations as Keras layers: each draws for itself, per image, from a seed it is handed.
 
     layer = HorizontalFlip(probability=0.5)
-    image = layer(image, seed)        # float32 [H, W, C], values 0 to 255; seed int32 [2]
+    image = layer(image, seed)        # [H, W, C], values 0 to 255; seed int32 [2]
 
 The same seed gives the same result, eagerly, in a graph and inside a parallel `tf.data` map, which
 layers with a generator of their own cannot promise. A batch [B, H, W, C] takes seeds [B, 2].
 
 The work is OpenCV's and NumPy's, called from the graph: on a CPU, TensorFlow's own kernels for
-resampling, blur and random numbers take several times as long.
+resampling, blur and random numbers take several times as long. It is done in float32; an image that
+came as uint8 leaves as uint8, rounded once, at the end.
 """
 
 import functools
@@ -26,10 +27,12 @@ class StatelessAugmentation(keras.layers.Layer):
     """Base: subclasses write `change(image, rng)` for one image.
 
     Input shape:
-        images float32 [H, W, C] or [B, H, W, C], values 0 to 255; seeds int32 [2] or [B, 2].
+        images uint8 or float32 [H, W, C] or [B, H, W, C], values 0 to 255; seeds int32 [2] or
+        [B, 2].
 
     Output shape:
-        As the images. Values may leave 0 to 255; `Augmenter` clips at the end.
+        As the images, and of their type. float32 values may leave 0 to 255; `Augmenter` clips at
+        the end.
     """
 
     def __init__(self, **kwargs):
@@ -43,7 +46,7 @@ class StatelessAugmentation(keras.layers.Layer):
         if len(images.shape) == 3:
             return self.augment(images, seeds)
         return tf.map_fn(
-            lambda pair: self.augment(*pair), (images, seeds), fn_output_signature=tf.float32
+            lambda pair: self.augment(*pair), (images, seeds), fn_output_signature=images.dtype
         )
 
     def compute_output_shape(self, images_shape, seeds_shape=None):
@@ -200,8 +203,9 @@ class JpegQuality(StatelessAugmentation):
             [], seed, minval=self.lowest, maxval=101, dtype=tf.int32
         )
         # The encoder takes floats in [0, 1].
-        scaled = tf.clip_by_value(image / 255.0, 0.0, 1.0)
-        return 255.0 * self._layer.augment_image(scaled, transformation=quality)
+        scaled = tf.clip_by_value(tf.cast(image, tf.float32) / 255.0, 0.0, 1.0)
+        encoded = 255.0 * self._layer.augment_image(scaled, transformation=quality)
+        return tf.cast(tf.round(encoded) if image.dtype == tf.uint8 else encoded, image.dtype)
 
     def get_config(self):
         return {**super().get_config(), "lowest": self.lowest}
@@ -230,7 +234,7 @@ class Augmenter(StatelessAugmentation):
                 for number, layer in enumerate(layers, start=position):
                     image = layer.augment(image, tf.random.fold_in(seed, number))
             position += len(layers)
-        return tf.clip_by_value(image, 0.0, 255.0)
+        return image if image.dtype == tf.uint8 else tf.clip_by_value(image, 0.0, 255.0)
 
     def get_config(self):
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
@@ -282,10 +286,14 @@ def _on_host(
 
     def change(image: np.ndarray, seed: np.ndarray) -> np.ndarray:
         rng = generator(seed, position)
+        changed = image.astype(np.float32)
         for layer in layers:
-            image = layer.change(image, rng)
-        return np.ascontiguousarray(image, np.float32)
+            changed = layer.change(changed, rng)
+        changed = np.ascontiguousarray(changed)
+        if image.dtype == np.uint8:  # rounds, and keeps to 0 to 255
+            changed = cv2().add(changed, 0.0, dtype=cv2().CV_8U).reshape(image.shape)
+        return changed
 
-    image = tf.cast(image, tf.float32)
-    changed = tf.numpy_function(change, [image, seed], tf.float32, stateful=False)
+    image = tf.convert_to_tensor(image)
+    changed = tf.numpy_function(change, [image, seed], image.dtype, stateful=False)
     return tf.ensure_shape(changed, image.shape)

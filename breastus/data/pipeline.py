@@ -116,7 +116,7 @@ def training_dataset(
         labels: their class ids.
         classes: how many classes there are.
         order: (epoch) to the epoch's draws, int32 [n]; `draw % len(pixels)` is the image.
-        augment: (float32 [S, S, 3] of 0 to 255, seed int32 [2]) to the same shape, or None.
+        augment: (uint8 [S, S, 3], seed int32 [2]) to the same shape and type, or None.
         image_seed: (epoch, draw) to the seed that `augment` and `mix` take.
         mix: (model input, targets, seeds int32 [B, 2]) of a batch to both mixed, or None.
         tone: [B, S, S, 3] of 0 to 255 to model input.
@@ -132,13 +132,13 @@ def training_dataset(
 
     def example(epoch: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, ...]:
         index, seed = draw % len(pixels), image_seed(epoch, draw)
-        image = tf.cast(pixels(index), tf.float32)
+        image = pixels(index)
         if augment is not None:
             image = augment(image, seed)
         return image, tf.one_hot(tf.gather(labels, index), classes), seed
 
     def batch(images: tf.Tensor, targets: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        inputs = tone(images)
+        inputs = tone(tf.cast(images, tf.float32))
         return (inputs, targets) if mix is None else mix(inputs, targets, seeds)
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:

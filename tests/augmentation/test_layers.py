@@ -66,6 +66,18 @@ def test_layer_contract(name, image):
     np.testing.assert_array_equal(copy(image, drawn[0]), alone[0])
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_whole_levels_are_rounded_once_at_the_end(name, image):
+    layer = LAYERS[name]()
+    for seed in seeds(4):
+        fraction = np.clip(layer(image, seed), 0, 255)
+        whole = layer(tf.cast(image, tf.uint8), seed)
+        assert whole.dtype == tf.uint8
+        np.testing.assert_allclose(whole, fraction, atol=0.51)
+    batch = layer(tf.cast(tf.stack([image] * 2), tf.uint8), seeds(2))
+    assert batch.dtype == tf.uint8
+
+
 def test_flip_mirrors(image):
     always = HorizontalFlip(probability=1.0)
     np.testing.assert_array_equal(always(image, SEED), image[:, ::-1])
