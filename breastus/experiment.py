@@ -42,7 +42,7 @@ from breastus.evaluation.report import write_report
 from breastus.files import write_json
 from breastus.labels import LABELS, LUMP, SPLITS, label_id
 from breastus.preprocessing.transform import Transform
-from breastus.training.callbacks import BEST_FILE, STATE_FILE
+from breastus.training.callbacks import BEST_FILE
 from breastus.training.environment import command_line, hardware, peak_memory_mb, versions
 from breastus.training.run import (
     BUNDLE_FOLDER,
@@ -53,6 +53,8 @@ from breastus.training.run import (
     Run,
     open_run,
 )
+from breastus.training.stages import stages_of
+from breastus.training.state import discard_states, has_state
 from breastus.training.trainer import Trainer, new_model
 
 _WORST = 8  # errors shown as pictures in the report
@@ -92,16 +94,17 @@ def train(
     if seed is not None:
         changes["seed"] = seed
     config = (config or Config()).replace(changes)
-    # Both are cheap, and say what is impossible before any image is read.
+    # These are cheap, and say what is impossible before any image is read.
     new_model(config)
     check_policy(config.augmentation.policy)
+    stages_of(config.training)
 
     start = time.perf_counter()
     with open_run(out, config) as run:
         manifest, splits = _data(run)
         print(f"{summary(manifest)}\n{splits_summary(splits, manifest)}", flush=True)
         _write_environment(run, manifest, splits)
-        taken_up = (run.path / STATE_FILE).exists()
+        taken_up = has_state(run.path)
         trainer = Trainer(run.path, config, _tables(manifest, splits))
         trainer.fit()
         temperature = _predict(run, trainer)
@@ -123,7 +126,7 @@ def train(
             info=_bundle_info(run, trainer, manifest, temperature),
             seen=pd.concat([trainer.tables["train"], trainer.tables["val"]])["sha256"],
         )
-        (run.path / STATE_FILE).unlink(missing_ok=True)
+        discard_states(run.path)
         if publish is not None:
             publish_bundle(run.bundle, Path(publish))
     return Run(run.path)

@@ -138,7 +138,7 @@ def _network() -> list[tuple[str, str]]:
     model = new_model(config)
     compile_model(model, config, labels=[0, 1], steps_per_epoch=1)
     inputs = transform.tone(images)
-    labels = tf.constant(rng.integers(0, 2, batch))
+    labels = tf.one_hot(rng.integers(0, 2, batch), 2)
     training = median_seconds(lambda: model.train_on_batch(inputs, labels))
     predicting = median_seconds(lambda: model.predict_on_batch(inputs))
     served = ServingModule(model, transform, 1.0)

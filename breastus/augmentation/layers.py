@@ -1,26 +1,38 @@
 """Augmentations as Keras layers: each draws for itself, per image, from a seed it is handed.
 
     layer = HorizontalFlip(probability=0.5)
-    image = layer(image, seed)        # float32 [H, W, C], values 0 to 255; seed int32 [2]
+    image = layer(image, seed)        # [H, W, C], values 0 to 255; seed int32 [2]
 
 The same seed gives the same result, eagerly, in a graph and inside a parallel `tf.data` map, which
 layers with a generator of their own cannot promise. A batch [B, H, W, C] takes seeds [B, 2].
+
+The work is OpenCV's and NumPy's, called from the graph: on a CPU, TensorFlow's own kernels for
+resampling, blur and random numbers take several times as long. It is done in float32; an image that
+came as uint8 leaves as uint8, rounded once, at the end.
 """
 
+import functools
+import itertools
+from collections.abc import Sequence
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from breastus.errors import ConfigError
+from breastus.opencv import cv2
 
 
 class StatelessAugmentation(keras.layers.Layer):
-    """Base: subclasses write `augment(image, seed)` for one image.
+    """Base: subclasses write `change(image, rng)` for one image.
 
     Input shape:
-        images float32 [H, W, C] or [B, H, W, C], values 0 to 255; seeds int32 [2] or [B, 2].
+        images uint8 or float32 [H, W, C] or [B, H, W, C], values 0 to 255; seeds int32 [2] or
+        [B, 2].
 
     Output shape:
-        As the images. Values may leave 0 to 255; `Augmenter` clips at the end.
+        As the images, and of their type. float32 values may leave 0 to 255; `Augmenter` clips at
+        the end.
     """
 
     def __init__(self, **kwargs):
@@ -34,13 +46,18 @@ class StatelessAugmentation(keras.layers.Layer):
         if len(images.shape) == 3:
             return self.augment(images, seeds)
         return tf.map_fn(
-            lambda pair: self.augment(*pair), (images, seeds), fn_output_signature=tf.float32
+            lambda pair: self.augment(*pair), (images, seeds), fn_output_signature=images.dtype
         )
 
     def compute_output_shape(self, images_shape, seeds_shape=None):
         return images_shape
 
     def augment(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Return one image [H, W, C], changed as its seed says."""
+        return _on_host([self], image, seed)
+
+    def change(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return one image changed, float32 as it came; the one handed in is left as it is."""
         raise NotImplementedError
 
 
@@ -54,11 +71,10 @@ class HorizontalFlip(StatelessAugmentation):
 
     def __init__(self, probability: float = 0.5, **kwargs):
         super().__init__(**kwargs)
-        self.probability = _checked("probability", probability, 0.0, 1.0)
+        self.probability = checked("probability", probability, 0.0, 1.0)
 
-    def augment(self, image, seed):
-        flip = tf.random.stateless_uniform([], seed) < self.probability
-        return tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
+    def change(self, image, rng):
+        return image[:, ::-1] if rng.random() < self.probability else image
 
     def get_config(self):
         return {**super().get_config(), "probability": self.probability}
@@ -78,31 +94,29 @@ class Affine(StatelessAugmentation):
         self, scale: float = 0.1, translation: float = 0.1, rotation: float = 15.0, **kwargs
     ):
         super().__init__(**kwargs)
-        self.scale = _checked("scale", scale, 0.0, 0.9)
-        self.translation = _checked("translation", translation, 0.0, 1.0)
-        self.rotation = _checked("rotation", rotation, 0.0, 180.0)
+        self.scale = checked("scale", scale, 0.0, 0.9)
+        self.translation = checked("translation", translation, 0.0, 1.0)
+        self.rotation = checked("rotation", rotation, 0.0, 180.0)
 
-    def augment(self, image, seed):
-        drawn = tf.random.stateless_uniform([4], seed, minval=-1.0, maxval=1.0)
-        factor = 1.0 + self.scale * drawn[0]
-        angle = self.rotation * drawn[1] * (3.141592653589793 / 180.0)
-        size = tf.cast(tf.shape(image)[:2], tf.float32)
-        shift_y, shift_x = tf.unstack(self.translation * drawn[2:] * size)
-        center_y, center_x = tf.unstack((size - 1.0) / 2.0)
+    def change(self, image, rng):
+        drawn = rng.uniform(-1.0, 1.0, 4)
+        height, width = image.shape[:2]
+        factor, angle = 1.0 + self.scale * drawn[0], np.deg2rad(self.rotation * drawn[1])
+        shift_y, shift_x = self.translation * drawn[2] * height, self.translation * drawn[3] * width
+        center_y, center_x = (height - 1) / 2, (width - 1) / 2
 
-        # The op wants the inverse map, from output to input position, about the image's centre.
-        cos, sin = tf.cos(angle) / factor, tf.sin(angle) / factor
+        # The inverse map, from output to input position, about the image's centre.
+        cos, sin = np.cos(angle) / factor, np.sin(angle) / factor
         offset_x = center_x - cos * (center_x + shift_x) - sin * (center_y + shift_y)
         offset_y = center_y + sin * (center_x + shift_x) - cos * (center_y + shift_y)
-        matrix = tf.stack([cos, sin, offset_x, -sin, cos, offset_y, 0.0, 0.0])
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=image[None],
-            transforms=matrix[None],
-            output_shape=tf.shape(image)[:2],
-            interpolation="BILINEAR",
-            fill_mode="REFLECT",
-            fill_value=0.0,
-        )[0]
+        warped = cv2().warpAffine(
+            np.ascontiguousarray(image),
+            np.array([[cos, sin, offset_x], [-sin, cos, offset_y]]),
+            (width, height),
+            flags=cv2().INTER_LINEAR | cv2().WARP_INVERSE_MAP,
+            borderMode=cv2().BORDER_REFLECT,
+        )
+        return warped.reshape(image.shape)  # OpenCV drops a single channel
 
     def get_config(self):
         own = {"scale": self.scale, "translation": self.translation, "rotation": self.rotation}
@@ -113,19 +127,26 @@ class Affine(StatelessAugmentation):
 class MultiplicativeNoise(StatelessAugmentation):
     """Multiply each pixel by 1 + noise, as speckle does; the same noise in all channels.
 
+    The noise is a stretch of a table of a million normal numbers, from a place that the image
+    draws: drawing them anew for each pixel would take longer than all other layers together.
+
     Args:
         stddev: largest standard deviation; each image draws its own from 0 to this.
     """
 
     def __init__(self, stddev: float = 0.1, **kwargs):
         super().__init__(**kwargs)
-        self.stddev = _checked("stddev", stddev, 0.0, 1.0)
+        self.stddev = checked("stddev", stddev, 0.0, 1.0)
 
-    def augment(self, image, seed):
-        strength_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        strength = tf.random.stateless_uniform([], strength_seed, maxval=self.stddev)
-        shape = tf.concat([tf.shape(image)[:2], [1]], axis=0)
-        return image * (1.0 + strength * tf.random.stateless_normal(shape, noise_seed))
+    def change(self, image, rng):
+        strength = np.float32(self.stddev * rng.random())
+        table, pixels = _normal_numbers(), image.shape[0] * image.shape[1]
+        start = int(rng.integers(len(table)))
+        stretch = table[start : start + pixels]
+        if len(stretch) < pixels:  # round the end; a huge image goes round again
+            stretch = np.resize(np.roll(table, -start), pixels)
+        factor = (stretch * strength + np.float32(1.0)).reshape(image.shape[:2])
+        return image * cv2().merge([factor] * image.shape[2]).reshape(image.shape)
 
     def get_config(self):
         return {**super().get_config(), "stddev": self.stddev}
@@ -142,28 +163,20 @@ class GaussianBlur(StatelessAugmentation):
 
     def __init__(self, sigma: float = 1.5, probability: float = 0.5, **kwargs):
         super().__init__(**kwargs)
-        self.sigma = _checked("sigma", sigma, 0.0, 32.0)
-        self.probability = _checked("probability", probability, 0.0, 1.0)
+        self.sigma = checked("sigma", sigma, 0.0, 32.0)
+        self.probability = checked("probability", probability, 0.0, 1.0)
 
-    def augment(self, image, seed):
-        drawn = tf.random.stateless_uniform([2], seed)
-        return tf.cond(
-            drawn[0] < self.probability,
-            lambda: self._blur(image, drawn[1] * self.sigma),
-            lambda: image,
+    def change(self, image, rng):
+        chance, sigma = rng.random(), self.sigma * rng.random()
+        radius = round(3.0 * sigma)
+        if chance >= self.probability or radius == 0:
+            return image
+        # What lies beyond three standard deviations is a quarter of a percent.
+        side = (2 * radius + 1, 2 * radius + 1)
+        blurred = cv2().GaussianBlur(
+            np.ascontiguousarray(image), side, sigma, borderType=cv2().BORDER_REFLECT
         )
-
-    def _blur(self, image, sigma):
-        radius = max(1, int(3.0 * self.sigma + 0.5))
-        position = tf.range(-radius, radius + 1, dtype=tf.float32)
-        # At sigma 0 the kernel is a single one, not a division by zero.
-        kernel = tf.exp(-tf.square(position) / (2.0 * tf.square(tf.maximum(sigma, 1e-3))))
-        kernel /= tf.reduce_sum(kernel)
-        planes = tf.transpose(image, [2, 0, 1])[..., None]
-        planes = tf.pad(planes, [[0, 0], [radius, radius], [radius, radius], [0, 0]], "SYMMETRIC")
-        planes = tf.nn.conv2d(planes, kernel[:, None, None, None], 1, "VALID")
-        planes = tf.nn.conv2d(planes, kernel[None, :, None, None], 1, "VALID")
-        return tf.ensure_shape(tf.transpose(planes[..., 0], [1, 2, 0]), image.shape)
+        return blurred.reshape(image.shape)
 
     def get_config(self):
         return {**super().get_config(), "sigma": self.sigma, "probability": self.probability}
@@ -179,7 +192,7 @@ class JpegQuality(StatelessAugmentation):
 
     def __init__(self, lowest: int = 40, **kwargs):
         super().__init__(**kwargs)
-        self.lowest = int(_checked("lowest", lowest, 1, 100))
+        self.lowest = int(checked("lowest", lowest, 1, 100))
         import keras_cv  # here, as only this layer needs it and it takes seconds to import
 
         self._layer = keras_cv.layers.RandomJpegQuality(factor=(self.lowest, 100))
@@ -190,8 +203,9 @@ class JpegQuality(StatelessAugmentation):
             [], seed, minval=self.lowest, maxval=101, dtype=tf.int32
         )
         # The encoder takes floats in [0, 1].
-        scaled = tf.clip_by_value(image / 255.0, 0.0, 1.0)
-        return 255.0 * self._layer.augment_image(scaled, transformation=quality)
+        scaled = tf.clip_by_value(tf.cast(image, tf.float32) / 255.0, 0.0, 1.0)
+        encoded = 255.0 * self._layer.augment_image(scaled, transformation=quality)
+        return tf.cast(tf.round(encoded) if image.dtype == tf.uint8 else encoded, image.dtype)
 
     def get_config(self):
         return {**super().get_config(), "lowest": self.lowest}
@@ -199,7 +213,7 @@ class JpegQuality(StatelessAugmentation):
 
 @keras.saving.register_keras_serializable("breastus")
 class Augmenter(StatelessAugmentation):
-    """Apply layers one after the other, each with a seed of its own, and clip to 0 to 255.
+    """Apply layers one after the other, and clip to 0 to 255.
 
     Args:
         layers: a list of `StatelessAugmentation`.
@@ -210,9 +224,17 @@ class Augmenter(StatelessAugmentation):
         self.layers = list(layers)
 
     def augment(self, image, seed):
-        for position, layer in enumerate(self.layers):
-            image = layer.augment(image, tf.random.fold_in(seed, position))
-        return tf.clip_by_value(image, 0.0, 255.0)
+        position = 0
+        # One call to the host for as many layers as work there one after the other.
+        for on_host, run in itertools.groupby(self.layers, key=_works_on_host):
+            layers = list(run)
+            if on_host:
+                image = _on_host(layers, image, seed, position)
+            else:
+                for number, layer in enumerate(layers, start=position):
+                    image = layer.augment(image, tf.random.fold_in(seed, number))
+            position += len(layers)
+        return image if image.dtype == tf.uint8 else tf.clip_by_value(image, 0.0, 255.0)
 
     def get_config(self):
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
@@ -225,12 +247,53 @@ class Augmenter(StatelessAugmentation):
 
 
 def image_seed(seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """Return the seed of one image in one epoch: int32 [2], a function of its arguments alone."""
-    base = tf.constant([seed, 0x62726561], tf.int32)  # the second number keeps augmentation's own
-    return tf.random.fold_in(tf.random.fold_in(base, epoch), index)
+    """Return the seed of one image in one epoch: int32 [2], a function of its arguments alone.
+
+    No two images of a run share one: the multiplier is odd, so epochs do not meet (mod 2^32).
+    Neighbouring seeds are no trouble to Philox, which draws from them.
+    """
+    first = tf.bitcast(tf.constant(seed, tf.int32), tf.uint32)
+    first += tf.cast(epoch, tf.uint32) * tf.constant(0x9E3779B1, tf.uint32)
+    return tf.stack([tf.bitcast(first, tf.int32), tf.cast(index, tf.int32)])
 
 
-def _checked(name: str, value: float, low: float, high: float) -> float:
+def generator(seed: np.ndarray, position: int = 0) -> np.random.Generator:
+    """Return random numbers that are a function of a seed, int32 [2], and a position."""
+    high, low = (int(part) & 0xFFFFFFFF for part in seed)
+    return np.random.Generator(np.random.Philox(key=(position << 64) | (high << 32) | low))
+
+
+def checked(name: str, value: float, low: float, high: float) -> float:
+    """Return `value` as a float; raise ConfigError when it is not within the bounds."""
     if not low <= value <= high:
         raise ConfigError(f"{name} must be at least {low} and at most {high}. Received: {value}")
     return float(value)
+
+
+@functools.cache
+def _normal_numbers() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(2**20, np.float32)
+
+
+def _works_on_host(layer: StatelessAugmentation) -> bool:
+    return type(layer).augment is StatelessAugmentation.augment
+
+
+def _on_host(
+    layers: Sequence[StatelessAugmentation], image: tf.Tensor, seed: tf.Tensor, position: int = 0
+) -> tf.Tensor:
+    """Let layers change an image one after the other, outside of TensorFlow."""
+
+    def change(image: np.ndarray, seed: np.ndarray) -> np.ndarray:
+        rng = generator(seed, position)
+        changed = image.astype(np.float32)
+        for layer in layers:
+            changed = layer.change(changed, rng)
+        changed = np.ascontiguousarray(changed)
+        if image.dtype == np.uint8:  # rounds, and keeps to 0 to 255
+            changed = cv2().add(changed, 0.0, dtype=cv2().CV_8U).reshape(image.shape)
+        return changed
+
+    image = tf.convert_to_tensor(image)
+    changed = tf.numpy_function(change, [image, seed], image.dtype, stateful=False)
+    return tf.ensure_shape(changed, image.shape)

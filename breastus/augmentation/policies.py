@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 
+from breastus.augmentation.erasing import RandomErasing
 from breastus.augmentation.layers import (
     Affine,
     Augmenter,
@@ -36,21 +37,24 @@ def list_policies() -> list[str]:
     return sorted(_POLICIES)
 
 
-def build_augmenter(policy: str) -> Augmenter | None:
-    """Return the layers of a policy.
+def build_augmenter(policy: str, *, erasing: float = 0.0) -> Augmenter | None:
+    """Return the layers of a policy, and random erasing after them.
 
     Args:
         policy: `none`; `study` (horizontal flip, affine, multiplicative noise, Gaussian blur);
             `study_jpeg` (the same, then JPEG compression by KerasCV).
+        erasing: share of the images in which a rectangle is erased.
 
     Returns:
-        An `Augmenter`, or None for `none`.
+        An `Augmenter`, or None where nothing is done.
 
     Raises:
         ConfigError: for an unknown name.
     """
     check_policy(policy)
     layers = _POLICIES[policy]()
+    if erasing:
+        layers.append(RandomErasing(probability=erasing))
     return Augmenter(layers) if layers else None
 
 

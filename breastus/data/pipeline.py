@@ -1,4 +1,4 @@
-"""From a table of images to batches, with `tf.data`: paths in, (images, labels) out.
+"""From a table of images to batches, with `tf.data`: paths in, (images, targets) out.
 
 What happens to an image is handed in as functions (order, decode, augment, tone): this file knows
 about caching and batches only. Nothing here draws from a stateful generator: the order of an epoch
@@ -7,6 +7,7 @@ at epoch 7 therefore sees exactly what a run that came to epoch 7 sees.
 """
 
 import contextlib
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,8 @@ from tqdm import tqdm
 
 from breastus.data.images import ImageFile
 from breastus.errors import ImageError
+
+_AHEAD = 2  # batches that wait for the model; more would take memory and save no time
 
 
 class Pixels:
@@ -90,62 +93,96 @@ def training_dataset(
     pixels: Pixels,
     labels: Sequence[int],
     *,
+    classes: int,
     order: Callable,
     augment: Callable | None,
-    image_seed: Callable | None,
+    image_seed: Callable,
+    mix: Callable | None = None,
     tone: Callable,
     batch_size: int,
+    parts: int = 1,
     first_epoch: int,
     epochs: int,
 ) -> tf.data.Dataset:
     """Return the batches of epochs `first_epoch` to `epochs - 1`, one after the other.
 
-    No batch reaches across epochs.
+    No batch reaches across epochs; the last of an epoch may be smaller. Each is cut into the same
+    number of parts, as nearly equal as can be. The weights that then come along make the mean over
+    the parts' losses that over the batch's images. Where a last batch has fewer images than parts,
+    it is filled up with its first image, at weight 0.
 
     Args:
         pixels: the images.
         labels: their class ids.
+        classes: how many classes there are.
         order: (epoch) to the epoch's draws, int32 [n]; `draw % len(pixels)` is the image.
-        augment: (float32 [S, S, 3] of 0 to 255, seed int32 [2]) to the same shape, or None.
-        image_seed: (epoch, draw) to the seed that `augment` takes; None without `augment`.
+        augment: (uint8 [S, S, 3], seed int32 [2]) to the same shape and type, or None.
+        image_seed: (epoch, draw) to the seed that `augment` and `mix` take.
+        mix: (model input, targets, seeds int32 [B, 2]) of a batch to both mixed, or None.
         tone: [B, S, S, 3] of 0 to 255 to model input.
         batch_size: images a batch.
+        parts: into how many parts each batch is cut.
         first_epoch: 0, or the epoch at which a resumed run goes on.
         epochs: one past the last epoch.
 
     Returns:
-        A dataset of (float32 [B, S, S, 3], int32 [B]).
+        A dataset of (float32 [B, S, S, 3], float32 [B, classes]), and with parts float32 [B].
     """
     labels = tf.constant(labels, tf.int32)
 
-    def example(epoch: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        index = draw % len(pixels)
-        image = tf.cast(pixels(index), tf.float32)
+    def example(epoch: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        index, seed = draw % len(pixels), image_seed(epoch, draw)
+        image = pixels(index)
         if augment is not None:
-            image = augment(image, image_seed(epoch, draw))
-        return image, tf.gather(labels, index)
+            image = augment(image, seed)
+        return image, tf.one_hot(tf.gather(labels, index), classes), seed
+
+    def batch(images: tf.Tensor, targets: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        inputs = tone(tf.cast(images, tf.float32))
+        return (inputs, targets) if mix is None else mix(inputs, targets, seeds)
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         examples = tf.data.Dataset.from_tensor_slices(order(epoch)).map(
             lambda draw: example(epoch, draw), num_parallel_calls=tf.data.AUTOTUNE
         )
-        return examples.batch(batch_size)
+        batches = examples.batch(batch_size).map(batch)
+        return batches if parts == 1 else batches.flat_map(functools.partial(_cut, parts))
 
     batches = tf.data.Dataset.from_tensor_slices(tf.range(first_epoch, epochs)).flat_map(one_epoch)
-    batches = batches.map(lambda image, label: (tone(image), label))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.prefetch(_AHEAD)
 
 
 def evaluation_dataset(
-    pixels: Pixels, labels: Sequence[int], *, tone: Callable, batch_size: int
+    pixels: Pixels, labels: Sequence[int], *, classes: int, tone: Callable, batch_size: int
 ) -> tf.data.Dataset:
-    """Return the images once, in the table's order, as (float32 [B, S, S, 3], int32 [B])."""
+    """Return the images once, in order, as (float32 [B, S, S, 3], float32 [B, classes])."""
     indices = tf.data.Dataset.range(len(pixels), output_type=tf.int32)
     images = indices.map(pixels, num_parallel_calls=tf.data.AUTOTUNE)
     targets = tf.data.Dataset.from_tensor_slices(tf.constant(labels, tf.int32))
     batches = tf.data.Dataset.zip(images, targets).batch(batch_size)
-    batches = batches.map(lambda image, label: (tone(image), label))
-    return batches.prefetch(tf.data.AUTOTUNE)
+    batches = batches.map(lambda image, label: (tone(image), tf.one_hot(label, classes)))
+    return batches.prefetch(_AHEAD)
+
+
+def _cut(parts: int, inputs: tf.Tensor, targets: tf.Tensor) -> tf.data.Dataset:
+    """Return a batch as `parts` batches with weights whose mean loss averages to the batch's."""
+    size = tf.shape(inputs)[0]
+    missing = tf.maximum(parts - size, 0)
+    filled = [
+        tf.concat([whole, tf.repeat(whole[:1], missing, axis=0)], 0) for whole in (inputs, targets)
+    ]
+    end = tf.maximum(size, parts) * tf.range(parts + 1) // parts
+
+    def part(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        rows = slice(end[number], end[number + 1])
+        count = end[number + 1] - end[number]
+        # A batch's mean is the sum over its images by `size`, a part's that over its own by
+        # `count`, and the optimizer divides the sum of the parts' gradients by `parts`.
+        weight = tf.cast(count * parts, tf.float32) / tf.cast(size, tf.float32)
+        real = tf.cast(tf.range(rows.start, rows.stop) < size, tf.float32)
+        return (*(whole[rows] for whole in filled), weight * real)
+
+    return tf.data.Dataset.range(parts, output_type=tf.int32).map(part)
 
 
 def _read_encoded(path: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """What happens around an epoch: stop on NaN, keep the best, record, save, show progress."""
 
+import contextlib
 import csv
 import io
 import math
@@ -8,13 +9,15 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
-from breastus.errors import TrainingError
+from breastus.errors import RunError, TrainingError
 from breastus.files import write_aside, write_text
-from breastus.training.state import save_state
+from breastus.training.averaging import WeightAverage, in_place
+from breastus.training.stages import Freezer
+from breastus.training.state import SavedState, restore, save_state
 
-STATE_FILE = "state.npz"
 HISTORY_FILE = "history.csv"
 BEST_FILE = "best.keras"
 
@@ -42,25 +45,53 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
 
 class RunRecorder(keras.callbacks.Callback):
-    """Keep the best model, the history and the state in the run folder, after each epoch.
+    """Keep the best network, the history and the state in the run folder, after each epoch.
 
     The three belong together: the state is written last, so a run killed in between repeats the
-    epoch and writes the same files again.
+    epoch and writes the same files again. Because `best.keras` may then be of an epoch that the
+    state knows nothing of, the state holds the best weights as well, and `resume` writes them.
 
     Args:
-        folder: the run folder; gets `best.keras`, `history.csv` and `state.npz`.
-        record: what `restore_state` returned, to go on from there; None at the start.
+        folder: the run folder; gets `best.keras`, `history.csv` and the states.
+        average: of the weights; where there is one, it is the network that is kept.
+        freezer: of the first stage, so that the network is kept as one that can train on.
     """
 
-    def __init__(self, folder: Path, record: dict | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        average: WeightAverage | None = None,
+        freezer: Freezer | None = None,
+    ):
         super().__init__()
-        self.folder = folder
-        self.history = list(record["history"]) if record else []
-        self.best = dict(record["best"]) if record else {"epoch": 0, "val_loss": math.inf}
+        self.folder, self.average, self.freezer = folder, average, freezer
+        self.history: list[dict] = []
+        self.best = {"epoch": 0, "val_loss": math.inf}
+        self._best_weights: list[np.ndarray] = []
 
     @property
     def epochs_done(self) -> int:
         return len(self.history)
+
+    def resume(self, state: SavedState, model: keras.Model) -> None:
+        """Go on from a saved state: fill the compiled model, and write its `best.keras`.
+
+        Raises:
+            RunError: when the state is of another network or optimizer.
+        """
+        restore(state, self._owners(model))
+        self.history, self.best = list(state.record["history"]), dict(state.record["best"])
+        if self.best["epoch"] == self.epochs_done:
+            with self._network():
+                self._best_weights = model.get_weights()
+        else:
+            self._best_weights = state.of("best")
+        if [weight.shape for weight in self._best_weights] != [w.shape for w in model.weights]:
+            raise RunError(f"The training state {state.path} holds no best weights.")
+        with in_place([weight.value for weight in model.weights], self._best_weights):
+            self._save(model)
+        write_text(self.folder / HISTORY_FILE, _csv(self.history))
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
@@ -72,12 +103,32 @@ class RunRecorder(keras.callbacks.Callback):
         self.history.append(row)
         if row["val_loss"] < self.best["val_loss"]:
             self.best = {"epoch": epoch + 1, "val_loss": row["val_loss"]}
-            with write_aside(self.folder / BEST_FILE) as aside:
-                self.model.save(aside)
+            with self._network():
+                self._best_weights = self.model.get_weights()
+                self._save(self.model)
         write_text(self.folder / HISTORY_FILE, _csv(self.history))
-        save_state(
-            self.folder / STATE_FILE, self.model, {"history": self.history, "best": self.best}
-        )
+        owners = self._owners(self.model)
+        if self.best["epoch"] != epoch + 1:  # else they are in the state already
+            owners["best"] = self._best_weights
+        save_state(self.folder, owners, {"history": self.history, "best": self.best})
+
+    def _owners(self, model: keras.Model) -> dict[str, list]:
+        average = self.average.variables if self.average else []
+        return {
+            "model": model.variables,
+            "optimizer": model.optimizer.variables,
+            "average": average,
+        }
+
+    def _network(self) -> contextlib.AbstractContextManager:
+        return self.average.in_place() if self.average else contextlib.nullcontext()
+
+    def _save(self, model: keras.Model) -> None:
+        # Without its optimizer: a third of the size, and nothing of breastus is needed to load it.
+        plain = keras.Model(model.input, model.output, name=model.name)
+        unfrozen = self.freezer.released() if self.freezer else contextlib.nullcontext()
+        with unfrozen, write_aside(self.folder / BEST_FILE) as aside:
+            plain.save(aside)
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -85,7 +136,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     Args:
         epochs: epochs of the whole run.
-        steps: steps an epoch.
+        steps: steps an epoch: batches, or the parts that batches are cut into.
         recorder: asked for the best epoch so far; must come before this in the list of callbacks.
     """
 

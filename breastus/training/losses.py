@@ -1,6 +1,9 @@
 """The loss: cross-entropy, and the remedies for a rare class that change it.
 
-    loss = mean over the batch of  weight[y] * (1 - p[y])^gamma * cross-entropy(smoothed y, p)
+    loss of class k  =  weight[k] * (1 - p[k])^gamma * cross-entropy(smoothed k, p)
+    loss             =  mean over the batch of  sum over k of  target[k] * loss of class k
+
+A target that mixup has mixed therefore costs what its parts cost, by their shares.
 
 References:
     Lin, Goyal, Girshick, He, Dollár: Focal Loss for Dense Object Detection. ICCV 2017 (gamma).
@@ -27,7 +30,7 @@ class ClassificationLoss(keras.losses.Loss):
         label_smoothing: share of the target that is spread over all classes, 0 to below 1.
 
     Call arguments:
-        y_true: int [B], class ids.
+        y_true: [B, classes], shares of the classes that sum to 1; one-hot where nothing is mixed.
         y_pred: [B, classes], probabilities.
     """
 
@@ -47,13 +50,14 @@ class ClassificationLoss(keras.losses.Loss):
     def call(self, y_true, y_pred):
         classes = y_pred.shape[-1]
         probability = ops.clip(y_pred, _TINY, 1.0 - _TINY)
-        target = ops.one_hot(ops.reshape(y_true, [-1]), classes, dtype=probability.dtype)
-        chance = ops.sum(target * probability, axis=-1)
-        weight = ops.power(1.0 - chance, self.focal_gamma) if self.focal_gamma else 1.0
+        surprise = -ops.log(probability)
+        spread = ops.sum(surprise, axis=-1, keepdims=True) / classes
+        loss = (1.0 - self.label_smoothing) * surprise + self.label_smoothing * spread
+        if self.focal_gamma:
+            loss = loss * ops.power(1.0 - probability, self.focal_gamma)
         if self.class_weights is not None:
-            weight = weight * ops.sum(target * ops.convert_to_tensor(self.class_weights), axis=-1)
-        smooth = target * (1.0 - self.label_smoothing) + self.label_smoothing / classes
-        return weight * -ops.sum(smooth * ops.log(probability), axis=-1)
+            loss = loss * ops.convert_to_tensor(self.class_weights, dtype=loss.dtype)
+        return ops.sum(ops.cast(y_true, loss.dtype) * loss, axis=-1)
 
     def get_config(self):
         own = {
@@ -69,7 +73,7 @@ def make_loss(
 ) -> keras.losses.Loss:
     """Return Keras' own cross-entropy where nothing is asked for, else `ClassificationLoss`."""
     if class_weights is None and not focal_gamma and not label_smoothing:
-        return keras.losses.SparseCategoricalCrossentropy()
+        return keras.losses.CategoricalCrossentropy()
     return ClassificationLoss(class_weights, focal_gamma, label_smoothing)
 
 

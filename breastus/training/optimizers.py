@@ -1,10 +1,12 @@
-"""From settings to an optimizer: its kind, its learning rate over time, decay, clipping.
+"""From settings to an optimizer: its kind, its learning rate over time and layers, decay, clipping.
 
-Schedules are functions of the optimizer's step, which the training state holds, so a run that is
-taken up again goes on where it was.
+Schedules are functions of the weight updates since the training began. The optimizer counts them
+in the training state, so a run that is taken up again goes on where it was.
 """
 
 import math
+import re
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -14,6 +16,8 @@ from breastus.config import TrainingConfig
 # One cycle: start and end as shares of the peak, and the share of the steps that rise; the values
 # of fastai and of PyTorch's OneCycleLR (Smith and Topin, arXiv 1708.07120).
 _ONE_CYCLE_START, _ONE_CYCLE_END, _ONE_CYCLE_RISE = 1 / 25, 1e-5, 0.3
+# Matrices that decay must spare: tables of biases by relative position, embeddings of positions.
+_UNDECAYED = re.compile("bias|position")
 
 
 @keras.saving.register_keras_serializable("breastus")
@@ -23,15 +27,27 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         kind: "constant" or "cosine" after a linear warm-up, or "one_cycle".
         peak: the largest learning rate.
-        steps: steps of the whole training.
-        warmup_steps: steps of the warm-up; one cycle has its own, 30 % of the steps.
+        steps: weight updates of the whole training.
+        warmup_steps: updates of the warm-up; one cycle has its own, 30 % of the updates.
+        parts: into how many parts a batch is cut. Keras hands a schedule the number of parts so
+            far, not that of the updates.
+        first_step: updates before the optimizer was made, where it is not the training's first.
     """
 
-    def __init__(self, kind: str, peak: float, steps: int, warmup_steps: int = 0):
+    def __init__(
+        self,
+        kind: str,
+        peak: float,
+        steps: int,
+        warmup_steps: int = 0,
+        parts: int = 1,
+        first_step: int = 0,
+    ):
         self.kind, self.peak, self.steps, self.warmup_steps = kind, peak, steps, warmup_steps
+        self.parts, self.first_step = parts, first_step
 
     def __call__(self, step):
-        step = ops.cast(step, "float32")
+        step = ops.cast(ops.cast(step, "int64") // self.parts + self.first_step, "float32")
         if self.kind == "one_cycle":
             rise = max(1.0, _ONE_CYCLE_RISE * self.steps)
             up = _half_cosine(_ONE_CYCLE_START, 1.0, step / rise)
@@ -50,41 +66,110 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             "peak": self.peak,
             "steps": self.steps,
             "warmup_steps": self.warmup_steps,
+            "parts": self.parts,
+            "first_step": self.first_step,
         }
 
 
-def make_optimizer(settings: TrainingConfig, *, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+class _LayerRates:
+    """Mixin: each variable has a factor on the learning rate, of its update and of its decay.
+
+    Args:
+        factors: one number a trainable variable, in their order; None is 1 for each.
+    """
+
+    def __init__(self, *args, factors: Sequence[float] | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.factors = None if factors is None else [float(factor) for factor in factors]
+
+    def _apply_weight_decay(self, variables):
+        if self.factors is None:
+            super()._apply_weight_decay(variables)
+        # Else below, where a variable's own rate is known. Decaying one before its own update
+        # instead of all before the first changes no number.
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.factors is not None:
+            learning_rate = learning_rate * self.factors[self._get_variable_index(variable)]
+            if self.weight_decay is not None and self._use_weight_decay(variable):
+                decay = ops.cast(learning_rate * self.weight_decay, variable.dtype)
+                self.assign_sub(variable, variable * decay)
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self):
+        return {**super().get_config(), "factors": self.factors}
+
+
+@keras.saving.register_keras_serializable("breastus")
+class AdamW(_LayerRates, keras.optimizers.AdamW):
+    """Keras' AdamW with factors on the learning rate by variable."""
+
+
+@keras.saving.register_keras_serializable("breastus")
+class Adam(_LayerRates, keras.optimizers.Adam):
+    """Keras' Adam with factors on the learning rate by variable."""
+
+
+@keras.saving.register_keras_serializable("breastus")
+class SGD(_LayerRates, keras.optimizers.SGD):
+    """Keras' SGD with factors on the learning rate by variable."""
+
+
+def make_optimizer(
+    settings: TrainingConfig,
+    *,
+    steps_per_epoch: int,
+    parts: int = 1,
+    first_epoch: int = 0,
+    factors: Sequence[float] | None = None,
+) -> keras.optimizers.Optimizer:
     """Return the optimizer that the settings name.
+
+    Gradients are averaged over the parts of a batch and then clipped.
 
     Args:
         settings: of the training.
-        steps_per_epoch: batches an epoch, by which the schedule counts.
+        steps_per_epoch: weight updates an epoch, by which the schedule counts.
+        parts: into how many parts a batch is cut; the weights are updated after the last.
+        first_epoch: of the epochs that this optimizer is for; the schedule spans them all.
+        factors: one number a trainable variable, by which its learning rate is multiplied.
     """
     warmup = round(settings.warmup_epochs * steps_per_epoch)
     rate = settings.learning_rate
     if settings.schedule != "constant" or warmup:
-        rate = Schedule(settings.schedule, rate, settings.epochs * steps_per_epoch, warmup)
+        rate = Schedule(
+            settings.schedule,
+            rate,
+            settings.epochs * steps_per_epoch,
+            warmup,
+            parts=parts,
+            first_step=first_epoch * steps_per_epoch,
+        )
     common = {
         "learning_rate": rate,
         "global_clipnorm": settings.clip_norm,
-        "gradient_accumulation_steps": (
-            settings.accumulation if settings.accumulation > 1 else None
-        ),
+        "gradient_accumulation_steps": parts if parts > 1 else None,
+        "factors": factors,
     }
     if settings.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=settings.weight_decay, **common)
+        return AdamW(weight_decay=settings.weight_decay, **common)
     if settings.optimizer == "adam":
-        return keras.optimizers.Adam(**common)
-    return keras.optimizers.SGD(momentum=settings.momentum, nesterov=True, **common)
+        return Adam(**common)
+    return SGD(momentum=settings.momentum, nesterov=True, **common)
 
 
 def exclude_from_decay(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
     """Keep weight decay off norms and biases; to be called before the optimizer is built.
 
-    Those are the vectors: decaying them towards zero regularises nothing and moves the norms.
+    Those are the vectors, and the matrices with `bias` or `position` in their name, such as a
+    Swin's table of biases: decaying them towards zero regularises nothing and moves the norms.
     """
     optimizer.exclude_from_weight_decay(
-        var_list=[variable for variable in model.trainable_variables if len(variable.shape) < 2]
+        var_list=[
+            variable
+            for variable in model.trainable_variables
+            if len(variable.shape) < 2 or _UNDECAYED.search(variable.name)
+        ]
     )
 
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ import pandas as pd
 import tensorflow as tf
 
 from breastus.augmentation.layers import image_seed
+from breastus.augmentation.mixup import mixup
 from breastus.augmentation.policies import build_augmenter
 from breastus.config import Config
 from breastus.data.pipeline import (
@@ -25,17 +28,13 @@ from breastus.files import write_aside
 from breastus.labels import LABELS, label_id
 from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
-from breastus.training.callbacks import (
-    BEST_FILE,
-    STATE_FILE,
-    ProgressBar,
-    RunRecorder,
-    StopOnNonFinite,
-)
+from breastus.training.averaging import WeightAverage
+from breastus.training.callbacks import BEST_FILE, ProgressBar, RunRecorder, StopOnNonFinite
 from breastus.training.losses import balanced_class_weights, make_loss
 from breastus.training.optimizers import exclude_from_decay, make_optimizer
 from breastus.training.sampling import epoch_order
-from breastus.training.state import restore_state
+from breastus.training.stages import Freezer, rate_factors, stages_of
+from breastus.training.state import load_state
 
 
 class Trainer:
@@ -52,63 +51,91 @@ class Trainer:
         self.config = config
         self.tables = tables
         self.transform = Transform.of(config)
+        self.execution = execution_of(config)
         self._pixels: dict[str, Pixels] = {}
 
     def fit(self) -> None:
         """Train to the last epoch; the network with the lowest validation loss is `best.keras`.
 
         Raises:
+            ConfigError: when no epoch is left for the whole network.
+            ModelError: when the network has no head to train alone.
             TrainingError: when the loss stops being finite.
-            RunError: when a saved state is damaged or nothing can be written.
+            RunError: when the saved states are damaged or nothing can be written.
         """
-        config = self.config
+        config, settings = self.config, self.config.training
+        stages = stages_of(settings)
         # Decides the initial weights and the seed of dropout's generator.
         keras.utils.set_random_seed(config.seed)
-        batch_size = config.training.batch_size
         labels = self._labels("train")
-        order, draws = epoch_order(labels, strategy=config.training.sampling, seed=config.seed)
-        steps = steps_per_epoch(draws, batch_size)
-        model = new_model(config, precision=config.training.precision)
-        compile_model(model, config, labels=labels, steps_per_epoch=steps)
+        order, draws = epoch_order(labels, strategy=settings.sampling, seed=config.seed)
+        steps = steps_per_epoch(draws, settings.batch_size)
+        model = new_model(config, precision=self.execution.precision)
+        average = WeightAverage(model, settings.ema) if settings.ema else None
+        freezer = Freezer(model) if stages[0].head_only else None
+        recorder = RunRecorder(self.folder, average=average, freezer=freezer)
 
-        # Resuming, in this order: the state file if there is one, else from the start.
-        state = self.folder / STATE_FILE
-        record = restore_state(state, model) if state.exists() else None
-        recorder = RunRecorder(self.folder, record)
-        if recorder.epochs_done >= config.training.epochs:
-            return
+        # Resuming, in this order: the newest whole state if there is one, else from the start.
+        # It is put into the stage that wrote it, whose optimizer it holds.
+        state = load_state(self.folder)
+        done = len(state.record["history"]) if state else 0
+        for stage in stages:
+            if done > stage.end_epoch:
+                continue
+            if freezer is not None:
+                freezer.freeze() if stage.head_only else freezer.release()
+            compile_model(
+                model,
+                config,
+                labels=labels,
+                steps_per_epoch=steps,
+                execution=self.execution,
+                first_epoch=stage.first_epoch,
+            )
+            if state is not None:
+                recorder.resume(state, model)
+                state = None
+            if recorder.epochs_done < stage.end_epoch:
+                batches = self._training_batches(order, recorder.epochs_done, stage.end_epoch)
+                with readable(), _enough_memory():
+                    self._fit(model, batches, steps, recorder, stage.end_epoch)
 
-        augmenter = build_augmenter(config.augmentation.policy)
-        batches = training_dataset(
-            self._split_pixels("train"),
-            labels,
-            order=order,
-            augment=augmenter,
-            image_seed=functools.partial(image_seed, config.seed),
-            tone=self.transform.tone,
-            batch_size=batch_size,
-            first_epoch=recorder.epochs_done,
-            epochs=config.training.epochs,
-        )
-        with readable(), _enough_memory():
-            self._fit(model, batches, steps, recorder)
-
-    def _fit(self, model, batches, steps: int, recorder: RunRecorder) -> None:
-        config = self.config
+    def _fit(self, model, batches, steps: int, recorder: RunRecorder, end_epoch: int) -> None:
+        steps *= self.execution.parts
+        averaging = [recorder.average] if recorder.average else []
         model.fit(
             batches,
             steps_per_epoch=steps,
             initial_epoch=recorder.epochs_done,
-            epochs=config.training.epochs,
+            epochs=end_epoch,
             validation_data=self._evaluation_batches("val"),
             callbacks=[
                 StopOnNonFinite(),
+                *averaging,
                 recorder,
-                ProgressBar(config.training.epochs, steps, recorder),
+                ProgressBar(self.config.training.epochs, steps, recorder),
                 keras.callbacks.TensorBoard(str(self.folder / "logs"), write_graph=False),
             ],
             shuffle=False,  # the dataset comes in the order of its epoch
             verbose=0,
+        )
+
+    def _training_batches(self, order, first_epoch: int, end_epoch: int) -> tf.data.Dataset:
+        config = self.config
+        augmentation = config.augmentation
+        return training_dataset(
+            self._split_pixels("train"),
+            self._labels("train"),
+            classes=len(LABELS),
+            order=order,
+            augment=build_augmenter(augmentation.policy, erasing=augmentation.erasing),
+            image_seed=functools.partial(image_seed, config.seed),
+            mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
+            tone=self.transform.tone,
+            batch_size=config.training.batch_size,
+            parts=self.execution.parts,
+            first_epoch=first_epoch,
+            epochs=end_epoch,
         )
 
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
@@ -126,7 +153,8 @@ class Trainer:
         trained = keras.models.load_model(path, compile=False, safe_mode=True)
         if all(layer.compute_dtype == "float32" for layer in trained._flatten_layers()):
             return trained
-        model = new_model(self.config)
+        # Its weights are about to be replaced: random ones will do.
+        model = new_model(self.config.replace({"model": {"weights": None}}))
         model.set_weights(trained.get_weights())
         with write_aside(path) as aside:
             model.save(aside)
@@ -136,8 +164,9 @@ class Trainer:
         return evaluation_dataset(
             self._split_pixels(split),
             self._labels(split),
+            classes=len(LABELS),
             tone=self.transform.tone,
-            batch_size=self.config.training.batch_size,
+            batch_size=math.ceil(self.config.training.batch_size / self.execution.parts),
         )
 
     def _split_pixels(self, split: str) -> Pixels:
@@ -164,6 +193,30 @@ def _enough_memory() -> Iterator[None]:
             "(--set training.batch_size=8) or image (--set model.image_size=...), or free some "
             "space."
         ) from error
+
+
+class Execution(NamedTuple):
+    """How a training runs on a machine; what it computes is the same but for rounding.
+
+    Args:
+        precision: "float32", "mixed_bfloat16" or "mixed_float16".
+        parts: into how many parts a batch is cut to fit memory. Batch norms see the parts.
+        jit_compile: whether XLA compiles the step.
+    """
+
+    precision: str = "float32"
+    parts: int = 1
+    jit_compile: bool = False  # on a CPU, XLA halves the speed of the study's network
+
+
+def execution_of(config: Config) -> Execution:
+    """Return how the settings ask to run; what they leave open is the plainest."""
+    settings = config.training
+    return Execution(
+        precision="float32" if settings.precision == "auto" else settings.precision,
+        parts=settings.accumulation or 1,
+        jit_compile=settings.xla == "on",
+    )
 
 
 def new_model(config: Config, *, precision: str = "float32") -> keras.Model:
@@ -193,18 +246,36 @@ def new_model(config: Config, *, precision: str = "float32") -> keras.Model:
 
 
 def compile_model(
-    model: keras.Model, config: Config, *, labels: Sequence[int], steps_per_epoch: int
+    model: keras.Model,
+    config: Config,
+    *,
+    labels: Sequence[int],
+    steps_per_epoch: int,
+    execution: Execution | None = None,
+    first_epoch: int = 0,
 ) -> None:
     """Give the model its optimizer and loss; by default the study's, AdamW and cross-entropy.
 
+    In mixed_float16, Keras wraps the optimizer into one that scales the loss as the gradients
+    allow. A step whose gradients overflow is then left out; of a batch in parts, that part.
+
     Args:
-        model: the network.
+        model: the network; what is frozen gets no optimizer state.
         config: the experiment's settings.
         labels: class ids of the training images, from which class weights follow.
-        steps_per_epoch: batches an epoch, by which learning rate schedules count.
+        steps_per_epoch: weight updates an epoch, by which learning rate schedules count.
+        execution: how the training runs; None asks the settings.
+        first_epoch: of the epochs that this optimizer is for.
     """
     settings = config.training
-    optimizer = make_optimizer(settings, steps_per_epoch=steps_per_epoch)
+    execution = execution or execution_of(config)
+    optimizer = make_optimizer(
+        settings,
+        steps_per_epoch=steps_per_epoch,
+        parts=execution.parts,
+        first_epoch=first_epoch,
+        factors=rate_factors(model, settings.layer_decay),
+    )
     if not settings.decay_all:
         exclude_from_decay(optimizer, model)
     weights = None
@@ -215,8 +286,7 @@ def compile_model(
         loss=make_loss(
             weights, focal_gamma=settings.focal_gamma, label_smoothing=settings.label_smoothing
         ),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        # On a CPU, XLA halves the speed of the study's network.
-        jit_compile=False,
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=execution.jit_compile,
     )
     model.optimizer.build(model.trainable_variables)

@@ -3,14 +3,18 @@
 import keras
 import numpy as np
 import pytest
+import scipy.ndimage
+import scipy.stats
 import tensorflow as tf
 
+from breastus.augmentation.erasing import RandomErasing
 from breastus.augmentation.layers import (
     Affine,
     GaussianBlur,
     HorizontalFlip,
     JpegQuality,
     MultiplicativeNoise,
+    generator,
     image_seed,
 )
 from breastus.augmentation.policies import build_augmenter, check_policy, list_policies
@@ -24,7 +28,8 @@ LAYERS = {
     "noise": lambda: MultiplicativeNoise(stddev=0.2),
     "blur": lambda: GaussianBlur(sigma=2.0, probability=1.0),
     "jpeg": lambda: JpegQuality(lowest=30),
-    "study": lambda: build_augmenter("study"),
+    "erasing": lambda: RandomErasing(probability=1.0),
+    "study": lambda: build_augmenter("study", erasing=0.5),
 }
 
 
@@ -59,6 +64,18 @@ def test_layer_contract(name, image):
     config = keras.saving.serialize_keras_object(layer)
     copy = keras.saving.deserialize_keras_object(config)
     np.testing.assert_array_equal(copy(image, drawn[0]), alone[0])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_whole_levels_are_rounded_once_at_the_end(name, image):
+    layer = LAYERS[name]()
+    for seed in seeds(4):
+        fraction = np.clip(layer(image, seed), 0, 255)
+        whole = layer(tf.cast(image, tf.uint8), seed)
+        assert whole.dtype == tf.uint8
+        np.testing.assert_allclose(whole, fraction, atol=0.51)
+    batch = layer(tf.cast(tf.stack([image] * 2), tf.uint8), seeds(2))
+    assert batch.dtype == tf.uint8
 
 
 def test_flip_mirrors(image):
@@ -104,20 +121,72 @@ def test_noise_is_multiplicative_and_the_same_in_all_channels():
     assert noisy.std() > 0
 
 
-def test_blur_keeps_the_mean_and_equals_opencv(image):
-    import cv2
-
+def test_blur_equals_scipys(image):
     layer = GaussianBlur(sigma=2.0, probability=1.0)
-    seed = seeds(1)[0]
-    sigma = float(tf.random.stateless_uniform([2], seed)[1]) * 2.0
-    expected = cv2.GaussianBlur(image.numpy(), (13, 13), sigma, borderType=cv2.BORDER_REFLECT)
-    np.testing.assert_allclose(layer(image, seed), expected, atol=0.05)
+    for seed in seeds(8):
+        rng = generator(seed.numpy())
+        rng.random()
+        sigma = 2.0 * rng.random()
+        radius = round(3 * sigma)
+        expected = scipy.ndimage.gaussian_filter(
+            image.numpy(), (sigma, sigma, 0), mode="reflect", radius=(radius, radius, 0)
+        )
+        np.testing.assert_allclose(layer(image, seed), expected, atol=0.05)
+
+
+def test_noise_is_normal_and_as_strong_as_drawn():
+    layer = MultiplicativeNoise(stddev=0.2)
+    flat = tf.fill([300, 300, 1], 100.0)
+    for seed in seeds(5):
+        strength = 20.0 * generator(seed.numpy()).random()
+        noise = layer(flat, seed).numpy() - 100.0
+        assert noise.std() == pytest.approx(strength, rel=0.02)
+        assert scipy.stats.kstest(noise.ravel()[:2000] / strength, "norm").pvalue > 1e-3
+    huge = layer(tf.ones([1100, 1000, 1]), SEED)  # more pixels than the table has numbers
+    assert huge.shape == (1100, 1000, 1)
+
+
+def test_erasing_covers_a_rectangle_of_the_papers_size():
+    image = tf.random.stateless_uniform([60, 80, 3], [1, 1], 0.0, 255.0)
+    shares, ratios = [], []
+    for seed in seeds(60):
+        erased = RandomErasing(probability=1.0)(image, seed).numpy()
+        covered = (erased != image.numpy()).any(axis=-1)
+        rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert covered.sum() == height * width
+        np.testing.assert_allclose(
+            erased[covered], np.tile(image.numpy().mean((0, 1)), (height * width, 1)), rtol=1e-4
+        )
+        shares.append(covered.mean())
+        ratios.append(height / width)
+    assert 0.01 < min(shares) < 0.06
+    assert 0.34 < max(shares) < 0.42
+    assert min(ratios) < 0.6
+    assert max(ratios) > 2.0
+    black = RandomErasing(probability=1.0, value=0.0)(image, SEED)
+    assert np.min(black) == 0.0
+
+
+def test_erasing_spares_images_by_its_probability():
+    image = tf.random.stateless_uniform([16, 16, 3], [1, 1], 0.0, 255.0)
+    layer = RandomErasing(probability=0.3)
+    spared = sum(np.array_equal(layer(image, seed), image) for seed in seeds(200))
+    assert 0.6 < spared / 200 < 0.8
+    assert build_augmenter("none", erasing=0.0) is None
+    assert [type(one) for one in build_augmenter("none", erasing=1.0).layers] == [RandomErasing]
 
 
 def test_seed_depends_on_each_of_its_parts():
     parts = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     drawn = {tuple(image_seed(s, tf.constant(e), tf.constant(i)).numpy()) for s, e, i in parts}
     assert len(drawn) == 4
+    many = {
+        tuple(image_seed(7, tf.constant(e), tf.constant(i)).numpy())
+        for e in range(30)
+        for i in range(30)
+    }
+    assert len(many) == 900
 
 
 @pytest.mark.parametrize(
@@ -129,6 +198,9 @@ def test_seed_depends_on_each_of_its_parts():
         (MultiplicativeNoise, "stddev", -0.1),
         (GaussianBlur, "sigma", float("nan")),
         (JpegQuality, "lowest", 0),
+        (RandomErasing, "probability", 1.1),
+        (RandomErasing, "area", (0.5, 0.4)),
+        (RandomErasing, "value", 256.0),
     ],
 )
 def test_impossible_ranges_are_refused(layer, argument, value):

@@ -1,6 +1,7 @@
 """A run that was killed ends with the same weights, bit for bit, as one that was not."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 
 from breastus.errors import RunError, TrainingError
 from breastus.experiment import train
+from breastus.training.callbacks import RunRecorder
 from breastus.training.run import Run
-from breastus.training.state import restore_state, save_state
+from breastus.training.state import load_state, save_state
 from breastus.training.trainer import Trainer, compile_model
 
 # So few images leave metrics undefined, which is said and is not what is tested here.
@@ -193,44 +195,121 @@ def test_another_seed_gives_another(config, unbroken, tmp_path):
     assert not other.history["loss"].equals(unbroken.history["loss"])
 
 
-def _model(config):
+def _model(size=32):
     from breastus.models.registry import build_model
 
-    model = build_model("cnn", image_size=32)
+    return build_model("cnn", image_size=size)
+
+
+def _recorder(config, folder, size=32):
+    """A recorder at work on a compiled network."""
+    model = _model(size)
     compile_model(model, config, labels=[0, 1], steps_per_epoch=3)
-    return model
+    recorder = RunRecorder(folder)
+    recorder.set_model(model)
+    return recorder, model
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"x" * 5000])
-def test_a_damaged_state_is_named(config, tmp_path, content):
-    (tmp_path / "state.npz").write_bytes(content)
-    with pytest.raises(RunError, match=r"state\.npz is damaged.*--out"):
-        restore_state(tmp_path / "state.npz", _model(config))
+def _epoch(recorder, model, epoch, val_loss):
+    """End an epoch in which every weight became `epoch`; return what `best.keras` then holds."""
+    recorder.on_epoch_begin(epoch)
+    model.set_weights([np.full(w.shape, float(epoch)) for w in model.weights])
+    recorder.on_epoch_end(epoch, {"loss": 1.0, "val_loss": val_loss})
+    return _best(recorder.folder)
 
 
-def test_a_truncated_state_is_named(config, tmp_path):
-    path = tmp_path / "state.npz"
-    save_state(path, _model(config), {"history": []})
+def _best(folder) -> float:
+    return keras.models.load_model(folder / "best.keras").get_weights()[0].flat[0]
+
+
+DAMAGE = [b"", b"PK\x03\x04 torn", b"x" * 5000, "half", "bit"]
+
+
+def damage(path, how):
     data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(RunError, match="is damaged"):
-        restore_state(path, _model(config))
+    if how == "half":
+        how = data[: len(data) // 2]
+    elif how == "bit":
+        middle = len(data) // 2
+        how = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    path.write_bytes(how)
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_the_state_before_a_damaged_one_is_taken_up_with_its_best(config, tmp_path, capsys, how):
+    recorder, model = _recorder(config, tmp_path)
+    assert _epoch(recorder, model, 0, 3.0) == 0
+    assert _epoch(recorder, model, 1, 2.0) == 1
+    assert _epoch(recorder, model, 2, 9.0) == 1
+    assert _epoch(recorder, model, 3, 1.0) == 3  # the best, and about to be lost
+    damage(tmp_path / "state.npz", how)
+
+    again, fresh = _recorder(config, tmp_path)
+    again.resume(load_state(tmp_path), fresh)
+    said = capsys.readouterr().err
+    assert re.search(r"state\.npz is damaged .* from state_previous\.npz, after epoch 3\.\n", said)
+    assert again.epochs_done == 3
+    assert again.best == {"epoch": 2, "val_loss": 2.0}
+    assert _best(tmp_path) == 1
+    assert fresh.get_weights()[0].flat[0] == 2
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 4
+    # The lost epoch comes again, and this time it is no better: the best stays that of epoch 2.
+    assert _epoch(again, fresh, 3, 5.0) == 1
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_when_both_states_are_damaged_it_says_so(config, tmp_path, how):
+    recorder, model = _recorder(config, tmp_path)
+    for epoch in range(2):
+        _epoch(recorder, model, epoch, 1.0)
+    for path in tmp_path.glob("state*.npz"):
+        damage(path, how)
+    with pytest.raises(RunError, match=r"state\.npz is damaged.*no earlier one.*--out"):
+        load_state(tmp_path)
+
+
+def test_a_run_whose_last_state_was_damaged_ends_as_an_unbroken_one(
+    config, unbroken, tmp_path, monkeypatch
+):
+    kill = Kill(epoch=3, step=1)
+    monkeypatch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: kill)
+    with pytest.raises(_Killed):
+        train("cnn", config=config, out=tmp_path / "run")
+    monkeypatch.undo()
+    damage(tmp_path / "run" / "state.npz", "half")
+    (tmp_path / "run" / "best.keras").unlink()
+    assert_same(train_and_keep(config, tmp_path / "run"), unbroken)
+    assert not list((tmp_path / "run").glob("state*"))
+
+
+def test_at_every_moment_of_writing_one_state_is_whole(config, tmp_path, monkeypatch):
+    recorder, model = _recorder(config, tmp_path)
+    _epoch(recorder, model, 0, 1.0)
+    replace, seen = os.replace, []
+
+    def look(source, target):
+        seen.append(load_state(tmp_path).record["history"][-1]["epoch"])
+        replace(source, target)
+        seen.append(load_state(tmp_path).record["history"][-1]["epoch"])
+
+    monkeypatch.setattr("os.replace", look)
+    _epoch(recorder, model, 1, 2.0)
+    assert seen[0] == 1
+    assert seen[-1] == 2
+    assert set(seen) == {1, 2}
 
 
 def test_a_state_of_another_network_is_refused(config, tmp_path):
-    from breastus.models.registry import build_model
-
-    other = build_model("cnn", image_size=48)
-    compile_model(other, config, labels=[0, 1], steps_per_epoch=3)
-    save_state(tmp_path / "state.npz", other, {"history": []})
+    _epoch(*_recorder(config, tmp_path, size=48), 0, 1.0)
+    recorder, model = _recorder(config, tmp_path)
     with pytest.raises(RunError, match="of another network"):
-        restore_state(tmp_path / "state.npz", _model(config))
+        recorder.resume(load_state(tmp_path), model)
 
 
-def test_nothing_is_unpickled(config, tmp_path):
+def test_nothing_is_unpickled(tmp_path):
     np.savez(tmp_path / "state.npz", record=np.array([{"evil": 1}], object))
     with pytest.raises(RunError, match="is damaged"):
-        restore_state(tmp_path / "state.npz", _model(config))
+        load_state(tmp_path)
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_step(config, tmp_path):
@@ -238,7 +317,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(config, tmp_path):
     config = config.replace({"training": {"learning_rate": 10.0, "weight_decay": 10.0}})
     broken = config.replace({"training": {"epochs": 50}, "augmentation": {"policy": "none"}})
 
-    class Explode(keras.losses.SparseCategoricalCrossentropy):
+    class Explode(keras.losses.CategoricalCrossentropy):
         def call(self, y_true, y_pred):
             # Log of zero once the weights are large is what a person meets; here it is forced.
             return super().call(y_true, y_pred) * keras.ops.cast(float("nan"), "float32")

@@ -1,0 +1,86 @@
+"""A moving average of the weights, which is what is validated, kept and used for predictions.
+
+    average <- d * average + (1 - d) * weights,   d = min(decay, (1 + t) / (10 + t))
+
+after the t-th weight update. The warm-up of d is that of `tf.train.ExponentialMovingAverage`
+(its argument `num_updates`): early on, the average follows the weights closely. Batch-norm
+statistics are averaged as the weights are, so that they belong to each other.
+
+Keras' own `use_ema` is not used: it counts the parts of an accumulated batch as updates, leaves
+batch-norm statistics out, has no warm-up, ends with the optimizer (between stages there is a new
+one), and its swap of weights rounds, so that a resumed run would differ in the last bits.
+
+Reference:
+    Polyak, Juditsky: Acceleration of Stochastic Approximation by Averaging. SIAM J. Control Optim.
+    30(4), 1992.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import keras
+import tensorflow as tf
+
+
+class WeightAverage(keras.callbacks.Callback):
+    """Keeps the average up to date in training, and validates with it.
+
+    Args:
+        model: the network, built; the average starts as its weights.
+        decay: 0 to below 1; the nearer to 1, the more updates are averaged.
+    """
+
+    def __init__(self, model: keras.Model, decay: float):
+        super().__init__()
+        self._decay = decay
+        self._weights = [variable.value for variable in model.weights]
+        self._averages = [tf.Variable(weight, trainable=False) for weight in self._weights]
+        self._updates = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._validating = contextlib.ExitStack()
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What belongs to the training state."""
+        return [*self._averages, self._updates]
+
+    def in_place(self) -> contextlib.AbstractContextManager:
+        """Put the average into the model while the block runs."""
+        return in_place(self._weights, self._averages)
+
+    def on_train_begin(self, logs=None):
+        self._seen = int(self.model.optimizer.iterations)
+
+    def on_train_batch_end(self, batch, logs=None):
+        # Neither a part of a batch nor a step that loss scaling skipped is an update.
+        if (now := int(self.model.optimizer.iterations)) != self._seen:
+            self._seen = now
+            self._update()
+
+    def on_test_begin(self, logs=None):
+        self._validating.enter_context(self.in_place())
+
+    def on_test_end(self, logs=None):
+        self._validating.close()
+
+    @tf.function(autograph=False)
+    def _update(self):
+        t = tf.cast(self._updates.assign_add(1), tf.float64)
+        keep = tf.minimum(tf.constant(self._decay, tf.float64), (1.0 + t) / (10.0 + t))
+        for average, weight in zip(self._averages, self._weights, strict=True):
+            average.assign_add(tf.cast(1.0 - keep, average.dtype) * (weight - average))
+
+
+@contextlib.contextmanager
+def in_place(variables: Sequence, values: Sequence) -> Iterator[None]:
+    """Give variables other values while the block runs; their own come back unrounded."""
+    own = [variable.numpy() for variable in variables]
+    _assign(variables, values)
+    try:
+        yield
+    finally:
+        _assign(variables, own)
+
+
+def _assign(variables: Sequence, values: Sequence) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

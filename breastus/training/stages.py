@@ -1,0 +1,136 @@
+"""Fine-tuning in stages: the head alone first, then everything, deeper layers at lower rates.
+
+The head is what comes after the layer named `features`. Learning rates that decay by depth are
+ELECTRA's and BEiT's: the head learns at the full rate, and each group of layers before it at
+`decay` times the rate of the group after it.
+
+References:
+    Clark, Luong, Le, Manning: ELECTRA. ICLR 2020, appendix B (layer-wise learning rate decay).
+    Bao, Dong, Piao, Wei: BEiT: BERT Pre-Training of Image Transformers. ICLR 2022, appendix.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import keras
+
+from breastus.config import TrainingConfig
+from breastus.errors import ConfigError, ModelError
+
+_FEATURES = "features"
+_GROUPS = 12  # as many as the blocks of BERT-Base and BEiT-Base, whatever the network
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Epochs that share an optimizer.
+
+    Args:
+        first_epoch: the first, counted from 0.
+        end_epoch: one past the last.
+        head_only: whether all but the head is frozen.
+    """
+
+    first_epoch: int
+    end_epoch: int
+    head_only: bool
+
+
+def stages_of(settings: TrainingConfig) -> list[Stage]:
+    """Return the stages of a training, in order, none of them empty.
+
+    Raises:
+        ConfigError: when no epoch is left for the whole network.
+    """
+    if settings.head_epochs >= settings.epochs:
+        raise ConfigError(
+            f"training.head_epochs must be below training.epochs ({settings.epochs}), so that the "
+            f"whole network trains as well. Received: {settings.head_epochs}"
+        )
+    whole = Stage(settings.head_epochs, settings.epochs, head_only=False)
+    return [Stage(0, settings.head_epochs, head_only=True), whole][settings.head_epochs == 0 :]
+
+
+class Freezer:
+    """Freezes all layers but the head's, and gives each back the flag it had.
+
+    A frozen batch norm keeps its statistics and uses them, and a step needs no gradients below
+    the features.
+
+    Args:
+        model: the network.
+
+    Raises:
+        ModelError: when it has no layer named `features`.
+    """
+
+    def __init__(self, model: keras.Model):
+        names = [layer.name for layer in model.layers]
+        if _FEATURES not in names:
+            raise ModelError(
+                f"training.head_epochs needs a network with a layer named {_FEATURES}, after "
+                f"which the head begins; {model.name} has none. Use training.head_epochs=0."
+            )
+        self._frozen = model.layers[: names.index(_FEATURES) + 1]
+        # Containers come before what they contain, which setting their flag sets too.
+        every = [inner for layer in self._frozen for inner in layer._flatten_layers()]
+        self._flags = [(layer, layer.trainable) for layer in every]
+
+    def freeze(self) -> None:
+        """Freeze; to be called before the model is compiled."""
+        for layer in self._frozen:
+            layer.trainable = False
+
+    def release(self) -> None:
+        """Undo `freeze`."""
+        for layer, trainable in self._flags:
+            layer.trainable = trainable
+
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Release while the block runs, as when the network is saved."""
+        frozen = [(layer, layer.trainable) for layer, _ in self._flags]
+        self.release()
+        try:
+            yield
+        finally:
+            for layer, trainable in frozen:
+                layer.trainable = trainable
+
+
+def rate_factors(model: keras.Model, decay: float) -> list[float] | None:
+    """Return a factor on the learning rate for each trainable variable, in the model's order.
+
+    The layers with weights before the head, in the order of computation, are cut into twelve
+    groups of nearly equal size; the last has the factor `decay`, the first `decay` to the twelfth.
+
+    Args:
+        model: the network; nested models are opened.
+        decay: 1 for no difference.
+
+    Returns:
+        The factors, or None when they are all 1.
+    """
+    if decay == 1.0:
+        return None
+    names = [layer.name for layer in model.layers]
+    # Without features of that name, the head is what computes the result.
+    end = names.index(_FEATURES) + 1 if _FEATURES in names else len(names) - 1
+    leaves = [leaf for layer in model.layers[:end] for leaf in _leaves(layer) if leaf.weights]
+    factors = {}
+    for position, leaf in enumerate(leaves):
+        group = position * _GROUPS // len(leaves)
+        for variable in leaf.weights:
+            # A layer that is used twice counts where it is used first.
+            factors.setdefault(id(variable), decay ** (_GROUPS - group))
+    return [factors.get(id(variable), 1.0) for variable in model.trainable_variables]
+
+
+def _leaves(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """Yield the layers of a graph in the order of computation, those of nested models as well."""
+    if isinstance(layer, keras.Model):
+        for inner in layer.layers:
+            yield from _leaves(inner)
+    else:
+        yield layer
