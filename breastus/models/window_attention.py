@@ -1,7 +1,8 @@
 """Self-attention within windows of a feature map, the heart of a Swin Transformer.
 
-Numerically that of KerasHub's and the original code, with fewer copies of the map: bias and mask are
-added at once, and all tokens of a batch are one matrix, so that the dense layers are single products.
+Numerically that of KerasHub's and the original code, with fewer copies of the map: bias and mask
+are added at once, and the tokens of a batch are one matrix, so that each dense layer is one
+product.
 
 Reference:
     Liu et al.: Swin Transformer: Hierarchical Vision Transformer using Shifted Windows. ICCV 2021.
