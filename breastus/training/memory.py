@@ -74,7 +74,7 @@ class MemoryPlanner:
         self._weights = weights + training * ema * trainable
         self._gradients = training * trainable
         self._slots = training * _SLOTS[optimizer] * trainable
-        operations = self._footprint.operations
+        self.operations = operations = self._footprint.operations
         self._framework = 0 if gpu else _FRAMEWORK + _FRAMEWORK_AN_OPERATION * operations
         self._training = training
 

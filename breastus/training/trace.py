@@ -2,7 +2,7 @@
 
 A training step (forward pass, loss, gradients) or a forward pass is traced as TensorFlow would
 trace it, without computing anything. So every layer counts with the tensors it really has, nested
-and custom ones as well: a window attention's scores, the float32 copies inside half-precision norms.
+and custom ones as well: a window attention's scores, float32 copies inside half-precision norms.
 
 Rules by which tensors take memory:
     - An operation's output lives until its last consumer has run. What the gradients need is
