@@ -9,8 +9,8 @@ Rules by which tensors take memory:
       therefore kept from the forward pass; nothing else is.
     - A reshape, a copy of a reference and a read of a variable share the memory of their input.
     - An element-wise operation writes into an input of the same size that nobody needs any longer.
-    - What depends on the images grows with the batch; the rest, such as half-precision copies of
-      the weights, does not.
+    - Tensors of a batch's size grow with it; the rest, such as half-precision copies of the
+      weights, do not.
     - Operations run in the order in which they were traced.
 """
 
@@ -20,7 +20,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-_BATCH = 2  # images traced; everything that depends on them is divided by it
+# Images traced: a prime that no layer has for a size, so that whatever it divides grows with the
+# batch. Nothing is computed, so it costs nothing.
+_BATCH = 1009
 
 _SHARES_MEMORY = {"Reshape", "Identity", "ExpandDims", "Squeeze", "StopGradient", "ReadVariableOp"}
 _SHARES_MEMORY |= {"PreventGradient", "StridedSlice", "IdentityN"}
@@ -28,7 +30,6 @@ _IN_PLACE = {"Add", "AddV2", "AddN", "Sub", "Mul", "RealDiv", "Maximum", "Minimu
 _IN_PLACE |= {"BiasAdd", "Relu", "Relu6", "ReluGrad", "Relu6Grad", "Softmax", "Neg", "Exp", "Erf"}
 _IN_PLACE |= {"Square", "Sqrt", "Rsqrt", "RsqrtGrad", "Tanh", "TanhGrad", "Sigmoid", "Log", "Pow"}
 _IN_PLACE |= {"FusedBatchNormV3", "FusedBatchNormGradV3", "Gelu", "LeakyRelu", "Log1p", "Abs"}
-_DRAWS = {"StatelessRandomUniformV2", "StatelessRandomNormalV2", "StatelessTruncatedNormalV2"}
 
 
 @dataclass(frozen=True)
@@ -67,39 +68,36 @@ def footprint(model: keras.Model, *, training: bool = True) -> Footprint:
     """
     graph, forward, outputs = _trace(model, batch=_BATCH, training=training)
     operations = _needed(graph.get_operations(), outputs)
-    consumers = [[root.ref() for root in operation.inputs] for operation in operations]
+    inputs_of = [[tensor.ref() for tensor in operation.inputs] for operation in operations]
     buffer: dict = {}  # of a tensor: number of the memory it lies in
-    scales: dict = {}  # of a tensor: whether it grows with the batch
     sizes, last_use = [], []
-    final = {tensor.ref() for tensor in outputs}
 
     # First which tensors share memory, and until when each memory is needed.
     for position, operation in enumerate(operations):
-        inputs = consumers[position]
+        inputs = inputs_of[position]
         for tensor in inputs:
             if buffer[tensor] is not None:
                 last_use[buffer[tensor]] = position
-        grows = (
-            (operation.type == "Placeholder" and operation.outputs[0].dtype != tf.resource)
-            or operation.type in _DRAWS
-            or any(scales[tensor] for tensor in inputs)
-        )
         for number, tensor in enumerate(operation.outputs):
             key = tensor.ref()
-            scales[key] = grows
             if operation.type in _SHARES_MEMORY and inputs:
                 buffer[key] = buffer[inputs[min(number, len(inputs) - 1)]]
                 continue
             size = _bytes(tensor)
-            if size == 0 or (key in final and not grows):  # gradients of weights count elsewhere
+            grows = size % _BATCH == 0
+            if size == 0:
                 buffer[key] = None
                 continue
             buffer[key] = len(sizes)
             sizes.append((size, grows))
             last_use.append(position)
-    for tensor in final:
-        if buffer[tensor] is not None:
-            last_use[buffer[tensor]] = len(operations) - 1
+    for tensor in outputs:
+        number = buffer[tensor.ref()]
+        if number is None:
+            continue
+        last_use[number] = len(operations) - 1
+        if not sizes[number][1]:
+            sizes[number] = (0, False)  # a weight's gradient: counts elsewhere
 
     # Then who writes into memory that is free at that moment, and what is alive when.
     change = np.zeros((2, len(operations) + 1))
@@ -112,7 +110,7 @@ def footprint(model: keras.Model, *, training: bool = True) -> Footprint:
             size, grows = sizes[number]
             change[int(grows), position] += size
             if operation.type in _IN_PLACE:
-                for source in consumers[position]:
+                for source in inputs_of[position]:
                     old = buffer[source]
                     free = old is not None and last_use[old] == position
                     if free and old not in taken_over and sizes[old] == (size, grows):
@@ -121,7 +119,7 @@ def footprint(model: keras.Model, *, training: bool = True) -> Footprint:
     for number, (size, grows) in enumerate(sizes):
         change[int(grows), taken_over.get(number, last_use[number] + 1)] -= size
     alive = np.cumsum(change, axis=1)[:, :-1]
-    within = sum(operation in forward for operation in operations)
+    within = sum(operation.name in forward for operation in operations)
     return Footprint(alive[0], alive[1] / _BATCH, within, len(graph.get_operations()))
 
 
@@ -139,11 +137,12 @@ def flops(model: keras.Model) -> int:
 
 
 def _trace(model: keras.Model, *, batch: int, training: bool):
-    forward: set = set()
+    forward: set[str] = set()
 
     def step(images):
         probabilities = model(images, training=training)
-        forward.update(tf.compat.v1.get_default_graph().get_operations())
+        names = (operation.name for operation in tf.compat.v1.get_default_graph().get_operations())
+        forward.update(names)
         return probabilities
 
     def step_with_gradients(images):

@@ -151,7 +151,7 @@ def test_each_gpu_takes_its_share_of_a_batch(monkeypatch):
 
 
 def test_more_devices_than_there_are():
-    with pytest.raises(HardwareError, match="devices must be at most 1, .* Received: 3"):
+    with pytest.raises(HardwareError, match=r"devices must be at most 1, .* Received: 3"):
         strategy(settings(devices=3))
     assert strategy(settings()) is None
     assert strategy(settings(devices=1)) is None
