@@ -75,7 +75,8 @@ def measure(name: str, precision: str, batch: int, size: int) -> dict:
     from breastus.training.memory import MemoryPlanner
     from breastus.training.trainer import compile_model, new_model
 
-    config = Config.from_dict({"model": {"name": name, "image_size": size}})
+    network = {"name": name, "image_size": size}
+    config = Config.from_dict({"model": network, "training": {"accumulation": 1}})
     model = new_model(config, precision=precision)
     compile_model(model, config, labels=[0, 1], steps_per_epoch=STEPS)
     before = _status("VmRSS")

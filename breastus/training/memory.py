@@ -11,11 +11,10 @@ from breastus.training.trace import footprint
 MIB = 2**20
 # Of the optimizers: float32 values a trainable weight, besides the weight and its gradient.
 _SLOTS = {"adamw": 2, "adam": 2, "sgd": 1}
-# Resident memory of a process that has imported TensorFlow and this package, and for each
-# operation of the training step what tracing, optimising and compiling it leaves behind. Both
-# measured on Linux (x86-64) with TensorFlow 2.21; see experiments/memory.py.
-_FRAMEWORK = 640 * MIB
-_FRAMEWORK_AN_OPERATION = 60 * 2**10
+# Resident memory of a process that trains, without its tensors, as measured on Linux (x86-64) with
+# TensorFlow 2.21 (experiments/memory.py): at least; for each operation of the training step, which
+# tracing, optimising and compiling leave behind; and for KerasHub, where the network is one of its.
+_FRAMEWORK, _FRAMEWORK_AN_OPERATION, _KERAS_HUB = 900 * MIB, 40 * 2**10, 150 * MIB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +73,12 @@ class MemoryPlanner:
         self._weights = weights + training * ema * trainable
         self._gradients = training * trainable
         self._slots = training * _SLOTS[optimizer] * trainable
-        self.operations = operations = self._footprint.operations
-        self._framework = 0 if gpu else _FRAMEWORK + _FRAMEWORK_AN_OPERATION * operations
+        self.operations = self._footprint.operations
+        self._framework = 0
+        if not gpu:
+            hub = any(type(x).__module__.startswith("keras_hub") for x in model._flatten_layers())
+            self._framework = _FRAMEWORK + _FRAMEWORK_AN_OPERATION * self.operations
+            self._framework += _KERAS_HUB * hub
         self._training = training
 
     def plan(self, batch: int, *, parts: int = 1) -> MemoryPlan:
