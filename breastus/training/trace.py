@@ -12,9 +12,9 @@ Rules by which tensors take memory:
     - Tensors of a batch's size grow with it; the rest, such as half-precision copies of the
       weights, do not.
     - Operations run in the order in which they were traced.
-    - Convolutions work on a copy of their data in an order of their own: one more tensor as large as
-      the largest that a convolution gives comes on top (measured: without it the study's CNN in
-      float32 needs more than planned).
+    - Convolutions work on a copy of their data in an order of their own: one more tensor, as large
+      as the largest that a convolution gives, comes on top. Without it the study's CNN in float32
+      was measured to take more than planned.
 """
 
 from dataclasses import dataclass
