@@ -2,6 +2,7 @@
 
     BreastusError
     ├── ConfigError          a setting: unknown, of the wrong type, out of range
+    │   └── HardwareError    the machine does not have what a setting asks for
     ├── DataError            a data set: not found, no images, one class only
     │   ├── ImageError       one image file: empty, truncated, not an image, too large
     │   ├── HubError         the data hub: out of reach, checksum differs
@@ -23,6 +24,10 @@ class BreastusError(ValueError):
 
 class ConfigError(BreastusError):
     """A setting is unknown, of the wrong type or out of range."""
+
+
+class HardwareError(ConfigError):
+    """The machine does not have what a setting asks for: a GPU, devices, memory."""
 
 
 class DataError(BreastusError):

@@ -1,44 +1,166 @@
-"""`breastus doctor`: what is installed, what hardware and data are there. Status 1 if broken."""
+"""`breastus doctor`: what is installed, what is there, what fits, what to change. 1 if broken."""
 
 import argparse
+import functools
+import json
 import os
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from breastus.cli.quiet import import_tensorflow
+from breastus.config import Config
+from breastus.errors import HardwareError, ModelError
+
+_COLUMNS = "  {:<20}{:>6}  {:<15}{:>14}{:>7}  {}"
+_WIDTH = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    del parser  # it takes none
+    parser.add_argument(
+        "--model", action="append", help="what fits of this network; default: of every one"
+    )
+    parser.add_argument("--image-size", type=int, help="in pixels (default: 224)")
+    parser.add_argument(
+        "--profile",
+        choices=["auto", "cpu", "rtx2060", "t4"],
+        default="auto",
+        help="the hardware profile to plan for; it must be one that this machine has",
+    )
+    parser.add_argument("--format", choices=["text", "json"], default="text")
 
 
 def run(args: argparse.Namespace) -> int:
-    gpu_driver = shutil.which("nvidia-smi")
-    if not gpu_driver:
+    from breastus.training.machine import has_driver
+
+    driver = has_driver()
+    if not driver:
         import_tensorflow()  # with a driver there, what TensorFlow says of it is of interest
-
-    from breastus.opencv import cv2
+    from breastus.models.registry import check_model, list_models
     from breastus.training.environment import hardware, versions
+    from breastus.training.hardware import find_profile, let_memory_grow
+    from breastus.training.machine import this_machine
 
-    print("Versions")
-    for name, version in versions().items():
-        print(f"  {name:<24}{version}")
+    for name in args.model or ():
+        check_model(name)
+    let_memory_grow()
+    machine, facts = this_machine(), hardware()
+    problems = _problems(driver and not machine.gpus)
+    try:
+        profile = find_profile(args.profile, machine)
+    except HardwareError as error:
+        problems.append(str(error))
+        profile = None
 
-    facts = hardware()
-    print("\nHardware")
-    print(f"  {'processor':<24}{facts['processor']}, {facts['cores']} usable cores")
-    print(f"  {'memory':<24}{facts['memory_gb']} GB")
-    print(f"  {'GPU':<24}{', '.join(facts['gpus']) or 'none; training runs on the processor'}")
+    found: dict[str, Any] = {
+        "versions": versions(),
+        "hardware": {
+            "processor": f"{facts['processor']}, {machine.cores} usable cores",
+            "bfloat16": "yes, AVX512-BF16 or AMX-BF16"
+            if machine.bfloat16
+            else "no; half precision would be slower than float32",
+            "memory": f"{machine.memory / 2**30:.1f} GB, {_free()}",
+            "GPU": ", ".join(map(str, machine.gpus)) or "none; training runs on the processor",
+        },
+        "data": _data(),
+        "profile": {} if profile is None else vars(profile),
+    }
+    say = (lambda *_: None) if args.format == "json" else functools.partial(print, flush=True)
+    _say_what_is_there(found, say, asked=args.profile)
 
-    print("\nData (what --data auto takes is the first that is there)")
-    print(f"  {'$BREASTUS_DATA':<24}{os.environ.get('BREASTUS_DATA', 'not set')}")
+    rows, config = [], Config()
+    if args.image_size:
+        config = config.replace({"model": {"image_size": args.image_size}})
+    if profile is not None:
+        say(f"\nWhat fits (training; the default batch is {config.training.batch_size} images)")
+        say(_COLUMNS.format("network", "pixels", "precision", "largest batch", "parts", "planned"))
+        for row in _what_fits(args.model or list_models(), config, profile):
+            rows.append(row)
+            say(_COLUMNS.format(*_cells(row)))
+        say("  parts: into how many the default batch is cut; planned: memory of one part.")
+        say("  Plans were compared with measured peaks on a processor; nothing was run on a GPU.")
+
+    notes = _notes(machine, rows)
+    if args.format == "json":
+        print(json.dumps({**found, "fits": rows, "notes": notes, "problems": problems}, indent=2))
+    for note in notes:
+        say(f"\nNote: {note}")
+    for problem in problems:
+        say(f"\nProblem: {problem}")
+    return int(bool(problems))
+
+
+def _what_fits(names: list[str], config: Config, profile) -> Iterator[dict[str, Any]]:
+    import keras
+
+    from breastus.training.hardware import planner, usable_memory
+    from breastus.training.trainer import new_model
+
+    memory = usable_memory(profile, config)
+    for name in names:
+        asked = config.replace({"model": {"name": name}})
+        row = {"model": name, "image_size": config.model.image_size}
+        try:
+            model = new_model(asked, precision=profile.precision)
+        except ModelError as error:
+            yield {**row, "error": str(error)}
+            continue
+        plans = planner(model, asked, profile)
+        parts = plans.smallest_parts(asked.training.batch_size, memory)
+        plan = plans.plan(-(-asked.training.batch_size // (parts or 1)), parts=parts or 1)
+        yield {
+            **row,
+            "precision": profile.precision,
+            "largest_batch": plans.largest_batch(memory),
+            "parts": parts,
+            "planned_mib": round(plan.total / 2**20),
+        }
+        keras.backend.clear_session()
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    if "error" in row:
+        return [row["model"], row["image_size"], row["error"], "", "", ""]
+    parts = row["parts"] or "none"
+    planned = f"{row['planned_mib']} MiB"
+    return [row["model"], row["image_size"], row["precision"], row["largest_batch"], parts, planned]
+
+
+def _say_what_is_there(found: dict[str, Any], say, *, asked: str) -> None:
+    say("Versions")
+    for name, version in found["versions"].items():
+        say(f"  {name:<{_WIDTH}}{version}")
+    say("\nHardware")
+    for name, text in found["hardware"].items():
+        say(f"  {name:<{_WIDTH}}{text}")
+    say("\nData (what --data auto takes is the first that is there)")
+    for name, text in found["data"].items():
+        say(f"  {name:<{_WIDTH}}{text}")
+    say("  then the hub, and with no network, phantoms")
+    if profile := found["profile"]:
+        taken = profile["name"] if profile["name"] != "auto" else "one of this GPU's own"
+        say("\nProfile")
+        say(f"  {asked + ' takes':<{_WIDTH}}{taken}")
+        say(f"  {'why':<{_WIDTH}}{profile['why']}")
+        say(f"  {'precision':<{_WIDTH}}{profile['precision']}")
+        say(f"  {'memory for training':<{_WIDTH}}{profile['memory'] / 2**30:.1f} GB")
+        say(f"  {'XLA':<{_WIDTH}}{profile['xla']}")
+
+
+def _data() -> dict[str, str]:
     raw = Path("data", "raw")
     there = raw.is_dir() and any(raw.iterdir())
-    print(f"  {'data/raw':<24}{'holds files' if there else 'empty or not there'}")
-    print("  then the hub, and with no network, phantoms")
+    return {
+        "$BREASTUS_DATA": os.environ.get("BREASTUS_DATA", "not set"),
+        "data/raw": "holds files" if there else "empty or not there",
+    }
+
+
+def _problems(driver_without_gpu: bool) -> list[str]:
+    from breastus.opencv import cv2
 
     problems = []
-    if gpu_driver and not facts["gpus"]:
+    if driver_without_gpu:
         problems.append(
             "There is an NVIDIA driver, but TensorFlow sees no GPU. Install its CUDA build: "
             "pip install 'breastus[gpu]'"
@@ -47,6 +169,35 @@ def run(args: argparse.Namespace) -> int:
         cv2()
     except ImportError as error:
         problems.append(str(error))
-    for problem in problems:
-        print(f"\nProblem: {problem}")
-    return int(bool(problems))
+    return problems
+
+
+def _notes(machine, rows: list[dict[str, Any]]) -> list[str]:
+    notes = []
+    if not machine.gpus and not machine.bfloat16:
+        notes.append(
+            "Without bfloat16 units and without a GPU, training is in float32; take small networks "
+            "(cnn, compact, swin_micro)."
+        )
+    none = [row["model"] for row in rows if row.get("parts") == 0]
+    cut = [row["model"] for row in rows if row.get("parts", 0) > 1]
+    if none:
+        notes.append(
+            f"Not even one image at a time fits of {', '.join(none)}: take smaller images "
+            "(--set model.image_size=...), another network, or a machine with more memory."
+        )
+    if cut:
+        notes.append(
+            f"The default batch comes in parts for {', '.join(cut)}; that is done by itself, and "
+            "--set training.batch_size=... makes it smaller."
+        )
+    return notes
+
+
+def _free() -> str:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:  # Linux only
+        return "free unknown"
+    kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return f"{kib / 2**20:.1f} GB free now"

@@ -45,7 +45,7 @@ def hardware() -> dict[str, object]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": usable_cores(),
-        "memory_gb": round(_memory_bytes() / 1e9, 1),
+        "memory_gb": round(physical_memory() / 1e9, 1),
         "gpus": gpus,
     }
 
@@ -79,6 +79,14 @@ def peak_memory_mb() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB here
 
 
+def physical_memory() -> int:
+    """Return the machine's memory in bytes; 0 where unknown."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -87,10 +95,3 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _memory_bytes() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0

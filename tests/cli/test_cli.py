@@ -55,6 +55,8 @@ def test_every_command_has_help(command, capsys):
         (["check", "models/cnn", "--count", "0"], "--count must be at least 1"),
         (["data", "show", "--count", "0"], "--count must be at least 1"),
         (["data"], "ACTION"),
+        (["doctor", "--model", "cnm"], "Did you mean cnn"),
+        (["doctor", "--model", "cnn", "--image-size", "2"], "image_size must be at least 16"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments, message, capsys, elsewhere):
@@ -149,10 +151,27 @@ def test_preparing_reports_unreadable_images_and_goes_on(class_folders, capsys):
 
 
 def test_doctor(capsys):
-    assert run("doctor") == 0
+    assert run("doctor", "--model", "cnn", "--model", "swin_micro", "--image-size", "64") == 0
     said = capsys.readouterr().out
-    for word in ("tensorflow", "usable cores", "GPU", "data/raw"):
+    for word in ("tensorflow", "usable cores", "GPU", "data/raw", "auto takes", "largest batch"):
         assert word in said
+    assert "image_size must be a multiple of 112" in said  # of swin_micro; the others go on
+
+
+def test_doctor_as_json(capsys):
+    assert run("doctor", "--model", "cnn", "--format", "json") == 0
+    said = json.loads(capsys.readouterr().out)
+    (row,) = said["fits"]
+    assert row["model"] == "cnn"
+    assert row["largest_batch"] >= 1
+    assert said["profile"]["precision"] == row["precision"]
+
+
+def test_doctor_says_when_a_profile_does_not_fit(capsys):
+    assert run("doctor", "--profile", "t4") == 1
+    said = capsys.readouterr().out
+    assert "Problem: training.profile=t4 needs a GPU" in said
+    assert "largest batch" not in said
 
 
 def test_a_setting_file_and_its_overrides(elsewhere, capsys):

@@ -1,0 +1,265 @@
+"""Hardware profiles: what a training may use of a machine, and settings that follow from it.
+
+    config = resolve(config, build=functools.partial(new_model, config))  # before anything on a GPU
+    strategy(config)                                                      # of several devices
+
+Not run on a GPU: none was at hand. What the GPU profiles say follows from the cards' data sheets.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from breastus.config import Config
+from breastus.errors import HardwareError
+from breastus.training.machine import GIB, Gpu, Machine, has_driver, this_machine
+from breastus.training.memory import MIB, MemoryPlan, MemoryPlanner
+
+# Of a processor's memory, for everything else that runs there.
+_CPU_SHARE = 0.8
+_UNKNOWN_MEMORY = 8 * GIB  # Windows does not tell
+# Of a GPU's memory, for the CUDA context, cuDNN's workspaces, a screen and gaps between tensors.
+# Not measured.
+_GPU_SHARE, _GPU_RESERVE = 0.9, GIB // 2
+_SMALLEST_GPU = 6 * GIB  # taken for a GPU of which nothing is known
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a training may use, and how.
+
+    Args:
+        name: "cpu", "rtx2060", "t4", or "auto" for a GPU that is neither.
+        precision: of the training.
+        memory: bytes that a plan may use.
+        gpu: whether training runs on a GPU, with memory that grows as it is needed.
+        parallel_calls: images decoded and augmented at the same time.
+        prefetch: batches kept ready ahead of the model.
+        why: the precision and the memory, in words.
+        xla: "off" everywhere: on a processor it halves the speed of the study's CNN; on GPUs it was
+            not measured.
+    """
+
+    name: str
+    precision: str
+    memory: int
+    gpu: bool
+    parallel_calls: int
+    why: str
+    prefetch: int = 2
+    xla: str = "off"
+
+
+@dataclass(frozen=True)
+class _Card:
+    word: str  # in the driver's name of it
+    memory: int  # as the driver tells it
+
+    def is_like(self, gpu: Gpu) -> bool:
+        """Whether a GPU is this card, or another Turing with about its memory."""
+        near = abs(gpu.memory - self.memory) <= 0.1 * self.memory
+        named = self.word in gpu.name.replace("-", " ")
+        return near and (named or gpu.capability == (7, 5))
+
+
+_CARDS = {"rtx2060": _Card("RTX 2060", 6 * GIB), "t4": _Card("T4", 15 * GIB)}
+
+
+def find_profile(name: str = "auto", machine: Machine | None = None) -> Profile:
+    """Return the profile of a name, or with "auto" the one that this machine's devices ask for.
+
+    "auto" takes `cpu` where there is no GPU; `rtx2060` or `t4` for these cards and for other
+    Turings of their memory; for any other GPU a profile of its memory and compute capability that
+    keeps the name "auto": mixed_bfloat16 from 8.0 (Ampere) on, mixed_float16 from 7.0 (Volta) on,
+    float32 before. Of several GPUs the smallest counts.
+
+    Args:
+        name: of `training.profile`.
+        machine: None looks at this one.
+
+    Raises:
+        HardwareError: when the machine does not have what the profile needs.
+    """
+    machine = machine or this_machine()
+    if name == "cpu" or (name == "auto" and not machine.gpus):
+        return _cpu(machine)
+    if not machine.gpus:
+        hint = " There is an NVIDIA driver: install breastus[gpu]." if has_driver() else ""
+        raise HardwareError(
+            f"training.profile={name} needs a GPU, and TensorFlow sees none here.{hint} Take "
+            f"training.profile=cpu or auto. Received: {name!r}"
+        )
+    gpu = min(machine.gpus, key=lambda gpu: (gpu.memory or _SMALLEST_GPU, gpu.capability))
+    if name == "auto":
+        name = next((known for known, card in _CARDS.items() if card.is_like(gpu)), "auto")
+        return _gpu(name, gpu, gpu.memory or _SMALLEST_GPU, machine.cores)
+    needed = _CARDS[name].memory
+    if gpu.memory and gpu.memory < 0.9 * needed:
+        raise HardwareError(
+            f"training.profile={name} plans with {needed / GIB:.0f} GB, and the GPU here is {gpu}. "
+            f"Take training.profile=auto. Received: {name!r}"
+        )
+    return _gpu(name, gpu, needed, machine.cores)
+
+
+def resolve(
+    config: Config,
+    *,
+    build: Callable[..., keras.Model],
+    machine: Machine | None = None,
+) -> Config:
+    """Return the settings with profile, precision, XLA and accumulation as concrete values.
+
+    Values that are given stay. `training.accumulation` becomes the smallest number of equal parts
+    of a batch for which the memory plan fits. On one machine the result is always the same: what
+    counts is how much memory there is, not how much happens to be free.
+
+    Args:
+        config: the settings.
+        build: (precision=...) to the network that will be trained, as `new_model` builds it.
+        machine: None looks at this one.
+
+    Raises:
+        HardwareError: when the machine does not have what is asked for, or not even one image at a
+            time fits.
+    """
+    let_memory_grow()
+    settings = config.training
+    profile = find_profile(settings.profile, machine)
+    precision = profile.precision if settings.precision == "auto" else settings.precision
+    model = build(precision=precision)
+    accumulation = settings.accumulation or _parts(model, config, profile, _count(config))
+    xla = profile.xla if settings.xla == "auto" else settings.xla
+    return config.replace(
+        {
+            "training": {
+                "profile": profile.name,
+                "precision": precision,
+                "accumulation": accumulation,
+                "xla": xla,
+            }
+        }
+    )
+
+
+def usable_memory(profile: Profile, config: Config) -> int:
+    """Return the bytes that a plan may use: on a processor, decoded images lie there as well."""
+    return profile.memory - (0 if profile.gpu else config.training.cache_mb * MIB)
+
+
+def planner(model: keras.Model, config: Config, profile: Profile) -> MemoryPlanner:
+    """Return the planner of a network with these settings on this profile."""
+    return MemoryPlanner(
+        model,
+        optimizer=config.training.optimizer,
+        ema=config.training.ema > 0,
+        gpu=profile.gpu,
+    )
+
+
+def let_memory_grow() -> None:
+    """Let TensorFlow take a GPU's memory as it needs it; to be called before anything runs there.
+
+    Threads need no such call: TensorFlow starts one for each core that the process may use.
+    """
+    for device in tf.config.list_physical_devices("GPU"):
+        # In a notebook something may have run there already; it then has the memory as a whole.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(device, True)
+
+
+def strategy(config: Config):
+    """Return a MirroredStrategy over the devices that share a batch, or None for a single one.
+
+    These are the logical GPUs or, where there are none, the logical CPUs; `training.devices` takes
+    the first so many of them.
+
+    Raises:
+        HardwareError: when there are fewer devices than asked for, or fewer images than devices.
+    """
+    count = _count(config)
+    if count < 2:
+        return None
+    at_once = config.training.batch_size // (config.training.accumulation or 1)
+    if at_once < count:
+        raise HardwareError(
+            f"training.batch_size={config.training.batch_size} gives {count} devices {at_once} "
+            "images to share. Take a larger batch, or fewer training.devices. "
+            f"Received: {config.training.devices}"
+        )
+    return tf.distribute.MirroredStrategy([device.name for device in _devices()[:count]])
+
+
+def _devices() -> list:
+    return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+
+
+def _count(config: Config) -> int:
+    asked, there = config.training.devices, len(_devices())
+    if asked is not None and asked > there:
+        kind = _devices()[0].device_type
+        raise HardwareError(
+            f"training.devices must be at most {there}, as TensorFlow sees {there} {kind} here; "
+            f"null takes all. Received: {asked}"
+        )
+    return asked or there
+
+
+def _parts(model: keras.Model, config: Config, profile: Profile, devices: int) -> int:
+    plans, usable = planner(model, config, profile), usable_memory(profile, config)
+    # The devices of a processor share its memory; each GPU has its own.
+    parts = plans.smallest_parts(
+        config.training.batch_size, usable, devices=devices if profile.gpu else 1
+    )
+    if not parts:
+        raise HardwareError(does_not_fit(config, profile, plans.plan(1)))
+    return parts
+
+
+def does_not_fit(config: Config, profile: Profile, plan: MemoryPlan) -> str:
+    """Return the message for a network of which not even one image at a time fits."""
+    size = config.model.image_size
+    return (
+        f"{config.model.name} at {size} x {size} pixels does not fit: one image at a time needs "
+        f"{plan}, and {usable_memory(profile, config) / MIB:.0f} MiB are available "
+        f"({profile.why}). Take smaller images (model.image_size), another network, or a smaller "
+        f"training.cache_mb. Received: model.image_size={size}"
+    )
+
+
+def _cpu(machine: Machine) -> Profile:
+    if machine.bfloat16:
+        precision, why = "mixed_bfloat16", "the processor multiplies bfloat16 itself"
+    else:
+        precision, why = "float32", "the processor has no bfloat16 units"
+    memory = machine.memory or _UNKNOWN_MEMORY
+    known = "" if machine.memory else " taken, as nobody tells"
+    return Profile(
+        name="cpu",
+        precision=precision,
+        memory=int(_CPU_SHARE * memory),
+        gpu=False,
+        parallel_calls=machine.cores,
+        why=f"{why}; {_CPU_SHARE:.0%} of {memory / GIB:.1f} GB of memory{known}",
+    )
+
+
+def _gpu(name: str, gpu: Gpu, memory: int, cores: int) -> Profile:
+    if name != "auto" or (7, 0) <= gpu.capability < (8, 0):
+        precision, why = "mixed_float16", "half-precision units, but none for bfloat16"
+    elif gpu.capability >= (8, 0):
+        precision, why = "mixed_bfloat16", "bfloat16 units"
+    else:
+        precision, why = "float32", "no half-precision units"
+    known = "" if gpu.memory else ", as its memory is not known"
+    return Profile(
+        name=name,
+        precision=precision,
+        memory=int(_GPU_SHARE * memory) - _GPU_RESERVE,
+        gpu=True,
+        parallel_calls=cores,
+        why=f"{gpu}: {why}; {memory / GIB:.0f} GB less a reserve{known}",
+    )
