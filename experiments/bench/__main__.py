@@ -6,7 +6,8 @@
 
 Writes experiments/BENCH.json after every measurement and experiments/BENCH.md at the end. Run it on
 a machine that does nothing else. The rivals live in an environment of their own, which `make bench`
-makes of experiments/bench-requirements.txt; without it their rows say so.
+makes of experiments/bench-requirements.txt (several GB); without it their rows say so, and those of
+torch.compile do without a C++ compiler.
 """
 
 import argparse

@@ -159,7 +159,7 @@ def _torch():
     import torch
 
     # All usable cores: PyTorch alone would take the physical ones.
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     return torch
 
 

@@ -30,7 +30,7 @@ def durations(
     while time.perf_counter() < end or len(taken) < least:
         start = time.perf_counter()
         call()
-        taken.append(time.perf_counter() - start)
+        taken.append(round(time.perf_counter() - start, 6))
     return taken
 
 
