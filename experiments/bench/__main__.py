@@ -53,10 +53,14 @@ def main(arguments: list[str] | None = None) -> None:
     workers = Workers(args.rivals, args.launcher)
     results = Results(args.out.with_suffix(".json"), machine_and_versions(workers))
     job = {"seconds": args.seconds, "data": args.data or "auto"}
-    measure(results, parts, workers, rounds=args.rounds, job=job)
+    if results.path.exists() and not results.rounds:
+        print(f"{results.path} is of another machine or other versions and begins anew")
     command = shlex.join(["python", "-m", "experiments.bench", *arguments])
-    write_text(args.out, page(results, command))
-    print(f"{args.out} written")
+    try:
+        measure(results, parts, workers, rounds=args.rounds, job=job)
+    finally:  # what was measured before a Ctrl-C is shown as well
+        write_text(args.out, page(results, command))
+        print(f"{args.out} written")
 
 
 def measure(
