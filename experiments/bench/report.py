@@ -34,10 +34,10 @@ def page(results: Results, command: str) -> str:
         "",
         f"{where['machine']}; {packages}",
         "",
-        "Each variant ran in a process of its own with all the cores, in rounds, one variant after "
-        "the other. Given is the median of all repeats, warm-up left out, with the lowest and the "
-        "highest in brackets. The medians of a variant's rounds differ by up to "
-        f"{results.drift():.0%}. All figures are in [BENCH.json](BENCH.json).",
+        "Each variant ran in a process of its own, with all cores where nothing else is said, in "
+        "rounds, one variant after the other. Given is the median of all repeats, warm-up left "
+        f"out, with the lowest and the highest in brackets. {_drift(results)}All figures are in "
+        "BENCH.json.",
     ]
     for section in (_goals, _peak, *(_network(network) for network in NETWORKS), _augmentation):
         if body := section(results):
@@ -45,6 +45,13 @@ def page(results: Results, command: str) -> str:
     if rows := _parts(results):
         lines += ["", "## Parts", "", "| | |", "|---|---|", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _drift(results: Results) -> str:
+    drift = results.drift()
+    if drift is None:
+        return ""
+    return f"The medians of a variant's rounds differ by up to {drift:.0%}. "
 
 
 def peak(results: Results, precision: str) -> float | None:

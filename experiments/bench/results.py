@@ -68,13 +68,15 @@ class Results:
                 return said
         return None
 
-    def drift(self) -> float:
-        """Return by what share the medians of a variant's rounds differ, for the worst variant."""
-        worst = 0.0
+    def drift(self) -> float | None:
+        """Return by what share the medians of a variant's rounds differ, for the worst variant.
+
+        None when nothing was measured in more than one round.
+        """
+        ratios = []
         for key, rounds in self.rounds.items():
-            names = {name for each in rounds for name in each.get("measurements", {})}
-            for name in names:
+            for name in {name for each in rounds for name in each.get("measurements", {})}:
                 medians = [statistics.median(each) for each in self.rates_by_round(key, name)]
                 if len(medians) > 1:
-                    worst = max(worst, max(medians) / min(medians) - 1.0)
-        return worst
+                    ratios.append(max(medians) / min(medians) - 1.0)
+        return max(ratios, default=None)

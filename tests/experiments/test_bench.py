@@ -74,6 +74,7 @@ def test_a_new_run_keeps_what_it_does_not_measure(results, tmp_path):
 
 def test_drift_is_the_worst_difference_between_rounds(results):
     assert results.drift() == 0.0
+    assert type(results)(results.path.with_name("none.json"), {}).drift() is None
     for seconds in (1.0, 1.25):
         results.add("new", {"measurements": {"train": {"count": 1, "seconds": [seconds] * 3}}})
     assert results.drift() == pytest.approx(0.25)
