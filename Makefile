@@ -5,6 +5,7 @@
 #   make check DATA=path/to/images     what the model makes of a handful of images
 #   make check ARGS="a.png b.png"      ... of these images
 #   make test                          the quick tests;  make test-all: the slow ones too
+#   make bench ARGS=--quick            how fast it is, beside PyTorch and others (downloads several GB)
 #
 # DATA is a directory, hub, phantom or auto. ARGS is passed on, such as ARGS="--seed 1".
 
@@ -16,6 +17,8 @@ ARGS   ?=
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV  := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 # The GPU build of TensorFlow where there is an NVIDIA driver, the CPU build elsewhere.
 comma := ,
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)gpu)
@@ -61,8 +64,14 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)
-	$(BIN)/python experiments/bench.py --data "$(DATA)" $(ARGS)
+# What the benchmark compares with lives apart: several GB, and never in one process with TensorFlow.
+$(BENCH_STAMP): experiments/bench-requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+bench: $(STAMP) $(BENCH_STAMP)
+	$(BIN)/python -m experiments.bench --rivals $(BENCH_VENV) --data "$(DATA)" $(ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .pytest_cache .ruff_cache
