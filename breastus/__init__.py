@@ -14,6 +14,7 @@ _PUBLIC = {
     "Predictor": "breastus.deploy.predictor",
     "Run": "breastus.training.run",
     "build_model": "breastus.models.registry",
+    "default_config": "breastus.models.recipes",
     "list_models": "breastus.models.registry",
     "load_manifest": "breastus.data.manifest",
     "register_model": "breastus.models.registry",

@@ -157,8 +157,12 @@ class Config:
         return _build(cls, values, prefix="")
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> "Config":
+    def from_yaml(cls, path: str | Path, *, base: "Config | None" = None) -> "Config":
         """Read a config written by `to_yaml`, or any YAML file that sets some of its names.
+
+        Args:
+            path: the file.
+            base: what holds for names that the file does not set; None takes the defaults.
 
         Raises:
             ConfigError: when the file is missing, is not YAML or holds an unknown name.
@@ -169,7 +173,7 @@ class Config:
             raise ConfigError(f"The settings file {path} cannot be read: {error}") from error
         if values is not None and not isinstance(values, Mapping):
             raise ConfigError(f"The settings file {path} must hold names and values.")
-        return cls.from_dict(values or {})
+        return (base or cls()).replace(values or {})
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

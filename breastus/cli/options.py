@@ -29,9 +29,11 @@ def add_out(parser: argparse.ArgumentParser, help: str) -> None:
     parser.add_argument("--out", type=Path, help=help)
 
 
-def settings(args: argparse.Namespace) -> Config:
-    """Return the settings: the defaults, then `--config`, `--set`, `--data` and `--seed`."""
-    config = Config.from_yaml(args.config) if args.config else Config()
+def settings(args: argparse.Namespace, base: Config | None = None) -> Config:
+    """Return the settings: the base, then `--config`, `--set`, `--data` and `--seed`."""
+    config = base or Config()
+    if args.config:
+        config = Config.from_yaml(args.config, base=config)
     config = config.override(args.set)
     if args.data is not None:
         config = config.replace({"data": {"source": args.data}})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from breastus.cli.options import add_data, add_out, add_settings, settings
 from breastus.cli.quiet import import_tensorflow
+from breastus.models.recipes import default_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = settings(args)
+    config = settings(args, default_config(args.model))
     import_tensorflow()
 
     from breastus.evaluation.evaluate import sentence

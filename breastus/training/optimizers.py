@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from breastus.config import TrainingConfig
@@ -100,13 +101,37 @@ class _LayerRates:
         return {**super().get_config(), "factors": self.factors}
 
 
+class _OneKernel:
+    """Mixin: Adam's update as TensorFlow's one kernel instead of a dozen passes over the weights.
+
+    The formula is the one that Keras writes out (Kingma and Ba, ICLR 2015, end of section 2). For a
+    Swin-T at batch 16 the passes took a tenth of a training step on two cores.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable),
+            m=_handle(self._momentums[index]),
+            v=_handle(self._velocities[index]),
+            beta1_power=ops.power(ops.cast(self.beta_1, variable.dtype), step),
+            beta2_power=ops.power(ops.cast(self.beta_2, variable.dtype), step),
+            lr=ops.cast(learning_rate, variable.dtype),
+            beta1=ops.cast(self.beta_1, variable.dtype),
+            beta2=ops.cast(self.beta_2, variable.dtype),
+            epsilon=ops.cast(self.epsilon, variable.dtype),
+            grad=ops.cast(gradient, variable.dtype),
+        )
+
+
 @keras.saving.register_keras_serializable("breastus")
-class AdamW(_LayerRates, keras.optimizers.AdamW):
+class AdamW(_LayerRates, _OneKernel, keras.optimizers.AdamW):
     """Keras' AdamW with factors on the learning rate by variable."""
 
 
 @keras.saving.register_keras_serializable("breastus")
-class Adam(_LayerRates, keras.optimizers.Adam):
+class Adam(_LayerRates, _OneKernel, keras.optimizers.Adam):
     """Keras' Adam with factors on the learning rate by variable."""
 
 
@@ -171,6 +196,11 @@ def exclude_from_decay(optimizer: keras.optimizers.Optimizer, model: keras.Model
             if len(variable.shape) < 2 or _UNDECAYED.search(variable.name)
         ]
     )
+
+
+def _handle(variable) -> tf.Tensor:
+    # Keras hands over its own variables or, under a distribution strategy, TensorFlow's.
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
 
 
 def _half_cosine(start: float, end: float, share):

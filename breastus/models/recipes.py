@@ -1,0 +1,67 @@
+"""How each network is trained unless settings say otherwise: a network's name in, a `Config` out.
+
+Networks that the study trained are trained as it did (its Tables II and III); the others have
+settings that were set once, on the validation images of BUSI, and not tuned.
+"""
+
+from typing import Any
+
+from breastus.config import Config
+
+# The study's Table III. Its learning rate is for ImageNet's weights; `auto` says loudly when they
+# cannot be had, and random ones learn little at this rate.
+_STUDY_SWIN = {
+    "model": {"weights": "auto"},
+    "training": {
+        "optimizer": "adamw",
+        "learning_rate": 3e-5,
+        "weight_decay": 0.2,
+        "batch_size": 16,
+        "epochs": 15,
+    },
+}
+_SCRATCH = {
+    "training": {
+        "epochs": 30,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.05,
+        "decay_all": False,
+        "schedule": "cosine",
+        "warmup_epochs": 1.0,
+    },
+}
+_FINE_TUNING = {
+    "model": {"weights": "auto"},
+    "training": {**_SCRATCH["training"], "epochs": 12, "learning_rate": 3e-4, "batch_size": 16},
+}
+_RECIPES: dict[str, dict[str, Any]] = {
+    "cnn": {},  # the study's Table II, which is what Config holds
+    "compact": _SCRATCH,
+    "efficientnet_lite0": _FINE_TUNING,
+    "hybrid": _SCRATCH,
+    "hybrid_large": _STUDY_SWIN,
+    # Deep and without batch norms: from random weights it does not learn at a higher rate.
+    "vgg16": {
+        **_FINE_TUNING,
+        "training": {**_FINE_TUNING["training"], "learning_rate": 1e-4},
+    },
+    "resnet50": _FINE_TUNING,
+    "swin": _STUDY_SWIN,
+    "swin_base": _STUDY_SWIN,
+    "swin_micro": _SCRATCH,
+    "swin_small": _STUDY_SWIN,
+}
+
+
+def default_config(model: str = "cnn") -> Config:
+    """Return the settings with which a network is trained unless others are given.
+
+    Args:
+        model: a name of `breastus.list_models()`; one that is not ours has the study's settings
+            for its CNN.
+
+    Example:
+        >>> default_config("swin").training.learning_rate
+        3e-05
+    """
+    return Config.from_dict(_RECIPES.get(model, {})).replace({"model": {"name": model}})
