@@ -2,6 +2,7 @@
 #
 #   make train-cnn                     train, judge and export the study's CNN
 #   make train-cnn DATA=path/to/BUSI   ... on a folder of your own (see README.md)
+#   make train-swin                    the same for its Swin Transformer;  train-NAME: any network
 #   make check DATA=path/to/images     what the model makes of a handful of images
 #   make check ARGS="a.png b.png"      ... of these images
 #   make test                          the quick tests;  make test-all: the slow ones too
@@ -40,8 +41,8 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 			--constraint constraints.txt opencv-python-headless; }
 	@touch $@
 
-train-cnn: $(STAMP)
-	$(BIN)/breastus train cnn --data "$(DATA)" --publish models/cnn $(ARGS)
+train-%: $(STAMP)
+	$(BIN)/breastus train $* --data "$(DATA)" --publish models/$* $(ARGS)
 
 # Not with DATA and ARGS: those of `make check` name the images to be checked.
 models/%/bundle.json:

@@ -6,6 +6,7 @@ The stages meet in the files of the run folder. A run that was killed takes up i
 and training state again; what comes after the training is quick and is done anew.
 """
 
+import functools
 import hashlib
 import os
 import time
@@ -41,9 +42,12 @@ from breastus.evaluation.predictions import (
 from breastus.evaluation.report import write_report
 from breastus.files import write_json
 from breastus.labels import LABELS, LUMP, SPLITS, label_id
+from breastus.models.recipes import default_config
+from breastus.models.registry import ResolvedWeights, resolve_weights
 from breastus.preprocessing.transform import Transform
 from breastus.training.callbacks import BEST_FILE
 from breastus.training.environment import command_line, hardware, peak_memory_mb, versions
+from breastus.training.hardware import resolve
 from breastus.training.run import (
     BUNDLE_FOLDER,
     ENVIRONMENT_FILE,
@@ -78,7 +82,8 @@ def train(
         model: a name of `breastus.list_models()`.
         data: a directory, `hub`, `phantom` or `auto`; None takes `config.data.source`.
         out: the run folder; None takes the next free one below `runs/`.
-        config: all settings; None takes the study's.
+        config: all settings; None takes `breastus.default_config(model)`. What they leave to the
+            machine is decided here and written into the run.
         seed: decides every random choice; None takes `config.seed`.
         publish: a folder to which the finished bundle is copied as well, such as `models/cnn`.
 
@@ -93,19 +98,22 @@ def train(
         changes["data"] = {"source": os.fspath(data)}
     if seed is not None:
         changes["seed"] = seed
-    config = (config or Config()).replace(changes)
+    config = (config or default_config(model)).replace(changes)
     # These are cheap, and say what is impossible before any image is read.
-    new_model(config)
     check_policy(config.augmentation.policy)
     stages_of(config.training)
+    config = resolve(config, build=functools.partial(new_model, _with_weights(config, None)))
 
     start = time.perf_counter()
     with open_run(out, config) as run:
+        taken_up = has_state(run.path)
+        weights = _initial_weights(run, taken_up=taken_up)
         manifest, splits = _data(run)
         print(f"{summary(manifest)}\n{splits_summary(splits, manifest)}", flush=True)
-        _write_environment(run, manifest, splits)
-        taken_up = has_state(run.path)
-        trainer = Trainer(run.path, config, _tables(manifest, splits))
+        _write_environment(run, manifest, splits, weights)
+        # The weights of a run that is taken up come from its state.
+        begins_with = None if taken_up else weights.weights
+        trainer = Trainer(run.path, _with_weights(config, begins_with), _tables(manifest, splits))
         trainer.fit()
         temperature = _predict(run, trainer)
         judge(run)
@@ -169,7 +177,7 @@ def judge(run: Run) -> dict[str, Any]:
         metrics=metrics,
         config=config.to_dict(),
         environment=run.environment,
-        notices=[PHANTOM_NOTICE] if simulated(manifest) else [],
+        notices=_notices(run, manifest),
         data_summary=summary(manifest),
         worst=_worst_errors(predictions["test"], manifest),
         figures=figures,
@@ -189,6 +197,36 @@ def _data(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     write_manifest(manifest, files[0])
     write_splits(splits, files[1])
     return manifest, splits
+
+
+def _with_weights(config: Config, weights: str | None) -> Config:
+    return config.replace({"model": {"weights": weights}})
+
+
+def _initial_weights(run: Run, *, taken_up: bool) -> ResolvedWeights:
+    """Return which weights the network starts with, or did when the run began.
+
+    Raises:
+        ModelError: when weights that were asked for cannot be had.
+    """
+    config = run.config
+    if taken_up:
+        return ResolvedWeights(**run.environment["weights"])
+    settings = config.model
+    weights = resolve_weights(
+        settings.name, image_size=settings.image_size, weights=settings.weights
+    )
+    if settings.weights not in (None, "auto"):
+        new_model(config)  # says what is wrong with them before any image is read
+    return weights
+
+
+def _notices(run: Run, manifest: pd.DataFrame) -> list[str]:
+    notices = [PHANTOM_NOTICE] if simulated(manifest) else []
+    weights = ResolvedWeights(**run.environment["weights"])
+    if run.config.model.weights == "auto" and weights.weights is None:
+        notices.append(f"The network started with random weights. {weights.reason}")
+    return notices
 
 
 def _tables(manifest: pd.DataFrame, splits: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -212,7 +250,9 @@ def _predict(run: Run, trainer: Trainer) -> float:
     return temperature
 
 
-def _write_environment(run: Run, manifest: pd.DataFrame, splits: pd.DataFrame) -> None:
+def _write_environment(
+    run: Run, manifest: pd.DataFrame, splits: pd.DataFrame, weights: ResolvedWeights
+) -> None:
     write_json(
         run.path / ENVIRONMENT_FILE,
         {
@@ -221,6 +261,7 @@ def _write_environment(run: Run, manifest: pd.DataFrame, splits: pd.DataFrame) -
             "data_fingerprint": data_fingerprint(manifest, splits),
             "versions": versions(),
             "hardware": hardware(),
+            "weights": weights._asdict(),
         },
     )
 
@@ -256,6 +297,7 @@ def _bundle_info(
             "images": len(trained_on),
             "groups": trained_on["group_id"].nunique(),
             "labels": trained_on["label"].value_counts().to_dict(),
+            "initial_weights": run.environment["weights"]["weights"],
         },
         "metrics": run.metrics,
         "reliability": reliability(*truth_and_probability(validation)),

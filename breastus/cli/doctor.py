@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         "versions": versions(),
         "hardware": {
             "processor": f"{facts['processor']}, {machine.cores} usable cores",
-            "bfloat16": "yes, AVX512-BF16 or AMX-BF16"
+            "bfloat16": "faster than float32 here"
             if machine.bfloat16
-            else "no; half precision would be slower than float32",
+            else "not faster than float32 here",
             "memory": f"{machine.memory / 2**30:.1f} GB, {_free()}",
             "GPU": ", ".join(map(str, machine.gpus)) or "none; training runs on the processor",
         },
@@ -176,7 +176,7 @@ def _notes(machine, rows: list[dict[str, Any]]) -> list[str]:
     notes = []
     if not machine.gpus and not machine.bfloat16:
         notes.append(
-            "Without bfloat16 units and without a GPU, training is in float32; take small networks "
+            "Without a GPU and a gain from bfloat16, training is in float32; take small networks "
             "(cnn, compact, swin_micro)."
         )
     none = [row["model"] for row in rows if row.get("parts") == 0]

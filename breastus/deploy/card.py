@@ -62,6 +62,7 @@ def model_card(info: dict[str, Any]) -> str:
         "Called lump": f"from a probability of {info['threshold']:g}",
         "Temperature": f"{info['temperature']:.3f}, fitted on the validation images",
         "Trained on": f"{trained['images']} images of {trained['groups']} groups: {sources}",
+        "Started from": f"{trained['initial_weights'] or 'random'} weights",
         "Data fingerprint": f"`{info['data_fingerprint']}`",
         "Seed": str(info["seed"]),
         "Made": f"{info['created']}, breastus {info['versions'].get('breastus', 'unknown')}, "

@@ -48,11 +48,11 @@ class WeightAverage(keras.callbacks.Callback):
         return in_place(self._weights, self._averages)
 
     def on_train_begin(self, logs=None):
-        self._seen = int(self.model.optimizer.iterations)
+        self._seen = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def on_train_batch_end(self, batch, logs=None):
         # Neither a part of a batch nor a step that loss scaling skipped is an update.
-        if (now := int(self.model.optimizer.iterations)) != self._seen:
+        if (now := int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))) != self._seen:
             self._seen = now
             self._update()
 

@@ -183,12 +183,19 @@ def strategy(config: Config):
     count = _count(config)
     if count < 2:
         return None
-    at_once = config.training.batch_size // (config.training.accumulation or 1)
-    if at_once < count:
+    settings = config.training
+    if (settings.accumulation or 1) > 1:
+        # Keras applies summed gradients under a condition, where devices cannot meet.
         raise HardwareError(
-            f"training.batch_size={config.training.batch_size} gives {count} devices {at_once} "
-            "images to share. Take a larger batch, or fewer training.devices. "
-            f"Received: {config.training.devices}"
+            f"Batches come in parts on one device only, and {count} are to share them. Take "
+            "training.devices=1, or a batch that fits as a whole (training.batch_size). "
+            f"Received: training.accumulation={settings.accumulation}"
+        )
+    if settings.batch_size < count:
+        raise HardwareError(
+            f"training.batch_size={settings.batch_size} leaves some of {count} devices without an "
+            "image. Take a larger batch, or fewer training.devices. "
+            f"Received: {settings.devices}"
         )
     return tf.distribute.MirroredStrategy([device.name for device in _devices()[:count]])
 
@@ -232,9 +239,9 @@ def does_not_fit(config: Config, profile: Profile, plan: MemoryPlan) -> str:
 
 def _cpu(machine: Machine) -> Profile:
     if machine.bfloat16:
-        precision, why = "mixed_bfloat16", "the processor multiplies bfloat16 itself"
+        precision, why = "mixed_bfloat16", "the processor gains from bfloat16"
     else:
-        precision, why = "float32", "the processor has no bfloat16 units"
+        precision, why = "float32", "the processor gains nothing from bfloat16"
     memory = machine.memory or _UNKNOWN_MEMORY
     known = "" if machine.memory else " taken, as nobody tells"
     return Profile(

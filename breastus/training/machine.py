@@ -1,7 +1,9 @@
 """What this machine has, as far as a plan depends on it: memory, bfloat16, GPUs."""
 
+import functools
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,9 @@ GIB = 2**30
 # Of GPUs whose memory nvidia-smi does not tell, by a word of their name.
 _KNOWN_MEMORY = {"RTX 2060": 6 * GIB, "T4": 15 * GIB}
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+# The gain of a processor is far below or above this, so that a run decides alike when resumed.
+_WORTH_IT = 1.3
+_SIDE, _REPEATS = 1024, 6  # of the matrices that are multiplied to find out
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """Cores, memory in bytes, whether the processor computes in bfloat16, and the GPUs."""
+    """Cores, memory in bytes, whether the processor gains from bfloat16, and the GPUs."""
 
     cores: int
     memory: int
@@ -55,11 +60,33 @@ def this_machine() -> Machine:
         name = details.get("device_name", device.name)
         known = next((size for word, size in _KNOWN_MEMORY.items() if word in name), 0)
         gpus.append(Gpu(name, told.get(name, known), details.get("compute_capability", (0, 0))))
-    return Machine(usable_cores(), _memory(), has_bfloat16(), tuple(gpus))
+    bfloat16 = has_bfloat16() and bfloat16_gain() >= _WORTH_IT
+    return Machine(usable_cores(), _memory(), bfloat16, tuple(gpus))
+
+
+@functools.cache
+def bfloat16_gain() -> float:
+    """Return how much faster this processor multiplies matrices in bfloat16 than in float32.
+
+    That it has instructions for it says little: AVX512-BF16 doubles the speed of some processors
+    and halves that of others, such as Intel's where a virtual machine hides AMX.
+    """
+    import tensorflow as tf
+
+    seconds = {}
+    for dtype in (tf.float32, tf.bfloat16):
+        square = tf.cast(tf.random.stateless_normal([_SIDE, _SIDE], [0, 0]), dtype)
+        times = []
+        for _ in range(_REPEATS):
+            start = time.perf_counter()
+            tf.matmul(square, square)[0, 0].numpy()
+            times.append(time.perf_counter() - start)
+        seconds[dtype] = min(times)  # the first runs prepare, and others may be disturbed
+    return seconds[tf.float32] / seconds[tf.bfloat16]
 
 
 def has_bfloat16(cpuinfo: str | None = None) -> bool:
-    """Return whether the processor multiplies bfloat16 itself (AVX512-BF16 or AMX-BF16).
+    """Return whether the processor has instructions for bfloat16 (AVX512-BF16 or AMX-BF16).
 
     Elsewhere bfloat16 is emulated and slower than float32.
 

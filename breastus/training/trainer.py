@@ -30,6 +30,7 @@ from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
 from breastus.training.averaging import WeightAverage
 from breastus.training.callbacks import BEST_FILE, ProgressBar, RunRecorder, StopOnNonFinite
+from breastus.training.hardware import strategy
 from breastus.training.losses import balanced_class_weights, make_loss
 from breastus.training.optimizers import exclude_from_decay, make_optimizer
 from breastus.training.sampling import epoch_order
@@ -52,6 +53,7 @@ class Trainer:
         self.tables = tables
         self.transform = Transform.of(config)
         self.execution = execution_of(config)
+        self._strategy = strategy(config)
         self._pixels: dict[str, Pixels] = {}
 
     def fit(self) -> None:
@@ -70,8 +72,9 @@ class Trainer:
         labels = self._labels("train")
         order, draws = epoch_order(labels, strategy=settings.sampling, seed=config.seed)
         steps = steps_per_epoch(draws, settings.batch_size)
-        model = new_model(config, precision=self.execution.precision)
-        average = WeightAverage(model, settings.ema) if settings.ema else None
+        with self._on_devices():
+            model = new_model(config, precision=self.execution.precision)
+            average = WeightAverage(model, settings.ema) if settings.ema else None
         freezer = Freezer(model) if stages[0].head_only else None
         recorder = RunRecorder(self.folder, average=average, freezer=freezer)
 
@@ -84,14 +87,15 @@ class Trainer:
                 continue
             if freezer is not None:
                 freezer.freeze() if stage.head_only else freezer.release()
-            compile_model(
-                model,
-                config,
-                labels=labels,
-                steps_per_epoch=steps,
-                execution=self.execution,
-                first_epoch=stage.first_epoch,
-            )
+            with self._on_devices():
+                compile_model(
+                    model,
+                    config,
+                    labels=labels,
+                    steps_per_epoch=steps,
+                    execution=self.execution,
+                    first_epoch=stage.first_epoch,
+                )
             if state is not None:
                 recorder.resume(state, model)
                 state = None
@@ -99,6 +103,10 @@ class Trainer:
                 batches = self._training_batches(order, recorder.epochs_done, stage.end_epoch)
                 with readable(), _enough_memory():
                     self._fit(model, batches, steps, recorder, stage.end_epoch)
+
+    def _on_devices(self) -> contextlib.AbstractContextManager:
+        """Make variables on each of the devices that share a batch, if there are several."""
+        return self._strategy.scope() if self._strategy else contextlib.nullcontext()
 
     def _fit(self, model, batches, steps: int, recorder: RunRecorder, end_epoch: int) -> None:
         steps *= self.execution.parts
