@@ -48,6 +48,8 @@ class StatelessAugmentation(keras.layers.Layer):
     def call(self, images, seeds):
         if len(images.shape) == 3:
             return self.augment(images, seeds)
+        if _works_on_host(self):
+            return self.augment(images, seeds)
         return tf.map_fn(
             lambda pair: self.augment(*pair), (images, seeds), fn_output_signature=images.dtype
         )
@@ -56,7 +58,7 @@ class StatelessAugmentation(keras.layers.Layer):
         return images_shape
 
     def augment(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Return one image [H, W, C], changed as its seed says."""
+        """Return one image, or on the host a batch of them, changed as the seeds say."""
         return _on_host([self], image, seed)
 
     def change(self, image: np.ndarray, rng: np.random.Generator, spare: np.ndarray) -> np.ndarray:
@@ -294,28 +296,43 @@ def _normal_numbers(channels: int) -> np.ndarray:
 
 
 def _works_on_host(layer: StatelessAugmentation) -> bool:
+    if isinstance(layer, Augmenter):
+        return all(map(_works_on_host, layer.layers))
     return type(layer).augment is StatelessAugmentation.augment
 
 
 def _on_host(
     layers: Sequence[StatelessAugmentation], image: tf.Tensor, seed: tf.Tensor, position: int = 0
 ) -> tf.Tensor:
-    """Let layers change an image one after the other, outside of TensorFlow."""
+    """Let layers change an image or a batch, one layer after the other, outside of TensorFlow.
 
-    def change(image: np.ndarray, seed: np.ndarray) -> np.ndarray:
+    A batch is one call: changing between TensorFlow's threads and Python costs about as much as
+    the work on an image.
+    """
+
+    def change(image: np.ndarray, seed: np.ndarray, result: np.ndarray) -> None:
         rng = generator(seed, position)
         current, spare = _scratch(image.shape)
         current[...] = image
         for layer in layers:
             if layer.change(current, rng, spare) is spare:
                 current, spare = spare, current
-        if image.dtype != np.uint8:
-            return current.copy()
-        # Rounds, and keeps to 0 to 255.
-        return cv2().add(current, 0.0, dtype=cv2().CV_8U).reshape(image.shape)
+        if result.dtype == np.uint8:  # rounds, and keeps to 0 to 255
+            cv2().add(current, 0.0, dst=result, dtype=cv2().CV_8U)
+        else:
+            result[...] = current
+
+    def change_all(images: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        result = np.empty_like(images)
+        if images.ndim == 3:
+            change(images, seeds, result)
+        else:
+            for one in zip(images, seeds, result, strict=True):
+                change(*one)
+        return result
 
     image = tf.convert_to_tensor(image)
-    changed = tf.numpy_function(change, [image, seed], image.dtype, stateful=False)
+    changed = tf.numpy_function(change_all, [image, seed], image.dtype, stateful=False)
     return tf.ensure_shape(changed, image.shape)
 
 
