@@ -41,7 +41,7 @@ class RandomErasing(StatelessAugmentation):
             raise ConfigError(f"area must be (least, largest). Received: {area}")
         self.value = None if value is None else checked("value", value, 0.0, 255.0)
 
-    def change(self, image, rng):
+    def change(self, image, rng, spare):
         chance, share, stretch, *place = rng.random(5)
         if chance >= self.probability:
             return image
@@ -50,10 +50,10 @@ class RandomErasing(StatelessAugmentation):
         ratio = _RATIO[0] + (_RATIO[1] - _RATIO[0]) * stretch
         sides = np.minimum(np.sqrt([area * ratio, area / ratio]).round().astype(int), size)
         top, left = ((size - sides + 1) * place).astype(int)
-        image = image.copy()
         value = image.mean((0, 1)) if self.value is None else self.value
-        image[top : top + sides[0], left : left + sides[1]] = value
-        return image
+        spare[...] = image
+        spare[top : top + sides[0], left : left + sides[1]] = value
+        return spare
 
     def get_config(self):
         own = {"probability": self.probability, "area": self.area, "value": self.value}

@@ -13,6 +13,7 @@ came as uint8 leaves as uint8, rounded once, at the end.
 
 import functools
 import itertools
+import threading
 from collections.abc import Sequence
 
 import keras
@@ -22,9 +23,11 @@ import tensorflow as tf
 from breastus.errors import ConfigError
 from breastus.opencv import cv2
 
+_OF_THREAD = threading.local()
+
 
 class StatelessAugmentation(keras.layers.Layer):
-    """Base: subclasses write `change(image, rng)` for one image.
+    """Base: subclasses write `change(image, rng, spare)` for one image.
 
     Input shape:
         images uint8 or float32 [H, W, C] or [B, H, W, C], values 0 to 255; seeds int32 [2] or
@@ -45,6 +48,8 @@ class StatelessAugmentation(keras.layers.Layer):
     def call(self, images, seeds):
         if len(images.shape) == 3:
             return self.augment(images, seeds)
+        if _works_on_host(self):
+            return self.augment(images, seeds)
         return tf.map_fn(
             lambda pair: self.augment(*pair), (images, seeds), fn_output_signature=images.dtype
         )
@@ -53,11 +58,18 @@ class StatelessAugmentation(keras.layers.Layer):
         return images_shape
 
     def augment(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Return one image [H, W, C], changed as its seed says."""
+        """Return one image, or on the host a batch of them, changed as the seeds say."""
         return _on_host([self], image, seed)
 
-    def change(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return one image changed, float32 as it came; the one handed in is left as it is."""
+    def change(self, image: np.ndarray, rng: np.random.Generator, spare: np.ndarray) -> np.ndarray:
+        """Return `image` as it is or `spare`, filled with it changed.
+
+        Args:
+            image: float32 [H, W, C], contiguous.
+            rng: to draw from.
+            spare: like `image`. New arrays of this size cost more than most of the work: fresh
+                memory comes from the system page by page.
+        """
         raise NotImplementedError
 
 
@@ -73,8 +85,11 @@ class HorizontalFlip(StatelessAugmentation):
         super().__init__(**kwargs)
         self.probability = checked("probability", probability, 0.0, 1.0)
 
-    def change(self, image, rng):
-        return image[:, ::-1] if rng.random() < self.probability else image
+    def change(self, image, rng, spare):
+        if rng.random() >= self.probability:
+            return image
+        cv2().flip(image, 1, dst=spare)
+        return spare
 
     def get_config(self):
         return {**super().get_config(), "probability": self.probability}
@@ -98,7 +113,7 @@ class Affine(StatelessAugmentation):
         self.translation = checked("translation", translation, 0.0, 1.0)
         self.rotation = checked("rotation", rotation, 0.0, 180.0)
 
-    def change(self, image, rng):
+    def change(self, image, rng, spare):
         drawn = rng.uniform(-1.0, 1.0, 4)
         height, width = image.shape[:2]
         factor, angle = 1.0 + self.scale * drawn[0], np.deg2rad(self.rotation * drawn[1])
@@ -109,14 +124,15 @@ class Affine(StatelessAugmentation):
         cos, sin = np.cos(angle) / factor, np.sin(angle) / factor
         offset_x = center_x - cos * (center_x + shift_x) - sin * (center_y + shift_y)
         offset_y = center_y + sin * (center_x + shift_x) - cos * (center_y + shift_y)
-        warped = cv2().warpAffine(
-            np.ascontiguousarray(image),
+        cv2().warpAffine(
+            image,
             np.array([[cos, sin, offset_x], [-sin, cos, offset_y]]),
             (width, height),
+            dst=spare,
             flags=cv2().INTER_LINEAR | cv2().WARP_INVERSE_MAP,
             borderMode=cv2().BORDER_REFLECT,
         )
-        return warped.reshape(image.shape)  # OpenCV drops a single channel
+        return spare
 
     def get_config(self):
         own = {"scale": self.scale, "translation": self.translation, "rotation": self.rotation}
@@ -138,15 +154,19 @@ class MultiplicativeNoise(StatelessAugmentation):
         super().__init__(**kwargs)
         self.stddev = checked("stddev", stddev, 0.0, 1.0)
 
-    def change(self, image, rng):
+    def change(self, image, rng, spare):
         strength = np.float32(self.stddev * rng.random())
-        table, pixels = _normal_numbers(), image.shape[0] * image.shape[1]
+        table = _normal_numbers(image.shape[2])
         start = int(rng.integers(len(table)))
-        stretch = table[start : start + pixels]
-        if len(stretch) < pixels:  # round the end; a huge image goes round again
-            stretch = np.resize(np.roll(table, -start), pixels)
-        factor = (stretch * strength + np.float32(1.0)).reshape(image.shape[:2])
-        return image * cv2().merge([factor] * image.shape[2]).reshape(image.shape)
+        flat = spare.reshape(-1, image.shape[2])
+        for row in range(0, len(flat), len(table)):  # once, but for huge images
+            ahead = flat[row : row + len(table)]
+            until_end = table[start : start + len(ahead)]
+            np.multiply(until_end, strength, out=ahead[: len(until_end)])
+            np.multiply(table[: len(ahead) - len(until_end)], strength, out=ahead[len(until_end) :])
+        spare += np.float32(1.0)
+        spare *= image
+        return spare
 
     def get_config(self):
         return {**super().get_config(), "stddev": self.stddev}
@@ -166,17 +186,15 @@ class GaussianBlur(StatelessAugmentation):
         self.sigma = checked("sigma", sigma, 0.0, 32.0)
         self.probability = checked("probability", probability, 0.0, 1.0)
 
-    def change(self, image, rng):
+    def change(self, image, rng, spare):
         chance, sigma = rng.random(), self.sigma * rng.random()
         radius = round(3.0 * sigma)
         if chance >= self.probability or radius == 0:
             return image
         # What lies beyond three standard deviations is a quarter of a percent.
         side = (2 * radius + 1, 2 * radius + 1)
-        blurred = cv2().GaussianBlur(
-            np.ascontiguousarray(image), side, sigma, borderType=cv2().BORDER_REFLECT
-        )
-        return blurred.reshape(image.shape)
+        cv2().GaussianBlur(image, side, sigma, dst=spare, borderType=cv2().BORDER_REFLECT)
+        return spare
 
     def get_config(self):
         return {**super().get_config(), "sigma": self.sigma, "probability": self.probability}
@@ -271,29 +289,56 @@ def checked(name: str, value: float, low: float, high: float) -> float:
 
 
 @functools.cache
-def _normal_numbers() -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(2**20, np.float32)
+def _normal_numbers(channels: int) -> np.ndarray:
+    """Return a million normal numbers, each repeated for all channels: float32 [2^20, C]."""
+    drawn = np.random.default_rng(0).standard_normal((2**20, 1), np.float32)
+    return np.repeat(drawn, channels, axis=1)
 
 
 def _works_on_host(layer: StatelessAugmentation) -> bool:
+    if isinstance(layer, Augmenter):
+        return all(map(_works_on_host, layer.layers))
     return type(layer).augment is StatelessAugmentation.augment
 
 
 def _on_host(
     layers: Sequence[StatelessAugmentation], image: tf.Tensor, seed: tf.Tensor, position: int = 0
 ) -> tf.Tensor:
-    """Let layers change an image one after the other, outside of TensorFlow."""
+    """Let layers change an image or a batch, one layer after the other, outside of TensorFlow.
 
-    def change(image: np.ndarray, seed: np.ndarray) -> np.ndarray:
+    A batch is one call: changing between TensorFlow's threads and Python costs about as much as
+    the work on an image.
+    """
+
+    def change(image: np.ndarray, seed: np.ndarray, result: np.ndarray) -> None:
         rng = generator(seed, position)
-        changed = image.astype(np.float32)
+        current, spare = _scratch(image.shape)
+        current[...] = image
         for layer in layers:
-            changed = layer.change(changed, rng)
-        changed = np.ascontiguousarray(changed)
-        if image.dtype == np.uint8:  # rounds, and keeps to 0 to 255
-            changed = cv2().add(changed, 0.0, dtype=cv2().CV_8U).reshape(image.shape)
-        return changed
+            if layer.change(current, rng, spare) is spare:
+                current, spare = spare, current
+        if result.dtype == np.uint8:  # rounds, and keeps to 0 to 255
+            cv2().add(current, 0.0, dst=result, dtype=cv2().CV_8U)
+        else:
+            result[...] = current
+
+    def change_all(images: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        result = np.empty_like(images)
+        if images.ndim == 3:
+            change(images, seeds, result)
+        else:
+            for one in zip(images, seeds, result, strict=True):
+                change(*one)
+        return result
 
     image = tf.convert_to_tensor(image)
-    changed = tf.numpy_function(change, [image, seed], image.dtype, stateful=False)
+    changed = tf.numpy_function(change_all, [image, seed], image.dtype, stateful=False)
     return tf.ensure_shape(changed, image.shape)
+
+
+def _scratch(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two float32 arrays that belong to this thread."""
+    if getattr(_OF_THREAD, "shape", None) != shape:
+        _OF_THREAD.shape = shape
+        _OF_THREAD.arrays = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    return _OF_THREAD.arrays

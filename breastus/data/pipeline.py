@@ -116,7 +116,7 @@ def training_dataset(
         labels: their class ids.
         classes: how many classes there are.
         order: (epoch) to the epoch's draws, int32 [n]; `draw % len(pixels)` is the image.
-        augment: (uint8 [S, S, 3], seed int32 [2]) to the same shape and type, or None.
+        augment: (uint8 [B, S, S, 3], seeds int32 [B, 2]) to the same shape and type, or None.
         image_seed: (epoch, draw) to the seed that `augment` and `mix` take.
         mix: (model input, targets, seeds int32 [B, 2]) of a batch to both mixed, or None.
         tone: [B, S, S, 3] of 0 to 255 to model input.
@@ -132,12 +132,11 @@ def training_dataset(
 
     def example(epoch: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, ...]:
         index, seed = draw % len(pixels), image_seed(epoch, draw)
-        image = pixels(index)
-        if augment is not None:
-            image = augment(image, seed)
-        return image, tf.one_hot(tf.gather(labels, index), classes), seed
+        return pixels(index), tf.one_hot(tf.gather(labels, index), classes), seed
 
     def batch(images: tf.Tensor, targets: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        if augment is not None:
+            images = augment(images, seeds)
         inputs = tone(tf.cast(images, tf.float32))
         return (inputs, targets) if mix is None else mix(inputs, targets, seeds)
 
@@ -145,7 +144,7 @@ def training_dataset(
         examples = tf.data.Dataset.from_tensor_slices(order(epoch)).map(
             lambda draw: example(epoch, draw), num_parallel_calls=tf.data.AUTOTUNE
         )
-        batches = examples.batch(batch_size).map(batch)
+        batches = examples.batch(batch_size).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
         return batches if parts == 1 else batches.flat_map(functools.partial(_cut, parts))
 
     batches = tf.data.Dataset.from_tensor_slices(tf.range(first_epoch, epochs)).flat_map(one_epoch)

@@ -61,7 +61,7 @@ def save_state(folder: Path, owners: Mapping[str, Sequence], record: dict) -> No
     # By position: Keras numbers names such as `adam_w_2` through all that a process has built, so
     # in a notebook the same network has other names the second time.
     arrays = {
-        f"{owner}/{position:04d}": np.asarray(value)
+        f"{owner}/{position:04d}": value.numpy() if hasattr(value, "numpy") else value
         for owner, values in owners.items()
         for position, value in enumerate(values)
     }
