@@ -5,8 +5,8 @@ presets, to whose backbone it is equal, and from Hugging Face's checkpoints (`sw
 
 Compared with `transformers` 5.23 (PyTorch 2.13, float32, random weights, one image of noise), the
 last map of Swin-T, whose largest value is about 4, differs by at most 6.2e-6 at 224 pixels and
-6.4e-6 at 448 (windows of 7), and 5.4e-6 at 384 (of 12). There a network that has seen an image of
-224 pixels no longer shifts the windows of its last stage, at 448 pixels neither: take a fresh one.
+6.4e-6 at 448 (windows of 7), and 5.4e-6 at 384 (of 12). At 448 theirs has to be fresh: once it has
+seen 224 pixels, it never shifts the windows of its last stage again.
 
 Reference:
     Liu et al.: Swin Transformer: Hierarchical Vision Transformer using Shifted Windows. ICCV 2021,
