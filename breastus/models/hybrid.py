@@ -54,7 +54,7 @@ def hybrid(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras.
 def hybrid_large(
     *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.3
 ) -> keras.Model:
-    """Build `compact` and Swin-T joined; 28 million parameters, meant for pretrained weights.
+    """Build `compact` and Swin-T joined, meant for pretrained weights.
 
     Args:
         num_classes: width of the softmax.

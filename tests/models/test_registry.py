@@ -40,10 +40,11 @@ def probabilities_of(model, images):
 @pytest.mark.parametrize("name", NAMES)
 def test_model_contract(name, tmp_path):
     size = SIZES.get(name, 32)
-    # Stochastic depth may leave a block out for both images, which then would not be trained.
     keras.utils.set_random_seed(0)
     model = build_model(name, num_classes=3, image_size=size)
-    images = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype("float32")
+    # Four, as stochastic depth may leave a block out for two, which then would not be trained.
+    batch = np.random.default_rng(0).normal(size=(4, size, size, 3)).astype("float32")
+    images = batch[:2]
     probabilities = model.predict(images, verbose=0)
     assert probabilities.shape == (2, 3)
     assert probabilities.dtype == np.float32
@@ -63,11 +64,11 @@ def test_model_contract(name, tmp_path):
     np.testing.assert_allclose(probabilities_of(clone, images), probabilities, atol=1e-5)
 
     # Its training as a graph, which is how it is trained; one step without, which is quicker.
-    training = tf.function(lambda batch: model(batch, training=True))
+    training = tf.function(lambda images: model(images, training=True))
     assert np.isfinite(training(images).numpy()).all()
     model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=True)
     before = [weight.copy() for weight in model.get_weights()]
-    assert np.isfinite(model.train_on_batch(images, np.array([0, 2])))
+    assert np.isfinite(model.train_on_batch(batch, np.array([0, 1, 2, 0])))
     pairs = zip(before, model.weights, strict=True)
     assert not [weight.path for old, weight in pairs if np.array_equal(old, weight.numpy())]
 
