@@ -106,26 +106,19 @@ def _compiled(job: dict):
 
 
 def _hub_swin(size: int):
+    import keras
     from keras_hub.models import SwinTransformerBackbone
 
-    from breastus.models.hub_backbone import classifier
-
-    return classifier(
-        lambda shape: SwinTransformerBackbone(
-            image_shape=shape,
-            embed_dim=96,
-            depths=(2, 2, 6, 2),
-            num_heads=(3, 6, 12, 24),
-            window_size=7,
-        ),
-        name="kerashub_swin",
-        num_classes=2,
-        image_size=size,
-        weights=None,
-        imagenet="",
-        dropout=0.0,
-        smallest=size,
+    backbone = SwinTransformerBackbone(
+        image_shape=(size, size, 3),
+        embed_dim=96,
+        depths=(2, 2, 6, 2),
+        num_heads=(3, 6, 12, 24),
+        window_size=7,
     )
+    x = keras.layers.GlobalAveragePooling1D()(backbone.output)  # tokens, not a map
+    x = keras.layers.Dense(2, activation="softmax", dtype="float32")(x)
+    return keras.Model(backbone.input, x)
 
 
 def _one_core() -> None:
