@@ -191,11 +191,10 @@ def strategy(config: Config):
             "training.devices=1, or a batch that fits as a whole (training.batch_size). "
             f"Received: training.accumulation={settings.accumulation}"
         )
-    if settings.batch_size < count:
+    if settings.batch_size % count:
         raise HardwareError(
-            f"training.batch_size={settings.batch_size} leaves some of {count} devices without an "
-            "image. Take a larger batch, or fewer training.devices. "
-            f"Received: {settings.devices}"
+            f"training.batch_size must be a multiple of the {count} devices that share it; "
+            f"training.devices sets how many do. Received: {settings.batch_size}"
         )
     return tf.distribute.MirroredStrategy([device.name for device in _devices()[:count]])
 

@@ -75,6 +75,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 class _LayerRates:
     """Mixin: each variable has a factor on the learning rate, of its update and of its decay.
 
+    Gradients are clipped alike on one device and on several.
+
     Args:
         factors: one number a trainable variable, in their order; None is 1 for each.
     """
@@ -82,6 +84,16 @@ class _LayerRates:
     def __init__(self, *args, factors: Sequence[float] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         self.factors = None if factors is None else [float(factor) for factor in factors]
+
+    def _clip_gradients(self, gradients):
+        replicas = tf.distribute.get_replica_context()
+        count = replicas.num_replicas_in_sync if replicas else 1
+        if count == 1 or not (self.clipnorm or self.global_clipnorm or self.clipvalue):
+            return super()._clip_gradients(gradients)
+        # Keras clips what each device found. Here the sum is clipped, as on one device; divided, as
+        # Keras sums what comes back.
+        gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        return [gradient / count for gradient in super()._clip_gradients(gradients)]
 
     def _apply_weight_decay(self, variables):
         if self.factors is None:

@@ -43,7 +43,7 @@ def network(job: dict) -> dict:
     rng = np.random.default_rng(0)
     batch, size = job["batch"], job["size"]
     images = tf.constant(rng.normal(size=(batch, size, size, 3)).astype("float32"))
-    labels = tf.constant(rng.integers(0, 2, batch).astype("int32"))
+    labels = tf.one_hot(rng.integers(0, 2, batch), 2)
     model = _compiled(job)
     return _result(
         predict=measured(batch, lambda: model.predict_on_batch(images), seconds=job["seconds"]),
@@ -86,22 +86,22 @@ def _compiled(job: dict):
     import keras
 
     from breastus.config import Config
-    from breastus.training.trainer import compile_model, new_model
+    from breastus.training.trainer import Execution, compile_model, new_model
 
     config = Config.from_dict(
         {
             "model": {"name": job["network"], "image_size": job["size"], "weights": None},
-            "training": {"batch_size": job["batch"], "accumulation": 1},
+            "training": {"batch_size": job["batch"]},
         }
     )
     policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[job["precision"]]
+    execution = Execution(precision=policy, jit_compile=job["xla"])
     if job.get("hub"):
         keras.config.set_dtype_policy(policy)
         model = _hub_swin(job["size"])
     else:
         model = new_model(config, precision=policy)
-    compile_model(model, config, labels=[0, 1], steps_per_epoch=100)
-    model.jit_compile = job["xla"]
+    compile_model(model, config, labels=[0, 1], steps_per_epoch=100, execution=execution)
     return model
 
 

@@ -169,7 +169,7 @@ def test_two_devices_share_a_batch():
         "assert strategy(Config()).num_replicas_in_sync == 2\n"
         "assert strategy(Config().override(['training.devices=1'])) is None\n"
         "try: strategy(Config().override(['training.batch_size=1']))\n"
-        "except HardwareError as error: assert 'gives 2 devices 1 images' in str(error)\n"
+        "except HardwareError as error: assert 'multiple of the 2 devices' in str(error)\n"
         "else: raise SystemExit('one image for two devices')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
