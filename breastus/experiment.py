@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -59,6 +60,7 @@ from breastus.training.run import (
 )
 from breastus.training.stages import stages_of
 from breastus.training.state import discard_states, has_state
+from breastus.training.trace import flops
 from breastus.training.trainer import Trainer, new_model
 
 _WORST = 8  # errors shown as pictures in the report
@@ -115,12 +117,17 @@ def train(
         begins_with = None if taken_up else weights.weights
         trainer = Trainer(run.path, _with_weights(config, begins_with), _tables(manifest, splits))
         trainer.fit()
-        temperature = _predict(run, trainer)
+        network = trainer.best_model()
+        temperature = _predict(run, trainer, network)
         judge(run)
         write_json(
             run.path / ENVIRONMENT_FILE,
             {
                 **run.environment,
+                "network": {
+                    "parameters": network.count_params(),
+                    "gflops": round(flops(network) / 1e9, 3),
+                },
                 "seconds_training": float(run.history["seconds"].sum()),
                 # Of a run that was taken up nobody knows how long it took before.
                 "seconds_in_all": None if taken_up else round(time.perf_counter() - start, 1),
@@ -131,7 +138,7 @@ def train(
             run.path / BUNDLE_FOLDER,
             keras_file=run.path / BEST_FILE,
             transform=Transform.of(config),
-            info=_bundle_info(run, trainer, manifest, temperature),
+            info=_bundle_info(run, trainer, manifest, temperature, network.count_params()),
             seen=pd.concat([trainer.tables["train"], trainer.tables["val"]])["sha256"],
         )
         discard_states(run.path)
@@ -211,7 +218,8 @@ def _initial_weights(run: Run, *, taken_up: bool) -> ResolvedWeights:
     """
     config = run.config
     if taken_up:
-        return ResolvedWeights(**run.environment["weights"])
+        # Of a Run of its own, which keeps what it has read: the file is about to be written anew.
+        return ResolvedWeights(**Run(run.path).environment["weights"])
     settings = config.model
     weights = resolve_weights(
         settings.name, image_size=settings.image_size, weights=settings.weights
@@ -234,9 +242,8 @@ def _tables(manifest: pd.DataFrame, splits: pd.DataFrame) -> dict[str, pd.DataFr
     return {name: rows[rows["split"] == name].reset_index(drop=True) for name in SPLITS}
 
 
-def _predict(run: Run, trainer: Trainer) -> float:
+def _predict(run: Run, trainer: Trainer, network: keras.Model) -> float:
     """Write the calibrated predictions of val and test; return the temperature fitted on val."""
-    network = trainer.best_model()
     labels = [label_id(label) for label in trainer.tables["val"]["label"]]
     raw = {split: trainer.predict(network, split) for split in ("val", "test")}
     temperature = fit_temperature(np.array(labels), raw["val"])
@@ -274,7 +281,7 @@ def data_fingerprint(manifest: pd.DataFrame, splits: pd.DataFrame) -> str:
 
 
 def _bundle_info(
-    run: Run, trainer: Trainer, manifest: pd.DataFrame, temperature: float
+    run: Run, trainer: Trainer, manifest: pd.DataFrame, temperature: float, parameters: int
 ) -> dict[str, Any]:
     config = run.config
     trained_on = trainer.tables["train"]
@@ -282,7 +289,7 @@ def _bundle_info(
     measured = [image_statistics(read_image(path)) for path in trained_on["path"]]
     return {
         "model": config.model.name,
-        "parameters": trainer.best_model().count_params(),
+        "parameters": parameters,
         "labels": list(LABELS),
         "positive": LABELS[LUMP],
         "threshold": config.evaluation.threshold,

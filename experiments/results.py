@@ -2,6 +2,10 @@
 
     python experiments/results.py                 # all of runs/<experiment>/<variant>-<seed>/
 
+First the records of finished runs (settings, environment, history, metrics, predictions; no images
+and no weights) are copied to `experiments/records/`, where they stay; the tables are then written
+from all records, so that an experiment can be run in several sittings.
+
 Of each variant: the mean over its seeds, with a 95 % interval by bootstrap over scenes (patients).
 A scene that is drawn counts in every seed's test images that hold it, as the same scenes come up in
 several; the interval therefore says what other patients would have done to the mean. Below stands
@@ -11,6 +15,7 @@ every run by itself. An experiment of which there are no runs keeps its section.
 import argparse
 import ast
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +26,13 @@ from breastus.evaluation.intervals import resample_weights, wilson_interval
 from breastus.evaluation.metrics import compute_metrics
 from breastus.evaluation.predictions import read_predictions, truth_and_probability
 from breastus.evaluation.study import study_row
-from breastus.files import write_text
+from breastus.files import write_json, write_text
 from breastus.training.environment import describe_hardware
-from breastus.training.run import Run
+from breastus.training.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
 
 HERE = Path(__file__).parent
+RECORDS = HERE / "records"
+KEPT = (METRICS_FILE, "history.csv", "predictions_test.csv")
 RESAMPLES = 2000
 COLUMNS = {
     "roc_auc": "ROC-AUC",
@@ -34,8 +41,24 @@ COLUMNS = {
     "specificity": "specificity",
     "accuracy": "accuracy",
 }
+STUDY_ROWS = {
+    "study_cnn": [("cnn", "plain"), ("cnn", "parula")],
+    "networks": [("cnn", "plain"), ("swin", "plain")],
+}
+CLASS_OF = {"sensitivity": "lump", "specificity": "no_lump"}
+# What README.md shows as well, and which variants of it; none named are all.
+README = {
+    "study_cnn": ("group-plain", "group-parula", "study-plain", "study-parula"),
+    "networks": (),
+}
+# The study's own rows below an experiment's.
+STUDY_ROWS = {
+    "study_cnn": [("cnn", "plain"), ("cnn", "parula")],
+    "networks": [("cnn", "plain"), ("swin", "plain")],
+}
 CLASS_OF = {"sensitivity": "lump", "specificity": "no_lump"}
 README_EXPERIMENT = "study_cnn"
+README_NETWORKS = "networks"
 README_VARIANTS = ("group-plain", "group-parula", "study-plain", "study-parula")
 
 
@@ -44,30 +67,48 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="default: runs")
     args = parser.parse_args()
 
-    found = {}
     for folder in sorted(args.runs.glob("*")):
-        variants = read_variants(folder)
-        if variants and (HERE / f"{folder.name}.py").is_file():
-            found[folder.name] = variants
+        if (HERE / f"{folder.name}.py").is_file():
+            keep_records(folder)
+    found = {folder.name: read_variants(folder) for folder in sorted(RECORDS.glob("*"))}
     if not found:
         raise RunError(f"{args.runs} holds no finished runs of an experiment. Run one first.")
-    if README_EXPERIMENT in found:
-        for name in README_VARIANTS:
-            if name not in found[README_EXPERIMENT]:
-                raise RunError(f"{args.runs / README_EXPERIMENT}: {name} has no finished run.")
+    for name, variants in README.items():
+        for variant in variants if name in found else ():
+            if variant not in found[name]:
+                raise RunError(f"{name}: {variant} has no finished run.")
     for name, variants in found.items():
         write_between(HERE / "RESULTS.md", name, section(name, variants))
         print(f"experiments/RESULTS.md: {name}, {sum(map(len, variants.values()))} runs")
-    if README_EXPERIMENT in found:
-        shown = {name: found[README_EXPERIMENT][name] for name in README_VARIANTS}
-        write_between(HERE.parent / "README.md", README_EXPERIMENT, means_table(shown))
-        print("README.md: the result table")
+    for name in README.keys() & found.keys():
+        shown = {variant: found[name][variant] for variant in README[name] or found[name]}
+        write_between(HERE.parent / "README.md", name, means_table(name, shown))
+        print(f"README.md: {name}")
+
+
+def keep_records(folder: Path) -> None:
+    """Copy what the tables need of an experiment's finished runs to its folder of records."""
+    for path in folder.glob("*-*"):
+        if not Run(path).finished:
+            continue
+        record = RECORDS / folder.name / path.name
+        shutil.rmtree(record, ignore_errors=True)
+        record.mkdir(parents=True)
+        for name in KEPT:
+            shutil.copy(path / name, record / name)
+        # Where the images lay on that machine is nobody's business.
+        config = Run(path).config
+        source = config.replace({"data": {"source": Path(config.data.source).name}})
+        write_text(record / CONFIG_FILE, source.to_yaml())
+        environment = dict(Run(path).environment)
+        environment["command"] = re.sub(r"--data \S+", "--data ...", environment["command"])
+        write_json(record / ENVIRONMENT_FILE, environment)
 
 
 def read_variants(folder: Path) -> dict[str, list[Run]]:
-    """Return the finished runs of an experiment by variant, in order of names and seeds."""
+    """Return an experiment's recorded runs by variant, in order of names and seeds."""
     variants: dict[str, list[Run]] = {}
-    runs = [Run(path) for path in folder.glob("*-*") if Run(path).finished]
+    runs = [Run(path) for path in folder.glob("*-*")]
     for run in sorted(runs, key=lambda run: (_variant(run), run.config.seed)):
         variants.setdefault(_variant(run), []).append(run)
     return variants
@@ -79,7 +120,7 @@ def section(name: str, variants: dict[str, list[Run]]) -> str:
     title, _, rest = recipe.partition("\n")
     runs = [run for group in variants.values() for run in group]
     machines = sorted({describe_hardware(run.environment["hardware"]) for run in runs})
-    commands = sorted({re.sub(r"--data \S+", "--data ...", r.environment["command"]) for r in runs})
+    commands = sorted({run.environment["command"] for run in runs})
     packages = sorted({_packages(run) for run in runs})
     minutes = [run.environment["seconds_training"] / 60 for run in runs]
     return "\n".join(
@@ -96,7 +137,11 @@ def section(name: str, variants: dict[str, list[Run]]) -> str:
             f"- Training: {np.median(minutes):.1f} minutes a run (median; {min(minutes):.1f} to "
             f"{max(minutes):.1f})",
             "",
-            means_table(variants),
+            means_table(name, variants),
+            "",
+            "What they cost:",
+            "",
+            costs_table(variants),
             "",
             "Every run by itself (95 % intervals of that run's own test images):",
             "",
@@ -105,8 +150,8 @@ def section(name: str, variants: dict[str, list[Run]]) -> str:
     )
 
 
-def means_table(variants: dict[str, list[Run]]) -> str:
-    """Return the mean of each variant over its seeds, and the study's own row, as Markdown."""
+def means_table(experiment: str, variants: dict[str, list[Run]]) -> str:
+    """Return the mean of each variant over its seeds, and the study's own rows, as Markdown."""
     lines = [
         f"| | test images | {' | '.join(COLUMNS.values())} |",
         "|---" * (2 + len(COLUMNS)) + "|",
@@ -116,14 +161,36 @@ def means_table(variants: dict[str, list[Run]]) -> str:
         images = ", ".join(str(run.metrics["test"]["n"]) for run in runs)
         cells = [_cell(*means[metric]) for metric in COLUMNS]
         lines.append(f"| {name}, {_seeds(runs)} | {images} | {' | '.join(cells)} |")
-    for color in ("plain", "parula"):
-        row = study_row("cnn", color)
+    for model, color in STUDY_ROWS.get(experiment, ()):
+        row = study_row(model, color)
         cells = []
         for metric in COLUMNS:
             entry = row.get(metric)
             known = [entry["value"], entry["ci_low"], entry["ci_high"]] if entry else [np.nan] * 3
             cells.append(_cell(*known) if entry else "not given")
-        lines.append(f"| the study, {color}, as published | {row['n']} | {' | '.join(cells)} |")
+        lines.append(
+            f"| the study, {model}, {color}, as published | {row['n']} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+def costs_table(variants: dict[str, list[Run]]) -> str:
+    """Return size and cost of each variant, medians over its seeds, as Markdown."""
+    lines = [
+        "| | parameters | GFLOPs an image | started from | precision | epochs | seconds an epoch | "
+        "peak memory, MiB | machine |",
+        "|---" * 9 + "|",
+    ]
+    for name, runs in variants.items():
+        first, settings = runs[0].environment, runs[0].config.training
+        seconds = np.median(np.concatenate([run.history["seconds"] for run in runs]))
+        memory = np.median([run.environment["peak_memory_mb"] for run in runs])
+        lines.append(
+            f"| {name} | {first['network']['parameters']:,} | {first['network']['gflops']:.2f} | "
+            f"{first['weights']['weights'] or 'random'} | {settings.precision} | "
+            f"{settings.epochs} | {seconds:.1f} | {memory:.0f} | "
+            f"{describe_hardware(first['hardware'])} |"
+        )
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from breastus.evaluation.intervals import bootstrap_intervals
 from breastus.evaluation.predictions import read_predictions, truth_and_probability
+from breastus.models.registry import build_model
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
@@ -18,6 +19,7 @@ def results(tmp_path, monkeypatch):
     """The script as a module, in a folder of its own."""
     shutil.copytree(ROOT / "experiments", tmp_path / "repo" / "experiments")
     (tmp_path / "repo" / "experiments" / "RESULTS.md").unlink(missing_ok=True)
+    shutil.rmtree(tmp_path / "repo" / "experiments" / "records", ignore_errors=True)
     path = tmp_path / "repo" / "experiments" / "results.py"
     spec = importlib.util.spec_from_file_location("results", path)
     module = importlib.util.module_from_spec(spec)
@@ -53,7 +55,7 @@ def test_text_goes_between_its_marks(results, tmp_path):
 
 
 def test_from_run_folders_to_both_files(results, tiny_run, monkeypatch):
-    for variant in results.README_VARIANTS:
+    for variant in results.README["study_cnn"]:
         shutil.copytree(tiny_run.path, Path("runs", "study_cnn", f"{variant}-0"))
     shutil.copytree(tiny_run.path, Path("runs", "cnn"))  # no experiment's
     shutil.rmtree(Path("runs", "study_cnn", "study-parula-0", "bundle"))  # not finished
@@ -65,9 +67,25 @@ def test_from_run_folders_to_both_files(results, tiny_run, monkeypatch):
     results.main()
     text = Path("experiments", "RESULTS.md").read_text()
     assert text.count("| group-plain-0 |") == 1
+    assert f"{build_model('cnn', image_size=32).count_params():,}" in text
     accuracy = tiny_run.metrics["test"]["accuracy"]["value"]
     assert f"{accuracy:.2f}" in text
-    assert "the study, plain, as published | 92" in Path("README.md").read_text()
+    assert "the study, cnn, plain, as published | 92" in Path("README.md").read_text()
+
+
+def test_records_say_nothing_of_the_machine_and_outlive_the_runs(results, tiny_run, monkeypatch):
+    for seed in (0, 1):
+        shutil.copytree(tiny_run.path, Path("runs", "networks", f"cnn-{seed}"))
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    Path("README.md").write_text("# breastus\n")
+    results.main()
+    record = Path("experiments", "records", "networks", "cnn-0")
+    assert str(tiny_run.path.parent) not in (record / "config.yaml").read_text()
+    assert tiny_run.config.data.source not in (record / "config.yaml").read_text()
+    before = Path("experiments", "RESULTS.md").read_text()
+    shutil.rmtree(Path("runs", "networks"))
+    results.main()
+    assert Path("experiments", "RESULTS.md").read_text() == before
 
 
 def test_no_runs_are_an_error_that_leaves_the_files_alone(results, monkeypatch):
