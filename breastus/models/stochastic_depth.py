@@ -39,7 +39,7 @@ class StochasticDepth(layers.Layer):
         shape = (ops.shape(x)[0], *([1] * (len(x.shape) - 1)))
         drawn = keras.random.uniform(shape, seed=self.seed_generator)
         kept = ops.cast(drawn >= self.rate, x.dtype)
-        return x * kept / ops.cast(1.0 - self.rate, x.dtype)
+        return x * (kept / ops.cast(1.0 - self.rate, x.dtype))
 
     def compute_output_shape(self, shape):
         return shape

@@ -21,6 +21,7 @@ from keras import layers
 
 from breastus.errors import ModelError, WeightsError
 from breastus.models.mlp import Mlp
+from breastus.models.normed_dense import NormedDense
 from breastus.models.registry import register_model
 from breastus.models.stochastic_depth import StochasticDepth
 from breastus.models.swin_weights import load_swin_weights
@@ -182,11 +183,10 @@ def _imagenet(name: str, image_size: int) -> str:
 
 def _block(x, name: str, *, heads: int, window: int, shift: int, drop: float):
     shortcut = x
-    x = WindowAttention(heads, window, shift, name=f"{name}_attention")(_norm(x, f"{name}_norm_1"))
+    x = WindowAttention(heads, window, shift, name=f"{name}_attention")(x)
     x = StochasticDepth(drop, name=f"{name}_drop_1")(x)
     shortcut = layers.Add(name=f"{name}_add_1")([shortcut, x])
-    x = _norm(shortcut, f"{name}_norm_2")
-    x = Mlp(name=f"{name}_mlp")(x)
+    x = Mlp(name=f"{name}_mlp")(shortcut)
     x = StochasticDepth(drop, name=f"{name}_drop_2")(x)
     return layers.Add(name=f"{name}_add_2")([shortcut, x])
 
@@ -199,8 +199,7 @@ def _merge(x, name: str):
     x = layers.Reshape((height // 2, 2, width // 2, 2, channels), name=f"{name}_columns")(x)
     x = layers.Permute((1, 3, 4, 2, 5), name=f"{name}_order")(x)
     x = layers.Reshape((height // 2, width // 2, 4 * channels), name=f"{name}_join")(x)
-    x = _norm(x, f"{name}_norm")
-    return layers.Dense(2 * channels, use_bias=False, name=f"{name}_reduce")(x)
+    return NormedDense(2 * channels, use_bias=False, name=name)(x)
 
 
 def _norm(x, name: str):

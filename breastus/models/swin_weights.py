@@ -22,24 +22,24 @@ _CONFIG, _TENSORS = "config.json", "model.safetensors"
 _TIMEOUT = 8  # seconds that the hub may take to answer
 # What a checkpoint may hold besides: the old head, and buffers that older versions wrote.
 _NOT_NEEDED = re.compile(r"^classifier\.|relative_position_index$")
-# Our layers and theirs (`transformers`, SwinModel), {0} and {1} being stage and block.
+# Our layers and theirs (`transformers`, SwinModel), {0} and {1} being stage and block. The norm in
+# one of our `NormedDense` is a layer of theirs.
+_BLOCK = r"stage_(\d)_block_(\d+)_"
 _LAYERS = (
     (r"patches", "embeddings.patch_embeddings.projection"),
     (r"patches_norm", "embeddings.norm"),
     (r"feature_map", "layernorm"),
-    (r"merge_(\d)_norm", "encoder.layers.{0}.downsample.norm"),
-    (r"merge_(\d)_reduce", "encoder.layers.{0}.downsample.reduction"),
-    (r"stage_(\d)_block_(\d+)_norm_1", "encoder.layers.{0}.blocks.{1}.layernorm_before"),
-    (r"stage_(\d)_block_(\d+)_norm_2", "encoder.layers.{0}.blocks.{1}.layernorm_after"),
-    (r"stage_(\d)_block_(\d+)_mlp/widen", "encoder.layers.{0}.blocks.{1}.intermediate.dense"),
-    (r"stage_(\d)_block_(\d+)_mlp/narrow", "encoder.layers.{0}.blocks.{1}.output.dense"),
-    (r"stage_(\d)_block_(\d+)_attention", "encoder.layers.{0}.blocks.{1}.attention.self"),
-    (r"stage_(\d)_block_(\d+)_attention/qkv", "encoder.layers.{0}.blocks.{1}.attention.self"),
-    (
-        r"stage_(\d)_block_(\d+)_attention/projection",
-        "encoder.layers.{0}.blocks.{1}.attention.output.dense",
-    ),
+    (r"merge_(\d)/norm", "encoder.layers.{0}.downsample.norm"),
+    (r"merge_(\d)", "encoder.layers.{0}.downsample.reduction"),
+    (_BLOCK + "mlp/widen/norm", "encoder.layers.{0}.blocks.{1}.layernorm_after"),
+    (_BLOCK + "mlp/widen", "encoder.layers.{0}.blocks.{1}.intermediate.dense"),
+    (_BLOCK + "mlp/narrow", "encoder.layers.{0}.blocks.{1}.output.dense"),
+    (_BLOCK + "attention", "encoder.layers.{0}.blocks.{1}.attention.self"),
+    (_BLOCK + "attention/qkv/norm", "encoder.layers.{0}.blocks.{1}.layernorm_before"),
+    (_BLOCK + "attention/qkv", "encoder.layers.{0}.blocks.{1}.attention.self"),
+    (_BLOCK + "attention/projection", "encoder.layers.{0}.blocks.{1}.attention.output.dense"),
 )
+_NORMED_DENSE = re.compile(r"merge_\d|.*/(qkv|widen)")
 _PARTS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
 
@@ -184,6 +184,8 @@ def _from_hugging_face(model: keras.Model, path: Path) -> dict[str, tuple[np.nda
 def _their_names(path: str) -> list[str]:
     """Return the tensors that make up one of our variables: one, or three for `qkv`."""
     layer, _, part = path.rpartition("/")
+    if part in ("gamma", "beta") and _NORMED_DENSE.fullmatch(layer):
+        layer += "/norm"
     for pattern, name in _LAYERS:
         if match := re.fullmatch(pattern, layer):
             name = name.format(*match.groups())
@@ -208,29 +210,28 @@ def _kerashub_backbone(preset: str) -> keras.Model:
 
 def _from_kerashub(backbone: keras.Model) -> dict[str, tuple[np.ndarray, str]]:
     theirs = {
-        "patches": backbone.patch_embedding.proj,
-        "patches_norm": backbone.patch_embedding.norm,
-        "feature_map": backbone.norm,
+        "patches": (backbone.patch_embedding.proj,),
+        "patches_norm": (backbone.patch_embedding.norm,),
+        "feature_map": (backbone.norm,),
     }
     for number, stage in enumerate(backbone.stages):
         for position, block in enumerate(stage.blocks):
             name = f"stage_{number}_block_{position}"
-            theirs[f"{name}_norm_1"], theirs[f"{name}_norm_2"] = block.norm1, block.norm2
-            theirs[f"{name}_mlp/widen"] = block.mlp.fc1
-            theirs[f"{name}_mlp/narrow"] = block.mlp.fc2
-            theirs[f"{name}_attention/qkv"] = block.attn.qkv
-            theirs[f"{name}_attention/projection"] = block.attn.proj
+            # Norm and dense layer are one layer of ours, and have no names in common.
+            theirs[f"{name}_attention/qkv"] = block.norm1, block.attn.qkv
+            theirs[f"{name}_attention/projection"] = (block.attn.proj,)
             table = block.attn.relative_position_bias_table
             theirs[f"{name}_attention/bias_table"] = table
+            theirs[f"{name}_mlp/widen"] = block.norm2, block.mlp.fc1
+            theirs[f"{name}_mlp/narrow"] = (block.mlp.fc2,)
         if stage.downsample is not None:
-            theirs[f"merge_{number}_norm"] = stage.downsample.norm
-            theirs[f"merge_{number}_reduce"] = stage.downsample.reduction
+            theirs[f"merge_{number}"] = stage.downsample.norm, stage.downsample.reduction
     found = {}
     for name, source in theirs.items():
         if isinstance(source, keras.Variable):
             found[name] = (source.numpy(), source.path)
             continue
-        for variable in source.weights:
+        for variable in (variable for layer in source for variable in layer.weights):
             found[f"{name}/{variable.path.split('/')[-1]}"] = (variable.numpy(), variable.path)
     return found
 

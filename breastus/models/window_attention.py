@@ -12,12 +12,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from breastus.models.normed_dense import NormedDense
+
 _MASKED = -100.0  # the original's value, added before the softmax
 
 
 @keras.saving.register_keras_serializable("breastus")
 class WindowAttention(layers.Layer):
-    """Multi-head self-attention within windows, with a learned bias by relative position.
+    """Layer norm, then multi-head self-attention in windows, with a bias by relative position.
 
     Args:
         heads: number of heads; divides the channels.
@@ -44,10 +46,13 @@ class WindowAttention(layers.Layer):
                 f"window must divide height and width, and heads the channels. Received: "
                 f"window={self.window}, heads={self.heads}, shape={tuple(shape)}"
             )
-        self.qkv = layers.Dense(3 * channels, dtype=self.dtype_policy, name="qkv")
-        self.qkv.build(shape)
+        self.qkv = NormedDense(3 * channels, dtype=self.dtype_policy, name="qkv")
+        self.qkv.build((None, channels))
         self.projection = layers.Dense(channels, dtype=self.dtype_policy, name="projection")
-        self.projection.build(shape)
+        self.projection.build((None, channels))
+        # Queries are divided by the root of their size.
+        self._factors = np.ones(3 * channels, np.float32)
+        self._factors[:channels] = (channels // self.heads) ** -0.5
         self.bias_table = self.add_weight(
             shape=((2 * self.window - 1) ** 2, self.heads),
             initializer=keras.initializers.TruncatedNormal(stddev=0.02),
@@ -66,10 +71,10 @@ class WindowAttention(layers.Layer):
         # rows of one matrix where nothing is mixed between them.
         x = ops.reshape(x, (-1, rows, window, columns, window, channels))
         x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, channels))
-        qkv = ops.reshape(self.qkv(x), (-1, rows * columns, tokens, 3, heads, size))
+        qkv = self.qkv(x, factors=self._factors)
+        qkv = ops.reshape(qkv, (-1, rows * columns, tokens, 3, heads, size))
         # Unstacked, not indexed: the gradient is then put together once, not three times in zeros.
         query, key, value = ops.unstack(ops.transpose(qkv, (3, 0, 1, 4, 2, 5)), axis=0)
-        query = query * ops.cast(size**-0.5, query.dtype)
 
         bias = ops.transpose(ops.take(self.bias_table, self._index, axis=0), (2, 0, 1))[None]
         if self._mask is not None:

@@ -14,7 +14,8 @@ def reference_attention(x, layer):
     height, width, channels = x.shape
     window, shift, heads = layer.window, layer.shift, layer.heads
     size = channels // heads
-    kernel, bias = (w.astype(float) for w in layer.qkv.get_weights())
+    gamma, beta, kernel, bias = (w.astype(float) for w in layer.qkv.get_weights())
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * gamma + beta
     table = layer.bias_table.numpy().astype(float)
     qkv = (x @ kernel + bias).reshape(height, width, 3, heads, size)
 
