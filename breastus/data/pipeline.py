@@ -19,8 +19,6 @@ from tqdm import tqdm
 from breastus.data.images import ImageFile
 from breastus.errors import ImageError
 
-_AHEAD = 2  # batches that wait for the model; more would take memory and save no time
-
 
 class Pixels:
     """The decoded images of a table, kept in memory when they fit, else decoded when asked for.
@@ -103,6 +101,8 @@ def training_dataset(
     parts: int = 1,
     first_epoch: int,
     epochs: int,
+    parallel_calls: int = tf.data.AUTOTUNE,
+    ahead: int = 2,
 ) -> tf.data.Dataset:
     """Return the batches of epochs `first_epoch` to `epochs - 1`, one after the other.
 
@@ -124,6 +124,8 @@ def training_dataset(
         parts: into how many parts each batch is cut.
         first_epoch: 0, or the epoch at which a resumed run goes on.
         epochs: one past the last epoch.
+        parallel_calls: images decoded, and batches augmented, at the same time.
+        ahead: batches that wait for the model.
 
     Returns:
         A dataset of (float32 [B, S, S, 3], float32 [B, classes]), and with parts float32 [B].
@@ -142,25 +144,32 @@ def training_dataset(
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         examples = tf.data.Dataset.from_tensor_slices(order(epoch)).map(
-            lambda draw: example(epoch, draw), num_parallel_calls=tf.data.AUTOTUNE
+            lambda draw: example(epoch, draw), num_parallel_calls=parallel_calls
         )
-        batches = examples.batch(batch_size).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = examples.batch(batch_size).map(batch, num_parallel_calls=parallel_calls)
         return batches if parts == 1 else batches.flat_map(functools.partial(_cut, parts))
 
     batches = tf.data.Dataset.from_tensor_slices(tf.range(first_epoch, epochs)).flat_map(one_epoch)
-    return batches.prefetch(_AHEAD)
+    return batches.prefetch(ahead)
 
 
 def evaluation_dataset(
-    pixels: Pixels, labels: Sequence[int], *, classes: int, tone: Callable, batch_size: int
+    pixels: Pixels,
+    labels: Sequence[int],
+    *,
+    classes: int,
+    tone: Callable,
+    batch_size: int,
+    parallel_calls: int = tf.data.AUTOTUNE,
+    ahead: int = 2,
 ) -> tf.data.Dataset:
     """Return the images once, in order, as (float32 [B, S, S, 3], float32 [B, classes])."""
     indices = tf.data.Dataset.range(len(pixels), output_type=tf.int32)
-    images = indices.map(pixels, num_parallel_calls=tf.data.AUTOTUNE)
+    images = indices.map(pixels, num_parallel_calls=parallel_calls)
     targets = tf.data.Dataset.from_tensor_slices(tf.constant(labels, tf.int32))
     batches = tf.data.Dataset.zip(images, targets).batch(batch_size)
     batches = batches.map(lambda image, label: (tone(image), tf.one_hot(label, classes)))
-    return batches.prefetch(_AHEAD)
+    return batches.prefetch(ahead)
 
 
 def _cut(parts: int, inputs: tf.Tensor, targets: tf.Tensor) -> tf.data.Dataset:

@@ -30,7 +30,7 @@ from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
 from breastus.training.averaging import WeightAverage
 from breastus.training.callbacks import BEST_FILE, ProgressBar, RunRecorder, StopOnNonFinite
-from breastus.training.hardware import strategy
+from breastus.training.hardware import find_profile, strategy
 from breastus.training.losses import balanced_class_weights, make_loss
 from breastus.training.optimizers import exclude_from_decay, make_optimizer
 from breastus.training.sampling import epoch_order
@@ -54,6 +54,8 @@ class Trainer:
         self.transform = Transform.of(config)
         self.execution = execution_of(config)
         self._strategy = strategy(config)
+        profile = find_profile(config.training.profile)
+        self._width = {"parallel_calls": profile.parallel_calls, "ahead": profile.prefetch}
         self._pixels: dict[str, Pixels] = {}
 
     def fit(self) -> None:
@@ -144,6 +146,7 @@ class Trainer:
             parts=self.execution.parts,
             first_epoch=first_epoch,
             epochs=end_epoch,
+            **self._width,
         )
 
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
@@ -175,6 +178,7 @@ class Trainer:
             classes=len(LABELS),
             tone=self.transform.tone,
             batch_size=math.ceil(self.config.training.batch_size / self.execution.parts),
+            **self._width,
         )
 
     def _split_pixels(self, split: str) -> Pixels:

@@ -129,7 +129,7 @@ def test_an_image_that_is_gone_is_named(class_folders, tiny_config, tmp_path, mo
     root = class_folders()
     config = tiny_config.replace({"data": {"source": str(root)}})
 
-    def remove(run, manifest, splits):
+    def remove(*_):
         (root / "lump" / "lump 3.png").unlink()
 
     monkeypatch.setattr("breastus.experiment._write_environment", remove)

@@ -1,0 +1,49 @@
+"""What a network starts from is decided once, and stands in the run, its report and its card."""
+
+import json
+import re
+
+import pytest
+
+from breastus.errors import WeightsError
+from breastus.experiment import train
+from breastus.models import registry
+from breastus.models.cnn import cnn
+from breastus.models.registry import PretrainedWeightsWarning, list_models, register_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
+
+
+@pytest.fixture
+def out_of_reach(monkeypatch):
+    """A network whose ImageNet weights cannot be had, named `lonely`."""
+    list_models()
+    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+
+    @register_model("lonely")
+    def lonely(*, num_classes, image_size, weights=None):
+        if weights is not None:
+            raise WeightsError("The weights cannot be had: no route to the hub.")
+        return cnn(num_classes=num_classes, image_size=image_size)
+
+
+def test_auto_takes_random_weights_loudly(out_of_reach, tiny_config, tmp_path):
+    config = tiny_config.replace({"model": {"weights": "auto"}})
+    with pytest.warns(PretrainedWeightsWarning, match="starts with random weights.*no route"):
+        run = train("lonely", config=config, out=tmp_path / "run")
+    assert run.environment["weights"]["weights"] is None
+    assert "no route to the hub" in run.environment["weights"]["reason"]
+    assert run.config.model.weights == "auto"
+    assert "started with random weights. The weights cannot be had" in re.sub(
+        r"\s+", " ", (run.path / "report.html").read_text()
+    )
+    assert "Started from: random weights" in (run.bundle / "MODEL_CARD.md").read_text()
+    info = json.loads((run.bundle / "bundle.json").read_text())
+    assert info["trained_on"]["initial_weights"] is None
+
+
+def test_weights_that_were_asked_for_are_not_replaced(out_of_reach, tiny_config, tmp_path):
+    config = tiny_config.replace({"model": {"weights": "imagenet"}})
+    with pytest.raises(WeightsError, match="no route to the hub"):
+        train("lonely", config=config, out=tmp_path / "run")
+    assert not (tmp_path / "run" / "manifest.csv").exists()
