@@ -18,6 +18,8 @@ ARGS   ?=
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Two processes: tests mostly trace graphs, on one core each, and each process takes about 3 GB.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 BENCH_VENV  := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 # The GPU build of TensorFlow where there is an NVIDIA driver, the CPU build elsewhere.
@@ -52,10 +54,10 @@ check: $(STAMP) models/$(MODEL)/bundle.json
 	$(BIN)/breastus check models/$(MODEL) $(if $(filter-out auto,$(DATA)),--data "$(DATA)") $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
