@@ -48,15 +48,18 @@ def train_and_keep(config, out) -> Run:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "fit", fit_and_keep)
-        return train("cnn", config=config, out=out)
+        return train(config.model.name, config=config, out=out)
 
 
-def assert_same(first: Run, second: Run, *, optimizer: int | None = 18) -> None:
+def assert_same(
+    first: Run, second: Run, *, model: int | None = 9, optimizer: int | None = 18
+) -> None:
     states = [np.load(run.path.with_suffix(".npz")) for run in (first, second)]
     names = set(states[0].files)
     assert names == set(states[1].files)
     # Weights and biases of four layers and dropout's generator; two moments of each, and the step.
-    assert sum(name.startswith("model/") for name in names) == 9
+    if model is not None:
+        assert sum(name.startswith("model/") for name in names) == model
     if optimizer is not None:
         assert sum(name.startswith("optimizer/") for name in names) == optimizer
     for name in names - {"record"}:
@@ -121,8 +124,14 @@ def test_interrupted_between_the_best_model_and_the_state(config, unbroken, tmp_
 
 
 @pytest.mark.slow
-def test_killed_with_sigkill_at_any_moment(config, unbroken, tmp_path):
+@pytest.mark.parametrize("name", ["cnn", "swin_micro"])
+def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
     """The real thing: a process of its own, shot at moments drawn by seed."""
+    size = {"cnn": 32, "swin_micro": 112}[name]
+    config = config.replace(
+        {"model": {"name": name, "image_size": size}, "training": {"epochs": 40}}
+    )
+    unbroken = train_and_keep(config, tmp_path / "unbroken")
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     code = (
         "import sys, pathlib\n"
@@ -136,12 +145,12 @@ def test_killed_with_sigkill_at_any_moment(config, unbroken, tmp_path):
         "    fit(self)\n"
         "    out.with_suffix('.npz').write_bytes((out / 'state.npz').read_bytes())\n"
         "Trainer.fit = keep\n"
-        "train('cnn', config=config, out=out)\n"
+        "train(config.model.name, config=config, out=out)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "config.yaml")]
     rng = np.random.default_rng(0)
     killed = 0
-    for _ in range(8):
+    for _ in range(10):
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -155,9 +164,9 @@ def test_killed_with_sigkill_at_any_moment(config, unbroken, tmp_path):
             break
     if not Run(tmp_path / "run").finished:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert killed
-    # Another process may round as this one does; that they do is part of the promise.
-    assert_same(Run(tmp_path / "run"), unbroken)
+    assert killed >= 5
+    # Another process rounds as this one does: that is part of the promise.
+    assert_same(Run(tmp_path / "run"), unbroken, model=None, optimizer=None)
 
 
 def test_interrupted_with_every_remedy_at_work(config, tmp_path, monkeypatch):
