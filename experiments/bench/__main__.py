@@ -17,11 +17,11 @@ from pathlib import Path
 
 from breastus.cli.options import add_data
 from breastus.errors import BreastusError, RunError
-from breastus.files import write_text
 from experiments.bench.process import Workers
 from experiments.bench.report import page
 from experiments.bench.results import Results
 from experiments.bench.variants import NETWORKS, PARTS, variants
+from experiments.results import write_between
 
 _OUT = Path("experiments", "BENCH.md")
 
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         measure(results, parts, workers, rounds=args.rounds, job=job)
     finally:  # what was measured before a Ctrl-C is shown as well
-        write_text(args.out, page(results, command))
+        write_between(args.out, "speed", page(results, command))
         print(f"{args.out} written")
 
 

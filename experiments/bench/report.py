@@ -19,7 +19,7 @@ _PEAK_GOAL = 0.75  # of the processor's peak, in training the CNN
 
 
 def page(results: Results, command: str) -> str:
-    """Return BENCH.md.
+    """Return the section of BENCH.md that is about speed.
 
     Args:
         results: what was measured.
@@ -28,7 +28,7 @@ def page(results: Results, command: str) -> str:
     where = results.where
     packages = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
     lines = [
-        "# Benchmark",
+        "## Speed",
         "",
         f"`{command}`",
         "",
@@ -43,8 +43,8 @@ def page(results: Results, command: str) -> str:
         if body := section(results):
             lines += ["", *body]
     if rows := _parts(results):
-        lines += ["", "## Parts", "", "| | |", "|---|---|", *rows]
-    return "\n".join(lines) + "\n"
+        lines += ["", "### Parts", "", "| | |", "|---|---|", *rows]
+    return "\n".join(lines)
 
 
 def _drift(results: Results) -> str:
@@ -96,7 +96,7 @@ def _goals(results: Results) -> list[str]:
     if not rows:
         return []
     head = "| | breastus, fastest | fastest of the others | | goal | |"
-    return ["## Goals", "", "Images a second.", "", head, "|---|---|---|---|---|---|", *rows]
+    return ["### Goals", "", "Images a second.", "", head, "|---|---|---|---|---|---|", *rows]
 
 
 def _named(variant: Variant, median: float) -> str:
@@ -122,7 +122,7 @@ def _peak(results: Results) -> list[str]:
         "precision."
     )
     head = ["| | precision | GFLOP/s |", "|---|---|---|"]
-    return ["## The processor's peak", "", text, "", *head, *rows]
+    return ["### The processor's peak", "", text, "", *head, *rows]
 
 
 def _network(network: str):
@@ -147,7 +147,7 @@ def _network(network: str):
             "(AdamW, cross-entropy); bfloat16 is Keras' `mixed_bfloat16` and PyTorch's autocast."
         )
         head = "| | precision | training | of peak | prediction | of peak |"
-        return [f"## {_NAMES[network]}", "", text, "", head, "|---|---|---|---|---|---|", *rows]
+        return [f"### {_NAMES[network]}", "", text, "", head, "|---|---|---|---|---|---|", *rows]
 
     return section
 
@@ -167,7 +167,7 @@ def _augmentation(results: Results) -> list[str]:
         "noise is uniform, torchvision fills borders with black and has no multiplicative noise, "
         "so that it is given ours, and both round uint8 images after every step."
     )
-    return ["## Augmentation", "", text, "", "| | images/s |", "|---|---|", *rows]
+    return ["### Augmentation", "", text, "", "| | images/s |", "|---|---|", *rows]
 
 
 def _parts(results: Results) -> list[str]:
