@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from breastus.cli.quiet import import_tensorflow
-from breastus.config import Config
 from breastus.errors import HardwareError, ModelError
+from breastus.models.recipes import default_config
 
-_COLUMNS = "  {:<20}{:>6}  {:<15}{:>14}{:>7}  {}"
+_COLUMNS = "  {:<20}{:>6}  {:<15}{:>14}{:>7}{:>7}  {}"
 _WIDTH = 24
 
 
@@ -68,16 +68,15 @@ def run(args: argparse.Namespace) -> int:
     say = (lambda *_: None) if args.format == "json" else functools.partial(print, flush=True)
     _say_what_is_there(found, say, asked=args.profile)
 
-    rows, config = [], Config()
-    if args.image_size:
-        config = config.replace({"model": {"image_size": args.image_size}})
+    rows = []
     if profile is not None:
-        say(f"\nWhat fits (training; the default batch is {config.training.batch_size} images)")
-        say(_COLUMNS.format("network", "pixels", "precision", "largest batch", "parts", "planned"))
-        for row in _what_fits(args.model or list_models(), config, profile):
+        titles = ("network", "pixels", "precision", "largest batch", "batch", "parts", "planned")
+        say("\nWhat fits in training")
+        say(_COLUMNS.format(*titles))
+        for row in _what_fits(args.model or list_models(), args.image_size, profile):
             rows.append(row)
             say(_COLUMNS.format(*_cells(row)))
-        say("  parts: into how many the default batch is cut; planned: memory of one part.")
+        say("  batch: by default; parts: into how many it is cut; planned: memory of one part.")
         say("  Plans were compared with measured peaks on a processor; nothing was run on a GPU.")
 
     notes = _notes(machine, rows)
@@ -90,28 +89,32 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
-def _what_fits(names: list[str], config: Config, profile) -> Iterator[dict[str, Any]]:
+def _what_fits(names: list[str], image_size: int | None, profile) -> Iterator[dict[str, Any]]:
     import keras
 
     from breastus.training.hardware import planner, usable_memory
     from breastus.training.trainer import new_model
 
-    memory = usable_memory(profile, config)
     for name in names:
-        asked = config.replace({"model": {"name": name}})
-        row = {"model": name, "image_size": config.model.image_size}
+        settings: dict[str, Any] = {"weights": None}  # any weights take the same memory
+        if image_size:
+            settings["image_size"] = image_size
+        asked = default_config(name).replace({"model": settings})
+        memory, batch = usable_memory(profile, asked), asked.training.batch_size
+        row = {"model": name, "image_size": asked.model.image_size}
         try:
             model = new_model(asked, precision=profile.precision)
         except ModelError as error:
             yield {**row, "error": str(error)}
             continue
         plans = planner(model, asked, profile)
-        parts = plans.smallest_parts(asked.training.batch_size, memory)
-        plan = plans.plan(-(-asked.training.batch_size // (parts or 1)), parts=parts or 1)
+        parts = plans.smallest_parts(batch, memory)
+        plan = plans.plan(-(-batch // (parts or 1)), parts=parts or 1)
         yield {
             **row,
             "precision": profile.precision,
             "largest_batch": plans.largest_batch(memory),
+            "batch": batch,
             "parts": parts,
             "planned_mib": round(plan.total / 2**20),
         }
@@ -120,10 +123,11 @@ def _what_fits(names: list[str], config: Config, profile) -> Iterator[dict[str, 
 
 def _cells(row: dict[str, Any]) -> list[Any]:
     if "error" in row:
-        return [row["model"], row["image_size"], row["error"], "", "", ""]
+        return [row["model"], row["image_size"], row["error"], "", "", "", ""]
     parts = row["parts"] or "none"
     planned = f"{row['planned_mib']} MiB"
-    return [row["model"], row["image_size"], row["precision"], row["largest_batch"], parts, planned]
+    names = ("model", "image_size", "precision", "largest_batch", "batch")
+    return [*(row[name] for name in names), parts, planned]
 
 
 def _say_what_is_there(found: dict[str, Any], say, *, asked: str) -> None:
