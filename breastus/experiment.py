@@ -113,9 +113,9 @@ def train(
         manifest, splits = _data(run)
         print(f"{summary(manifest)}\n{splits_summary(splits, manifest)}", flush=True)
         _write_environment(run, manifest, splits, weights)
-        # The weights of a run that is taken up come from its state.
-        begins_with = None if taken_up else weights.weights
-        trainer = Trainer(run.path, _with_weights(config, begins_with), _tables(manifest, splits))
+        # Also when it is taken up, as presets bring layers of their own; its state comes on top.
+        config = _with_weights(config, weights.weights)
+        trainer = Trainer(run.path, config, _tables(manifest, splits))
         trainer.fit()
         network = trainer.best_model()
         temperature = _predict(run, trainer, network)

@@ -164,8 +164,7 @@ class Trainer:
         trained = keras.models.load_model(path, compile=False, safe_mode=True)
         if all(layer.compute_dtype == "float32" for layer in trained._flatten_layers()):
             return trained
-        # Its weights are about to be replaced: random ones will do.
-        model = new_model(self.config.replace({"model": {"weights": None}}))
+        model = new_model(self.config)  # of the same weights, as presets bring layers of their own
         model.set_weights(trained.get_weights())
         with write_aside(path) as aside:
             model.save(aside)
