@@ -26,7 +26,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 comma := ,
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)gpu)
 
-.PHONY: help install train-cnn check test test-all lint format bench clean
+.PHONY: help install check test test-all lint format bench clean
 help:
 	@sed -n 's/^#   //p' Makefile
 

@@ -12,6 +12,7 @@ Reference:
 """
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 _EPSILON = 1e-5  # the original Swin Transformer's
@@ -54,7 +55,8 @@ class NormedDense(layers.Layer):
             factors = ops.convert_to_tensor(factors, kernel.dtype)
             kernel, bias = kernel * factors, bias * factors
         tokens = standardize(ops.reshape(x, (-1, x.shape[-1])))
-        y = ops.matmul(tokens, ops.cast(kernel, x.dtype)) + ops.cast(bias, x.dtype)
+        # Not `+`, whose gradient is summed by a slower kernel.
+        y = tf.nn.bias_add(ops.matmul(tokens, ops.cast(kernel, x.dtype)), ops.cast(bias, x.dtype))
         return ops.reshape(y, (-1, *x.shape[1:-1], self.units))
 
     def compute_output_shape(self, shape):
