@@ -6,12 +6,12 @@ from collections.abc import Callable
 from breastus.augmentation.erasing import RandomErasing
 from breastus.augmentation.layers import (
     Affine,
-    Augmenter,
     GaussianBlur,
     HorizontalFlip,
     JpegQuality,
     MultiplicativeNoise,
 )
+from breastus.augmentation.stateless import Augmenter
 from breastus.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from breastus.augmentation.layers import Augmenter, image_seed
+from breastus.augmentation.stateless import Augmenter, image_seed
 from breastus.preprocessing.color import parula
 
 _TILE = 1.6  # inches a tile

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from breastus.errors import ModelError
+from breastus.models.head import head
 from breastus.models.registry import register_model
 
 FILTERS = (32, 64, 128)
@@ -32,8 +33,6 @@ def cnn(*, num_classes: int = 2, image_size: int = 224, dropout: float = 0.2) ->
         side = (side - 2) // 2
     if side < 1:
         raise ModelError(f"image_size must be at least 22 for cnn. Received: {image_size}")
-    if not 0.0 <= dropout < 1.0:
-        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
 
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
@@ -42,7 +41,5 @@ def cnn(*, num_classes: int = 2, image_size: int = 224, dropout: float = 0.2) ->
         x = layers.Conv2D(filters, 3, activation="relu", name=f"conv_{filters}")(x)
         x = layers.MaxPooling2D(2, name=f"pool_{filters}")(x)
     x = layers.Flatten(name="features")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    # float32 whatever the precision policy: a half-precision softmax costs calibration.
-    x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    x = head(x, num_classes=num_classes, dropout=dropout)
     return keras.Model(image, x, name="cnn")

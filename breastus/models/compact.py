@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from breastus.errors import ModelError
+from breastus.models.head import head
 from breastus.models.registry import register_model
 
 FILTERS = (32, 64, 128, 192)  # of the stages; each but the first halves the map
@@ -35,8 +36,6 @@ def compact(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras
         raise ModelError(
             f"image_size must be at least {_SMALLEST} for compact. Received: {image_size}"
         )
-    if not 0.0 <= dropout < 1.0:
-        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
 
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
@@ -55,9 +54,7 @@ def compact(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras
         layers.GlobalMaxPooling2D(name="maximum")(x),
     ]
     x = layers.Concatenate(name="features")(pooled)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    # float32 whatever the precision policy: a half-precision softmax costs calibration.
-    x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    x = head(x, num_classes=num_classes, dropout=dropout)
     return keras.Model(image, x, name="compact")
 
 

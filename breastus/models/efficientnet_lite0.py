@@ -21,6 +21,7 @@ import numpy as np
 from keras import layers
 
 from breastus.errors import ModelError, WeightsError
+from breastus.models.head import head
 from breastus.models.hub_backbone import classifier
 from breastus.models.registry import register_model
 from breastus.models.torch_file import read_torch_file
@@ -78,8 +79,6 @@ def efficientnet_lite0(
             f"image_size must be at least {_SMALLEST} for efficientnet_lite0. "
             f"Received: {image_size}"
         )
-    if not 0.0 <= dropout < 1.0:
-        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
 
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
@@ -100,9 +99,7 @@ def efficientnet_lite0(
     x = layers.Conv2D(_HEAD, 1, use_bias=False, name="head_conv")(x)
     x = _relu6(_norm(x, "head_norm"), "feature_map")
     x = layers.GlobalAveragePooling2D(name="features")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    # float32 whatever the precision policy: a half-precision softmax costs calibration.
-    x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    x = head(x, num_classes=num_classes, dropout=dropout)
     model = keras.Model(image, x, name="efficientnet_lite0")
 
     if weights is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from breastus.errors import ModelError, WeightsError
+from breastus.models.head import head
 
 
 def way_out(source) -> str:
@@ -111,8 +112,6 @@ def classifier(
         raise ModelError(
             f"image_size must be at least {smallest} for {name}. Received: {image_size}"
         )
-    if not 0.0 <= dropout < 1.0:
-        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
 
     backbone = make_backbone((image_size, image_size, 3))
     if weights is not None:
@@ -123,9 +122,7 @@ def classifier(
     image = keras.Input((image_size, image_size, 3), name="image")
     x = layers.Identity(name="feature_map")(backbone(image))
     x = layers.GlobalAveragePooling2D(name="features")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    # float32 whatever the precision policy: a half-precision softmax costs calibration.
-    x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    x = head(x, num_classes=num_classes, dropout=dropout)
     return keras.Model(image, x, name=name)
 
 

@@ -19,6 +19,7 @@ from keras import layers
 
 from breastus.errors import ModelError
 from breastus.models.compact import compact
+from breastus.models.head import head
 from breastus.models.registry import register_model
 from breastus.models.swin import swin, swin_micro
 
@@ -75,8 +76,6 @@ def hybrid_large(
 def _join(
     name: str, transformer: keras.Model, num_classes: int, image_size: int, dropout: float
 ) -> keras.Model:
-    if not 0.0 <= dropout < 1.0:
-        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
 
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
@@ -94,9 +93,7 @@ def _join(
         layers.GlobalMaxPooling2D(name="maximum")(x),
     ]
     x = layers.Concatenate(name="features")(pooled)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    # float32 whatever the precision policy: a half-precision softmax costs calibration.
-    x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    x = head(x, num_classes=num_classes, dropout=dropout)
     return keras.Model(image, x, name=name)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from keras import layers
 
 from breastus.errors import ModelError, WeightsError
+from breastus.models.head import head
 from breastus.models.mlp import Mlp
 from breastus.models.normed_dense import NormedDense
 from breastus.models.registry import register_model
@@ -130,8 +131,6 @@ def _build(
             f"image_size must be a multiple of {sizes} for {name}, so that its windows fill every "
             f"map. Received: {image_size}"
         ) from None
-    if not 0.0 <= dropout < 1.0:
-        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
     rates = np.linspace(0.0, 0.1, sum(variant.depths)).tolist()  # of stochastic depth, rising
 
     # === Functional model ===
@@ -153,9 +152,7 @@ def _build(
             )
     x = _norm(x, "feature_map")
     x = layers.GlobalAveragePooling2D(name="features")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    # float32 whatever the precision policy: a half-precision softmax costs calibration.
-    x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    x = head(x, num_classes=num_classes, dropout=dropout)
     model = keras.Model(image, x, name=name)
 
     if weights is not None:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from breastus.augmentation.layers import image_seed
 from breastus.augmentation.mixup import mixup
 from breastus.augmentation.policies import build_augmenter
+from breastus.augmentation.stateless import image_seed
 from breastus.config import Config
 from breastus.data.pipeline import (
     Pixels,

@@ -56,8 +56,8 @@ def augmentation(job: dict) -> dict:
     import numpy as np
     import tensorflow as tf
 
-    from breastus.augmentation.layers import image_seed
     from breastus.augmentation.policies import build_augmenter
+    from breastus.augmentation.stateless import image_seed
 
     augment = build_augmenter("study")
     size = job["size"]

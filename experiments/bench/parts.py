@@ -57,8 +57,8 @@ def _images(seconds: float) -> list[tuple[str, str]]:
     import numpy as np
     import tensorflow as tf
 
-    from breastus.augmentation.layers import image_seed
     from breastus.augmentation.policies import build_augmenter
+    from breastus.augmentation.stateless import image_seed
     from breastus.config import Config
     from breastus.data.sources.phantom import write_phantoms
     from breastus.deploy.export import ServingModule

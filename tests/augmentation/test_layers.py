@@ -14,10 +14,9 @@ from breastus.augmentation.layers import (
     HorizontalFlip,
     JpegQuality,
     MultiplicativeNoise,
-    generator,
-    image_seed,
 )
 from breastus.augmentation.policies import build_augmenter, check_policy, list_policies
+from breastus.augmentation.stateless import generator, image_seed
 from breastus.errors import ConfigError
 
 SEED = tf.constant([1, 2])

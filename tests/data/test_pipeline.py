@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from breastus.augmentation.layers import image_seed
 from breastus.augmentation.policies import build_augmenter
+from breastus.augmentation.stateless import image_seed
 from breastus.data.pipeline import Pixels, evaluation_dataset, steps_per_epoch, training_dataset
 from breastus.preprocessing.decode import decode_image
 from breastus.training.sampling import epoch_order
@@ -130,7 +130,7 @@ def test_streaming_takes_no_more_memory_for_more_images(paths):
     code = """
 import sys, functools, resource
 import tensorflow as tf
-from breastus.augmentation.layers import image_seed
+from breastus.augmentation.stateless import image_seed
 from breastus.data.pipeline import Pixels, training_dataset
 from breastus.preprocessing.decode import decode_image
 from breastus.training.sampling import epoch_order

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from fitting import Kill, Killed
 
 from breastus.errors import RunError, TrainingError
 from breastus.experiment import train
@@ -73,32 +74,13 @@ def assert_same(
         assert first.file(name).read_bytes() == second.file(name).read_bytes()
 
 
-class _Killed(BaseException):
-    pass
-
-
-class Kill(keras.callbacks.Callback):
-    """Ends the training at once after a step of an epoch, both counted from 0."""
-
-    def __init__(self, epoch, step):
-        super().__init__()
-        self.moment = (epoch, step)
-
-    def on_epoch_begin(self, number, logs=None):
-        self.number = number
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (self.number, batch) == self.moment:
-            raise _Killed
-
-
 @pytest.mark.parametrize(("epoch", "step"), [(0, 1), (2, 2)])
 def test_interrupted_in_the_middle_of_an_epoch(
     config, unbroken, tmp_path, monkeypatch, epoch, step
 ):
     kill = Kill(epoch, step)
     monkeypatch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: kill)
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         train("cnn", config=config, out=tmp_path / "run")
     monkeypatch.undo()
     assert not Run(tmp_path / "run").finished
@@ -113,11 +95,11 @@ def test_interrupted_between_the_best_model_and_the_state(config, unbroken, tmp_
     def fail_once(*args):
         calls.append(1)
         if len(calls) == 2:
-            raise _Killed
+            raise Killed
         return save_state(*args)
 
     monkeypatch.setattr("breastus.training.callbacks.save_state", fail_once)
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         train("cnn", config=config, out=tmp_path / "run")
     monkeypatch.undo()
     assert_same(train_and_keep(config, tmp_path / "run"), unbroken)
@@ -189,7 +171,7 @@ def test_interrupted_with_every_remedy_at_work(config, tmp_path, monkeypatch):
     whole = train_and_keep(config, tmp_path / "whole")
     fail = Kill(epoch=2, step=1)
     monkeypatch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: fail)
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         train("cnn", config=config, out=tmp_path / "run")
     monkeypatch.undo()
     assert_same(train_and_keep(config, tmp_path / "run"), whole, optimizer=None)
@@ -282,7 +264,7 @@ def test_a_run_whose_last_state_was_damaged_ends_as_an_unbroken_one(
 ):
     kill = Kill(epoch=3, step=1)
     monkeypatch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: kill)
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         train("cnn", config=config, out=tmp_path / "run")
     monkeypatch.undo()
     damage(tmp_path / "run" / "state.npz", "half")

@@ -1,0 +1,23 @@
+"""The head of every network: pooled features in, softmax probabilities out."""
+
+from keras import layers
+
+from breastus.errors import ModelError
+
+
+def head(features, *, num_classes: int, dropout: float):
+    """Return the probabilities [B, num_classes], float32, of features [B, C].
+
+    Args:
+        features: what the backbone gives; the output of the layer named `features`.
+        num_classes: width of the softmax.
+        dropout: share of the features dropped in training.
+
+    Raises:
+        ModelError: when the dropout is not in [0, 1).
+    """
+    if not 0.0 <= dropout < 1.0:
+        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
+    x = layers.Dropout(dropout, name="dropout")(features)
+    # float32 whatever the precision policy: a half-precision softmax costs calibration.
+    return layers.Dense(num_classes, activation="softmax", dtype="float32", name="probabilities")(x)
