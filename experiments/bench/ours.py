@@ -61,18 +61,18 @@ def augmentation(job: dict) -> dict:
 
     augment = build_augmenter("study")
     size = job["size"]
-    images = tf.constant(
-        np.random.default_rng(0).integers(0, 256, (128, size, size, 3), dtype="uint8")
-    )
+    grey = np.random.default_rng(0).integers(0, 256, (128, size, size, 1), dtype="uint8")
+    images = tf.constant(grey.repeat(3, axis=-1))
 
     def example(index):
-        return augment(tf.cast(images[index], tf.float32), image_seed(0, 0, index))
+        return images[index], image_seed(0, 0, index)
 
-    # As in training: mapped image by image, then put together into batches.
+    # As in training: put together into batches, which are augmented as a whole.
     batches = (
         tf.data.Dataset.range(len(images), output_type=tf.int32)
         .map(example, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(32)
+        .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
     )
 
     def epoch():

@@ -161,7 +161,7 @@ def _augmentation(results: Results) -> list[str]:
     if not rows:
         return []
     text = (
-        f"Images of {SIZE} x {SIZE} x 3 a second on one core, put into batches of 32: horizontal "
+        f"Grey images of {SIZE} x {SIZE} x 3 a second on one core, in batches of 32: horizontal "
         "flip, one bilinear affine map, multiplicative noise, Gaussian blur, with the ranges of "
         "the policy `study`. The others differ where they cannot do the same: albumentations' "
         "noise is uniform, torchvision fills borders with black and has no multiplicative noise, "

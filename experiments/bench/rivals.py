@@ -67,7 +67,8 @@ def augmentation(job: dict) -> dict:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     import numpy as np
 
-    images = np.random.default_rng(0).integers(0, 256, (128, job["size"], job["size"], 3), "uint8")
+    shape = (128, job["size"], job["size"], 1)
+    images = np.random.default_rng(0).integers(0, 256, shape, "uint8").repeat(3, axis=-1)
     make = {"albumentations": _albumentations, "torchvision": _torchvision}[job["library"]]
     batch = make(images, job["pixels"])
 
