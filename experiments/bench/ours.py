@@ -62,7 +62,10 @@ def augmentation(job: dict) -> dict:
     augment = build_augmenter("study")
     size = job["size"]
     grey = np.random.default_rng(0).integers(0, 256, (128, size, size, 1), dtype="uint8")
-    images = tf.constant(grey.repeat(3, axis=-1))
+    images = grey.repeat(3, axis=-1)
+    if job["images"] == "colour":
+        images[..., 0] ^= 1  # one channel differs: enough that all three have to be worked on
+    images = tf.constant(images)
 
     def example(index):
         return images[index], image_seed(0, 0, index)

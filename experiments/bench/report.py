@@ -165,7 +165,8 @@ def _augmentation(results: Results) -> list[str]:
         "flip, one bilinear affine map, multiplicative noise, Gaussian blur, with the ranges of "
         "the policy `study`. The others differ where they cannot do the same: albumentations' "
         "noise is uniform, torchvision fills borders with black and has no multiplicative noise, "
-        "so that it is given ours, and both round uint8 images after every step."
+        "so that it is given ours, and both round uint8 images after every step. breastus works on "
+        "one channel of a grey image; a row shows what it does without that."
     )
     return ["### Augmentation", "", text, "", "| | images/s |", "|---|---|", *rows]
 

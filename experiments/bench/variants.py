@@ -111,7 +111,11 @@ def _augmentation() -> list[Variant]:
         for library in ("albumentations", "torchvision")
         for pixels in ("uint8", "float32")
     ]
-    return [Variant("augmentation", "breastus, policy `study`", "ours", job), *rivals]
+    ours = [
+        Variant("augmentation", f"breastus, {images} images", "ours", {**job, "images": images})
+        for images in ("grey", "colour")
+    ]
+    return [*ours, *rivals]
 
 
 def _parts() -> list[Variant]:
