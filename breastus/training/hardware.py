@@ -39,8 +39,8 @@ class Profile:
         parallel_calls: images decoded and augmented at the same time.
         prefetch: batches kept ready ahead of the model.
         why: the precision and the memory, in words.
-        xla: "off" everywhere: on a processor it halves the speed of the study's CNN; on GPUs it was
-            not measured.
+        xla: "off" everywhere: on a processor it slows the study's CNN down (experiments/BENCH.md);
+            on GPUs it was not measured.
     """
 
     name: str
@@ -178,7 +178,8 @@ def strategy(config: Config):
     the first so many of them.
 
     Raises:
-        HardwareError: when there are fewer devices than asked for, or fewer images than devices.
+        HardwareError: when there are fewer devices than asked for, or a batch comes in parts or
+            cannot be shared evenly.
     """
     count = _count(config)
     if count < 2:

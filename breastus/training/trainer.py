@@ -217,7 +217,7 @@ class Execution(NamedTuple):
 
     precision: str = "float32"
     parts: int = 1
-    jit_compile: bool = False  # on a CPU, XLA halves the speed of the study's network
+    jit_compile: bool = False  # on a CPU, XLA slows the study's network down
 
 
 def execution_of(config: Config) -> Execution:

@@ -1,6 +1,6 @@
 """How fast breastus is on this machine, beside what one would take instead: `make bench`.
 
-    python -m experiments.bench --data path/to/BUSI             everything, about 25 minutes
+    python -m experiments.bench --data path/to/BUSI             everything, two rounds
     python -m experiments.bench --quick                         one short round
     python -m experiments.bench --only cnn --only augmentation  some of it; the rest is kept
 
