@@ -68,8 +68,8 @@ def this_machine() -> Machine:
 def bfloat16_gain() -> float:
     """Return how much faster this processor multiplies matrices in bfloat16 than in float32.
 
-    That it has instructions for it says little: on an Intel processor with AVX512-BF16, in a virtual
-    machine without AMX, the gain was 0.6.
+    That it has instructions for it says little: on an Intel processor with AVX512-BF16, in a
+    virtual machine without AMX, the gain was 0.6.
     """
     import tensorflow as tf
 
