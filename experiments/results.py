@@ -41,11 +41,6 @@ COLUMNS = {
     "specificity": "specificity",
     "accuracy": "accuracy",
 }
-STUDY_ROWS = {
-    "study_cnn": [("cnn", "plain"), ("cnn", "parula")],
-    "networks": [("cnn", "plain"), ("swin", "plain")],
-}
-CLASS_OF = {"sensitivity": "lump", "specificity": "no_lump"}
 # What README.md shows as well, and which variants of it; none named are all.
 README = {
     "study_cnn": ("group-plain", "group-parula", "study-plain", "study-parula"),
@@ -57,9 +52,6 @@ STUDY_ROWS = {
     "networks": [("cnn", "plain"), ("swin", "plain")],
 }
 CLASS_OF = {"sensitivity": "lump", "specificity": "no_lump"}
-README_EXPERIMENT = "study_cnn"
-README_NETWORKS = "networks"
-README_VARIANTS = ("group-plain", "group-parula", "study-plain", "study-parula")
 
 
 def main() -> None:
