@@ -52,6 +52,8 @@ STUDY_ROWS = {
     "networks": [("cnn", "plain"), ("swin", "plain")],
 }
 CLASS_OF = {"sensitivity": "lump", "specificity": "no_lump"}
+# Variants of another experiment, of the same names, that an experiment's are compared with.
+COMPARED_WITH = {"precision": ("networks", "float32")}
 
 
 def main() -> None:
@@ -70,7 +72,9 @@ def main() -> None:
             if variant not in found[name]:
                 raise RunError(f"{name}: {variant} has no finished run.")
     for name, variants in found.items():
-        write_between(HERE / "RESULTS.md", name, section(name, variants))
+        other, what = COMPARED_WITH.get(name, ("", ""))
+        text = section(name, variants, compared_with=found.get(other, {}), what=what)
+        write_between(HERE / "RESULTS.md", name, text)
         print(f"experiments/RESULTS.md: {name}, {sum(map(len, variants.values()))} runs")
     for name in README.keys() & found.keys():
         shown = {variant: found[name][variant] for variant in README[name] or found[name]}
@@ -106,8 +110,22 @@ def read_variants(folder: Path) -> dict[str, list[Run]]:
     return variants
 
 
-def section(name: str, variants: dict[str, list[Run]]) -> str:
-    """Return an experiment's part of RESULTS.md."""
+def section(
+    name: str,
+    variants: dict[str, list[Run]],
+    *,
+    compared_with: dict[str, list[Run]] | None = None,
+    what: str = "",
+) -> str:
+    """Return an experiment's part of RESULTS.md.
+
+    Args:
+        name: the recipe's.
+        variants: runs by variant.
+        compared_with: runs of another experiment by variant; the difference is shown for each name
+            that both have.
+        what: says in one word what those others are.
+    """
     recipe = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8")))
     title, _, rest = recipe.partition("\n")
     runs = [run for group in variants.values() for run in group]
@@ -131,6 +149,7 @@ def section(name: str, variants: dict[str, list[Run]]) -> str:
             "",
             means_table(name, variants),
             "",
+            *(differences_table(variants, compared_with, what) if compared_with else ()),
             "What they cost:",
             "",
             costs_table(variants),
@@ -207,6 +226,34 @@ def runs_table(runs: list[Run]) -> str:
     return "\n".join(lines)
 
 
+def differences_table(
+    variants: dict[str, list[Run]], others: dict[str, list[Run]], what: str
+) -> list[str]:
+    """Return the lines of a table: each variant less the other one of its name, on the same images.
+
+    Only seeds that both have count.
+    """
+    lines = [
+        f"Less {what}, on the same test images (mean over seeds; 95 % interval of the difference):",
+        "",
+        f"| | seeds | {' | '.join(COLUMNS.values())} |",
+        "|---" * (2 + len(COLUMNS)) + "|",
+    ]
+    for name in variants.keys() & others.keys():
+        pairs = {run.config.seed: [run] for run in variants[name]}
+        for run in others[name]:
+            pairs.setdefault(run.config.seed, []).append(run)
+        both = [pair for pair in pairs.values() if len(pair) == 2]
+        ours, theirs = (
+            [read_predictions(run.file("predictions_test.csv")) for run in side]
+            for side in zip(*both, strict=True)
+        )
+        difference = mean_difference(ours, theirs)
+        cells = [_cell(*difference[metric]) for metric in COLUMNS]
+        lines.append(f"| {name} | {len(both)} | {' | '.join(cells)} |")
+    return [*lines[:4], *sorted(lines[4:]), ""]
+
+
 def mean_over_seeds(tables: list[pd.DataFrame]) -> dict[str, tuple[float, float, float]]:
     """Return mean, low and high of each metric of COLUMNS over several runs' predictions.
 
@@ -214,6 +261,44 @@ def mean_over_seeds(tables: list[pd.DataFrame]) -> dict[str, tuple[float, float,
         tables: predictions of one variant's seeds, from one data set, so that a group's name
             means the same in each.
     """
+    means, resampled = _means(tables)
+    result = {}
+    for metric in COLUMNS:
+        low, high = np.nanquantile(resampled[metric], [0.025, 0.975])
+        if metric in CLASS_OF and low == high:
+            # Alike in every resample, as if it were certain: Wilson's interval counts groups.
+            groups = np.concatenate([table["group_id"] for table in tables])
+            labels = np.concatenate([table["label"] for table in tables])
+            count = len(np.unique(groups[labels == CLASS_OF[metric]]))
+            low, high = wilson_interval(round(means[metric] * count), count)
+        result[metric] = means[metric], low, high
+    return result
+
+
+def mean_difference(
+    ours: list[pd.DataFrame], theirs: list[pd.DataFrame]
+) -> dict[str, tuple[float, float, float]]:
+    """Return mean, low and high of each metric's difference between two variants.
+
+    Args:
+        ours: predictions of one variant's seeds.
+        theirs: of another's, of the same images in the same order; they are drawn together.
+    """
+    for one, other in zip(ours, theirs, strict=True):
+        if not one["image_id"].equals(other["image_id"]):
+            raise RunError("Two variants can be compared on the same test images only.")
+    (mean, drawn), (other_mean, other_drawn) = _means(ours), _means(theirs)
+    return {
+        metric: (
+            mean[metric] - other_mean[metric],
+            *np.nanquantile(drawn[metric] - other_drawn[metric], [0.025, 0.975]),
+        )
+        for metric in COLUMNS
+    }
+
+
+def _means(tables: list[pd.DataFrame]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Return the mean over seeds of each metric, and [resamples] of it with groups drawn anew."""
     groups = np.concatenate([table["group_id"] for table in tables])
     weights = resample_weights(groups, resamples=RESAMPLES, seed=0)
     ends = np.cumsum([len(table) for table in tables])[:-1]
@@ -222,17 +307,10 @@ def mean_over_seeds(tables: list[pd.DataFrame]) -> dict[str, tuple[float, float,
         truth, probability = truth_and_probability(table)
         values.append(compute_metrics(truth, probability, weights=np.ones(len(table))))
         drawn.append(compute_metrics(truth, probability, weights=share))
-    result = {}
-    for metric in COLUMNS:
-        low, high = np.nanquantile(np.mean([d[metric] for d in drawn], axis=0), [0.025, 0.975])
-        mean = float(np.mean([v[metric] for v in values]))
-        if metric in CLASS_OF and low == high:
-            # Alike in every resample, as if it were certain: Wilson's interval counts groups.
-            labels = np.concatenate([table["label"] for table in tables])
-            count = len(np.unique(groups[labels == CLASS_OF[metric]]))
-            low, high = wilson_interval(round(mean * count), count)
-        result[metric] = mean, low, high
-    return result
+    return (
+        {metric: float(np.mean([v[metric] for v in values])) for metric in COLUMNS},
+        {metric: np.mean([d[metric] for d in drawn], axis=0) for metric in COLUMNS},
+    )
 
 
 def write_between(path: Path, name: str, text: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from breastus.evaluation.intervals import bootstrap_intervals
 from breastus.evaluation.predictions import read_predictions, truth_and_probability
-from breastus.models.registry import build_model
+from breastus.models.recipes import default_config
+from breastus.models.registry import build_model, list_models
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
@@ -42,6 +43,39 @@ def test_a_scene_in_two_seeds_is_no_more_evidence(results, tiny_run):
     assert results.mean_over_seeds([table] * 3)["accuracy"] == pytest.approx(
         results.mean_over_seeds([table])["accuracy"]
     )
+
+
+def test_a_difference_is_of_the_same_images_drawn_together(results, tiny_run):
+    table = read_predictions(tiny_run.path / "predictions_test.csv")
+    assert set(results.mean_difference([table] * 2, [table] * 2).values()) == {(0.0, 0.0, 0.0)}
+    better = table.assign(probability=(table["label"] == "lump") * 0.8 + 0.1)
+    gain, low, high = results.mean_difference([better], [table])["accuracy"]
+    assert gain == pytest.approx(1 - tiny_run.metrics["test"]["accuracy"]["value"])
+    assert low <= gain <= high
+    with pytest.raises(results.RunError, match="the same test images"):
+        results.mean_difference([table.iloc[::-1].reset_index(drop=True)], [table])
+
+
+def test_an_experiment_stands_beside_the_one_it_is_compared_with(results, tiny_run, monkeypatch):
+    for experiment in ("networks", "precision"):
+        shutil.copytree(tiny_run.path, Path("runs", experiment, "cnn-0"))
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    Path("README.md").write_text("# breastus\n")
+    results.main()
+    text = Path("experiments", "RESULTS.md").read_text()
+    assert text.count("Less float32, on the same test images") == 1
+    assert "| cnn | 1 | 0.00 (no spread)" in text
+
+
+@pytest.mark.parametrize("name", ["networks", "precision", "study_cnn"])
+def test_a_recipes_variants_can_be_run(name, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    recipe = importlib.import_module(name)
+    for network, settings in recipe.VARIANTS.values():
+        assert network in list_models()
+        default_config(network).replace(settings)
+    if name == "networks":
+        assert {network for network, _ in recipe.VARIANTS.values()} == set(list_models())
 
 
 def test_text_goes_between_its_marks(results, tmp_path):
