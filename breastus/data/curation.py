@@ -16,6 +16,8 @@ from scipy.sparse.csgraph import connected_components
 from breastus.opencv import cv2
 
 THUMBNAIL = 48  # pixels a side
+# Two images of one scene, in the manifest's order, and how alike they are (1: the same).
+TWIN_COLUMNS = ("image_id", "twin_id", "similarity")
 _BLUR = 5.0  # standard deviation of the low-pass that is taken out, in thumbnail pixels
 _BLACK = 10  # grey level up to which a border counts as black, as in the image transform
 _CHUNK = 2048  # rows of the correlation matrix held at a time
@@ -77,7 +79,7 @@ def curate(
     *,
     threshold: float,
     exclude_contradictions: bool,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fill `group_id`, and mark near-duplicates that contradict each other as excluded.
 
     A group is what must never be split apart: images of one patient, near-duplicates, and whatever
@@ -90,12 +92,21 @@ def curate(
         exclude_contradictions: whether contradicting images get a reason in `excluded`.
 
     Returns:
-        A copy with both columns filled.
+        A copy with both columns filled; and the pairs of images that are one scene, a table with
+        the columns of `TWIN_COLUMNS`.
     """
     table = manifest.reset_index(drop=True).copy()
     count = len(table)
-    first, second, _ = near_duplicate_pairs(thumbnails, threshold=threshold)
+    first, second, similarity = near_duplicate_pairs(thumbnails, threshold=threshold)
     same_file = _links(table["sha256"])
+    twins = pd.DataFrame(
+        {
+            "image_id": table["image_id"].to_numpy()[first],
+            "twin_id": table["image_id"].to_numpy()[second],
+            "similarity": similarity,
+        },
+        columns=list(TWIN_COLUMNS),
+    )
     duplicates = np.hstack([np.stack([first, second]), same_file]).astype(int)
 
     everything = np.hstack([duplicates, _links(table["patient_id"])]).astype(int)
@@ -114,7 +125,7 @@ def curate(
         scene = components(count, *duplicates[:, ~same_patient])
         for _, rows in table.groupby(scene):
             _mark_contradictions(table, rows)
-    return table
+    return table, twins
 
 
 def _mark_contradictions(table: pd.DataFrame, rows: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,18 @@ SIMULATED = "simulated"  # the flag of a phantom
 _THREADS = 4
 
 
+class Survey(NamedTuple):
+    """What reading a data set gives: the manifest, and the pairs of images that are one scene.
+
+    Attributes:
+        manifest: a table with the columns of `COLUMNS`.
+        twins: a table with the columns of `breastus.data.curation.TWIN_COLUMNS`.
+    """
+
+    manifest: pd.DataFrame
+    twins: pd.DataFrame
+
+
 def load_manifest(
     where: str | os.PathLike = "auto", *, settings: DataConfig | None = None, seed: int = 0
 ) -> pd.DataFrame:
@@ -66,9 +79,19 @@ def load_manifest(
     Warns:
         DataWarning: once for each file that is not as it should be.
     """
-    settings = settings or DataConfig()
     if (prepared := _prepared(where)) is not None:
         return read_manifest(prepared)
+    return survey(where, settings=settings, seed=seed).manifest
+
+
+def survey(
+    where: str | os.PathLike = "auto", *, settings: DataConfig | None = None, seed: int = 0
+) -> Survey:
+    """Do as `load_manifest` with images, and return which of them were found to be twins as well.
+
+    A prepared manifest is read for what it says; its images are read again, for their twins.
+    """
+    settings = settings or DataConfig()
     folder, source = locate(where, phantom_images=settings.phantom_images, seed=seed)
     content = read_content(folder, source, known_faults=settings.known_faults)
     for problem in content.problems:
@@ -91,13 +114,13 @@ def load_manifest(
     if not (table["width"] > 0).any():
         raise DataError(f"{folder} holds no image that can be read.")
     table["group_id"] = table["image_id"]
-    table = curate(
+    table, twins = curate(
         table,
         np.stack(thumbnails),
         threshold=settings.duplicate_threshold,
         exclude_contradictions=settings.contradictions == "exclude",
     )
-    return _checked(table, str(folder))
+    return Survey(_checked(table, str(folder)), twins)
 
 
 def read_manifest(path: str | os.PathLike) -> pd.DataFrame:

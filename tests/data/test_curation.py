@@ -111,7 +111,7 @@ def _same_scene(count, others=0):
 
 
 def _curate(table, small, **options):
-    return curate(table, small, threshold=0.7, **{"exclude_contradictions": True, **options})
+    return curate(table, small, threshold=0.7, **{"exclude_contradictions": True, **options})[0]
 
 
 def test_groups_are_named_after_their_first_image():
