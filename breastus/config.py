@@ -34,7 +34,7 @@ class DataConfig:
         "exclude", "near-duplicates that carry different findings"
     )
     duplicate_threshold: float = _setting(
-        0.7, "correlation from which two images are near-duplicates", 0.3, 1.0
+        0.76, "correlation from which two registered images are near-duplicates", 0.5, 1.0
     )
     split: Literal["auto", "group", "study", "given"] = _setting(
         "auto", "given by the folders if they are split already, else group; study: Table I's sizes"

@@ -1,9 +1,7 @@
-"""Near-duplicates and contradictions: thumbnails in, groups and reasons for exclusion out.
+"""Groups and contradictions: a manifest and its images' fingerprints in, both marked out.
 
-Two images are near-duplicates when their high-pass thumbnails correlate: what is left when slow
-changes of brightness are taken out is the arrangement of tissue, which gain, size, re-encoding and
-small crops hardly touch. On BUSI this finds 140 groups that hold 315 images; comparing all pairs by
-eye, Pawlowska et al. (Data in Brief 48, 2023, 109247) found 153 that hold 346.
+A group is what no split may cut apart. On BUSI 153 groups hold 346 images, as many as Pawlowska et
+al. (Data in Brief 48, 2023, 109247) found when they compared all pairs by eye.
 """
 
 from collections.abc import Sequence
@@ -13,58 +11,11 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from breastus.opencv import cv2
+from breastus.data.duplicates import near_duplicates
 
-THUMBNAIL = 48  # pixels a side
-# Two images of one scene, in the manifest's order, and how alike they are (1: the same).
-TWIN_COLUMNS = ("image_id", "twin_id", "similarity")
-_BLUR = 5.0  # standard deviation of the low-pass that is taken out, in thumbnail pixels
-_BLACK = 10  # grey level up to which a border counts as black, as in the image transform
-_CHUNK = 2048  # rows of the correlation matrix held at a time
-
-
-def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Return an image's high-pass thumbnail.
-
-    Args:
-        pixels: uint8 [H, W, 3], RGB.
-
-    Returns:
-        float32 [48 * 48], mean 0 and length 1, so that a product of two is their correlation; all
-        zeros for an image without structure, which then correlates with nothing.
-    """
-    grey = pixels.mean(axis=-1, dtype=np.float32)
-    bright = grey > _BLACK
-    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
-    if rows.size:
-        grey = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    small = cv2().resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2().INTER_AREA)
-    high = small - cv2().GaussianBlur(small, (0, 0), _BLUR)
-    flat = high.ravel() - high.mean()
-    length = np.linalg.norm(flat)
-    return flat / length if length > 1e-3 else np.zeros_like(flat)
-
-
-def near_duplicate_pairs(
-    thumbnails: np.ndarray, *, threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pairs whose thumbnails correlate.
-
-    Args:
-        thumbnails: float32 [n, d], as from `thumbnail`.
-        threshold: correlation from which two are a pair.
-
-    Returns:
-        Three arrays: first index, second index (larger), correlation.
-    """
-    found = []
-    for start in range(0, len(thumbnails), _CHUNK):
-        block = thumbnails[start : start + _CHUNK] @ thumbnails[start:].T
-        first, second = np.nonzero(np.triu(block >= threshold, k=1))
-        found.append((first + start, second + start, block[first, second]))
-    if not found:
-        return np.empty(0, int), np.empty(0, int), np.empty(0, np.float32)
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+# Two images of one scene, in the manifest's order; how alike they are (1: the same); and whether
+# the one is a `near-duplicate` of the other, or of the other `mirrored`.
+TWIN_COLUMNS = ("image_id", "twin_id", "similarity", "kind")
 
 
 def components(count: int, first: Sequence[int], second: Sequence[int]) -> np.ndarray:
@@ -75,7 +26,7 @@ def components(count: int, first: Sequence[int], second: Sequence[int]) -> np.nd
 
 def curate(
     manifest: pd.DataFrame,
-    thumbnails: np.ndarray,
+    fingerprints: np.ndarray,
     *,
     threshold: float,
     exclude_contradictions: bool,
@@ -87,8 +38,8 @@ def curate(
 
     Args:
         manifest: rows with `image_id`, `patient_id`, `sha256`, `finding`, `label` and `excluded`.
-        thumbnails: float32 [n, d], one for each row; zeros for unreadable images.
-        threshold: correlation from which two images are near-duplicates.
+        fingerprints: uint8 [n, 64, 64], one for each row; zeros for unreadable images.
+        threshold: correlation from which two registered images are near-duplicates.
         exclude_contradictions: whether contradicting images get a reason in `excluded`.
 
     Returns:
@@ -97,21 +48,22 @@ def curate(
     """
     table = manifest.reset_index(drop=True).copy()
     count = len(table)
-    first, second, similarity = near_duplicate_pairs(thumbnails, threshold=threshold)
-    same_file = _links(table["sha256"])
+    pairs = near_duplicates(fingerprints, threshold=threshold)
+    names = table["image_id"].to_numpy()
     twins = pd.DataFrame(
         {
-            "image_id": table["image_id"].to_numpy()[first],
-            "twin_id": table["image_id"].to_numpy()[second],
-            "similarity": similarity,
+            "image_id": names[pairs.first],
+            "twin_id": names[pairs.second],
+            "similarity": pairs.similarity,
+            "kind": np.where(pairs.mirrored, "mirrored", "near-duplicate"),
         },
         columns=list(TWIN_COLUMNS),
     )
-    duplicates = np.hstack([np.stack([first, second]), same_file]).astype(int)
+    same_file = _links(table["sha256"])
+    duplicates = np.hstack([np.stack([pairs.first, pairs.second]), same_file]).astype(int)
 
     everything = np.hstack([duplicates, _links(table["patient_id"])]).astype(int)
     group = components(count, *everything)
-    names = table["image_id"].to_numpy()
     first_of_group = pd.Series(names).groupby(group).transform("first")
     table["group_id"] = first_of_group.to_numpy()
 
@@ -123,14 +75,15 @@ def curate(
             patients[duplicates[0]] != ""
         )
         scene = components(count, *duplicates[:, ~same_patient])
-        for _, rows in table.groupby(scene):
+        several = np.bincount(scene)[scene] > 1
+        for _, rows in table[several].groupby(scene[several]):
             _mark_contradictions(table, rows)
     return table, twins
 
 
 def _mark_contradictions(table: pd.DataFrame, rows: pd.DataFrame) -> None:
     known = rows["finding"].where(rows["finding"] != "unknown", rows["label"])
-    if len(rows) == 1 or not _contradict(set(known) - {""}):
+    if not _contradict(set(known) - {""}):
         return
     for index in rows.index:
         if table.at[index, "excluded"]:

@@ -17,7 +17,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from breastus.config import DataConfig
-from breastus.data.curation import THUMBNAIL, curate, thumbnail
+from breastus.data.curation import curate
+from breastus.data.duplicates import SIDE, fingerprint
 from breastus.data.images import ImageFile
 from breastus.data.locate import PHANTOM, DataWarning, locate, read_content
 from breastus.data.sources import SourceImage
@@ -97,7 +98,7 @@ def survey(
     for problem in content.problems:
         warnings.warn(problem, DataWarning, stacklevel=2)
 
-    rows, thumbnails = [], []
+    rows, fingerprints = [], []
     with ThreadPoolExecutor(_THREADS) as pool:
         measured = pool.map(_measure, content.images)
         bar = tqdm(measured, "reading images", len(content.images), leave=False, disable=None)
@@ -109,14 +110,14 @@ def survey(
             if phantom:
                 row["flags"] = ";".join([*image.flags, SIMULATED])
             rows.append(row)
-            thumbnails.append(small)
+            fingerprints.append(small)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if not (table["width"] > 0).any():
         raise DataError(f"{folder} holds no image that can be read.")
     table["group_id"] = table["image_id"]
     table, twins = curate(
         table,
-        np.stack(thumbnails),
+        np.stack(fingerprints),
         threshold=settings.duplicate_threshold,
         exclude_contradictions=settings.contradictions == "exclude",
     )
@@ -183,15 +184,15 @@ def simulated(table: pd.DataFrame) -> bool:
 
 
 def _measure(image: SourceImage) -> tuple[dict, np.ndarray, bool, str]:
-    """Return sha256, width and height; the thumbnail; whether a phantom; an error or ""."""
+    """Return sha256, width and height; the fingerprint; whether a phantom; an error or ""."""
     try:
         file = ImageFile.read(image.path)
     except ImageError as error:
-        nothing = np.zeros(THUMBNAIL**2, np.float32)
+        nothing = np.zeros((SIDE, SIDE), np.uint8)
         return {"sha256": "", "width": 0, "height": 0}, nothing, False, str(error)
     height, width = file.pixels.shape[:2]
     facts = {"sha256": file.sha256, "width": width, "height": height}
-    return facts, thumbnail(file.pixels), file.simulated, ""
+    return facts, fingerprint(file.pixels), file.simulated, ""
 
 
 def _row(source: str, image: SourceImage) -> dict:

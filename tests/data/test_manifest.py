@@ -128,9 +128,9 @@ def test_damaged_tables_are_refused(class_folders, tmp_path, damage, message):
 def test_the_real_busi_has_the_duplicates_that_are_known(real_data):
     table = load_manifest(real_data / "busi", settings=DataConfig(known_faults=False))
     sizes = table["group_id"].value_counts()
-    # Pawlowska et al. found 153 groups of 346 images by eye; 94 % of their pairs are found here.
-    assert 130 <= (sizes > 1).sum() <= 160
-    assert 300 <= sizes[sizes > 1].sum() <= 350
+    # As many as Pawlowska et al. found by eye.
+    assert (sizes > 1).sum() == 153
+    assert sizes[sizes > 1].sum() == 346
     reasons = table[table["excluded"].str.startswith("contradiction")]
     pairs = set(reasons["image_id"])
     # The letter's two contradictions of lump against normal.
