@@ -168,7 +168,10 @@ def handful(table: pd.DataFrame, count: int, *, seed: int) -> pd.DataFrame:
 def summary(table: pd.DataFrame) -> str:
     """Say in a few lines what a manifest holds."""
     used = included(table)
-    lines = [f"{len(table)} images from {', '.join(sorted(set(table['source'])))}"]
+    sources = sorted(set(table["source"]))
+    lines = [f"{len(table)} images from {', '.join(sources)}"]
+    if len(sources) > 1:
+        lines += [f"  {_of_source(table, used, source)}" for source in sources]
     for reason, count in _reasons(table).items():
         lines.append(f"  {count} left out: {reason}")
     lines.append(f"  {len(used)} used, in {used['group_id'].nunique()} groups (patient or scene):")
@@ -179,9 +182,15 @@ def summary(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def _of_source(table: pd.DataFrame, used: pd.DataFrame, source: str) -> str:
+    labels = used.loc[used["source"] == source, "label"]
+    counts = ", ".join(f"{(labels == label).sum()} {label}" for label in LABELS)
+    return f"{source}: {(table['source'] == source).sum()} images, {len(labels)} used ({counts})"
+
+
 def _reasons(table: pd.DataFrame) -> dict[str, int]:
     kinds = table["excluded"].where(
-        ~table["excluded"].str.match("unreadable|contradiction"),
+        ~table["excluded"].str.match("unreadable|contradiction|duplicate"),
         table["excluded"].str.partition(":")[0],
     )
     return kinds[kinds != ""].value_counts().to_dict()

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from breastus.data.locate import read_content
-from breastus.data.sources import bus_uclm, busi, files_below, folder
+from breastus.data.sources import bus_uclm, files_below, folder
 from breastus.errors import DataError
 
 
@@ -207,7 +207,7 @@ def test_an_unreadable_folder_is_named(tmp_path, write_image, monkeypatch):
 
 @pytest.mark.data
 def test_the_real_busi(real_data):
-    found = busi.read(real_data / "busi", known_faults=True)
+    found = content(real_data / "busi")
     assert len(found.images) == 780
     assert sum(len(image.mask_paths) for image in found.images) == 798
     findings = [image.finding for image in found.images]

@@ -6,9 +6,9 @@
                                      unknown; or both
 
 Optional columns: `patient_id`, `mask_paths` and `flags` (each `;`-joined), `source` (the hospital
-or data set, so that one can be left out), `excluded` (the reason why an image is not used). Who gave
-the labels, and how, breastus cannot know. What is not understood is refused, with its row: a label
-that is guessed at would be worse than none.
+or data set, so that one can be left out), `excluded` (the reason why an image is not used). Who
+gave the labels, and how, breastus cannot know. What is not understood is refused, with its row: a
+label that is guessed at would be worse than none.
 """
 
 import difflib
