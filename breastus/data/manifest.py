@@ -103,7 +103,8 @@ def survey(where: Where = "auto", *, settings: DataConfig | None = None, seed: i
 
 
 def _survey(parts: list["_Part"], settings: DataConfig) -> Survey:
-    table = joined([part.rows for part in parts])
+    merged = joined([part.rows for part in parts])
+    table = merged.table
     facts, thumbnails = [], []
     with ThreadPoolExecutor(_THREADS) as pool:
         measured = pool.map(_measure, table["path"])
@@ -125,8 +126,7 @@ def _survey(parts: list["_Part"], settings: DataConfig) -> Survey:
     if not (table["width"] > 0).any():
         raise DataError(f"{places} holds no image that can be read.")
     table, twins = curate_all(
-        table,
-        np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts]),
+        merged._replace(table=table),
         np.stack(thumbnails),
         threshold=settings.duplicate_threshold,
         exclude_contradictions=settings.contradictions == "exclude",

@@ -1,12 +1,13 @@
 """Several data sets in one manifest: names stay apart, patients too, and no file comes twice.
 
-    table = joined([busi, mine])              # sources `folder`, `folder-2`; every image id once
-    table, twins = curate_all(table, parts, thumbnails, ...)
+    parts = joined([busi, mine])              # sources `folder`, `folder-2`; every image id once
+    table, twins = curate_all(parts, thumbnails, ...)
 
 Near-duplicates are sought among all images, whichever data set they are from.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,31 +46,36 @@ def rows_of(content: SourceContent) -> pd.DataFrame:
     )
 
 
-def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put manifests below each other; sources of a name that is taken become `name-2` and so on.
+class Joined(NamedTuple):
+    """Manifests below each other.
 
-    Args:
-        tables: manifests, each with image ids that differ.
-
-    Returns:
-        All rows, with image ids that differ, in the order of the tables.
+    Attributes:
+        table: all rows; a source whose name is taken became `name-2` and so on, its ids likewise.
+        patients: for each row the patient together with where that name holds; "" if unknown.
+        groups: likewise the group that the row had.
     """
+
+    table: pd.DataFrame
+    patients: np.ndarray
+    groups: np.ndarray
+
+
+def joined(tables: Sequence[pd.DataFrame]) -> Joined:
+    """Put manifests below each other, so that every image id and group stays one of its own."""
     taken: set[str] = set()
-    renamed = []
-    for table in tables:
+    renamed, patients, groups = [], [], []
+    for part, table in enumerate(tables):
+        patients += _patients(table, part)
+        groups += [group and f"{part}/{group}" for group in table["group_id"]]
         names = {source: _free(source, taken) for source in table["source"].unique()}
         taken |= set(names.values())
         renamed.append(_with_sources(table, names))
-    return pd.concat(renamed, ignore_index=True)
+    table = pd.concat(renamed, ignore_index=True)
+    return Joined(table, np.array(patients, object), np.array(groups, object))
 
 
 def curate_all(
-    table: pd.DataFrame,
-    parts: np.ndarray,
-    thumbnails: np.ndarray,
-    *,
-    threshold: float,
-    exclude_contradictions: bool,
+    parts: Joined, thumbnails: np.ndarray, *, threshold: float, exclude_contradictions: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Group the images of one data set or several, and exclude what must be.
 
@@ -77,8 +83,7 @@ def curate_all(
     the first that says what it shows.
 
     Args:
-        table: as from `joined`.
-        parts: int [n], which data set each row is from.
+        parts: as from `joined`, with what was measured of the files filled in.
         thumbnails: float32 [n, d], as `breastus.data.curation.curate` takes them.
         threshold: likewise.
         exclude_contradictions: likewise.
@@ -86,15 +91,14 @@ def curate_all(
     Returns:
         As `curate` does.
     """
-    patients = table["patient_id"].to_numpy()
     curated, twins = curate(
-        table.assign(patient_id=_patients(table, parts)),
+        parts.table.assign(patient_id=parts.patients),
         thumbnails,
         threshold=threshold,
         exclude_contradictions=exclude_contradictions,
     )
-    curated["patient_id"] = patients
-    curated["group_id"] = _groups(curated, table["group_id"], parts)
+    curated["patient_id"] = parts.table["patient_id"]
+    curated["group_id"] = _groups(curated, parts.groups)
     return _without_copies(curated), twins
 
 
@@ -107,42 +111,35 @@ def _free(source: str, taken: set[str]) -> str:
 
 
 def _with_sources(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    ids = {
-        image_id: f"{names[source]}/{image_id.removeprefix(f'{source}/')}"
+    ids = [
+        image_id
+        if names[source] == source
+        else f"{names[source]}/{image_id.removeprefix(f'{source}/')}"
         for image_id, source in zip(table["image_id"], table["source"], strict=True)
-        if names[source] != source
-    }
-    return table.assign(
-        image_id=[ids.get(name, name) for name in table["image_id"]],
-        group_id=[ids.get(name, name) for name in table["group_id"]],  # named after an image
-        source=table["source"].map(names),
-    )
+    ]
+    return table.assign(image_id=ids, source=table["source"].map(names))
 
 
-def _patients(table: pd.DataFrame, parts: np.ndarray) -> list[str]:
-    """Return each row's patient with where the name holds, "" where the patient is unknown."""
-    places = []
-    for source, part in zip(table["source"], parts, strict=True):
-        original = _original(source)
-        places.append(f"{part}/{source}" if original in _ANONYMOUS else original)
+def _patients(table: pd.DataFrame, part: int) -> list[str]:
     return [
-        patient and f"{place}/{patient}"
-        for place, patient in zip(places, table["patient_id"], strict=True)
+        patient and f"{_place(source, part)}/{patient}"
+        for source, patient in zip(table["source"], table["patient_id"], strict=True)
     ]
 
 
-def _original(source: str) -> str:
-    # Only where breastus has numbered it: site-2 may be another hospital than site.
+def _place(source: str, part: int) -> str:
+    """Return where a name of a patient holds."""
     name, _, number = source.rpartition("-")
-    return name if number.isdigit() and name in _PUBLIC | _ANONYMOUS else source
+    # An earlier merge numbers sources too; but site-2 may be another hospital than site.
+    original = name if number.isdigit() and name in _PUBLIC | _ANONYMOUS else source
+    return f"{part}/{source}" if original in _ANONYMOUS else original
 
 
-def _groups(table: pd.DataFrame, earlier: pd.Series, parts: np.ndarray) -> np.ndarray:
-    """Return the groups of the table, joined where rows of a part had one in common before."""
-    kept = [group and f"{part}/{group}" for group, part in zip(earlier, parts, strict=True)]
+def _groups(table: pd.DataFrame, earlier: np.ndarray) -> np.ndarray:
+    """Return the groups of the table, joined where rows had one in common before."""
     links = [
         (rows[0], row)
-        for groups in (table["group_id"], pd.Series(kept))
+        for groups in (table["group_id"], pd.Series(earlier))
         for group, rows in groups.groupby(groups).indices.items()
         if group
         for row in rows[1:]

@@ -3,7 +3,7 @@
 They may lie within, or hold, `train/`, `val/` and `test/`; then the split is the first part of
 each image's name (`train/lump/a`), where `breastus.data.splits` finds it. The label is the folder's
 word: who gave it, and how, breastus cannot know. Files named `..._mask`, or in a folder named
-`masks`, are lesion masks: they belong to the image of the same name and are never images.
+`masks` or `GT`, are lesion masks: they belong to the image of the same name and are never images.
 """
 
 import re
@@ -38,6 +38,7 @@ _CLASSES = {
 }
 _FINDING_IN_NAME = re.compile(r"(benign|malignant)", re.IGNORECASE)
 _MASK_FOLDERS = {"mask", "masks", "labelmask", "labelmasks", "gt", "groundtruth", "segmentation"}
+_IMAGE_FOLDERS = {"image", "images", "original"}
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
@@ -132,9 +133,9 @@ def _masks_by_image(folder: Path, masks: list[Path]) -> dict[tuple, list[Path]]:
 
 
 def _mask_key(folder: Path, file: Path, stem: str) -> tuple:
-    # The folders apart from those that only say "masks" or "images".
+    # The folders apart from those that only say "masks", "images" or "original".
     parts = file.relative_to(folder).parts[:-1]
-    kept = tuple(part for part in parts if _plain(part) not in {*_MASK_FOLDERS, "image", "images"})
+    kept = tuple(part for part in parts if _plain(part) not in _MASK_FOLDERS | _IMAGE_FOLDERS)
     return (*kept, stem)
 
 
