@@ -117,7 +117,7 @@ def uclm_folder(tmp_path, write_image):
     root = tmp_path / "BUS-UCLM"
     rows = [
         ("ALWI_000", "Benign", "no", "yes", "no"),
-        ("ALWI_001", "Normal", "yes", "no", "no"),
+        ("ALWI_001", "Normal", "Y", "n", "No"),
         ("FEMA_000", "Malignant", "no", "no", "yes"),
     ]
     lines = ["Image;Label;Doppler;Marks;Combined"]
@@ -157,11 +157,11 @@ def test_bus_uclm_names_what_is_out_of_place(uclm_folder, write_image):
         ("Image;Label;Doppler;Marks;Combined\nA_0.png;Odd;no;no;no", "Received: 'Odd'"),
         (
             "Image;Label;Doppler;Marks;Combined\nA_0.png;Benign;no;maybe;no",
-            r"row 2 \(A_0.png\): Marks must be one of yes, no. Received: 'maybe'",
+            r"row 2 \(A_0.png\): Marks must be one of yes, y, no, n. Received: 'maybe'",
         ),
         (
             "Image;Label;Doppler;Marks;Combined\nA_0.png;Benign;no;;no",
-            "Marks must be one of yes, no. Received: ''",
+            "Marks must be one of yes, y, no, n. Received: ''",
         ),
         (
             "Image;Label;Doppler;Marks;Combined\n" + 2 * "A_0.png;Benign;no;no;no\n",
@@ -285,4 +285,6 @@ def test_the_real_bus_uclm(real_data):
     counts = [findings.count(finding) for finding in ("normal", "benign", "malignant")]
     assert counts == [71, 53, 26]
     assert len({image.patient_id for image in found.images}) == 10
+    flags = [flag for image in found.images for flag in image.flags]
+    assert (flags.count("color_doppler"), flags.count("caliper")) == (13, 53)
     assert not found.problems

@@ -6,7 +6,8 @@ radiologists. CC BY 4.0. As released:
     images/ALWI_000.png, masks/ALWI_000.png (RGB: green benign, red malignant), INFO.csv
 
 The four letters are the patient. `INFO.csv` says of every image whether it is colour Doppler, has
-caliper marks, or combines two views. Known faults: a few masks differ in size from their images.
+caliper marks, or combines two views. Known faults: a few masks differ in size from their images; a
+row of `INFO.csv` says Y instead of Yes.
 
 Reference:
     Vallez, Bueno, Deniz, Rienda, Pastor: BUS-UCLM: Breast ultrasound lesion segmentation dataset.
@@ -33,6 +34,7 @@ from breastus.labels import label_of_finding
 SOURCE = "bus_uclm"
 
 _FINDINGS = ("normal", "benign", "malignant")
+_YES, _NO = ("yes", "y"), ("no", "n")
 _FLAGS = {"Doppler": "color_doppler", "Marks": "caliper", "Combined": "dual_view"}
 
 
@@ -69,9 +71,7 @@ def read(folder: Path) -> SourceContent:
                 finding=finding,
                 label=label_of_finding(finding),
                 patient_id=name.partition("_")[0],
-                flags=tuple(
-                    flag for column, flag in _FLAGS.items() if row[column].lower() == "yes"
-                ),
+                flags=tuple(flag for column, flag in _FLAGS.items() if row[column].lower() in _YES),
             )
         )
     content.problems += [*unlisted(files.values(), info), *orphans(masks.values())]
@@ -85,7 +85,7 @@ def _read_info(path: Path) -> pd.DataFrame:
     check_once(table, "Image", path)
     check_values(table, "Label", _FINDINGS, path)
     for column in _FLAGS:
-        check_values(table, column, ("yes", "no"), path)
+        check_values(table, column, (*_YES, *_NO), path)
     return table
 
 
