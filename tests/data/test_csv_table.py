@@ -84,6 +84,7 @@ def test_label_and_finding(table, columns, row, expected):
             "contradict each other.*no_lump, benign",
         ),
         ("path,label,finding\nscans/a.png,benign,malignant", "contradict each other"),
+        ("path,label,finding\nscans/a.png,lump,normal", "contradict each other"),
         ("path,label\nscans/a.png,lump\n./scans/a.png,lump", "row 2 .* and row 3 .* of one image"),
         ("path,label\n,lump", "row 2: path must not be empty"),
         ("path,label\nscans/z.png,lump", "names no image that is there"),

@@ -251,7 +251,7 @@ def test_every_public_source_says_where_it_is_from(name):
     for word in ("images", "benign", "malignant", "Reference:"):
         assert word in said
     assert "Known faults" in said or "`busi_faults` lists" in said
-    assert any(word in said for word in ("CC BY 4.0", "CC0", "For research"))
+    assert any(word in said for word in ("CC BY 4.0", "CC0", "No open licence"))
 
 
 def test_a_row_keeps_its_number_below_blank_lines(tmp_path):

@@ -8,7 +8,7 @@ BI-RADS category. CC BY 4.0. As released:
 
 `bus_data.csv` has a row an image: ID, Case (the patient), Histology, Pathology, BIRADS, Device,
 Width, Height, Side, BBOX. Known faults: there is no image without a lump, so it can only be learned
-from beside another source; most patients have two images or more, which must stay together.
+from beside another source; many patients have several images, which must stay together.
 
 Reference:
     Gomez-Flores, Gregorio-Calas, Coelho de Albuquerque Pereira: BUS-BRA: A breast ultrasound

@@ -1,7 +1,8 @@
 """UDIAT (Dataset B): 163 breast ultrasound images, 110 benign, 53 malignant, no normal.
 
-Recorded at the UDIAT Diagnostic Centre, Sabadell, Spain (Siemens ACUSON Sequoia C512), lesions
-outlined by radiologists. For research, handed out by its authors on signed request. As released:
+Recorded at the UDIAT Diagnostic Centre, Sabadell, Spain (Siemens ACUSON Sequoia C512). Its table
+gives class and diagnosis, not how they were found. No open licence: its authors hand it out against
+a signed agreement. As released:
 
     original/000001.png, GT/000001.png (the mask), DatasetB.xlsx (Image, Type)
 
