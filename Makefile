@@ -8,7 +8,8 @@
 #   make test                          the quick tests;  make test-all: the slow ones too
 #   make bench ARGS=--quick            how fast it is, beside PyTorch and others (downloads several GB)
 #
-# DATA is a directory, hub, phantom or auto. ARGS is passed on, such as ARGS="--seed 1".
+# DATA is a directory, a CSV file, hub, phantom or auto; several: DATA="A;B". ARGS is passed on, such
+# as ARGS="--seed 1".
 
 PYTHON ?= python3
 VENV   ?= .venv

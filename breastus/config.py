@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,27 +18,45 @@ from typing import Any, Literal
 import yaml
 
 from breastus.errors import ConfigError
+from breastus.setting_texts import FOLDS, check_folds, check_split, kept_faults
 
 
-def _setting(default: Any, help: str, low: float | None = None, high: float | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "low": low, "high": high})
+def _setting(
+    default: Any,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    check: Callable[[str], Any] | None = None,
+) -> Any:
+    """Describe a setting: its range, or for a text the function that refuses an impossible one."""
+    metadata = {"help": help, "low": low, "high": high, "check": check}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Which images, what is left out, and how they are split."""
 
-    source: str = _setting("auto", "a directory, hub, phantom or auto")
+    source: str = _setting("auto", "a directory, CSV file, hub, phantom or auto; several: A;B")
     known_faults: bool = _setting(True, "leave out the published faults of a data set")
+    keep_faults: str = _setting(
+        "", "kinds of them that stay in all the same, such as axilla,needle", check=kept_faults
+    )
     contradictions: Literal["exclude", "keep"] = _setting(
         "exclude", "near-duplicates that carry different findings"
     )
     duplicate_threshold: float = _setting(
         0.76, "correlation from which two registered images are near-duplicates", 0.5, 1.0
     )
-    split: Literal["auto", "group", "study", "given"] = _setting(
-        "auto", "given by the folders if they are split already, else group; study: Table I's sizes"
+    split: str = _setting(
+        "auto",
+        "auto: given by the folders if they are split already, else group; study: Table I's sizes; "
+        "kfold; source:NAME tests on one source; a .csv with image_id and split",
+        check=check_split,
     )
+    fold: int = _setting(0, "of split=kfold: the test part; the next one is val", 0)
+    folds: int = _setting(FOLDS, "of split=kfold: how many", 3, 100)
     phantom_images: int = _setting(450, "how many phantoms `phantom` simulates", 2)
 
 
@@ -146,6 +164,7 @@ class Config:
     def __post_init__(self) -> None:
         for key, spec, value in _walk(self):
             _check(key, spec, value)
+        check_folds(self.data.split, self.data.fold, self.data.folds)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -297,6 +316,8 @@ def _check(key: str, spec: dataclasses.Field, value: Any) -> None:
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         upper = "" if high is None else f" and at most {high}"
         raise ConfigError(f"{key} must be at least {low}{upper}. Received: {value}")
+    if check := spec.metadata.get("check"):
+        check(value)
 
 
 def _types(kind: Any) -> tuple[type, ...]:

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from breastus.labels import LABELS, LUMP, SPLITS, label_id
 from breastus.models.recipes import default_config
 from breastus.models.registry import ResolvedWeights, resolve_weights
 from breastus.preprocessing.transform import Transform
+from breastus.setting_texts import join_sources
 from breastus.training.callbacks import BEST_FILE
 from breastus.training.environment import command_line, hardware, peak_memory_mb, versions
 from breastus.training.hardware import resolve
@@ -69,7 +71,7 @@ _WORST = 8  # errors shown as pictures in the report
 def train(
     model: str = "cnn",
     *,
-    data: str | os.PathLike | None = None,
+    data: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     out: str | os.PathLike | None = None,
     config: Config | None = None,
     seed: int | None = None,
@@ -82,7 +84,8 @@ def train(
 
     Args:
         model: a name of `breastus.list_models()`.
-        data: a directory, `hub`, `phantom` or `auto`; None takes `config.data.source`.
+        data: a directory, a CSV file, `hub`, `phantom` or `auto`, or a list of these; None takes
+            `config.data.source`.
         out: the run folder; None takes the next free one below `runs/`.
         config: all settings; None takes `breastus.default_config(model)`. What they leave to the
             machine is decided here and written into the run.
@@ -97,7 +100,7 @@ def train(
     """
     changes: dict[str, Any] = {"model": {"name": model}}
     if data is not None:
-        changes["data"] = {"source": os.fspath(data)}
+        changes["data"] = {"source": join_sources(data)}
     if seed is not None:
         changes["seed"] = seed
     config = (config or default_config(model)).replace(changes)
@@ -200,7 +203,9 @@ def _data(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
         manifest = read_manifest(files[0])
         return manifest, read_splits(files[1], manifest)
     manifest = load_manifest(settings.source, settings=settings, seed=seed)
-    splits = make_splits(manifest, scheme=settings.split, seed=seed)
+    splits = make_splits(
+        manifest, scheme=settings.split, seed=seed, fold=settings.fold, folds=settings.folds
+    )
     write_manifest(manifest, files[0])
     write_splits(splits, files[1])
     return manifest, splits

@@ -12,6 +12,9 @@ _LABEL_OF_FINDING = {"normal": "no_lump", "benign": "lump", "malignant": "lump",
 
 SPLITS = ("train", "val", "test")
 
+# Kinds of what is published to be wrong with an image, and leaves it out.
+FAULTS = ("axilla", "needle", "doppler")
+
 
 def label_of_finding(finding: str) -> str:
     """Return the label of a finding: benign and malignant are both `lump`, unknown is ""."""

@@ -27,6 +27,7 @@ from breastus.evaluation.metrics import compute_metrics
 from breastus.evaluation.predictions import read_predictions, truth_and_probability
 from breastus.evaluation.study import study_row
 from breastus.files import write_json, write_text
+from breastus.setting_texts import join_sources, split_sources
 from breastus.training.environment import describe_hardware
 from breastus.training.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
 
@@ -94,7 +95,8 @@ def keep_records(folder: Path) -> None:
             shutil.copy(path / name, record / name)
         # Where the images lay on that machine is nobody's business.
         config = Run(path).config
-        source = config.replace({"data": {"source": Path(config.data.source).name}})
+        names = [Path(place).name for place in split_sources(config.data.source)]
+        source = config.replace({"data": {"source": join_sources(names)}})
         write_text(record / CONFIG_FILE, source.to_yaml())
         environment = dict(Run(path).environment)
         environment["command"] = re.sub(r"--data \S+", "--data ...", environment["command"])

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from breastus.config import Config
@@ -17,6 +17,7 @@ def test_defaults_are_the_studys():
     assert config.data.known_faults is True
 
 
+@settings(deadline=None)
 @given(
     epochs=st.integers(1, 10_000),
     rate=st.floats(1e-9, 10.0),
@@ -60,6 +61,13 @@ def test_overrides():
         ("training.learning_rate=fast", "training.learning_rate must be of type float"),
         ("training.learning_rate=.nan", "training.learning_rate must be at least"),
         ("data.split=random", "data.split must be one of auto, group, study, given"),
+        ("data.split=kfolds", "Did you mean kfold? Received: 'kfolds'"),
+        ("data.split='source:'", "source:NAME to test on the source of that name"),
+        ("data.split=3", "data.split must be of type str"),
+        ("data.fold=1", "are of data.split=kfold alone"),
+        ("data.folds=2", "data.folds must be at least 3"),
+        ("data.keep_faults=axila", "axilla, needle, doppler. Did you mean axilla?"),
+        ("data.keep_faults='axilla,nedle'", "Received: 'nedle'"),
         ("data.known_faults=1", "data.known_faults must be of type bool"),
         ("training=5", "training is a section"),
         ("seed.x=1", "seed must be of type int"),
@@ -71,6 +79,24 @@ def test_impossible_settings_are_refused(assignment, message):
     with pytest.raises(ConfigError) as caught:
         Config().override([assignment])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        ["data.split=kfold", "data.fold=4"],
+        ["data.split=kfold", "data.folds=10", "data.fold=9"],
+        ["data.split=source:busi"],
+        ["data.split=splits/mine.CSV"],
+        ["data.keep_faults='axilla, needle'"],
+    ],
+)
+def test_possible_settings_come_back_as_they_went(assignments, tmp_path):
+    config = Config().override(assignments)
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    assert Config.from_yaml(tmp_path / "config.yaml") == config
+    with pytest.raises(ConfigError, match=r"data\.fold must be below data\.folds"):
+        config.override(["data.split=kfold", "data.fold=10"])
 
 
 @pytest.mark.parametrize("text", ["- 1", "a: [", "training: 3", "\x00"])

@@ -14,6 +14,7 @@ ROOT = Path(breastus.__file__).parent
 # Each may import from those above it only. In short, the way of the data.
 ORDER = [
     ["labels", "errors"],
+    ["setting_texts"],
     ["config", "files", "opencv"],
     ["data"],
     ["preprocessing"],

@@ -37,7 +37,13 @@ def _prepare(args: argparse.Namespace) -> int:
     print(summary(manifest))
     # Written first: a set that cannot be split can still be looked at.
     write_manifest(manifest, out / "manifest.csv")
-    splits = make_splits(manifest, scheme=config.data.split, seed=config.seed)
+    splits = make_splits(
+        manifest,
+        scheme=config.data.split,
+        seed=config.seed,
+        fold=config.data.fold,
+        folds=config.data.folds,
+    )
     write_splits(splits, out / "splits.csv")
     print(splits_summary(splits, manifest))
     print(f"Written: {out / 'manifest.csv'}, {out / 'splits.csv'}")

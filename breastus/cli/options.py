@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from breastus.config import Config
+from breastus.setting_texts import join_sources
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add `--data`."""
-    parser.add_argument("--data", help="a directory, hub, phantom or auto (default: auto)")
+    parser.add_argument(
+        "--data",
+        action="append",
+        help="a directory, a CSV file, hub, phantom or auto (default: auto); several times for "
+        "several data sets",
+    )
 
 
 def add_out(parser: argparse.ArgumentParser, help: str) -> None:
@@ -36,7 +42,7 @@ def settings(args: argparse.Namespace, base: Config | None = None) -> Config:
         config = Config.from_yaml(args.config, base=config)
     config = config.override(args.set)
     if args.data is not None:
-        config = config.replace({"data": {"source": args.data}})
+        config = config.replace({"data": {"source": join_sources(args.data)}})
     if args.seed is not None:
         config = config.replace({"seed": args.seed})
     return config

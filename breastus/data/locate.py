@@ -1,19 +1,45 @@
-"""From what `--data` names to a folder and its content: a directory, `hub`, `phantom` or `auto`."""
+"""From what `--data` names to a folder or CSV file, and to what it holds."""
 
 import difflib
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
-from breastus.data.sources import SourceContent, bus_uclm, busi, folder
+from breastus.data.sources import (
+    SourceContent,
+    breast_usg,
+    bus_bra,
+    bus_uclm,
+    busi,
+    csv_table,
+    folder,
+    udiat,
+)
 from breastus.errors import DataError, HubError
+from breastus.labels import FAULTS
 
 RAW = Path("data", "raw")
 PHANTOM = "phantom"
 
+# Each reads a folder that it recognises: the public data sets by what only they have ...
+PUBLIC = {
+    "BUSI": busi,
+    "BUS-UCLM": bus_uclm,
+    "BUS-BRA": bus_bra,
+    "BrEaST": breast_usg,
+    "UDIAT": udiat,
+}
+# ... and one's own images, the first that recognises the folder.
+OWN = {
+    "a CSV": csv_table,
+    "class folders": folder,
+}
+
 _LAYOUTS = (
-    "BUSI (benign/benign (1).png, ...), BUS-UCLM (INFO.csv, images/, masks/), or class folders "
-    "(lump/ and no_lump/, or benign/, malignant/ and normal/, also within train/, val/ and test/)"
+    f"one of the public data sets {', '.join(PUBLIC)} as released; images.csv, or a single CSV, "
+    "with the columns path and label; or class folders (lump/ and no_lump/, or benign/, malignant/ "
+    "and normal/, also within train/, val/ and test/)"
 )
 
 
@@ -22,18 +48,19 @@ class DataWarning(UserWarning):
 
 
 def locate(where: str | os.PathLike, *, phantom_images: int, seed: int) -> tuple[Path, str]:
-    """Return the folder that a name stands for, fetching or simulating it where needed.
+    """Return the folder or CSV file that a name stands for, fetching or simulating it where needed.
 
     `auto` is the first of these that is there: `$BREASTUS_DATA`, `data/raw` if it holds anything,
     the hub, and with the hub out of reach, phantoms.
 
     Args:
-        where: a directory, or `hub`, `phantom` or `auto` (a directory of such a name is `./hub`).
+        where: a directory or CSV file, or `hub`, `phantom` or `auto` (a directory of such a name
+            is `./hub`).
         phantom_images: how many phantoms to simulate.
         seed: of the phantoms.
 
     Returns:
-        The folder, and "phantom" or "" (to be recognised by its layout).
+        The folder or file, and "phantom" or "" (to be recognised by its layout).
 
     Raises:
         DataError: when the directory does not exist.
@@ -50,25 +77,45 @@ def locate(where: str | os.PathLike, *, phantom_images: int, seed: int) -> tuple
     return _directory(Path(where), "--data"), ""
 
 
-def read_content(path: Path, source: str, *, known_faults: bool) -> SourceContent:
-    """Read a folder's content by its layout.
+def read_content(
+    path: Path, source: str, *, known_faults: bool, keep_faults: Collection[str] = ()
+) -> SourceContent:
+    """Read what a folder or CSV file holds, by its layout.
+
+    Args:
+        path: as from `locate`.
+        source: likewise.
+        known_faults: whether images with a known fault are excluded.
+        keep_faults: kinds of faults that do not exclude one, of `breastus.labels.FAULTS`.
 
     Raises:
-        DataError: when no layout is recognised, or the layout's own rules are broken.
+        DataError: when no layout is recognised, several data sets are, or the layout's own rules
+            are broken.
     """
-    if source == PHANTOM:
-        return folder.read(path, source=PHANTOM)
     try:
-        if busi.recognises(path):
-            return busi.read(path, known_faults=known_faults)
-        if bus_uclm.recognises(path):
-            return bus_uclm.read(path)
-        if folder.recognises(path):
-            return folder.read(path)
+        reader = folder if source == PHANTOM else _reader(path)
+        content = reader.read(path)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror} ({error.filename}). Check its permissions."
         ) from error
+    if source:
+        content.source = source
+    return content.without_faulty(keep=keep_faults if known_faults else FAULTS)
+
+
+def _reader(path: Path):
+    if path.is_file():
+        return csv_table
+    public = {name: module for name, module in PUBLIC.items() if module.recognises(path)}
+    if len(public) > 1:
+        raise DataError(
+            f"{path} holds several data sets: {', '.join(public)}. Name the folder of each (on the "
+            "command line: --data A --data B), or of one."
+        )
+    own = (module for module in OWN.values() if module.recognises(path))
+    if (module := next(iter(public.values()), None) or next(own, None)) is not None:
+        return module
     raise DataError(f"{path} has no layout that is known here. It must be {_LAYOUTS}.")
 
 
@@ -102,17 +149,21 @@ def _phantoms(count: int, seed: int) -> Path:
 
 
 def _directory(path: Path, argument: str) -> Path:
-    if path.is_dir():
+    if path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file()):
         return path
     if path.exists():
-        raise DataError(f"{argument} must name a directory. Received: {path}")
+        raise DataError(f"{argument} must name a directory or a CSV file. Received: {path}")
     try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+        names = [
+            entry.name
+            for entry in path.parent.iterdir()
+            if entry.is_dir() or entry.suffix.lower() == ".csv"
+        ]
     except OSError:
         names = []
     near = difflib.get_close_matches(path.name, [*names, "hub", "phantom", "auto"], n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise DataError(
-        f"{argument} must be a directory, hub, phantom or auto.{hint} Received: {path}, which does "
-        "not exist"
+        f"{argument} must be a directory, a CSV file, hub, phantom or auto.{hint} "
+        f"Received: {path}, which does not exist"
     )

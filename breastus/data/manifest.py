@@ -8,6 +8,7 @@ absolute. `excluded` holds the reason why an image is left out of training and e
 
 import os
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +18,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from breastus.config import DataConfig
-from breastus.data.curation import curate
 from breastus.data.duplicates import SIDE, fingerprint
 from breastus.data.images import ImageFile
 from breastus.data.locate import PHANTOM, DataWarning, locate, read_content
-from breastus.data.sources import SourceImage
+from breastus.data.merging import curate_all, joined, rows_of
+from breastus.data.sources.tables import columns_of
 from breastus.errors import DataError, ImageError
 from breastus.files import write_csv
 from breastus.labels import FINDINGS, LABELS
+from breastus.setting_texts import kept_faults, split_sources
 
 COLUMNS = (
     "image_id",
@@ -47,6 +49,9 @@ SIMULATED = "simulated"  # the flag of a phantom
 _THREADS = 4
 
 
+Where = str | os.PathLike | Sequence[str | os.PathLike]
+
+
 class Survey(NamedTuple):
     """What reading a data set gives: the manifest, and the pairs of images that are one scene.
 
@@ -60,13 +65,14 @@ class Survey(NamedTuple):
 
 
 def load_manifest(
-    where: str | os.PathLike = "auto", *, settings: DataConfig | None = None, seed: int = 0
+    where: Where = "auto", *, settings: DataConfig | None = None, seed: int = 0
 ) -> pd.DataFrame:
     """Find the images, read each of them once, and group and exclude what has to be.
 
     Args:
-        where: a directory, `hub`, `phantom` or `auto`; or a manifest.csv, or a folder that holds
-            one, which is then read as it is.
+        where: a directory, a CSV file of your own, `hub`, `phantom` or `auto`; or a manifest.csv,
+            or a folder that holds one, which is then read as it is; or several of these, as a
+            list or as `A;B`, which become one manifest.
         settings: known faults, contradictions and the near-duplicates' threshold.
         seed: of the phantoms.
 
@@ -80,48 +86,52 @@ def load_manifest(
     Warns:
         DataWarning: once for each file that is not as it should be.
     """
-    if (prepared := _prepared(where)) is not None:
-        return read_manifest(prepared)
-    return survey(where, settings=settings, seed=seed).manifest
+    settings = settings or DataConfig()
+    parts = _parts(where, settings, seed)
+    return parts[0].prepared if _is_prepared(parts) else _survey(parts, settings).manifest
 
 
-def survey(
-    where: str | os.PathLike = "auto", *, settings: DataConfig | None = None, seed: int = 0
-) -> Survey:
+def survey(where: Where = "auto", *, settings: DataConfig | None = None, seed: int = 0) -> Survey:
     """Do as `load_manifest` with images, and return which of them were found to be twins as well.
 
     A prepared manifest is read for what it says; its images are read again, for their twins.
     """
     settings = settings or DataConfig()
-    folder, source = locate(where, phantom_images=settings.phantom_images, seed=seed)
-    content = read_content(folder, source, known_faults=settings.known_faults)
-    for problem in content.problems:
-        warnings.warn(problem, DataWarning, stacklevel=2)
+    parts = _parts(where, settings, seed)
+    found = _survey(parts, settings)
+    return found._replace(manifest=parts[0].prepared) if _is_prepared(parts) else found
 
-    rows, fingerprints = [], []
+
+def _survey(parts: list["_Part"], settings: DataConfig) -> Survey:
+    merged = joined([part.rows for part in parts])
+    table = merged.table
+    facts, fingerprints = [], []
     with ThreadPoolExecutor(_THREADS) as pool:
-        measured = pool.map(_measure, content.images)
-        bar = tqdm(measured, "reading images", len(content.images), leave=False, disable=None)
-        for image, (facts, small, phantom, error) in zip(content.images, bar, strict=True):
+        measured = pool.map(_measure, table["path"])
+        bar = tqdm(measured, "reading images", len(table), leave=False, disable=None)
+        for row, (fact, small, phantom, error) in zip(table.itertuples(), bar, strict=True):
             if error:
-                warnings.warn(error, DataWarning, stacklevel=2)
-                facts["excluded"] = f"unreadable: {error}"
-            row = {**_row(content.source, image), **facts}
-            if phantom:
-                row["flags"] = ";".join([*image.flags, SIMULATED])
-            rows.append(row)
+                warnings.warn(error, DataWarning, stacklevel=3)
+            elif row.sha256 not in ("", fact["sha256"]):
+                changed = f"{row.path} is not the file it was when it was prepared."
+                warnings.warn(changed, DataWarning, stacklevel=3)
+            flags = [flag for flag in row.flags.split(";") if flag]
+            if phantom and SIMULATED not in flags:
+                flags.append(SIMULATED)
+            excluded = f"unreadable: {error}" if error else row.excluded
+            facts.append({**fact, "flags": ";".join(flags), "excluded": excluded})
             fingerprints.append(small)
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = table.assign(**pd.DataFrame(facts, columns=["sha256", *_NUMBERS, "flags", "excluded"]))
+    places = ", ".join(str(part.path) for part in parts)
     if not (table["width"] > 0).any():
-        raise DataError(f"{folder} holds no image that can be read.")
-    table["group_id"] = table["image_id"]
-    table, twins = curate(
-        table,
+        raise DataError(f"{places} holds no image that can be read.")
+    table, twins = curate_all(
+        merged._replace(table=table),
         np.stack(fingerprints),
         threshold=settings.duplicate_threshold,
         exclude_contradictions=settings.contradictions == "exclude",
     )
-    return Survey(_checked(table, str(folder)), twins)
+    return Survey(_checked(table, places), twins)
 
 
 def read_manifest(path: str | os.PathLike) -> pd.DataFrame:
@@ -158,7 +168,10 @@ def handful(table: pd.DataFrame, count: int, *, seed: int) -> pd.DataFrame:
 def summary(table: pd.DataFrame) -> str:
     """Say in a few lines what a manifest holds."""
     used = included(table)
-    lines = [f"{len(table)} images from {', '.join(sorted(set(table['source'])))}"]
+    sources = sorted(set(table["source"]))
+    lines = [f"{len(table)} images from {', '.join(sources)}"]
+    if len(sources) > 1:
+        lines += [f"  {_of_source(table, used, source)}" for source in sources]
     for reason, count in _reasons(table).items():
         lines.append(f"  {count} left out: {reason}")
     lines.append(f"  {len(used)} used, in {used['group_id'].nunique()} groups (patient or scene):")
@@ -169,9 +182,15 @@ def summary(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def _of_source(table: pd.DataFrame, used: pd.DataFrame, source: str) -> str:
+    labels = used.loc[used["source"] == source, "label"]
+    counts = ", ".join(f"{(labels == label).sum()} {label}" for label in LABELS)
+    return f"{source}: {(table['source'] == source).sum()} images, {len(labels)} used ({counts})"
+
+
 def _reasons(table: pd.DataFrame) -> dict[str, int]:
     kinds = table["excluded"].where(
-        ~table["excluded"].str.match("unreadable|contradiction"),
+        ~table["excluded"].str.match("unreadable|contradiction|duplicate"),
         table["excluded"].str.partition(":")[0],
     )
     return kinds[kinds != ""].value_counts().to_dict()
@@ -183,10 +202,47 @@ def simulated(table: pd.DataFrame) -> bool:
     return bool((flagged | (table["source"] == PHANTOM)).any())
 
 
-def _measure(image: SourceImage) -> tuple[dict, np.ndarray, bool, str]:
+class _Part(NamedTuple):
+    """One of the data sets that become a manifest: where it is, its rows, the manifest it had."""
+
+    path: Path
+    rows: pd.DataFrame
+    prepared: pd.DataFrame | None = None
+
+
+def _parts(where: Where, settings: DataConfig, seed: int) -> list[_Part]:
+    places: dict[Path, str] = {}
+    for name in split_sources(where):
+        path, source = locate(name, phantom_images=settings.phantom_images, seed=seed)
+        if any(path.resolve() == other.resolve() for other in places):
+            raise DataError(f"Each data set must be named once. Received: {name} twice")
+        places[path] = source
+    return [_part(path, source, settings) for path, source in places.items()]
+
+
+def _part(path: Path, source: str, settings: DataConfig) -> _Part:
+    if (file := _manifest_file(path)) is not None:
+        prepared = read_manifest(file)
+        return _Part(path, prepared, prepared)
+    content = read_content(
+        path,
+        source,
+        known_faults=settings.known_faults,
+        keep_faults=kept_faults(settings.keep_faults),
+    )
+    for problem in content.problems:
+        warnings.warn(problem, DataWarning, stacklevel=4)
+    return _Part(path, rows_of(content))
+
+
+def _is_prepared(parts: list[_Part]) -> bool:
+    return len(parts) == 1 and parts[0].prepared is not None
+
+
+def _measure(path: str) -> tuple[dict, np.ndarray, bool, str]:
     """Return sha256, width and height; the fingerprint; whether a phantom; an error or ""."""
     try:
-        file = ImageFile.read(image.path)
+        file = ImageFile.read(path)
     except ImageError as error:
         nothing = np.zeros((SIDE, SIDE), np.uint8)
         return {"sha256": "", "width": 0, "height": 0}, nothing, False, str(error)
@@ -195,27 +251,13 @@ def _measure(image: SourceImage) -> tuple[dict, np.ndarray, bool, str]:
     return facts, fingerprint(file.pixels), file.simulated, ""
 
 
-def _row(source: str, image: SourceImage) -> dict:
-    return {
-        "image_id": f"{source}/{image.name}",
-        "path": str(image.path.absolute()),
-        "mask_paths": ";".join(str(path.absolute()) for path in image.mask_paths),
-        "label": image.label,
-        "finding": image.finding,
-        "source": source,
-        "patient_id": image.patient_id,
-        "group_id": "",
-        "flags": ";".join(image.flags),
-        "excluded": image.excluded,
-    }
-
-
-def _prepared(where: str | os.PathLike) -> Path | None:
+def _manifest_file(path: Path) -> Path | None:
+    """Return the manifest that a folder holds, or that a CSV file is, if any."""
     # os.path, as pathlib raises for a folder that may not be read; that is reported later.
-    path = Path(where)
     if os.path.isfile(path / MANIFEST_FILE):
         return path / MANIFEST_FILE
-    return path if path.suffix == ".csv" and os.path.isfile(path) else None
+    is_manifest = path.name == MANIFEST_FILE or {"image_id", "sha256"} <= set(columns_of(path))
+    return path if os.path.isfile(path) and is_manifest else None
 
 
 def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -54,6 +54,9 @@ def test_every_command_has_help(command, capsys):
         (["check", "models/cnn", "a.png", "--data", "phantom"], "not both"),
         (["check", "models/cnn", "--count", "0"], "--count must be at least 1"),
         (["data", "show", "--count", "0"], "--count must be at least 1"),
+        (["data", "prepare", "--set", "data.split=kfolds"], "Did you mean kfold"),
+        (["data", "prepare", "--set", "data.keep_faults=axila"], "Did you mean axilla"),
+        (["data", "prepare", "--data", ";"], "data.source must name a directory"),
         (["data"], "ACTION"),
         (["doctor", "--model", "cnm"], "Did you mean cnn"),
         (["doctor", "--model", "cnn", "--image-size", "2"], "image_size must be at least 16"),
@@ -148,6 +151,36 @@ def test_preparing_reports_unreadable_images_and_goes_on(class_folders, capsys):
     said = capsys.readouterr()
     assert "bad.png is not a PNG" in said.err
     assert "1 left out: unreadable" in said.out
+
+
+def test_preparing_several_data_sets(elsewhere, class_folders, write_image, capsys):
+    root = class_folders()
+    for number in range(8):
+        label = ("lump", "no_lump")[number % 2]
+        write_image(elsewhere / "more" / label / f"{number}.png", 100 + number)
+    assert run("data", "prepare", "--data", root, "--data", "more", "--out", "prepared") == 0
+    said = capsys.readouterr().out
+    assert "32 images from folder, folder-2" in said
+    assert "folder-2: 8 images, 8 used (4 no_lump, 4 lump)" in said
+
+    # The result is merged with a CSV, and one of the three is left out.
+    write_image(elsewhere / "own" / "a.png", 200)
+    (elsewhere / "own" / "images.csv").write_text("path,label\na.png,lump\n")
+    arguments = ["data", "prepare", "--data", "prepared", "--data", "own", "--out", "again"]
+    assert run(*arguments, "--set", "data.split=source:folder-2") == 0
+    said = capsys.readouterr().out
+    assert "csv: 1 images, 1 used" in said
+    assert "test  4 no_lump, 4 lump" in said
+
+    # What it wrote can be named as a split, and a cross-validation runs on it.
+    arguments = ["data", "prepare", "--data", "again", "--out"]
+    assert run(*arguments, "third", "--set", "data.split=again/splits.csv") == 0
+    again = (elsewhere / "again" / "splits.csv").read_text()
+    assert (elsewhere / "third" / "splits.csv").read_text() == again
+    fold = ["--set", "data.split=kfold", "--set", "data.fold=2"]
+    assert run(*arguments, "fourth", *fold) == 0
+    assert run(*arguments, "fifth", "--set", "data.split=source:busi") == 1
+    assert "must name a source of images that are used" in capsys.readouterr().err
 
 
 def test_doctor(capsys):

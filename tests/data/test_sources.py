@@ -4,9 +4,20 @@ import os
 
 import pytest
 
+from breastus.config import DataConfig
 from breastus.data.locate import read_content
-from breastus.data.sources import bus_uclm, busi, files_below, folder
+from breastus.data.manifest import load_manifest
+from breastus.data.sources import (
+    Fault,
+    SourceContent,
+    SourceImage,
+    bus_uclm,
+    files_below,
+    folder,
+)
+from breastus.data.sources.busi_faults import AXILLA, DOPPLER, faults_of
 from breastus.errors import DataError
+from breastus.labels import FAULTS
 
 
 def content(path, **options):
@@ -52,6 +63,40 @@ def test_busi(busi_folder, tmp_path):
     assert by_name(content(tmp_path, known_faults=False))["normal (2)"].excluded == ""
 
 
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ("", set()),
+        ("axilla", {"normal (2)"}),
+        ("doppler", {"benign (6)"}),
+        ("axilla,needle,doppler", {"normal (2)", "benign (6)", "malignant (69)"}),
+    ],
+)
+def test_known_faults_are_kept_kind_by_kind(busi_folder, write_image, keep, kept):
+    write_image(busi_folder / "malignant" / "malignant (69).png", 300)  # a needle
+    table = load_manifest(busi_folder, settings=DataConfig(keep_faults=keep)).set_index("image_id")
+    faulty = {f"busi/{name}" for name in ("normal (2)", "benign (6)", "malignant (69)")}
+    reasons = table["excluded"]
+    assert set(reasons[reasons == ""].index) & faulty == {f"busi/{name}" for name in kept}
+    assert reasons[reasons != ""].str.contains(r"\(Pawlowska et al. 2023\)").all()
+
+
+def test_an_image_with_two_faults_is_kept_only_with_both(tmp_path, write_image):
+    assert {fault.kind for fault in faults_of("benign", 255)} == {"doppler"}
+    number = next(iter(AXILLA["benign"] & DOPPLER["benign"]), None)
+    assert number is None  # of BUSI none has two; other sources may
+    path = write_image(tmp_path / "a.png")
+    faults = (Fault("axilla", "one"), Fault("doppler", "two"))
+    both = SourceContent("x", [SourceImage(name="a", path=path, faults=faults)])
+    for keep, excluded in (
+        (FAULTS, ""),
+        (("axilla",), "two"),
+        (("doppler",), "one"),
+        ((), "one"),
+    ):
+        assert both.without_faulty(keep=keep).images[0].excluded == excluded
+
+
 def test_busi_names_what_is_out_of_place(busi_folder, write_image):
     orphan = write_image(busi_folder / "benign" / "benign (77)_mask.png")
     stranger = write_image(busi_folder / "normal" / "IMG_2001.png")
@@ -72,7 +117,7 @@ def uclm_folder(tmp_path, write_image):
     root = tmp_path / "BUS-UCLM"
     rows = [
         ("ALWI_000", "Benign", "no", "yes", "no"),
-        ("ALWI_001", "Normal", "yes", "no", "no"),
+        ("ALWI_001", "Normal", "Y", "n", "No"),
         ("FEMA_000", "Malignant", "no", "no", "yes"),
     ]
     lines = ["Image;Label;Doppler;Marks;Combined"]
@@ -110,6 +155,18 @@ def test_bus_uclm_names_what_is_out_of_place(uclm_folder, write_image):
     [
         ("Image;Label\nALWI_000.png;Benign", "lacks the column Doppler, Marks, Combined"),
         ("Image;Label;Doppler;Marks;Combined\nA_0.png;Odd;no;no;no", "Received: 'Odd'"),
+        (
+            "Image;Label;Doppler;Marks;Combined\nA_0.png;Benign;no;maybe;no",
+            r"row 2 \(A_0.png\): Marks must be one of yes, y, no, n. Received: 'maybe'",
+        ),
+        (
+            "Image;Label;Doppler;Marks;Combined\nA_0.png;Benign;no;;no",
+            "Marks must be one of yes, y, no, n. Received: ''",
+        ),
+        (
+            "Image;Label;Doppler;Marks;Combined\n" + 2 * "A_0.png;Benign;no;no;no\n",
+            r"row 2 \(A_0.png\) and row 3 \(A_0.png\) are of one image",
+        ),
         ("", "cannot be read as a table"),
     ],
 )
@@ -207,17 +264,18 @@ def test_an_unreadable_folder_is_named(tmp_path, write_image, monkeypatch):
 
 @pytest.mark.data
 def test_the_real_busi(real_data):
-    found = busi.read(real_data / "busi", known_faults=True)
+    found = content(real_data / "busi")
     assert len(found.images) == 780
     assert sum(len(image.mask_paths) for image in found.images) == 798
     findings = [image.finding for image in found.images]
     counts = [findings.count(finding) for finding in ("benign", "malignant", "normal")]
     assert counts == [437, 210, 133]
     assert not found.problems
-    # 70 show the axilla, 7 a needle, 11 are Doppler images, one of them of the axilla.
+    # 70 show the axilla, 7 a needle, 11 are Doppler images; none is two of these.
     reasons = [image.excluded for image in found.images]
     assert sum("axilla" in reason for reason in reasons) == 70
     assert sum("needle" in reason for reason in reasons) == 7
+    assert sum("Doppler" in reason for reason in reasons) == 11
 
 
 @pytest.mark.data
@@ -227,4 +285,6 @@ def test_the_real_bus_uclm(real_data):
     counts = [findings.count(finding) for finding in ("normal", "benign", "malignant")]
     assert counts == [71, 53, 26]
     assert len({image.patient_id for image in found.images}) == 10
+    flags = [flag for image in found.images for flag in image.flags]
+    assert (flags.count("color_doppler"), flags.count("caliper")) == (13, 53)
     assert not found.problems

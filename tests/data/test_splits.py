@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from breastus.data.locate import DataWarning
-from breastus.data.splits import STUDY_SIZES, make_splits, read_splits, splits_summary, write_splits
+from breastus.data.split_schemes.study import STUDY_SIZES
+from breastus.data.splits import make_splits, read_splits, splits_summary, write_splits
 from breastus.errors import SplitError
 
 
@@ -24,6 +25,8 @@ def manifest(no_lump, lump, *, names=None) -> pd.DataFrame:
             "image_id": [f"x/{name}" for name in names],
             "group_id": [group for group, _ in rows],
             "label": [label for _, label in rows],
+            "source": "x",
+            "path": [f"/data/{name}.png" for name in names],
             "excluded": "",
         }
     )

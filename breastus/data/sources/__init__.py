@@ -1,17 +1,30 @@
 """Data sources: a folder in, the images it holds with what is known of each out.
 
-One file a public data set or layout, each with `recognises(folder)` and `read(folder, ...)`.
+One file a public data set or layout, each with `recognises(folder)` and `read(folder)`.
 Nothing is opened here but directories and tables; reading the images is the manifest's work.
 """
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from breastus.data.images import SUFFIXES
 from breastus.errors import DataError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is published to be wrong with an image.
+
+    Attributes:
+        kind: one of `breastus.labels.FAULTS`, by which it can be switched off.
+        reason: what stands in `excluded`, with its citation.
+    """
+
+    kind: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +39,9 @@ class SourceImage:
         label: "lump", "no_lump", or "" when unknown.
         patient_id: "" when unknown.
         flags: such as "caliper" or "color_doppler".
-        excluded: the reason why it is left out, or "".
+        faults: what is known to be wrong with it; whether that excludes it is a setting.
+        excluded: the reason why it is left out whatever the settings, or "".
+        source: the name of its source where the folder holds several, else "".
     """
 
     name: str
@@ -36,7 +51,9 @@ class SourceImage:
     label: str = ""
     patient_id: str = ""
     flags: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     excluded: str = ""
+    source: str = ""
 
 
 @dataclass
@@ -52,6 +69,14 @@ class SourceContent:
     source: str
     images: list[SourceImage] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    def without_faulty(self, *, keep: Collection[str]) -> "SourceContent":
+        """Return a copy in which images with a fault of another kind than `keep` are excluded."""
+        images = []
+        for image in self.images:
+            reasons = [fault.reason for fault in image.faults if fault.kind not in keep]
+            images.append(replace(image, excluded=image.excluded or next(iter(reasons), "")))
+        return replace(self, images=images)
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -75,6 +100,21 @@ def files_below(folder: Path) -> list[Path]:
             if name.lower().endswith(SUFFIXES) and not _hidden(name)
         ]
     return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
+
+
+def orphans(masks: Iterable[Path]) -> list[str]:
+    """Return a problem for each mask that belongs to no image."""
+    return [f"{mask} is a mask without an image. Add its image or remove it." for mask in masks]
+
+
+def unlisted(files: Iterable[Path], table: Path) -> list[str]:
+    """Return a problem for each image that a data set's table does not name."""
+    return [f"{file} has no row in {table.name} and is left out." for file in files]
+
+
+def not_there(name: str, table: Path, place: str) -> str:
+    """Return the problem of a table's row whose image is missing."""
+    return f"{table} names {name}, which is not in {place}. Copy it, or remove its row."
 
 
 def natural_key(text: str) -> list:

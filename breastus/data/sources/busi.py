@@ -17,8 +17,8 @@ Reference:
 import re
 from pathlib import Path
 
-from breastus.data.sources import SourceContent, SourceImage, files_below, here_or_below
-from breastus.data.sources.busi_faults import DOPPLER, fault_of
+from breastus.data.sources import SourceContent, SourceImage, files_below, here_or_below, orphans
+from breastus.data.sources.busi_faults import DOPPLER, faults_of
 from breastus.errors import DataError
 from breastus.labels import label_of_finding
 
@@ -34,8 +34,8 @@ def recognises(folder: Path) -> bool:
     return _root(folder) is not None
 
 
-def read(folder: Path, *, known_faults: bool) -> SourceContent:
-    """List the images; masks are attached to theirs, known faults are marked as excluded.
+def read(folder: Path) -> SourceContent:
+    """List the images with their masks and known faults.
 
     Raises:
         DataError: when the folder of a class is there and holds no images.
@@ -63,20 +63,13 @@ def read(folder: Path, *, known_faults: bool) -> SourceContent:
                 "the folder."
             )
         content.images += [
-            _image(name, file, finding, masks.pop(name, []), known_faults)
-            for name, file in images.items()
+            _image(name, file, finding, masks.pop(name, [])) for name, file in images.items()
         ]
-        content.problems += [
-            f"{mask} is a mask without an image. Add its image or remove it."
-            for left in masks.values()
-            for mask in left
-        ]
+        content.problems += orphans(mask for left in masks.values() for mask in left)
     return content
 
 
-def _image(
-    name: str, file: Path, finding: str, masks: list[Path], known_faults: bool
-) -> SourceImage:
+def _image(name: str, file: Path, finding: str, masks: list[Path]) -> SourceImage:
     kind, number = _IMAGE.fullmatch(name).groups()
     return SourceImage(
         name=name,
@@ -85,7 +78,7 @@ def _image(
         finding=finding,
         label=label_of_finding(finding),
         flags=("color_doppler",) if int(number) in DOPPLER[kind] else (),
-        excluded=fault_of(kind, int(number)) if known_faults else "",
+        faults=faults_of(kind, int(number)),
     )
 
 

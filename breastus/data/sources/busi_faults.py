@@ -5,6 +5,8 @@ Reference:
     Data in Brief 48 (2023) 109247. Table: Mendeley Data 10.17632/k8t3gnx9h6.1.
 """
 
+from breastus.data.sources import Fault
+
 AXILLA = {
     "benign": {
         *(106, 166, 199, 205, 207, 210, 217, 218, 223, 225, 228, 233, 235, 236, 243, 247, 248, 256),
@@ -24,15 +26,16 @@ DOPPLER = {
 }
 
 _REASONS = (
-    (AXILLA, "shows the axilla, not the breast"),
-    (NEEDLE, "shows a biopsy needle"),
-    (DOPPLER, "is a colour Doppler image"),
+    ("axilla", AXILLA, "shows the axilla, not the breast"),
+    ("needle", NEEDLE, "shows a biopsy needle"),
+    ("doppler", DOPPLER, "is a colour Doppler image"),
 )
 
 
-def fault_of(finding: str, number: int) -> str:
-    """Return why an image is left out, `known fault: shows a biopsy needle (...)`, or ""."""
-    for images, reason in _REASONS:
-        if number in images[finding]:
-            return f"known fault: {reason} (Pawlowska et al. 2023)"
-    return ""
+def faults_of(finding: str, number: int) -> tuple[Fault, ...]:
+    """Return what is wrong with an image: `known fault: shows a biopsy needle (...)`."""
+    return tuple(
+        Fault(kind, f"known fault: {reason} (Pawlowska et al. 2023)")
+        for kind, images, reason in _REASONS
+        if number in images[finding]
+    )

@@ -3,13 +3,14 @@
 They may lie within, or hold, `train/`, `val/` and `test/`; then the split is the first part of
 each image's name (`train/lump/a`), where `breastus.data.splits` finds it. The label is the folder's
 word: who gave it, and how, breastus cannot know. Files named `..._mask`, or in a folder named
-`masks`, are lesion masks: they belong to the image of the same name and are never images.
+`masks` or `GT`, are lesion masks: they belong to the image of the same name and are never images.
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 
-from breastus.data.sources import SourceContent, SourceImage, files_below
+from breastus.data.sources import SourceContent, SourceImage, files_below, orphans
 from breastus.errors import DataError
 from breastus.labels import label_of_finding
 
@@ -36,7 +37,8 @@ _CLASSES = {
     "normal": ("normal", label_of_finding("normal")),
 }
 _FINDING_IN_NAME = re.compile(r"(benign|malignant)", re.IGNORECASE)
-_MASK_FOLDERS = {"mask", "masks", "labelmask", "labelmasks", "groundtruth", "segmentation"}
+_MASK_FOLDERS = {"mask", "masks", "labelmask", "labelmasks", "gt", "groundtruth", "segmentation"}
+_IMAGE_FOLDERS = {"image", "images", "original"}
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
@@ -45,7 +47,7 @@ def recognises(folder: Path) -> bool:
     return any(path.is_dir() and class_folder(path.name) for path in folder.rglob("*"))
 
 
-def read(folder: Path, *, source: str = SOURCE) -> SourceContent:
+def read(folder: Path) -> SourceContent:
     """List the images of all class folders below.
 
     Raises:
@@ -57,9 +59,10 @@ def read(folder: Path, *, source: str = SOURCE) -> SourceContent:
         in_mask_folder = any(_plain(part) in _MASK_FOLDERS for part in parts[:-1])
         (masks if in_mask_folder or is_mask(file.stem) else images).append(file)
 
-    content = SourceContent(source)
+    content = SourceContent(SOURCE)
     masks_of = _masks_by_image(folder, masks)
     stems = [_name(folder, file, suffix=False) for file in images]
+    count = Counter(stems)
     for file, stem in zip(images, stems, strict=True):
         parts = file.relative_to(folder).parts[:-1]
         classes = [part for part in parts if class_folder(part)]
@@ -72,18 +75,14 @@ def read(folder: Path, *, source: str = SOURCE) -> SourceContent:
         content.images.append(
             SourceImage(
                 # Two files that differ by suffix alone keep it, so that names stay unique.
-                name=_name(folder, file, suffix=stems.count(stem) > 1),
+                name=_name(folder, file, suffix=count[stem] > 1),
                 path=file,
                 mask_paths=tuple(masks_of.pop(_mask_key(folder, file, file.stem), ())),
                 finding=finding,
                 label=label,
             )
         )
-    content.problems += [
-        f"{mask} is a mask without an image. Add its image or remove it."
-        for left in masks_of.values()
-        for mask in left
-    ]
+    content.problems += orphans(mask for left in masks_of.values() for mask in left)
     _check_no_class_is_empty(folder, content)
     return content
 
@@ -134,9 +133,9 @@ def _masks_by_image(folder: Path, masks: list[Path]) -> dict[tuple, list[Path]]:
 
 
 def _mask_key(folder: Path, file: Path, stem: str) -> tuple:
-    # The folders apart from those that only say "masks" or "images".
+    # The folders apart from those that only say "masks", "images" or "original".
     parts = file.relative_to(folder).parts[:-1]
-    kept = tuple(part for part in parts if _plain(part) not in {*_MASK_FOLDERS, "image", "images"})
+    kept = tuple(part for part in parts if _plain(part) not in _MASK_FOLDERS | _IMAGE_FOLDERS)
     return (*kept, stem)
 
 

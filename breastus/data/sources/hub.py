@@ -6,6 +6,9 @@ licence and known faults as in `busi`), its lesion masks among them. Files are f
 hub's. Whatever the data set holds, folders, Parquet or zip, ends as a folder of image files.
 
 `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE` and the hub's token mean here what they mean there.
+
+Reference:
+    The images are those of `busi`: cite what stands there.
 """
 
 import fnmatch
