@@ -8,6 +8,7 @@ absolute. `excluded` holds the reason why an image is left out of training and e
 
 import os
 import warnings
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -92,24 +93,23 @@ def survey(
     A prepared manifest is read for what it says; its images are read again, for their twins.
     """
     settings = settings or DataConfig()
+    if (prepared := _prepared(where)) is not None:
+        return _twins_of(read_manifest(prepared), prepared, settings)
     folder, source = locate(where, phantom_images=settings.phantom_images, seed=seed)
     content = read_content(folder, source, known_faults=settings.known_faults)
     for problem in content.problems:
         warnings.warn(problem, DataWarning, stacklevel=2)
 
     rows, thumbnails = [], []
-    with ThreadPoolExecutor(_THREADS) as pool:
-        measured = pool.map(_measure, content.images)
-        bar = tqdm(measured, "reading images", len(content.images), leave=False, disable=None)
-        for image, (facts, small, phantom, error) in zip(content.images, bar, strict=True):
-            if error:
-                warnings.warn(error, DataWarning, stacklevel=2)
-                facts["excluded"] = f"unreadable: {error}"
-            row = {**_row(content.source, image), **facts}
-            if phantom:
-                row["flags"] = ";".join([*image.flags, SIMULATED])
-            rows.append(row)
-            thumbnails.append(small)
+    for image, (facts, small, phantom, error) in _read_all(content.images):
+        if error:
+            warnings.warn(error, DataWarning, stacklevel=2)
+            facts["excluded"] = f"unreadable: {error}"
+        row = {**_row(content.source, image), **facts}
+        if phantom:
+            row["flags"] = ";".join([*image.flags, SIMULATED])
+        rows.append(row)
+        thumbnails.append(small)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if not (table["width"] > 0).any():
         raise DataError(f"{folder} holds no image that can be read.")
@@ -121,6 +121,33 @@ def survey(
         exclude_contradictions=settings.contradictions == "exclude",
     )
     return Survey(_checked(table, str(folder)), twins)
+
+
+def _twins_of(table: pd.DataFrame, path: Path, settings: DataConfig) -> Survey:
+    if table.empty:
+        raise DataError(f"{path} holds no images. Write it again with: breastus data prepare")
+    images = [SourceImage(name=row.image_id, path=Path(row.path)) for row in table.itertuples()]
+    thumbnails = []
+    for (image, (facts, small, _, error)), sha256 in zip(
+        _read_all(images), table["sha256"], strict=True
+    ):
+        if error:
+            warnings.warn(error, DataWarning, stacklevel=3)
+        elif facts["sha256"] != sha256:
+            warnings.warn(
+                f"{image.path} is not the file that {path} was written from. Write it again with: "
+                "breastus data prepare",
+                DataWarning,
+                stacklevel=3,
+            )
+        thumbnails.append(small)
+    _, twins = curate(
+        table,
+        np.stack(thumbnails),
+        threshold=settings.duplicate_threshold,
+        exclude_contradictions=False,
+    )
+    return Survey(table, twins)
 
 
 def read_manifest(path: str | os.PathLike) -> pd.DataFrame:
@@ -169,17 +196,30 @@ def summary(table: pd.DataFrame) -> str:
 
 
 def _reasons(table: pd.DataFrame) -> dict[str, int]:
-    kinds = table["excluded"].where(
+    kinds = reason_kinds(table)
+    return kinds[kinds != ""].value_counts().to_dict()
+
+
+def reason_kinds(table: pd.DataFrame) -> pd.Series:
+    """Return each row's reason to be left out, less what is true of that image alone."""
+    return table["excluded"].where(
         ~table["excluded"].str.match("unreadable|contradiction"),
         table["excluded"].str.partition(":")[0],
     )
-    return kinds[kinds != ""].value_counts().to_dict()
 
 
 def simulated(table: pd.DataFrame) -> bool:
     """Whether any image of a manifest is a phantom."""
     flagged = table["flags"].str.split(";").map(lambda flags: SIMULATED in flags)
     return bool((flagged | (table["source"] == PHANTOM)).any())
+
+
+def _read_all(images: Sequence[SourceImage]) -> Iterator[tuple[SourceImage, tuple]]:
+    """Yield each image with what `_measure` says of it, in order."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        measured = pool.map(_measure, images)
+        bar = tqdm(measured, "reading images", len(images), leave=False, disable=None)
+        yield from zip(images, bar, strict=True)
 
 
 def _measure(image: SourceImage) -> tuple[dict, np.ndarray, bool, str]:

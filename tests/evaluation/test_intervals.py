@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from breastus.evaluation.intervals import bootstrap_intervals, resample_weights, wilson_interval
+from breastus.evaluation.intervals import bootstrap_intervals, resample_weights
 from breastus.evaluation.metrics import METRICS, UndefinedMetricWarning, compute_metrics
+from breastus.proportions import wilson_interval
 
 
 def draw(rng, groups, size, *, within=0.0):
