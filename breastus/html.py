@@ -11,6 +11,11 @@ from pathlib import Path
 
 DISCLAIMER = "Research software, not a medical device. It must not decide anything about a patient."
 
+
+class Markup(str):
+    """HTML that is made already: `table` does not escape it."""
+
+
 _CSS = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6472; --line: #dfe3e8;
   --accent: #0b5cad; --tint: #eef4fb; --desk: #f5f6f8; --paper: #fff; --track: #e6e9ee;
@@ -101,22 +106,26 @@ def image(encoded: bytes | Path, alt: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
-    """Return a table of texts.
+    """Return a table.
 
     Args:
         header: of the columns.
-        rows: of texts.
+        rows: of texts, or of `Markup`.
         numbers: align every column but the first to the right, and let a wide table scroll.
     """
-    head = "".join(f"<th{_align(numbers, i)}>{escape(cell)}</th>" for i, cell in enumerate(header))
+    head = "".join(f"<th{_align(numbers, i)}>{_cell(cell)}</th>" for i, cell in enumerate(header))
     body = "".join(
         "<tr>"
-        + "".join(f"<td{_align(numbers, i)}>{escape(cell)}</td>" for i, cell in enumerate(row))
+        + "".join(f"<td{_align(numbers, i)}>{_cell(cell)}</td>" for i, cell in enumerate(row))
         + "</tr>"
         for row in rows
     )
     made = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="scroll">{made}</div>' if numbers else made
+
+
+def _cell(text: str) -> str:
+    return text if isinstance(text, Markup) else escape(text)
 
 
 def _align(numbers: bool, column: int) -> str:
