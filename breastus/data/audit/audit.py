@@ -78,6 +78,11 @@ class Audit:
         return included(self.manifest)
 
     @property
+    def patients_known(self) -> bool:
+        """Whether the patient of any image is known."""
+        return bool((self.manifest["patient_id"] != "").any())
+
+    @property
     def unreadable(self) -> dict[str, str]:
         """Image id to what is wrong, for images that cannot be read."""
         problem = self.measured["problem"]

@@ -8,9 +8,10 @@ import pandas as pd
 from breastus.data.audit.album import Album
 from breastus.data.audit.audit import Audit, SplitAudit
 from breastus.data.audit.scenes import Scene
-from breastus.data.audit.verdicts import counted
+from breastus.data.audit.verdicts import counted, words
 from breastus.data.leaks import SAME_PATIENT
 from breastus.data.manifest import reason_kinds
+from breastus.labels import SPLITS
 
 # What is shown at most, so that the page stays below some 10 MB; the totals are said.
 _SCENE_PICTURES = 500
@@ -97,14 +98,15 @@ def left_out(audit: Audit, album: Album) -> str:
 def _card(scene: Scene, album: Album, where: dict[str, str]) -> str:
     badges = []
     if scene.contradicts:
-        badges.append(badge(" against ".join(scene.findings), "alarm"))
+        badges.append(badge(" against ".join(map(words, scene.findings)), "alarm"))
     if len(scene.sources) > 1:
         badges.append(badge(" and ".join(scene.sources), "warning"))
     if scene.one_patient:
         badges.append(badge("one patient"))
     in_splits = {where[i] for i in scene.image_ids if i in where}
     if len(in_splits) > 1:
-        badges.append(badge("in " + " and ".join(sorted(in_splits)), "alarm"))
+        names = [name for name in SPLITS if any(name in held for held in in_splits)]
+        badges.append(badge(f"in {' and '.join(names)}", "alarm"))
     low, high = (f"{value:.2f}" for value in scene.similarity)
     alike = f"similarity {low}" if low == high else f"similarity {low} to {high}"
     figures = "".join(
@@ -118,9 +120,13 @@ def _card(scene: Scene, album: Album, where: dict[str, str]) -> str:
     count = len(scene.image_ids)
     more = f", {_A_SCENE} of them shown" if count > _A_SCENE else ""
     return (
-        f'<article class="card{" many" if count > 2 else ""}"><p>{counted(count)}{more}, {alike} '
+        f'<article class="card{_breadth(count)}"><p>{counted(count)}{more}, {alike} '
         f'{"".join(badges)}</p><div class="strip">{figures}</div></article>'
     )
+
+
+def _breadth(count: int) -> str:
+    return "" if count < 3 else " some" if count < 5 else " many"
 
 
 def _how_alike(row) -> str:

@@ -13,7 +13,7 @@ from breastus.data.audit.audit import RANDOM_TEST_SHARE, Audit, twins_table
 from breastus.data.audit.galleries import left_out, pairs, scene_cards, shown_images
 from breastus.data.audit.style import CSS
 from breastus.data.audit.tables import classes, flags, masks, numbers, sources, unreadable
-from breastus.data.audit.verdicts import counted, percent, verdicts
+from breastus.data.audit.verdicts import counted, percent, verdicts, words
 from breastus.data.manifest import SIMULATED, simulated
 from breastus.files import write_csv, write_text
 from breastus.html import page, table
@@ -61,7 +61,9 @@ def summary(audit: Audit) -> str:
 def overview(audit: Audit) -> str:
     """Say in a sentence what is there."""
     used = audit.used
-    parts = ", ".join(f"{(used['label'] == label).sum():,} {label}" for label in reversed(LABELS))
+    parts = ", ".join(
+        f"{(used['label'] == label).sum():,} {words(label)}" for label in reversed(LABELS)
+    )
     sources = ", ".join(sorted(set(audit.manifest["source"])))
     count = len(audit.manifest)
     return (
@@ -112,54 +114,59 @@ def _verdicts(audit: Audit) -> str:
 
 
 def _leaks(audit: Audit, album: Album) -> str:
+    text = (
+        "An image that was held out, but has a twin in training, is answered from memory. Counted "
+        "are images of test and val with at least one other image of the same scene"
+        + (", or of the same patient," if audit.patients_known else "")
+        + " in train."
+    )
+    if not audit.patients_known:
+        text += " Patients are unknown here, so that their leaks cannot be counted."
+    html = f"<p>{text}</p>{_leak_table(audit)}"
+    if audit.no_own_split:
+        html += f"<p>breastus cannot split these images itself. {escape(audit.no_own_split)}</p>"
+    html += (
+        '<p class="soft">'
+        + (
+            "breastus’ own split never cuts groups apart, so it has 0 by construction; the count "
+            "checks that. "
+            if any(split.own for split in audit.splits)
+            else ""
+        )
+        + "The random split is none in particular: its numbers are the exact mean over all splits "
+        "of single images into 80 % and 20 %.</p>"
+    )
+    return html + "".join(chain.from_iterable(pairs(split, album) for split in audit.splits))
+
+
+def _leak_table(audit: Audit) -> str:
     rows = []
     for split in audit.splits:
-        counts = split.members["split"].value_counts()
-        for name, row in reversed(list(split.shares.iterrows())):
+        trained = (split.members["split"] == "train").sum()
+        for row in list(split.shares.itertuples())[::-1]:
+            counts = (row.twin, row.patient, row.either)
             rows.append(
                 [
-                    f"{split.title}: {name}",
-                    f"{row.images:,.0f}",
-                    f"{counts.get('train', 0):,}",
-                    f"{row.twin:,.0f}",
-                    f"{row.patient:,.0f}",
-                    f"{row.either:,.0f}",
+                    f"{split.title}: {row.Index}",
+                    *(f"{count:,}" for count in (row.images, trained, *counts)),
                     percent(row.share),
                 ]
             )
-    for name, what in (("readable", "all that can be read"), ("used", "those that are used")):
+    for name, what in (("readable", "all images that can be read"), ("used", "images in use")):
         row = audit.random.loc[name]
-        count, tested = row["images"], round(RANDOM_TEST_SHARE * row["images"])
+        count, tested = int(row["images"]), round(RANDOM_TEST_SHARE * row["images"])
         rows.append(
             [
-                f"for comparison: a random split of single images ({what})",
-                f"{tested:,}",
-                f"{count - tested:,.0f}",
-                _expected(row["twin"], tested),
-                "",
-                _expected(row["either"], tested),
-                percent(row["either"]),
+                f"for comparison, a random split: {what}",
+                *(f"{tested:,}", f"{count - tested:,}", _expected(row["twin"], tested), ""),
+                *(_expected(row["either"], tested), percent(row["either"])),
             ]
         )
-    header = [
-        *("split", "images", "in training", "with a twin in training"),
-        *("with their patient in training", "with either", "share"),
-    ]
-    text = (
-        "An image that was held out, but has a twin in training, is answered from memory. Counted "
-        "are images of test and val with at least one other image of the same scene, or of the "
-        "same patient, in train."
-    )
-    html = f"<p>{text}</p>{table(header, rows, numbers=True)}"
-    html += (
-        '<p class="soft">breastus’ own split never cuts groups apart, so it has 0 by construction; '
-        "the count here is a check of that. The random split is not drawn: the numbers are what is "
-        "to be expected of all splits of 80 % to 20 %, exactly.</p>"
-    )
-    if audit.no_own_split:
-        html += f"<p>breastus cannot split these images itself. {escape(audit.no_own_split)}</p>"
-    judged = [split for split in audit.splits if len(split.leaks)]
-    return html + "".join(chain.from_iterable(pairs(split, album) for split in judged))
+    header = ["split", "images", "in training", "with a twin there", "with their patient there"]
+    header += ["with either", "share"]
+    if not audit.patients_known:
+        header, *rows = ([*row[:4], row[6]] for row in (header, *rows))
+    return table(header, rows, numbers=True)
 
 
 def _expected(share: float, tested: int) -> str:

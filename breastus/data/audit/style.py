@@ -25,10 +25,12 @@ th { vertical-align: bottom; }
   grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); }
 .card { border: 1px solid var(--line); border-radius: 8px; padding: .7rem .8rem .8rem;
   break-inside: avoid; min-width: 0; }
-.card.many { grid-column: 1 / -1; }
+.card.some { grid-column: span 2; } .card.many { grid-column: 1 / -1; }
 .card p { margin: 0 0 .5rem; font-size: .86rem; color: var(--soft); display: flex;
   flex-wrap: wrap; gap: .3rem .5rem; align-items: center; }
+.grid > div { min-width: 0; } .grid h3 { margin-top: .8rem; }
 .strip { display: grid; grid-template-columns: repeat(2, 1fr); gap: .6rem; }
+.card.some .strip { grid-template-columns: repeat(4, 1fr); }
 .card.many .strip, .strip.loose { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
 .strip img, .nothing { width: 100%; height: 9rem; object-fit: contain; background: #000;
   border-radius: 4px; }
@@ -41,6 +43,9 @@ details { margin: 1rem 0; } summary { cursor: pointer; margin-bottom: .8rem; }
 .drawing svg { width: 100%; height: auto; display: block; font-size: 12px; overflow: visible; }
 .strip-line { width: 100%; min-width: 7rem; height: 1.1rem; display: block; }
 .ids { font-size: .85rem; color: var(--soft); overflow-wrap: anywhere; }
-@media (max-width: 40rem) { .verdicts li { grid-template-columns: 1fr; }
+td:first-child { min-width: 8rem; }
+@media (max-width: 47rem) { .card.some { grid-column: auto; }
+  .card.some .strip { grid-template-columns: repeat(2, 1fr); } }
+@media (max-width: 40rem) { table { font-size: .9rem; } .verdicts li { grid-template-columns: 1fr; }
   .strip img, .nothing { height: 7.5rem; } }
 """

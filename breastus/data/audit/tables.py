@@ -54,18 +54,29 @@ def classes(audit: Audit) -> str:
         for finding in FINDINGS
         if (manifest["finding"] == finding).any()
     ]
-    html = "<h3>By finding</h3>" + table(["finding", "images", "used"], findings, numbers=True)
     kinds = reason_kinds(manifest)
-    if reasons := [[reason, f"{count:,}"] for reason, count in _counts(kinds)]:
-        html += "<h3>By reason to be left out</h3>" + table(
-            ["reason", "images"], reasons, numbers=True
-        )
     held = manifest["flags"].str.split(";").explode()
     of_used = held[held.index.isin(used.index)].value_counts()
-    flags = [[flag, f"{count:,}", f"{of_used.get(flag, 0):,}"] for flag, count in _counts(held)]
-    if flags:
-        html += "<h3>By flag</h3>" + table(["flag", "images", "used"], flags, numbers=True)
-    return html
+    listed = {
+        "By finding": (["finding", "images", "used"], findings),
+        "By flag": (
+            ["flag", "images", "used"],
+            [[flag, f"{count:,}", f"{of_used.get(flag, 0):,}"] for flag, count in _counts(held)],
+        ),
+        "By reason to be left out": (
+            ["reason", "images"],
+            [[reason, f"{count:,}"] for reason, count in _counts(kinds)],
+        ),
+    }
+    return (
+        '<div class="grid">'
+        + "".join(
+            f"<div><h3>{title}</h3>{table(header, rows, numbers=True)}</div>"
+            for title, (header, rows) in listed.items()
+            if rows
+        )
+        + "</div>"
+    )
 
 
 def flags(audit: Audit) -> str:

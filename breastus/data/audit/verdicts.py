@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
 def verdicts(audit: Audit) -> list[Verdict]:
     """Return the sentences, the gravest first."""
     found = [
-        *(_of_split(split) for split in audit.splits),
+        *(_of_split(split, audit.patients_known) for split in audit.splits),
         *_of_splitting(audit),
         *_of_random(audit),
         *_of_scenes(audit),
@@ -45,6 +45,11 @@ def counted(count: int, noun: str = "image") -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def words(label: str) -> str:
+    """Return a label as it is spoken: `no lump`."""
+    return label.replace("_", " ")
+
+
 def percent(share: float) -> str:
     """Return a share as `42 %`, a small one with a decimal; `undefined` for NaN."""
     if share != share:
@@ -52,11 +57,13 @@ def percent(share: float) -> str:
     return f"{share:.1%}".replace("%", " %") if 0 < share < 0.01 else f"{100 * share:.0f} %"
 
 
-def _of_split(split: SplitAudit) -> Verdict:
+def _of_split(split: SplitAudit, patients: bool) -> Verdict:
+    # As tuples, as rows of a table would turn the counts into fractions.
+    shares = list(split.shares.itertuples())[::-1]
     parts = [
-        f"{row.either} of {counted(row.images)} of {name} ({percent(row.share)}) "
-        f"{_in_training(row)} in training"
-        for name, row in reversed(list(split.shares.iterrows()))
+        f"{row.either} of {counted(row.images, f'{row.Index} image')} ({percent(row.share)}) "
+        f"{'have' if row.either > 1 else 'has'} {_in_training(row)} in training"
+        for row in shares
         if row.either
     ]
     if parts:
@@ -64,25 +71,23 @@ def _of_split(split: SplitAudit) -> Verdict:
             ALARM,
             f"{_capital(split.title)} leaks: {', and '.join(parts)}. Scores on them flatter.",
         )
-    if split.shares.empty:
+    if not shares:
         return Verdict(WARNING, f"{_capital(split.title)} holds no images of val or test.")
-    whole = " and ".join(
-        f"{counted(int(row.images))} of {name}" for name, row in split.shares.iterrows()
-    )
-    by_construction = ", by construction: groups are never cut apart" if split.own else ""
+    whole = " and ".join(counted(row.images, f"{row.Index} image") for row in shares)
     return Verdict(
         GOOD,
-        f"{_capital(split.title)}: none of {whole} has a twin, or its patient, in training"
-        f"{by_construction}.",
+        f"{_capital(split.title)}: none of its {whole} has a twin"
+        + (" or its patient" if patients else "")
+        + (" in training; it never cuts groups apart." if split.own else " in training."),
     )
 
 
 def _in_training(row) -> str:
     if row.twin == row.either:
-        return "have a twin"
+        return "a twin"
     if not row.twin:
-        return "have their patient"
-    return f"have a twin ({row.twin:.0f}) or their patient"
+        return "their patient"
+    return f"a twin ({row.twin}) or their patient"
 
 
 def _of_splitting(audit: Audit) -> list[Verdict]:
@@ -154,13 +159,15 @@ def _of_classes(audit: Audit) -> list[Verdict]:
     counts = audit.used["label"].value_counts().reindex(list(LABELS), fill_value=0)
     missing = [label for label in LABELS if not counts[label]]
     if missing:
-        found.append(Verdict(ALARM, f"There are no images of {' and of '.join(missing)} to use."))
+        found.append(
+            Verdict(ALARM, f"There are no images of {' and of '.join(map(words, missing))} to use.")
+        )
     elif (share := counts.min() / counts.sum()) < _UNEVEN:
         found.append(
             Verdict(
                 WARNING,
                 f"Only {counts.min()} of {counted(int(counts.sum()))} in use ({percent(share)}) "
-                f"are {counts.idxmin()}: look at balanced accuracy, not at accuracy.",
+                f"are {words(counts.idxmin())}: look at balanced accuracy, not at accuracy.",
             )
         )
     by_source = audit.used.groupby("source")["label"].agg(lambda label: (label == LABELS[1]).mean())
@@ -186,7 +193,7 @@ def _of_patients(audit: Audit) -> list[Verdict]:
     return [
         Verdict(
             WARNING,
-            f"The patient of {counted(unknown)} is unknown: images of one patient are kept "
+            f"Of {counted(unknown)} the patient is unknown: images of one patient are kept "
             "together only where they look alike.",
         )
     ]
