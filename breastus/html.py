@@ -105,28 +105,29 @@ def image(encoded: bytes | Path, alt: str) -> str:
     )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int | None = None) -> str:
     """Return a table.
 
     Args:
         header: of the columns.
         rows: of texts, or of `Markup`.
-        numbers: align every column but the first to the right, and let a wide table scroll.
+        texts: how many columns hold text; the others hold numbers, which stand to the right, and
+            the table scrolls where it is too wide. None: all hold text.
     """
-    head = "".join(f"<th{_align(numbers, i)}>{_cell(cell)}</th>" for i, cell in enumerate(header))
+    head = "".join(f"<th{_align(texts, i)}>{_cell(cell)}</th>" for i, cell in enumerate(header))
     body = "".join(
         "<tr>"
-        + "".join(f"<td{_align(numbers, i)}>{_cell(cell)}</td>" for i, cell in enumerate(row))
+        + "".join(f"<td{_align(texts, i)}>{_cell(cell)}</td>" for i, cell in enumerate(row))
         + "</tr>"
         for row in rows
     )
     made = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="scroll">{made}</div>' if numbers else made
+    return f'<div class="scroll">{made}</div>' if texts is not None else made
 
 
 def _cell(text: str) -> str:
     return text if isinstance(text, Markup) else escape(text)
 
 
-def _align(numbers: bool, column: int) -> str:
-    return ' class="number"' if numbers and column else ""
+def _align(texts: int | None, column: int) -> str:
+    return "" if texts is None or column < texts else ' class="number"'

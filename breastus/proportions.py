@@ -67,4 +67,4 @@ def effective_size(hits: Sequence[bool], groups: Sequence) -> float:
         return float(number)
     excess = np.bincount(member, weights=hits - share)
     between = number / (number - 1) * (excess**2).sum() / count**2
-    return count / max(1.0, between / (share * (1 - share) / count))
+    return count / max(1.0, between / (share * (1 - share) / (count - 1)))

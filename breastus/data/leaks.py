@@ -36,12 +36,13 @@ def twin_links(manifest: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
     kind = twins.get("kind", NEAR)
     table["kind"] = np.where(equal & table["image_id"].map(sha256).ne(""), SAME_FILE, kind)
     # Equal files without structure, such as two black ones, correlate with nothing.
-    known = manifest[manifest["sha256"] != ""]
-    first = known.groupby("sha256")["image_id"].transform("first")
-    copies = pd.DataFrame(
-        {"image_id": first, "twin_id": known["image_id"], "similarity": 1.0, "kind": SAME_FILE}
-    )
-    table = pd.concat([table, copies[first != known["image_id"]]], ignore_index=True)
+    files = manifest[["image_id", "sha256"]].assign(position=range(len(manifest)))
+    files = files[(files["sha256"] != "") & files["sha256"].duplicated(keep=False)]
+    copies = files.merge(files, on="sha256", suffixes=("", "_twin"))
+    copies = copies[copies["position"] < copies["position_twin"]]
+    copies = copies.rename(columns={"image_id_twin": "twin_id"})[["image_id", "twin_id"]]
+    copies = copies.assign(similarity=1.0, kind=SAME_FILE)
+    table = pd.concat([table, copies], ignore_index=True)
     pair = [frozenset(ends) for ends in zip(table["image_id"], table["twin_id"], strict=True)]
     return table[~pd.Series(pair, dtype=object).duplicated()].reset_index(drop=True)
 

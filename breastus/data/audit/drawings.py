@@ -23,10 +23,14 @@ def ridges(title: str, rows: Sequence[tuple[str, str, np.ndarray]], layout: str 
     everything = np.concatenate([np.asarray(values, float) for _, _, values in rows])
     if not everything.size:
         return ""
+    caption = f"<figcaption>{escape(title)}</figcaption>"
+    if everything.min() == everything.max():
+        same = escape(f"{layout.format(everything[0])} for all of them")
+        return f'<figure class="drawing">{caption}<p>{same}</p></figure>'
     # A few far values would press all others into a corner; they end at the border.
     low, high = np.quantile(everything, [0.005, 0.995])
     if high <= low:
-        low, high = low - 0.5, high + 0.5
+        low, high = everything.min(), everything.max()
     margin = 0.04 * (high - low)
     low, high = low - margin, high + margin
     height = len(rows) * _ROW + _AXIS
@@ -35,13 +39,14 @@ def ridges(title: str, rows: Sequence[tuple[str, str, np.ndarray]], layout: str 
         return float(np.clip((value - low) / (high - low), 0, 1) * _WIDTH)
 
     marks = []
-    for tick in _ticks(low, high):
+    # Where the layout has too few digits, neighbouring ticks would read the same.
+    for text, tick in {layout.format(tick): tick for tick in _ticks(low, high)}.items():
         at = x(tick)
         marks.append(
             f'<line x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{height - _AXIS + 4}" '
             'stroke="var(--line)"/>'
             f'<text x="{at:.1f}" y="{height - 6}" text-anchor="{_anchor(at)}" '
-            f'fill="var(--soft)">{layout.format(tick)}</text>'
+            f'fill="var(--soft)">{text}</text>'
         )
     said = []
     for number, (name, color, values) in enumerate(rows):
@@ -62,8 +67,7 @@ def ridges(title: str, rows: Sequence[tuple[str, str, np.ndarray]], layout: str 
             f'<tspan fill="var(--soft)"> {len(values):,}</tspan></text>'
         )
     return (
-        f'<figure class="drawing"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" '
+        f'<figure class="drawing">{caption}<svg viewBox="0 0 {_WIDTH} {height}" role="img" '
         f'aria-label="{escape(title)}. {escape("; ".join(said))}">{"".join(marks)}</svg></figure>'
     )
 

@@ -166,7 +166,7 @@ def _leak_table(audit: Audit) -> str:
     header += ["with either", "share"]
     if not audit.patients_known:
         header, *rows = ([*row[:4], row[6]] for row in (header, *rows))
-    return table(header, rows, numbers=True)
+    return table(header, rows, texts=1)
 
 
 def _expected(share: float, tested: int) -> str:

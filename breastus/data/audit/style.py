@@ -20,7 +20,7 @@ nav a:hover, summary:hover { text-decoration: underline; }
   padding: 0 .5rem; font-size: .78rem; line-height: 1.35; white-space: nowrap; }
 .badge.plain { color: var(--soft); }
 td, th { padding-left: .4rem; } td:first-child, th:first-child { padding-left: 0; }
-th { vertical-align: bottom; }
+th { vertical-align: bottom; } td.number { white-space: nowrap; }
 .cards { display: grid; gap: 1.1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); }
 .card { border: 1px solid var(--line); border-radius: 8px; padding: .7rem .8rem .8rem;

@@ -39,7 +39,7 @@ def sources(audit: Audit) -> str:
         *("source", "images", "used: lump", "used: no lump", "left out", "without a label"),
         *("patients", "groups of those used"),
     ]
-    return table(header, rows, numbers=True)
+    return table(header, rows, texts=1)
 
 
 def classes(audit: Audit) -> str:
@@ -71,7 +71,7 @@ def classes(audit: Audit) -> str:
     return (
         '<div class="grid">'
         + "".join(
-            f"<div><h3>{title}</h3>{table(header, rows, numbers=True)}</div>"
+            f"<div><h3>{title}</h3>{table(header, rows, texts=1)}</div>"
             for title, (header, rows) in listed.items()
             if rows
         )
@@ -111,7 +111,7 @@ def flags(audit: Audit) -> str:
         *("source", "flag", "on images of lump", "on images of no lump"),
         *("difference (95 % interval)", "no lump ← on more → lump"),
     ]
-    return f"<p>{text}</p>{table(header, rows, numbers=True)}"
+    return f"<p>{text}</p>{_by_source(audit, header, rows)}"
 
 
 def numbers(audit: Audit) -> str:
@@ -140,7 +140,7 @@ def numbers(audit: Audit) -> str:
     header = ["source", "number", "ROC-AUC (95 % interval)", "larger without ← → with a lump"]
     return (
         f'<p>{text}</p><div class="grid">{drawn}</div>'
-        f"<h3>How well each of them alone would tell a lump</h3>{table(header, rows, numbers=True)}"
+        f"<h3>How well each of them alone would tell a lump</h3>{_by_source(audit, header, rows)}"
     )
 
 
@@ -172,6 +172,13 @@ def unreadable(audit: Audit) -> str:
         for image_id, problem in audit.unreadable.items()
     )
     return f"<ul>{items}</ul>" if items else ""
+
+
+def _by_source(audit: Audit, header: list[str], rows: list[list[str]]) -> str:
+    """Return a table whose first column is the source, which is left away if there is but one."""
+    if audit.manifest["source"].nunique() > 1:
+        return table(header, rows, texts=2)
+    return table(header[1:], [row[1:] for row in rows], texts=1)
 
 
 def _drawing(audit: Audit, name: str) -> str:
@@ -208,7 +215,7 @@ def _points(value: float, low: float, high: float) -> str:
     if value != value:
         return "undefined"
     bounds = "no interval" if low != low else f"{100 * low:+.0f} to {100 * high:+.0f}"
-    return f"{100 * value:+.0f} points ({bounds})"
+    return f"{100 * value:+.0f} points ({bounds})".replace("-", "\N{MINUS SIGN}")
 
 
 def _auc(row) -> str:
