@@ -120,6 +120,11 @@ def _folds(rows: pd.DataFrame, seed: int) -> np.ndarray:
             f"train, val and test. {_what_is_there(rows)} Add images of other patients, or split "
             "the images into folders train/, val/ and test/ yourself."
         )
+    if rows["label"].value_counts().max() < FOLDS:
+        raise SplitError(
+            f"One class at least needs {FOLDS} images. {_what_is_there(rows)} Add images, or split "
+            "them into folders train/, val/ and test/ yourself."
+        )
     best, best_error = None, np.inf
     for attempt in range(_SHUFFLES):
         folding = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed + attempt * 10_007)
