@@ -247,6 +247,32 @@ def test_one_class_only(class_folders, elsewhere, capsys):
     assert "cannot split these images itself" in page.text
 
 
+def test_nothing_to_use(class_folders, elsewhere, capsys):
+    table = load_manifest(class_folders(no_lump=2, lump=3)).assign(excluded="known fault: blurred")
+    table.loc[0, ["label", "finding", "excluded"]] = "", "unknown", ""
+    write_manifest(table, "prepared/manifest.csv")
+    table.assign(split="train").to_csv("mine.csv", index=False)
+    assert run("--data", "prepared", "--splits", "mine.csv") == 0
+    said = capsys.readouterr().out
+    assert "0 can be used" in said
+    assert "holds no images of val or test" in said
+    assert "1 image without a label" in said
+    assert "known fault: blurred" in Page((elsewhere / "audit.html").read_text()).text
+
+
+def test_names_are_texts_and_never_markup(class_folders, elsewhere):
+    root = class_folders(no_lump=3, lump=3)
+    name = '<img src=x onerror=y> "&.png'
+    brighter(root / "lump" / "lump 0.png", root / "lump" / name)
+    (root / "lump" / "<script>.png").touch()
+    assert run("--data", root) == 1
+    page = Page((elsewhere / "audit.html").read_text())
+    assert "script" not in page.open
+    assert "onerror" not in {name for name, _ in page.attributes}
+    assert "folder/lump/<script>" in page.text
+    assert page.cards["Twins"][0][1].endswith(name.removesuffix(".png"))
+
+
 def test_masks_that_are_wrong_are_named(class_folders, elsewhere):
     root = class_folders(no_lump=4, lump=4)
     marked = np.zeros((64, 80), np.uint8)
@@ -283,6 +309,22 @@ def test_marks_that_tell_the_class(class_folders, elsewhere, capsys):
     row = next(row for row in compared if row[0] == "caliper")
     assert row[1:3] == ["15 of 20 (75 %)", "1 of 20 (5 %)"]
     assert row[3].startswith("+70 points (+")
+
+
+def test_marks_are_judged_source_by_source(class_folders, elsewhere, capsys):
+    table = load_manifest(class_folders(no_lump=20, lump=40))
+    lump = table["label"] == "lump"
+    # Half of the lumps are of a source where nobody looked for marks.
+    table.loc[table[lump].index[:20], "source"] = "other"
+    table.loc[table[lump].index[20:], "flags"] = "caliper"
+    write_manifest(table, "prepared/manifest.csv")
+    assert run("--data", "prepared") == 0
+    said = capsys.readouterr().out
+    assert "in folder: caliper is on 100 % of the lump images and on 0 %" in said
+    assert said.count("caliper") == 1
+    assert "share of lump is 100 % in other and 50 % in folder" in said
+    compared = Page((elsewhere / "audit.html").read_text()).table("source")
+    assert {"all sources", "folder", "other"} <= set(compared)
 
 
 @pytest.mark.parametrize(

@@ -83,12 +83,12 @@ def flags(audit: Audit) -> str:
     """Return how often each flag stands on images with and without a lump."""
     text = (
         "Calipers and text are put where somebody saw something. A network that finds the marks "
-        "needs no lump to score well."
+        "needs no lump to score well. An image without a flag has no mark, or nobody looked."
     )
     if audit.flags.empty:
         return (
             f"<p>{text}</p><p>None of the images that are used carries a flag, so that nothing can "
-            "be said of it here. That no flag is known does not mean that there is no mark.</p>"
+            "be said of it here.</p>"
         )
     rows = []
     for row in audit.flags.itertuples():

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import pandas as pd
+
 from breastus.data.audit.audit import Audit, SplitAudit
 from breastus.data.audit.shortcuts import ALL
 from breastus.data.manifest import reason_kinds
@@ -182,7 +184,7 @@ def _of_classes(audit: Audit) -> list[Verdict]:
         )
     without = reason_kinds(audit.manifest).eq("") & audit.manifest["label"].eq("")
     if without.any():
-        found.append(Verdict(WARNING, f"{counted(int(without.sum()))} carry no label."))
+        found.append(Verdict(WARNING, f"{counted(int(without.sum()))} without a label."))
     return found
 
 
@@ -200,14 +202,16 @@ def _of_patients(audit: Audit) -> list[Verdict]:
 
 
 def _of_flags(audit: Audit) -> list[Verdict]:
+    # Source by source: in one of them nobody may have looked for marks.
+    by_source = audit.flags[audit.flags["source"] != ALL]
     return [
         Verdict(
             WARNING,
-            f"Marks tell the class{_where(row.source)}: {row.flag} is on "
+            f"Marks tell the class in {row.source}: {row.flag} is on "
             f"{percent(row.lump / row.lump_images)} of the lump images and on "
             f"{percent(row.no_lump / row.no_lump_images)} of those without a lump.",
         )
-        for row in _foremost(audit, audit.flags).itertuples()
+        for row in by_source.itertuples()
         if abs(row.difference) >= _DIFFERENCE and (row.low > 0 or row.high < 0)
     ]
 
@@ -215,7 +219,7 @@ def _of_flags(audit: Audit) -> list[Verdict]:
 def _of_statistics(audit: Audit) -> list[Verdict]:
     telling = [
         f"{STATISTICS[row.statistic][0]} {max(row.auc, 1 - row.auc):.2f}"
-        for row in _foremost(audit, audit.statistics).itertuples()
+        for row in _foremost(audit.statistics).itertuples()
         if max(row.auc, 1 - row.auc) >= _AUC and (row.low > 0.5 or row.high < 0.5)
     ]
     if telling:
@@ -244,13 +248,10 @@ def _of_masks(audit: Audit) -> list[Verdict]:
     return found or [Verdict(GOOD, "Every lump image has a mask of its size, and none is empty.")]
 
 
-def _foremost(audit: Audit, table):
-    """All sources together where there are several; else the only one."""
-    return table[table["source"] == (ALL if ALL in set(table["source"]) else table["source"])]
-
-
-def _where(source: str) -> str:
-    return "" if source == ALL else f" in {source}"
+def _foremost(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of all sources together where there are several; else all rows."""
+    together = table["source"] == ALL
+    return table[together] if together.any() else table
 
 
 def _capital(text: str) -> str:
