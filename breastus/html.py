@@ -21,7 +21,8 @@ _CSS = """
   --accent: #0b5cad; --tint: #eef4fb; --desk: #f5f6f8; --paper: #fff; --track: #e6e9ee;
   --lump: #d55e00; --no-lump: #0072b2; --lump-ink: #b34700; --no-lump-ink: #00568a;
   --good: #1a7f37; --warning: #9a6700; --alarm: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --soft: #a0a9b6; --line: #343b46;
+@media screen and (prefers-color-scheme: dark) { :root {
+  --ink: #e6e9ee; --soft: #a0a9b6; --line: #343b46;
   --accent: #6cb0ff; --tint: #1c2a3a; --desk: #0f1216; --paper: #171b21; --track: #2c333d;
   --lump: #f0883e; --no-lump: #4fa8e0; --lump-ink: #ffa45c; --no-lump-ink: #7cc0ee;
   --good: #57c972; --warning: #e0b040; --alarm: #ff8a80; } }
