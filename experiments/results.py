@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import BreastusError, RunError
-from breastus.evaluation.intervals import resample_weights, wilson_interval
+from breastus.evaluation.intervals import resample_weights
 from breastus.evaluation.metrics import compute_metrics
 from breastus.evaluation.predictions import read_predictions, truth_and_probability
 from breastus.evaluation.study import study_row
 from breastus.files import write_json, write_text
+from breastus.proportions import wilson_interval
 from breastus.setting_texts import join_sources, split_sources
 from breastus.training.environment import describe_hardware
 from breastus.training.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run

@@ -15,7 +15,7 @@ ROOT = Path(breastus.__file__).parent
 ORDER = [
     ["labels", "errors"],
     ["setting_texts"],
-    ["config", "files", "opencv"],
+    ["config", "files", "html", "opencv", "proportions"],
     ["data"],
     ["preprocessing"],
     ["augmentation"],

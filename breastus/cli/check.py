@@ -1,10 +1,9 @@
 """`breastus check BUNDLE [IMAGE...]`: one HTML page on what a model makes of some images."""
 
 import argparse
-from itertools import count
 from pathlib import Path
 
-from breastus.cli.options import add_data, add_out
+from breastus.cli.options import add_data, add_out, free_name
 from breastus.cli.quiet import import_tensorflow
 
 
@@ -35,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from breastus.deploy.predictor import Predictor
 
     predictor = Predictor(args.bundle)
-    out = args.out or _free_name()
+    out = args.out or free_name("check")
     predictions = check(predictor, _cases(args, predictor), out)
     print(summary(predictions))
     print(f"Page: {out}")
@@ -55,8 +54,3 @@ def _cases(args: argparse.Namespace, predictor) -> list:
     if drawn.empty:
         drawn = handful(manifest, args.count, seed=args.seed)
     return [Case(row.path, row.finding) for row in drawn.itertuples()]
-
-
-def _free_name() -> Path:
-    names = (Path("check.html" if n == 1 else f"check-{n}.html") for n in count(1))
-    return next(name for name in names if not name.exists())

@@ -1,8 +1,9 @@
-"""`breastus data prepare | show`: a manifest with splits, or a picture of the images."""
+"""`breastus data prepare | audit | show`: a manifest with splits, a page, a picture of images."""
 
 import argparse
 from pathlib import Path
 
+from breastus.cli import audit
 from breastus.cli.options import add_data, add_out, add_settings, settings
 from breastus.cli.quiet import import_tensorflow
 
@@ -11,6 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     prepare = actions.add_parser("prepare", help="write manifest.csv and splits.csv")
     add_out(prepare, "a folder for the two files (default: data/prepared)")
+    audit.add_arguments(
+        actions.add_parser("audit", help="write an HTML page: twins, contradictions, leaks")
+    )
     show = actions.add_parser("show", help="draw a sheet of images as PNG")
     add_out(show, "the picture (default: sheet.png)")
     show.add_argument("--augment", action="store_true", help="show what the augmentation makes")
@@ -21,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"prepare": _prepare, "show": _show}[args.action](args)
+    return {"prepare": _prepare, "audit": audit.run, "show": _show}[args.action](args)
 
 
 def _prepare(args: argparse.Namespace) -> int:

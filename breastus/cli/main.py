@@ -15,7 +15,7 @@ from breastus.errors import BreastusError, ConfigError, ModelError
 # command: (module with add_arguments(parser) and run(args) -> int, one-line help)
 COMMANDS = {
     "doctor": ("breastus.cli.doctor", "say what is installed, what hardware and data are there"),
-    "data": ("breastus.cli.data", "prepare or show a data set"),
+    "data": ("breastus.cli.data", "prepare, audit or show a data set"),
     "train": ("breastus.cli.train", "train a network, judge it and export it"),
     "evaluate": ("breastus.cli.evaluate", "judge a run's predictions again"),
     "predict": ("breastus.cli.predict", "say of each image: lump or no lump"),

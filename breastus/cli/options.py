@@ -1,6 +1,8 @@
 """Options that several commands share, and the settings they add up to."""
 
 import argparse
+from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 
 from breastus.config import Config
@@ -33,6 +35,12 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def add_out(parser: argparse.ArgumentParser, help: str) -> None:
     """Add `--out`."""
     parser.add_argument("--out", type=Path, help=help)
+
+
+def free_name(stem: str, files: Callable[[Path], Iterable[Path]] = lambda page: (page,)) -> Path:
+    """Return `STEM.html`, or the first of `STEM-2.html`, ... whose `files` do not exist yet."""
+    names = (Path(f"{stem}.html" if n == 1 else f"{stem}-{n}.html") for n in count(1))
+    return next(name for name in names if not any(file.exists() for file in files(name)))
 
 
 def settings(args: argparse.Namespace, base: Config | None = None) -> Config:

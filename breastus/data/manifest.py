@@ -189,11 +189,16 @@ def _of_source(table: pd.DataFrame, used: pd.DataFrame, source: str) -> str:
 
 
 def _reasons(table: pd.DataFrame) -> dict[str, int]:
-    kinds = table["excluded"].where(
+    kinds = reason_kinds(table)
+    return kinds[kinds != ""].value_counts().to_dict()
+
+
+def reason_kinds(table: pd.DataFrame) -> pd.Series:
+    """Return each row's reason to be left out, less what is true of that image alone."""
+    return table["excluded"].where(
         ~table["excluded"].str.match("unreadable|contradiction|duplicate"),
         table["excluded"].str.partition(":")[0],
     )
-    return kinds[kinds != ""].value_counts().to_dict()
 
 
 def simulated(table: pd.DataFrame) -> bool:

@@ -31,8 +31,11 @@ def image_statistics(image: np.ndarray) -> dict[str, float]:
         One number for each name of `STATISTICS`.
     """
     height, width = image.shape[:2]
-    grey = image.mean(axis=-1, dtype=np.float32)
-    spread = image.max(axis=-1).astype(np.int16) - image.min(axis=-1)
+    # Plane by plane: NumPy is many times slower along a last axis of three.
+    red, green, blue = np.moveaxis(image, -1, 0)
+    grey = (red.astype(np.float32) + green + blue) / np.float32(3)
+    brightest = np.maximum(np.maximum(red, green), blue)
+    spread = brightest - np.minimum(np.minimum(red, green), blue)
     neighbours = [
         np.abs(np.diff(grey, axis=axis)).mean() for axis in (0, 1) if grey.shape[axis] > 1
     ]

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from breastus.data.images import read_image, to_png
 from breastus.deploy.predictor import PHANTOM_FLAG, PHANTOM_NOTICE, Prediction, Predictor
-from breastus.evaluation.intervals import wilson_interval
-from breastus.evaluation.page import page, picture
 from breastus.files import write_text
+from breastus.html import page, picture
 from breastus.labels import LABELS, LUMP
+from breastus.proportions import wilson_interval
 
 _SIDE = 480  # longer side of a picture on the page, in pixels
 _WORDS = {label: label.replace("_", " ") for label in LABELS}

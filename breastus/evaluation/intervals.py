@@ -1,12 +1,9 @@
 """How sure a score is: percentile bootstrap, in which whole groups are drawn, not images.
 
-For a plain count, such as the study's, there is Wilson's interval.
-
 Images of one patient or scene go together; drawing them one by one would count the same evidence
 several times and give intervals that are too narrow.
 """
 
-import math
 import warnings
 from collections.abc import Sequence
 
@@ -18,6 +15,7 @@ from breastus.evaluation.metrics import (
     compute_metrics,
     confusion_matrix,
 )
+from breastus.proportions import wilson_interval
 
 # Metrics that are a share of some images: (truth, called lump) to the images they are a share of.
 _SHARE_OF = {
@@ -122,19 +120,6 @@ def bootstrap_intervals(
             intervals[name] = wilson_interval(part, count, confidence=confidence)
     low, high = np.quantile(np.concatenate(matrices), [tail, 1 - tail], axis=0)
     return {**intervals, "confusion_matrix": (low, high)}
-
-
-def wilson_interval(part: int, whole: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion (J. Am. Stat. Assoc. 22, 1927, 209)."""
-    from scipy.stats import norm
-
-    if whole == 0:
-        return math.nan, math.nan
-    z = norm.ppf((1 + confidence) / 2)
-    share = part / whole
-    centre = (share + z**2 / (2 * whole)) / (1 + z**2 / whole)
-    half = z / (1 + z**2 / whole) * math.sqrt(share * (1 - share) / whole + (z / (2 * whole)) ** 2)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:

@@ -10,10 +10,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from breastus.evaluation.calibration import expected_calibration_error, reliability
-from breastus.evaluation.intervals import resample_weights, wilson_interval
+from breastus.evaluation.intervals import resample_weights
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.files import write_aside
 from breastus.labels import LABELS, LUMP, NO_LUMP
+from breastus.proportions import wilson_interval
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _COLORS = {"lump": "#D55E00", "no_lump": "#0072B2", "grey": "#8a8f98"}

@@ -7,8 +7,8 @@ from typing import Any
 
 from breastus.evaluation.evaluate import sentence
 from breastus.evaluation.metrics import METRICS
-from breastus.evaluation.page import page, picture, table
 from breastus.files import write_text
+from breastus.html import page, picture, table
 
 _HIDDEN = ("recall", "recall_no_lump")  # other names of sensitivity and specificity
 

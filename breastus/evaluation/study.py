@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from breastus.evaluation.intervals import wilson_interval
 from breastus.evaluation.metrics import METRICS
+from breastus.proportions import wilson_interval
 
 # Rows actual (no lump, lump), columns called (no lump, lump).
 CONFUSION = {

@@ -15,6 +15,7 @@ from breastus.data.manifest import (
     read_manifest,
     simulated,
     summary,
+    survey,
     write_manifest,
 )
 from breastus.data.sources.phantom import write_phantoms
@@ -87,6 +88,39 @@ def test_twins_form_a_group_and_contradictions_are_left_out(class_folders):
     assert table.loc["folder/lump/lump 1", "excluded"].startswith("contradiction: ")
     kept = load_manifest(root, settings=DataConfig(contradictions="keep"))
     assert (kept["excluded"] == "").all()
+
+
+def test_a_prepared_manifest_keeps_what_it_says_and_its_twins_are_found(class_folders, tmp_path):
+    root = class_folders(no_lump=3, lump=3)
+    (root / "lump" / "twin.png").write_bytes((root / "lump" / "lump 0.png").read_bytes())
+    found = survey(root)
+    table = found.manifest.assign(excluded="", group_id="mine")
+    write_manifest(table, tmp_path / "out" / "manifest.csv")
+    again = survey(tmp_path / "out")
+    pd.testing.assert_frame_equal(again.manifest, table)
+    pd.testing.assert_frame_equal(again.twins, found.twins)
+    assert len(again.twins) == 1
+
+
+def test_images_that_changed_since_they_were_prepared_are_named(
+    class_folders, write_image, tmp_path
+):
+    root = class_folders(no_lump=2, lump=2)
+    write_manifest(load_manifest(root), tmp_path / "manifest.csv")
+    write_image(root / "lump" / "lump 0.png", seed=99)
+    (root / "lump" / "lump 1.png").unlink()
+    with pytest.warns(DataWarning) as caught:
+        survey(tmp_path / "manifest.csv")
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == 2
+    assert "lump 0.png is not the file that" in said[0]
+    assert "lump 1.png cannot be opened" in said[1]
+
+
+def test_a_prepared_manifest_without_images(class_folders, tmp_path):
+    write_manifest(load_manifest(class_folders(no_lump=1, lump=1)).head(0), tmp_path / "m.csv")
+    with pytest.raises(DataError, match=r"m\.csv holds no images"):
+        survey(tmp_path / "m.csv")
 
 
 def test_a_handful_takes_findings_in_turn(class_folders):

@@ -95,6 +95,7 @@ def test_excluded_and_unlabelled_images_take_no_part():
         (manifest([], [1] * 9), {}, "no images of no_lump"),
         (manifest([1] * 9, []), {}, "no images of lump"),
         (manifest([5, 5], [1] * 9), {}, r"at least 3 groups .*10 images of no_lump in 2 groups"),
+        (manifest([1] * 4, [1] * 4), {}, "needs 5 images. There are 4 images of no_lump"),
         (manifest([1] * 9, [1] * 9), {"scheme": "study"}, "takes 326 images of lump"),
         (manifest([140], [1] * 400), {"scheme": "study"}, "cannot be met"),
         (manifest([1] * 9, [1] * 9), {"scheme": "given"}, "takes folders train/, val/ and test/"),

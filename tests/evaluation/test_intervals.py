@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from breastus.evaluation.intervals import bootstrap_intervals, resample_weights, wilson_interval
+from breastus.evaluation.intervals import bootstrap_intervals, resample_weights
 from breastus.evaluation.metrics import METRICS, UndefinedMetricWarning, compute_metrics
+from breastus.proportions import wilson_interval
 
 
 def draw(rng, groups, size, *, within=0.0):
@@ -87,18 +88,3 @@ def test_a_metric_that_is_often_undefined_has_no_interval():
     with pytest.warns(UndefinedMetricWarning, match="No interval for .*precision_no_lump"):
         found = bootstrap_intervals(truth, prob, np.arange(12), resamples=200)
     assert np.isnan(found["precision_no_lump"]).all()
-
-
-@pytest.mark.parametrize(
-    # Newcombe, Statistics in Medicine 17 (1998) 857, table I, method 3.
-    ("part", "whole", "low", "high"),
-    [
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_wilson(part, whole, low, high):
-    assert wilson_interval(part, whole) == pytest.approx((low, high), abs=5e-5)
-    assert np.isnan(wilson_interval(0, 0)).all()

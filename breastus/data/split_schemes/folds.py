@@ -81,6 +81,11 @@ def _most_even(
 
     labels = rows["label"].to_numpy()
     groups = rows["group_id"].to_numpy()
+    if rows["label"].value_counts().max() < folds:
+        raise SplitError(
+            f"One class at least needs {folds} images. {what_is_there(rows)} Add images, or split "
+            "them into folders train/, val/ and test/ yourself."
+        )
     best, least = None, np.inf
     for attempt in range(_SHUFFLES):
         folding = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + attempt * 10_007)

@@ -1,0 +1,58 @@
+"""`breastus data audit`: one HTML page on a data set, and on the leaks of a split."""
+
+import argparse
+from pathlib import Path
+
+from breastus.cli.options import add_data, add_out, add_settings, free_name, settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data(parser)
+    parser.add_argument(
+        "--splits",
+        type=Path,
+        metavar="CSV",
+        help="a split of your own to look for leaks in: columns split, and image_id or path "
+        "(default: splits.csv beside the manifest, or what folders train/ and test/ say)",
+    )
+    add_out(parser, "the page (default: audit.html, or the next free audit-2.html, ...)")
+    add_settings(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from breastus.data.audit.audit import run_audit
+    from breastus.data.audit.page import summary, twins_file, write_audit
+    from breastus.data.manifest import survey
+    from breastus.data.split_file import match_images, read_split_file
+    from breastus.errors import RunError
+
+    config = settings(args)
+    for taken in (args.out, twins_file(args.out)) if args.out else ():
+        if taken.exists():
+            raise RunError(f"{taken} exists. Choose another --out, or delete it.")
+    file = args.splits or _prepared_splits(config.data.source)
+    # Read first: what is wrong with it need not wait for the images.
+    listed = None if file is None else read_split_file(file)
+    found = survey(config.data.source, settings=config.data, seed=config.seed)
+    audit = run_audit(
+        found,
+        members=None if listed is None else match_images(listed, found.manifest, name=file),
+        title="" if file is None else f"the split {file.name}",
+        settings=config.data,
+        seed=config.seed,
+    )
+    out = args.out or free_name("audit", lambda page: (page, twins_file(page)))
+    csv = write_audit(audit, out)
+    print(summary(audit))
+    print(f"Page: {out} (with pictures of patients: not to be published)")
+    print(f"Twins: {csv}")
+    return int(bool(audit.unreadable))
+
+
+def _prepared_splits(source: object) -> Path | None:
+    from breastus.data.manifest import MANIFEST_FILE
+
+    folder = Path(source) if isinstance(source, str) else None
+    if folder is None or not (folder / MANIFEST_FILE).is_file():
+        return None
+    return folder / "splits.csv" if (folder / "splits.csv").is_file() else None
