@@ -39,6 +39,9 @@ class DataConfig:
     split: Literal["auto", "group", "study", "given"] = _setting(
         "auto", "given by the folders if they are split already, else group; study: Table I's sizes"
     )
+    dicom_frames: int = _setting(
+        1, "frames of a DICOM file with several, evenly spread; 1: the middle one", 1, 10_000
+    )
     phantom_images: int = _setting(450, "how many phantoms `phantom` simulates", 2)
 
 

@@ -5,15 +5,16 @@ import os
 import warnings
 from pathlib import Path
 
-from breastus.data.sources import SourceContent, bus_uclm, busi, folder
+from breastus.data.sources import SourceContent, bus_uclm, busi, dicom, folder
 from breastus.errors import DataError, HubError
 
 RAW = Path("data", "raw")
 PHANTOM = "phantom"
 
 _LAYOUTS = (
-    "BUSI (benign/benign (1).png, ...), BUS-UCLM (INFO.csv, images/, masks/), or class folders "
-    "(lump/ and no_lump/, or benign/, malignant/ and normal/, also within train/, val/ and test/)"
+    "BUSI (benign/benign (1).png, ...), BUS-UCLM (INFO.csv, images/, masks/), class folders "
+    "(lump/ and no_lump/, or benign/, malignant/ and normal/, also within train/, val/ and test/), "
+    "or hold DICOM files"
 )
 
 
@@ -50,8 +51,16 @@ def locate(where: str | os.PathLike, *, phantom_images: int, seed: int) -> tuple
     return _directory(Path(where), "--data"), ""
 
 
-def read_content(path: Path, source: str, *, known_faults: bool) -> SourceContent:
+def read_content(
+    path: Path, source: str, *, known_faults: bool, dicom_frames: int = 1
+) -> SourceContent:
     """Read a folder's content by its layout.
+
+    Args:
+        path: the folder.
+        source: "phantom", or "" to recognise the layout.
+        known_faults: whether published faults of a data set are marked as excluded.
+        dicom_frames: how many frames are taken of a DICOM file with several.
 
     Raises:
         DataError: when no layout is recognised, or the layout's own rules are broken.
@@ -64,7 +73,9 @@ def read_content(path: Path, source: str, *, known_faults: bool) -> SourceConten
         if bus_uclm.recognises(path):
             return bus_uclm.read(path)
         if folder.recognises(path):
-            return folder.read(path)
+            return folder.read(path, dicom_frames=dicom_frames)
+        if dicom.recognises(path):
+            return dicom.read(path, frames=dicom_frames)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror} ({error.filename}). Check its permissions."

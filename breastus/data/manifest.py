@@ -93,7 +93,9 @@ def survey(
     """
     settings = settings or DataConfig()
     folder, source = locate(where, phantom_images=settings.phantom_images, seed=seed)
-    content = read_content(folder, source, known_faults=settings.known_faults)
+    content = read_content(
+        folder, source, known_faults=settings.known_faults, dicom_frames=settings.dicom_frames
+    )
     for problem in content.problems:
         warnings.warn(problem, DataWarning, stacklevel=2)
 

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from breastus.data.sources import SourceContent, SourceImage, files_below
+from breastus.data.sources.dicom import with_frames
 from breastus.errors import DataError
 from breastus.labels import label_of_finding
 
@@ -45,8 +46,8 @@ def recognises(folder: Path) -> bool:
     return any(path.is_dir() and class_folder(path.name) for path in folder.rglob("*"))
 
 
-def read(folder: Path, *, source: str = SOURCE) -> SourceContent:
-    """List the images of all class folders below.
+def read(folder: Path, *, source: str = SOURCE, dicom_frames: int = 1) -> SourceContent:
+    """List the images of all class folders below; of DICOM files, so many frames each.
 
     Raises:
         DataError: when a class folder holds no images.
@@ -85,6 +86,7 @@ def read(folder: Path, *, source: str = SOURCE) -> SourceContent:
         for mask in left
     ]
     _check_no_class_is_empty(folder, content)
+    content.images = with_frames(content.images, frames=dicom_frames)
     return content
 
 
