@@ -19,6 +19,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+import breastus.data.dicom
 from breastus.data.dicom import DicomFile
 from breastus.data.dicom_elements import Elements
 from breastus.data.dicom_pixels import PixelReader
@@ -383,9 +384,14 @@ def test_files_without_a_preamble_take_the_suffix(tmp_path, implicit):
         read_image(tmp_path / "old")
 
 
-def test_one_key_a_patient():
+def test_one_key_a_patient(monkeypatch):
     def key(**elements):
         return DicomFile.read(dicom(GREY, **elements)).patient
 
-    assert key(PatientID="A") == key(PatientID="A ") != key(PatientID="B")
+    first = key(PatientID="1234567")
+    assert first == key(PatientID="1234567 ") != key(PatientID="7654321")
     assert key(PatientID="") == key(PatientID=None) == ""
+    assert "1234567" not in first
+    # Another process draws another secret, so that no table of keys could be made.
+    monkeypatch.setattr(breastus.data.dicom, "_SECRET", b"another")
+    assert key(PatientID="1234567") != first

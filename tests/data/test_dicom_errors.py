@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 
 from breastus.data.dicom import DicomFile
+from breastus.data.dicom_elements import attempt
 from breastus.data.images import ImageFile, read_image
 from breastus.errors import ImageError
 
@@ -295,6 +296,11 @@ def test_nobody_is_named_by_whatever_is_broken(tmp_path, capfd, caplog):
     assert set(behind) == {None}
     assert MARKER not in everything
     assert "19010203" not in everything
+
+
+def test_what_libraries_say_is_not_passed_on():
+    value, problem = attempt(lambda: int(MARKER))
+    assert (value, problem) == (None, "is damaged: ValueError")
 
 
 def _header(path):
