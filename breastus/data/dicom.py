@@ -11,6 +11,7 @@ import hmac
 import io
 import logging
 import os
+import re
 import secrets
 import warnings
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ _KEYWORDS = (
     *PIXEL_KEYWORDS,
 )
 _SECRET = secrets.token_bytes(32)  # drawn anew in each process: its keys cannot be looked up
+_QUIET = ("ignore", None, Warning, re.compile(r"pydicom(\.|$)"), 0)
 _INSTALL = "pip install 'breastus[dicom]'"
 
 
@@ -209,5 +211,8 @@ def _key(patient_id: str) -> str:
 
 
 def _silence() -> None:
-    warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+    # Put in front again where other filters came before it, and not touched otherwise: while it is
+    # being moved, the thread of another image could warn.
+    if warnings.filters[:1] != [_QUIET]:
+        warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
