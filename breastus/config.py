@@ -57,6 +57,9 @@ class DataConfig:
     )
     fold: int = _setting(0, "of split=kfold: the test part; the next one is val", 0)
     folds: int = _setting(FOLDS, "of split=kfold: how many", 3, 100)
+    dicom_frames: int = _setting(
+        1, "frames of a DICOM file with several, evenly spread; 1: the middle one", 1, 10_000
+    )
     phantom_images: int = _setting(450, "how many phantoms `phantom` simulates", 2)
 
 

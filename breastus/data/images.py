@@ -1,8 +1,9 @@
 """Read one image file safely: a path or bytes in, checked bytes and pixels out.
 
-Pixels are uint8 [H, W, 3], RGB, values 0 to 255, upright. The bytes are those of a PNG or JPEG
-file that the TensorFlow graph decodes to the same pixels: NumPy code and the graph see one image.
-No TensorFlow is needed here.
+Pictures, and DICOM files, of which one frame is named `scan.dcm#frame=12`. Pixels are uint8
+[H, W, 3], RGB, values 0 to 255, upright. The bytes are those of a PNG or JPEG file that the
+TensorFlow graph decodes to the same pixels: NumPy code and the graph see one image. No TensorFlow
+is needed here.
 """
 
 import hashlib
@@ -15,12 +16,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from breastus.data.dicom_files import is_dicom, split_frame
 from breastus.errors import ImageError
 
 MAX_PIXELS = 50_000_000  # ultrasound stills have about half a million; a bomb has hundreds of them
 MAX_BYTES = 256 * 2**20
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _SIMULATED = ("Description", "simulated by breastus, not a patient")  # PNG text that marks phantoms
@@ -41,31 +43,45 @@ class ImageFile:
         pixels: uint8 [H, W, 3], RGB. Alpha is dropped, 16-bit values keep their high byte.
         sha256: of the file as it was.
         simulated: whether the file says that it is a phantom.
+        spacing_mm: height and width of a pixel in mm, where a DICOM file states them.
     """
 
     encoded: bytes
     pixels: np.ndarray
     sha256: str
     simulated: bool = False
+    spacing_mm: tuple[float, float] | None = None
 
     @classmethod
     def read(cls, source: str | os.PathLike | bytes) -> "ImageFile":
-        """Read a PNG, JPEG, BMP or TIFF (first page), from a path or as bytes.
+        """Read a PNG, JPEG, BMP, TIFF (first page) or DICOM file, from a path or as bytes.
+
+        A DICOM file of several frames takes `#frame=12` after its path, counted from 1: which of
+        them is meant is not guessed. Its pixels are those of the B-mode region.
 
         Raises:
             ImageError: when it is missing, unreadable, empty, truncated, no image, or larger than
                 `MAX_PIXELS` or `MAX_BYTES`; the message names the file.
         """
-        name = "the image" if isinstance(source, bytes) else os.fspath(source)
-        data = source if isinstance(source, bytes) else _read_bytes(Path(source))
+        name, frame = "the image", None
+        if isinstance(source, bytes):
+            data, suffix = source, ""
+        else:
+            name = os.fspath(source)
+            file, frame = split_frame(name)
+            data, suffix = read_bytes(Path(file)), Path(file).suffix
         if not data:
             raise ImageError(f"{name} is empty. Export or copy it again.")
+        if is_dicom(data, suffix):
+            return cls._of_dicom(name, data, frame)
+        if frame is not None:
+            raise ImageError(f"{name} names a frame, which only DICOM files have.")
         try:
             pixels, unchanged, simulated = _decode(name, data)
         except ImageError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError(f"{name} is not a PNG, JPEG, BMP or TIFF image.") from error
+            raise ImageError(f"{name} is not a PNG, JPEG, BMP or TIFF image, nor DICOM.") from error
         # Damaged files make Pillow raise almost anything, from struct.error to SyntaxError.
         except Exception as error:
             reason = str(error) or type(error).__name__
@@ -74,6 +90,20 @@ class ImageFile:
             ) from error
         encoded = data if unchanged else to_png(pixels)
         return cls(encoded, pixels, hashlib.sha256(data).hexdigest(), simulated)
+
+    @classmethod
+    def _of_dicom(cls, name: str, data: bytes, frame: int | None) -> "ImageFile":
+        from breastus.data.dicom import DicomFile
+
+        file = DicomFile.from_bytes(name, data)
+        if frame is None and file.frames > 1:
+            raise ImageError(
+                f"{name}: (0028,0008) NumberOfFrames is {file.frames}. Say which is meant, such as "
+                f"the middle one: {name}#frame={(file.frames + 1) // 2}"
+            )
+        pixels = file.frame(1 if frame is None else frame)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return cls(to_png(pixels), pixels, sha256, spacing_mm=file.geometry.spacing_mm)
 
 
 def read_image(source: str | os.PathLike | bytes) -> np.ndarray:
@@ -99,25 +129,41 @@ def to_png(pixels: np.ndarray, *, side: int | None = None, simulated: bool = Fal
     return buffer.getvalue()
 
 
-def _read_bytes(path: Path) -> bytes:
+def check_file(path: Path) -> None:
+    """Check that a path leads to a file that may be read as an image.
+
+    Raises:
+        ImageError: when it is missing, a directory, a pipe, or larger than `MAX_BYTES`.
+    """
     try:
         status = path.stat()
-        size = status.st_size
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{path} is a directory. Name the image files in it.")
-        if not stat.S_ISREG(status.st_mode):
-            # Reading a pipe or a device might never end.
-            raise ImageError(f"{path} is not a file but a pipe or a device.")
-        if size > MAX_BYTES:
-            raise ImageError(
-                f"{path} is too large: an image file may have {MAX_BYTES >> 20} MiB. "
-                f"Received: {size >> 20} MiB"
-            )
+    except (OSError, ValueError) as error:
+        raise cannot_open(path, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path} is a directory. Name the image files in it.")
+    if not stat.S_ISREG(status.st_mode):
+        # Reading a pipe or a device might never end.
+        raise ImageError(f"{path} is not a file but a pipe or a device.")
+    if status.st_size > MAX_BYTES:
+        raise ImageError(
+            f"{path} is too large: an image file may have {MAX_BYTES >> 20} MiB. "
+            f"Received: {status.st_size >> 20} MiB"
+        )
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file whole. Raises as `check_file`, and when it may not be read."""
+    check_file(path)
+    try:
         return path.read_bytes()
     except OSError as error:
-        raise ImageError(
-            f"{path} cannot be opened: {error.strerror}. Check the path and its permissions."
-        ) from error
+        raise cannot_open(path, error) from error
+
+
+def cannot_open(path: Path, error: Exception) -> ImageError:
+    """Return the error that a file cannot be opened."""
+    reason = getattr(error, "strerror", None) or error
+    return ImageError(f"{path} cannot be opened: {reason}. Check the path and its permissions.")
 
 
 def _decode(name: str, data: bytes) -> tuple[np.ndarray, bool, bool]:

@@ -13,6 +13,7 @@ from breastus.data.sources import (
     bus_uclm,
     busi,
     csv_table,
+    dicom,
     folder,
     udiat,
 )
@@ -34,12 +35,13 @@ PUBLIC = {
 OWN = {
     "a CSV": csv_table,
     "class folders": folder,
+    "DICOM files": dicom,
 }
 
 _LAYOUTS = (
     f"one of the public data sets {', '.join(PUBLIC)} as released; images.csv, or a single CSV, "
-    "with the columns path and label; or class folders (lump/ and no_lump/, or benign/, malignant/ "
-    "and normal/, also within train/, val/ and test/)"
+    "with the columns path and label; class folders (lump/ and no_lump/, or benign/, malignant/ "
+    "and normal/, also within train/, val/ and test/); or DICOM files"
 )
 
 
@@ -78,7 +80,12 @@ def locate(where: str | os.PathLike, *, phantom_images: int, seed: int) -> tuple
 
 
 def read_content(
-    path: Path, source: str, *, known_faults: bool, keep_faults: Collection[str] = ()
+    path: Path,
+    source: str,
+    *,
+    known_faults: bool,
+    keep_faults: Collection[str] = (),
+    dicom_frames: int = 1,
 ) -> SourceContent:
     """Read what a folder or CSV file holds, by its layout.
 
@@ -87,6 +94,7 @@ def read_content(
         source: likewise.
         known_faults: whether images with a known fault are excluded.
         keep_faults: kinds of faults that do not exclude one, of `breastus.labels.FAULTS`.
+        dicom_frames: how many frames are taken of a DICOM file with several.
 
     Raises:
         DataError: when no layout is recognised, several data sets are, or the layout's own rules
@@ -95,6 +103,7 @@ def read_content(
     try:
         reader = folder if source == PHANTOM else _reader(path)
         content = reader.read(path)
+        content.images = dicom.with_frames(content.images, frames=dicom_frames)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror} ({error.filename}). Check its permissions."

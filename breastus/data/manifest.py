@@ -234,6 +234,7 @@ def _part(path: Path, source: str, settings: DataConfig) -> _Part:
         source,
         known_faults=settings.known_faults,
         keep_faults=kept_faults(settings.keep_faults),
+        dicom_frames=settings.dicom_frames,
     )
     for problem in content.problems:
         warnings.warn(problem, DataWarning, stacklevel=4)

@@ -132,7 +132,7 @@ def run_audit(
     if members is None and (members := folder_splits(manifest)) is not None:
         title = "the split of the folders"
     splits = [] if members is None else [_judge(title, members, manifest, links)]
-    own, problem = _own_split(manifest, settings.split, seed)
+    own, problem = _own_split(manifest, settings, seed)
     if own is not None:
         splits.append(_judge("breastus’ own split", own, manifest, links, own=True))
     measured = measure(manifest)
@@ -178,12 +178,15 @@ def _judge(title, members, manifest, links, *, own: bool = False) -> SplitAudit:
     return SplitAudit(title, own, members, found, leak_shares(members, found))
 
 
-def _own_split(manifest, scheme: str, seed: int) -> tuple[pd.DataFrame | None, str]:
+def _own_split(
+    manifest: pd.DataFrame, settings: DataConfig, seed: int
+) -> tuple[pd.DataFrame | None, str]:
+    scheme = {"scheme": settings.split, "fold": settings.fold, "folds": settings.folds}
     try:
         with warnings.catch_warnings():
             # That folders leak, and what is left out for it, the audit says itself.
             warnings.simplefilter("ignore", DataWarning)
-            return make_splits(manifest, scheme=scheme, seed=seed), ""
+            return make_splits(manifest, seed=seed, **scheme), ""
     except SplitError as error:
         return None, str(error)
 

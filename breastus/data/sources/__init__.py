@@ -1,7 +1,8 @@
 """Data sources: a folder in, the images it holds with what is known of each out.
 
 One file a public data set or layout, each with `recognises(folder)` and `read(folder)`.
-Nothing is opened here but directories and tables; reading the images is the manifest's work.
+Nothing is opened here but directories, tables and headers; reading the images is the manifest's
+work.
 """
 
 import os
@@ -10,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from breastus.data.dicom_files import is_dicom_file, may_be_dicom
 from breastus.data.images import SUFFIXES
 from breastus.errors import DataError
 
@@ -82,6 +84,8 @@ class SourceContent:
 def files_below(folder: Path) -> list[Path]:
     """Return the image files below a folder in natural order, hidden ones left out.
 
+    By suffix; files whose name has none are looked into, as DICOM files often have no suffix.
+
     Raises:
         DataError: when a folder cannot be read.
     """
@@ -97,7 +101,7 @@ def files_below(folder: Path) -> list[Path]:
         found += [
             Path(parent, name)
             for name in names
-            if name.lower().endswith(SUFFIXES) and not _hidden(name)
+            if not _hidden(name) and _is_image(Path(parent, name))
         ]
     return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
 
@@ -132,6 +136,12 @@ def here_or_below(folder: Path, depth: int = 2) -> Iterator[Path]:
             return
         for entry in inner:
             yield from here_or_below(entry, depth - 1)
+
+
+def _is_image(path: Path) -> bool:
+    if path.name.lower().endswith(SUFFIXES):
+        return True
+    return path.name.upper() != "DICOMDIR" and may_be_dicom(path.name) and is_dicom_file(path)
 
 
 def _hidden(name: str) -> bool:
