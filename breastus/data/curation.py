@@ -4,7 +4,7 @@ A group is what no split may cut apart. On BUSI 153 groups hold 346 images, as m
 al. (Data in Brief 48, 2023, 109247) found when they compared all pairs by eye.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -82,26 +82,35 @@ def curate(
 
 
 def _mark_contradictions(table: pd.DataFrame, rows: pd.DataFrame) -> None:
-    known = rows["finding"].where(rows["finding"] != "unknown", rows["label"])
-    if not _contradict(set(known) - {""}):
+    known = known_findings(rows)
+    if not contradicting(known):
         return
     for index in rows.index:
         if table.at[index, "excluded"]:
             continue  # the first reason stands
-        other = next(o for o in rows.index if _contradict({known[index], known[o]}))
+        other = next(o for o in rows.index if contradicting((known[index], known[o])))
         table.at[index, "excluded"] = (
             f"contradiction: near-duplicate of {table.at[other, 'image_id']}, "
             f"which is {known[other]} and not {known[index]}"
         )
 
 
-def _contradict(findings: set[str]) -> bool:
-    # "lump" without a kind agrees with benign and with malignant, "no_lump" with normal.
-    if "lump" in findings:
-        findings = findings - {"benign", "malignant"}
-    if "no_lump" in findings:
-        findings = findings - {"normal"}
-    return len(findings) > 1
+def known_findings(rows: pd.DataFrame) -> pd.Series:
+    """Return each row's finding, or its label where the finding is unknown, or ""."""
+    return rows["finding"].where(rows["finding"] != "unknown", rows["label"])
+
+
+def contradicting(findings: Iterable[str]) -> tuple[str, ...]:
+    """Return, of what is known of one scene, what cannot all be true; nothing if it can.
+
+    "lump" without a kind agrees with benign and with malignant, "no_lump" with normal.
+    """
+    known = set(findings) - {""}
+    if "lump" in known:
+        known -= {"benign", "malignant"}
+    if "no_lump" in known:
+        known -= {"normal"}
+    return tuple(sorted(known)) if len(known) > 1 else ()
 
 
 def _links(values: pd.Series) -> np.ndarray:

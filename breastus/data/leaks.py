@@ -11,12 +11,8 @@ import pandas as pd
 
 from breastus.data.curation import TWIN_COLUMNS
 
-NEAR, SAME_FILE, SAME_IMAGE, SAME_PATIENT = (
-    "near-duplicate",
-    "same file",
-    "same image",
-    "same patient",
-)
+# Besides what `twins` calls them.
+SAME_FILE, SAME_IMAGE, SAME_PATIENT = "same file", "same image", "same patient"
 HELD_OUT = ("val", "test")
 
 
@@ -25,7 +21,7 @@ def twin_links(manifest: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         manifest: rows with `image_id` and `sha256`.
-        twins: columns of `TWIN_COLUMNS`, maybe `kind`, maybe others.
+        twins: as from `breastus.data.manifest.survey`.
 
     Returns:
         A table of `image_id`, `twin_id`, `similarity` and `kind` (text), one row a pair.
@@ -33,8 +29,7 @@ def twin_links(manifest: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
     table = twins[list(TWIN_COLUMNS)].copy()
     sha256 = manifest.set_index("image_id")["sha256"]
     equal = table["image_id"].map(sha256).eq(table["twin_id"].map(sha256))
-    kind = twins.get("kind", NEAR)
-    table["kind"] = np.where(equal & table["image_id"].map(sha256).ne(""), SAME_FILE, kind)
+    table.loc[equal & table["image_id"].map(sha256).ne(""), "kind"] = SAME_FILE
     # Equal files without structure, such as two black ones, correlate with nothing.
     files = manifest[["image_id", "sha256"]].assign(position=range(len(manifest)))
     files = files[(files["sha256"] != "") & files["sha256"].duplicated(keep=False)]

@@ -124,7 +124,9 @@ def _survey(parts: list["_Part"], settings: DataConfig) -> Survey:
     table = table.assign(**pd.DataFrame(facts, columns=["sha256", *_NUMBERS, "flags", "excluded"]))
     places = ", ".join(str(part.path) for part in parts)
     if not (table["width"] > 0).any():
-        raise DataError(f"{places} holds no image that can be read.")
+        raise DataError(
+            f"{places} holds no image that can be read. Add images, or prepare it again."
+        )
     table, twins = curate_all(
         merged._replace(table=table),
         np.stack(fingerprints),

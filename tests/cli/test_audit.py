@@ -357,7 +357,7 @@ def test_what_is_there_is_not_overwritten(class_folders, elsewhere, capsys):
 def test_an_empty_manifest_is_an_error(class_folders, elsewhere, capsys):
     write_manifest(load_manifest(class_folders(no_lump=1, lump=1)).head(0), "prepared/manifest.csv")
     assert run("--data", "prepared") == 1
-    assert "manifest.csv holds no images" in capsys.readouterr().err
+    assert "holds no image that can be read" in capsys.readouterr().err
 
 
 def test_phantoms_are_called_phantoms(elsewhere):

@@ -130,7 +130,7 @@ def test_one_that_cannot_be_read_is_named_and_left_out(tmp_path, write_dicom):
 
 def test_a_folder_without_images_is_none(tmp_path):
     (tmp_path / "README").write_text("nothing here")
-    with pytest.raises(DataError, match="or hold DICOM files"):
+    with pytest.raises(DataError, match="or DICOM files"):
         content(tmp_path)
 
 

@@ -33,7 +33,7 @@ def twins(*pairs, **columns) -> pd.DataFrame:
     """A table of pairs such as (0, 3, 0.9)."""
     rows = [(f"x/{a}", f"x/{b}", similarity) for a, b, similarity in pairs]
     table = pd.DataFrame(rows, columns=["image_id", "twin_id", "similarity"])
-    return table.assign(**columns)
+    return table.assign(**{"kind": "near-duplicate", **columns})
 
 
 def members(*splits) -> pd.DataFrame:

@@ -113,13 +113,13 @@ def test_images_that_changed_since_they_were_prepared_are_named(
         survey(tmp_path / "manifest.csv")
     said = [str(warning.message) for warning in caught]
     assert len(said) == 2
-    assert "lump 0.png is not the file that" in said[0]
+    assert "lump 0.png is not the file it was" in said[0]
     assert "lump 1.png cannot be opened" in said[1]
 
 
 def test_a_prepared_manifest_without_images(class_folders, tmp_path):
     write_manifest(load_manifest(class_folders(no_lump=1, lump=1)).head(0), tmp_path / "m.csv")
-    with pytest.raises(DataError, match=r"m\.csv holds no images"):
+    with pytest.raises(DataError, match=r"m\.csv holds no image"):
         survey(tmp_path / "m.csv")
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from breastus.data.curation import components
+from breastus.data.curation import components, contradicting, known_findings
 
 
 @dataclass(frozen=True)
@@ -60,25 +60,13 @@ def scenes(manifest: pd.DataFrame, links: pd.DataFrame) -> list[Scene]:
         found.append(
             Scene(
                 image_ids=tuple(members["image_id"]),
-                findings=() if one_patient else _contradicting(members),
+                findings=() if one_patient else contradicting(known_findings(members)),
                 sources=tuple(sorted(set(members["source"]))),
                 one_patient=one_patient,
                 similarity=tuple(similarity.loc[number]),
             )
         )
     return sorted(found, key=_alarm, reverse=True)
-
-
-def _contradicting(members: pd.DataFrame) -> tuple[str, ...]:
-    """Return the findings that cannot all be true of one scene, or nothing."""
-    known = members["finding"].where(members["finding"] != "unknown", members["label"])
-    findings = set(known) - {""}
-    # "lump" without a kind agrees with benign and with malignant, "no_lump" with normal.
-    if "lump" in findings:
-        findings -= {"benign", "malignant"}
-    if "no_lump" in findings:
-        findings -= {"normal"}
-    return tuple(sorted(findings)) if len(findings) > 1 else ()
 
 
 def _alarm(scene: Scene) -> tuple:
