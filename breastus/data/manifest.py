@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from breastus.config import DataConfig
+from breastus.data.artefacts.flags import artefact_flags
 from breastus.data.duplicates import SIDE, fingerprint
 from breastus.data.images import ImageFile
 from breastus.data.locate import PHANTOM, DataWarning, locate, read_content
@@ -109,15 +110,14 @@ def _survey(parts: list["_Part"], settings: DataConfig) -> Survey:
     with ThreadPoolExecutor(_THREADS) as pool:
         measured = pool.map(_measure, table["path"])
         bar = tqdm(measured, "reading images", len(table), leave=False, disable=None)
-        for row, (fact, small, phantom, error) in zip(table.itertuples(), bar, strict=True):
+        for row, (fact, small, seen, error) in zip(table.itertuples(), bar, strict=True):
             if error:
                 warnings.warn(error, DataWarning, stacklevel=3)
             elif row.sha256 not in ("", fact["sha256"]):
                 changed = f"{row.path} is not the file it was when it was prepared."
                 warnings.warn(changed, DataWarning, stacklevel=3)
-            flags = [flag for flag in row.flags.split(";") if flag]
-            if phantom and SIMULATED not in flags:
-                flags.append(SIMULATED)
+            # What the source says comes first; what the pixels show beyond it is added.
+            flags = dict.fromkeys([*filter(None, row.flags.split(";")), *seen])
             excluded = f"unreadable: {error}" if error else row.excluded
             facts.append({**fact, "flags": ";".join(flags), "excluded": excluded})
             fingerprints.append(small)
@@ -247,16 +247,17 @@ def _is_prepared(parts: list[_Part]) -> bool:
     return len(parts) == 1 and parts[0].prepared is not None
 
 
-def _measure(path: str) -> tuple[dict, np.ndarray, bool, str]:
-    """Return sha256, width and height; the fingerprint; whether a phantom; an error or ""."""
+def _measure(path: str) -> tuple[dict, np.ndarray, tuple[str, ...], str]:
+    """Return sha256, width and height; the fingerprint; flags; an error or ""."""
     try:
         file = ImageFile.read(path)
     except ImageError as error:
         nothing = np.zeros((SIDE, SIDE), np.uint8)
-        return {"sha256": "", "width": 0, "height": 0}, nothing, False, str(error)
+        return {"sha256": "", "width": 0, "height": 0}, nothing, (), str(error)
     height, width = file.pixels.shape[:2]
     facts = {"sha256": file.sha256, "width": width, "height": height}
-    return facts, fingerprint(file.pixels), file.simulated, ""
+    flags = artefact_flags(file.pixels) + ((SIMULATED,) if file.simulated else ())
+    return facts, fingerprint(file.pixels), flags, ""
 
 
 def _manifest_file(path: Path) -> Path | None:

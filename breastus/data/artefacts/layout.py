@@ -1,0 +1,95 @@
+"""Boxes, panels and second views: an image in, whether straight lines of a device cross it out."""
+
+import numpy as np
+
+from breastus.opencv import cv2
+
+# A drawn line is brighter by so many grey levels than both pixels two away from it, all along.
+_LINE = 8
+_ACROSS, _DOWN = 0.3, 0.2  # least length, as a share of the image's width and height
+# The seam between two views: pixels jump there in three of four rows, as nowhere else.
+_MIDDLE = (0.25, 0.75)
+_JUMP, _FAR_JUMP = 3.0, 1.7  # times the usual step, over two columns and over six
+_ROWS = 0.25  # share of the rows that may have a smaller one
+_BLACK, _GAP = 12, 0.97  # or a column is black from top to bottom
+_LIT = 0.15  # share of pixels that are not black on either side
+_PANEL = 0.004  # share of the image that one flat colour fills
+
+
+def straight_lines(grey: np.ndarray) -> bool:
+    """Whether a straight line runs across or down a good part of an image, as a box's sides do.
+
+    Args:
+        grey: uint8 [H, W].
+    """
+    height, width = grey.shape
+    for image, length in ((grey, int(_ACROSS * width)), (grey.T, int(_DOWN * height))):
+        image = np.ascontiguousarray(image)
+        inner = image[2:-2]
+        raised = cv2().min(cv2().subtract(inner, image[:-4]), cv2().subtract(inner, image[4:]))
+        drawn = (raised > _LINE).astype(np.uint8)
+        if cv2().erode(drawn, np.ones((1, length), np.uint8), borderValue=0).any():
+            return True
+    return False
+
+
+def is_dual(grey: np.ndarray) -> bool:
+    """Whether an image shows two views side by side.
+
+    Args:
+        grey: uint8 [H, W].
+    """
+    width = grey.shape[1]
+    start, end = (int(share * width) for share in _MIDDLE)
+    if min((grey[:, :start] > 25).mean(), (grey[:, end:] > 25).mean()) < _LIT:
+        return False
+    black = (grey[:, start:end] < _BLACK).mean(axis=0) >= _GAP
+    if black.any():
+        return True
+    # Two columns apart, as a seam that was resized is two columns wide; and six, across which a
+    # drawn line makes no difference, but another view does.
+    near, far = _steps(grey, 1), _steps(grey, 3)
+    seam = (near >= _JUMP * _usual(near)) & (far >= _FAR_JUMP * _usual(far))
+    return bool(seam[start:end].any())
+
+
+def _steps(grey: np.ndarray, reach: int) -> np.ndarray:
+    """Return, for each column, the change across it that most rows have at least."""
+    padded = cv2().copyMakeBorder(grey, 0, 0, reach, reach, cv2().BORDER_REPLICATE)
+    steps = cv2().absdiff(padded[::2, 2 * reach :], padded[::2, : -2 * reach])
+    row = int(_ROWS * len(steps))
+    return np.partition(steps, row, axis=0)[row].astype(float)
+
+
+def _usual(steps: np.ndarray) -> float:
+    return float(np.median(steps)) + 1.0
+
+
+def panel(pixels: np.ndarray) -> tuple[int, int, int, int] | None:
+    """Return (left, top, right, bottom) of a flat panel such as a body marker's, or None.
+
+    Args:
+        pixels: uint8 [H, W, 3], RGB.
+    """
+    # Every second row and column: a panel has plenty of both.
+    here, above, beside = pixels[1::2, 1::2], pixels[:-1:2, 1::2], pixels[1::2, :-1:2]
+    rows, columns = min(len(above), len(here)), min(beside.shape[1], here.shape[1])
+    here, above, beside = (part[:rows, :columns] for part in (here, above, beside))
+    red, green, blue = cv2().split(
+        cv2().max(cv2().absdiff(here, above), cv2().absdiff(here, beside))
+    )
+    level = here[..., 1]
+    flat = (cv2().max(cv2().max(red, green), blue) == 0) & (level > 40) & (level < 250)
+    _, _, boxes, _ = cv2().connectedComponentsWithStats(flat.astype(np.uint8), connectivity=4)
+    if len(boxes) < 2:
+        return None
+    left, top, width, height, area = boxes[1:][boxes[1:, cv2().CC_STAT_AREA].argmax()]
+    if area < _PANEL * flat.size or area < 0.3 * width * height:
+        return None
+    margin = 8  # its frame is shaded
+    return (
+        max(0, 2 * int(left) - margin),
+        max(0, 2 * int(top) - margin),
+        2 * int(left + width) + margin,
+        2 * int(top + height) + margin,
+    )
