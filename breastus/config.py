@@ -49,6 +49,9 @@ class DataConfig:
     duplicate_threshold: float = _setting(
         0.76, "correlation from which two registered images are near-duplicates", 0.5, 1.0
     )
+    groups: Literal["keep", "ignore"] = _setting(
+        "keep", "ignore: twins and patients may be split apart, to see how much that flatters"
+    )
     split: str = _setting(
         "auto",
         "auto: given by the folders if they are split already, else group; study: Table I's sizes; "

@@ -30,6 +30,7 @@ from breastus.data.manifest import (
 )
 from breastus.data.splits import make_splits, read_splits, splits_summary, write_splits
 from breastus.data.statistics import image_statistics, statistics_ranges
+from breastus.deploy.card import GROUPS_IGNORED
 from breastus.deploy.export import publish as publish_bundle
 from breastus.deploy.export import write_bundle
 from breastus.deploy.predictor import PHANTOM_NOTICE
@@ -236,6 +237,8 @@ def _initial_weights(run: Run, *, taken_up: bool) -> ResolvedWeights:
 
 def _notices(run: Run, manifest: pd.DataFrame) -> list[str]:
     notices = [PHANTOM_NOTICE] if simulated(manifest) else []
+    if run.config.data.groups == "ignore":
+        notices.append(GROUPS_IGNORED)
     weights = ResolvedWeights(**run.environment["weights"])
     if run.config.model.weights == "auto" and weights.weights is None:
         notices.append(f"The network started with random weights. {weights.reason}")
@@ -305,6 +308,7 @@ def _bundle_info(
         "data_fingerprint": run.environment["data_fingerprint"],
         "trained_on": {
             "phantom": simulated(manifest),
+            "groups_ignored": config.data.groups == "ignore",
             "sources": trained_on["source"].value_counts().to_dict(),
             "images": len(trained_on),
             "groups": trained_on["group_id"].nunique(),

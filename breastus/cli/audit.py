@@ -24,9 +24,14 @@ def run(args: argparse.Namespace) -> int:
     from breastus.data.audit.page import summary, twins_file, write_audit
     from breastus.data.manifest import survey
     from breastus.data.split_file import match_images, read_split_file
-    from breastus.errors import RunError
+    from breastus.errors import ConfigError, RunError
 
     config = settings(args)
+    if config.data.groups == "ignore":
+        raise ConfigError(
+            "data.groups must be keep here, as an audit looks for what groups are for. "
+            "Received: ignore"
+        )
     for taken in (args.out, twins_file(args.out)) if args.out else ():
         if taken.exists():
             raise RunError(f"{taken} exists. Choose another --out, or delete it.")

@@ -74,7 +74,7 @@ def load_manifest(
         where: a directory, a CSV file of your own, `hub`, `phantom` or `auto`; or a manifest.csv,
             or a folder that holds one, which is then read as it is; or several of these, as a
             list or as `A;B`, which become one manifest.
-        settings: known faults, contradictions and the near-duplicates' threshold.
+        settings: known faults, contradictions, near-duplicates, and whether groups are kept.
         seed: of the phantoms.
 
     Returns:
@@ -89,7 +89,8 @@ def load_manifest(
     """
     settings = settings or DataConfig()
     parts = _parts(where, settings, seed)
-    return parts[0].prepared if _is_prepared(parts) else _survey(parts, settings).manifest
+    prepared = parts[0].prepared if _is_prepared(parts) else None
+    return _grouped(_survey(parts, settings).manifest if prepared is None else prepared, settings)
 
 
 def survey(where: Where = "auto", *, settings: DataConfig | None = None, seed: int = 0) -> Survey:
@@ -100,7 +101,15 @@ def survey(where: Where = "auto", *, settings: DataConfig | None = None, seed: i
     settings = settings or DataConfig()
     parts = _parts(where, settings, seed)
     found = _survey(parts, settings)
-    return found._replace(manifest=parts[0].prepared) if _is_prepared(parts) else found
+    manifest = parts[0].prepared if _is_prepared(parts) else found.manifest
+    return found._replace(manifest=_grouped(manifest, settings))
+
+
+def _grouped(manifest: pd.DataFrame, settings: DataConfig) -> pd.DataFrame:
+    if settings.groups == "keep":
+        return manifest
+    # Every image by itself: splits are then drawn as if nothing were known of twins and patients.
+    return manifest.assign(group_id=manifest["image_id"])
 
 
 def _survey(parts: list["_Part"], settings: DataConfig) -> Survey:

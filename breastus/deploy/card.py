@@ -13,6 +13,11 @@ _ROWS = {
     "pr_auc_no_lump": "PR-AUC of no lump",
 }
 
+GROUPS_IGNORED = (
+    "Near-duplicates and images of one patient may lie on both sides of the split "
+    "(data.groups=ignore). The scores flatter the model: they are for showing how much."
+)
+
 _USE = """\
 ## Use
 
@@ -54,6 +59,8 @@ def model_card(info: dict[str, Any]) -> str:
         if trained["phantom"]
         else ""
     )
+    if trained.get("groups_ignored"):
+        notice += f"> **A split that leaks.** {GROUPS_IGNORED}\n\n"
     size = info["input_size"]
     facts = {
         "Network": f"`{info['model']}`, {info['parameters']:,} parameters",

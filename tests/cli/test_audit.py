@@ -365,3 +365,10 @@ def test_phantoms_are_called_phantoms(elsewhere):
     text = Page((elsewhere / "audit.html").read_text()).text
     assert "simulated (phantoms)" in text
     assert "holds images of patients" not in text
+
+
+def test_an_audit_does_not_ignore_groups(class_folders, capsys):
+    assert (
+        main(["data", "audit", "--data", str(class_folders()), "--set", "data.groups=ignore"]) == 2
+    )
+    assert "data.groups must be keep" in capsys.readouterr().err

@@ -123,6 +123,18 @@ def test_a_prepared_manifest_without_images(class_folders, tmp_path):
         survey(tmp_path / "m.csv")
 
 
+def test_groups_can_be_ignored_to_see_what_leaks_flatter(class_folders, tmp_path):
+    root = class_folders(no_lump=3, lump=3)
+    (root / "lump" / "twin.png").write_bytes((root / "lump" / "lump 0.png").read_bytes())
+    kept, ignored = (load_manifest(root, settings=DataConfig(groups=g)) for g in ("keep", "ignore"))
+    assert kept["group_id"].nunique() == 6
+    assert (ignored["group_id"] == ignored["image_id"]).all()
+    pd.testing.assert_frame_equal(ignored.drop(columns="group_id"), kept.drop(columns="group_id"))
+    write_manifest(kept, tmp_path / "out" / "manifest.csv")
+    again = load_manifest(tmp_path / "out", settings=DataConfig(groups="ignore"))
+    assert again["group_id"].nunique() == 7
+
+
 def test_a_handful_takes_findings_in_turn(class_folders):
     table = load_manifest(class_folders(no_lump=2, lump=9))
     assert sorted(handful(table, 4, seed=0)["label"]) == ["lump", "lump", "no_lump", "no_lump"]

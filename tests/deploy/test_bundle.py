@@ -13,6 +13,7 @@ from PIL import Image
 
 from breastus.data.images import ImageFile, to_png
 from breastus.data.simulation import simulate_phantom
+from breastus.deploy.card import model_card
 from breastus.deploy.export import checksums, publish
 from breastus.evaluation.calibration import apply_temperature
 from breastus.preprocessing.transform import Transform
@@ -127,3 +128,10 @@ def test_publishing_replaces_what_stood_there(tiny_run, tmp_path):
     publish(tiny_run.bundle, out)
     assert checksums(out) == checksums(tiny_run.bundle)
     assert [path.name for path in out.parent.iterdir()] == ["cnn"]
+
+
+def test_the_card_of_a_leaking_split_says_so(tiny_run):
+    info = json.loads((tiny_run.bundle / "bundle.json").read_text())
+    assert "A split that leaks" not in model_card(info)
+    info["trained_on"]["groups_ignored"] = True
+    assert "A split that leaks" in model_card(info)

@@ -67,7 +67,7 @@ def test_an_experiment_stands_beside_the_one_it_is_compared_with(results, tiny_r
     assert "| cnn | 1 | 0.00 (no spread)" in text
 
 
-@pytest.mark.parametrize("name", ["networks", "precision", "study_cnn"])
+@pytest.mark.parametrize("name", ["leakage", "networks", "precision", "study_cnn"])
 def test_a_recipes_variants_can_be_run(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "experiments")
     recipe = importlib.import_module(name)
