@@ -21,6 +21,7 @@ import numpy as np
 from keras import layers
 
 from breastus.errors import ModelError, WeightsError
+from breastus.models.batch_norm import BatchNormalization
 from breastus.models.head import head
 from breastus.models.hub_backbone import classifier
 from breastus.models.registry import register_model
@@ -150,7 +151,7 @@ def _block(x, name: str, *, kernel: int, stride: int, expanded: int, filters: in
 
 
 def _norm(x, name: str):
-    return layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)(x)
+    return BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)(x)
 
 
 def _relu6(x, name: str):
@@ -183,7 +184,7 @@ def _load(model: keras.Model, path: Path) -> None:
         if layer.name == "probabilities" or not layer.weights:
             continue
         name = _torch_name(layer.name)
-        if isinstance(layer, layers.BatchNormalization):
+        if isinstance(layer, BatchNormalization):
             parts = ("weight", "bias", "running_mean", "running_var")
             values = [take(f"{name}.{part}") for part in parts]
         elif isinstance(layer, layers.DepthwiseConv2D):

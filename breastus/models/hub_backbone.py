@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from breastus.errors import ModelError, WeightsError
+from breastus.models.batch_norm import BatchNormalization
 from breastus.models.head import head
 
 
@@ -117,6 +118,7 @@ def classifier(
     if weights is not None:
         preset = imagenet if weights == "imagenet" else weights
         backbone = _pretrained(backbone, preset, image_size)
+    backbone = _with_fast_norms(backbone)
 
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
@@ -124,6 +126,15 @@ def classifier(
     x = layers.GlobalAveragePooling2D(name="features")(x)
     x = head(x, num_classes=num_classes, dropout=dropout)
     return keras.Model(image, x, name=name)
+
+
+def loads_keras_hub(model: keras.Model) -> bool:
+    """Return whether KerasHub was loaded to build a network; it then stays in memory."""
+    return any(
+        type(layer).__module__.startswith("keras_hub")
+        or getattr(layer, "made_by_keras_hub", False)  # of layers that are all Keras' own
+        for layer in model._flatten_layers()
+    )
 
 
 def _pretrained(backbone: keras.Model, preset: str, image_size: int) -> keras.Model:
@@ -141,3 +152,24 @@ def _pretrained(backbone: keras.Model, preset: str, image_size: int) -> keras.Mo
     built = type(loaded).from_config({**config, shape: (image_size, image_size, 3)})
     built.set_weights(loaded.get_weights())
     return built
+
+
+def _with_fast_norms(backbone: keras.Model) -> keras.Model:
+    """Return a copy with our batch norms for Keras', where nothing but Keras' layers are around.
+
+    Layers of KerasHub's own hold their norms inside, out of reach; they stay as they are.
+    """
+    kinds = {type(layer) for layer in backbone.layers}
+    theirs = any(kind.__module__.startswith("keras_hub") for kind in kinds)
+    if theirs or layers.BatchNormalization not in kinds:
+        return backbone
+
+    def copy(layer: keras.Layer) -> keras.Layer:
+        kind = type(layer)
+        kind = BatchNormalization if kind is layers.BatchNormalization else kind
+        return kind.from_config(layer.get_config())
+
+    fast = keras.models.clone_model(backbone, clone_function=copy)
+    fast.set_weights(backbone.get_weights())
+    fast.made_by_keras_hub = True
+    return fast

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import keras
 import tensorflow as tf
 
+from breastus.models.hub_backbone import loads_keras_hub
 from breastus.training.trace import footprint
 
 MIB = 2**20
@@ -76,9 +77,8 @@ class MemoryPlanner:
         self.operations = self._footprint.operations
         self._framework = 0
         if not gpu:
-            hub = any(type(x).__module__.startswith("keras_hub") for x in model._flatten_layers())
             self._framework = _FRAMEWORK + _FRAMEWORK_AN_OPERATION * self.operations
-            self._framework += _KERAS_HUB * hub
+            self._framework += _KERAS_HUB * loads_keras_hub(model)
         self._training = training
 
     def plan(self, batch: int, *, parts: int = 1) -> MemoryPlan:
