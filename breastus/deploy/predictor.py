@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from breastus.data.artefacts.flags import MEANINGS, artefact_flags
 from breastus.data.images import ImageFile, to_png
 from breastus.data.statistics import image_statistics, unusual
 from breastus.deploy.export import (
@@ -41,8 +42,8 @@ class Prediction:
         label: "lump" or "no_lump"; "" when the image could not be read.
         probability: calibrated probability of a lump, 0 to 1; NaN when it could not be read.
         threshold: the image is called lump when `probability >= threshold`.
-        flags: what is unusual about the image or the model, such as `brightness_high` or
-            `trained_on_phantoms`.
+        flags: what is drawn on the image, and what is unusual about it or the model, such as
+            `caliper`, `brightness_high` or `trained_on_phantoms`.
         reasons: flag to sentence.
         error: why the image could not be read, else "".
     """
@@ -110,7 +111,8 @@ class Predictor:
         judged = self._judge_bytes(encoded=tf.constant([file.encoded]))
         probability = float(judged["lump"][0])
 
-        reasons = unusual(image_statistics(file.pixels), self.info["input_statistics"])
+        reasons = {flag: MEANINGS[flag] for flag in artefact_flags(file.pixels)}
+        reasons |= unusual(image_statistics(file.pixels), self.info["input_statistics"])
         if self.has_seen(file.sha256):
             reasons = {SEEN_FLAG: SEEN_REASON, **reasons}
         if self.trained_on_phantoms:

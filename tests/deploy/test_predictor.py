@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from breastus.data.images import to_png
+from breastus.data.images import read_image, to_png
 from breastus.data.manifest import included, read_manifest
 from breastus.deploy.check import Case, check, how_sure
 from breastus.deploy.predictor import Predictor
@@ -63,6 +63,17 @@ def test_what_is_unusual_is_said(predictor):
     assert set(found.reasons) == set(found.flags)
 
 
+def test_marks_on_the_image_are_said(predictor, scan):
+    pixels = read_image(scan).copy()  # 120 x 150
+    assert "caliper" not in predictor(pixels).flags
+    for row, column in ((40, 40), (80, 110)):
+        pixels[row - 8 : row + 9, column - 1 : column + 1] = 225
+        pixels[row - 1 : row + 1, column - 8 : column + 9] = 225
+    found = predictor(pixels)
+    assert "caliper" in found.flags
+    assert "measured or marked" in found.reasons["caliper"]
+
+
 def test_a_training_image_is_known_again(predictor, tiny_run):
     manifest = read_manifest(tiny_run.path / "manifest.csv")
     splits = (tiny_run.path / "splits.csv").read_text().splitlines()
@@ -76,7 +87,7 @@ def test_a_bad_image_does_not_stop_the_others(predictor, scan, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
     first, second, third = predictor.predict_files([bad, scan, tmp_path / "none.png"])
-    assert first.error == f"{bad} is not a PNG, JPEG, BMP or TIFF image."
+    assert first.error == f"{bad} is not a PNG, JPEG, BMP or TIFF image, nor DICOM."
     assert np.isnan(first.probability)
     assert second.label
     assert not second.error

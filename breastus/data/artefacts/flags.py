@@ -28,6 +28,15 @@ CALIPER, TEXT, COLOR_DOPPLER, COLOR_MODE, DUAL_VIEW, BODY_MARKER = FLAGS = (
     "dual_view",
     "body_marker",
 )
+# What each means for somebody who reads a prediction.
+MEANINGS = {
+    CALIPER: "somebody has measured or marked something on the image, which can sway a model",
+    TEXT: "there is text on the image, which can sway a model",
+    COLOR_DOPPLER: "it is a colour Doppler image, not plain B-mode",
+    COLOR_MODE: "a large part of it is in colour, as in elastography; it is not plain B-mode",
+    DUAL_VIEW: "it shows two views side by side, where models expect one",
+    BODY_MARKER: "a panel shows where the probe was, which is no tissue",
+}
 _SMALLEST = 64  # pixels a side; smaller images have no room for any of these
 
 
