@@ -15,7 +15,7 @@ import numpy as np
 from breastus.html import table
 from breastus.proportions import effective_size, wilson_interval
 
-MOST = 60  # images of each kind: enough for an interval of 25 points, and cheap
+MOST = 60  # images of each kind: an interval is at most a quarter wide, and it stays cheap
 
 Predict = Callable[[Sequence[np.ndarray]], np.ndarray]
 Change = Callable[[np.ndarray, int], np.ndarray]
