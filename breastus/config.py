@@ -70,6 +70,9 @@ class DataConfig:
 class PreprocessingConfig:
     """The one transform from a file to the tensor a model takes."""
 
+    marks: Literal["keep", "remove", "only"] = _setting(
+        "keep", "what is drawn on an image: remove fills it, only leaves nothing else, as a test"
+    )
     trim: bool = _setting(True, "cut black borders")
     color: Literal["plain", "parula"] = _setting("plain", "grey levels as they are, or PARULA")
 

@@ -8,6 +8,7 @@ and training state again; what comes after the training is quick and is done ane
 
 import functools
 import hashlib
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -57,10 +58,12 @@ from breastus.training.run import (
     ENVIRONMENT_FILE,
     MANIFEST_FILE,
     METRICS_FILE,
+    SHORTCUTS_FILE,
     SPLITS_FILE,
     Run,
     open_run,
 )
+from breastus.training.shortcut_test import shortcut_test
 from breastus.training.stages import stages_of
 from breastus.training.state import discard_states, has_state
 from breastus.training.trace import flops
@@ -123,6 +126,11 @@ def train(
         trainer.fit()
         network = trainer.best_model()
         temperature = _predict(run, trainer, network)
+        # Here, as it takes the images and the network, which `judge` does without.
+        write_json(
+            run.path / SHORTCUTS_FILE,
+            shortcut_test(network, trainer.tables["test"], config=config, temperature=temperature),
+        )
         judge(run)
         write_json(
             run.path / ENVIRONMENT_FILE,
@@ -174,6 +182,8 @@ def judge(run: Run) -> dict[str, Any]:
         confidence=config.evaluation.confidence,
         seed=config.seed,
     )
+    if (shortcuts := run.path / SHORTCUTS_FILE).exists():
+        metrics["shortcuts"] = json.loads(shortcuts.read_text(encoding="utf-8"))
     write_json(run.path / METRICS_FILE, metrics)
     figures = save_figures(
         run.path / "figures",

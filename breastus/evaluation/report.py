@@ -7,6 +7,7 @@ from typing import Any
 
 from breastus.evaluation.evaluate import sentence
 from breastus.evaluation.metrics import METRICS
+from breastus.evaluation.shortcuts import section
 from breastus.files import write_text
 from breastus.html import page, picture, table
 
@@ -49,6 +50,7 @@ def write_report(
         f'<p class="soft">{escape(_subtitle(config, environment))}</p>'
         f'<p class="answer">{escape(sentence(metrics))}</p>'
         f"<h2>Scores</h2>{_scores(metrics)}"
+        f"{section(metrics['shortcuts']) if 'shortcuts' in metrics else ''}"
         f'<h2>Figures</h2><div class="grid">{drawn}</div>'
         f"<h2>The errors it was surest of</h2>"
         + (f'<div class="tiles">{errors}</div>' if errors else "<p>None on the test images.</p>")

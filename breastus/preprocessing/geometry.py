@@ -19,11 +19,23 @@ def trim_borders(image: tf.Tensor) -> tf.Tensor:
         The image without its black borders, same type; an image that is black all over, or has
         nothing but a mark on black, comes back whole.
     """
+    return cropped(image, border_box(image))
+
+
+def border_box(image: tf.Tensor) -> tf.Tensor:
+    """Return what `trim_borders` keeps of an image: int32 [4], top, bottom, left, right."""
     bright = tf.cast(tf.reduce_max(image, axis=-1) > tf.cast(BLACK_LEVEL, image.dtype), tf.float32)
     top, bottom = _extent(tf.reduce_mean(bright, axis=1) > BRIGHT_SHARE)
     left, right = _extent(tf.reduce_mean(bright, axis=0) > BRIGHT_SHARE)
     usable = (bottom - top >= _SMALLEST_SIDE) & (right - left >= _SMALLEST_SIDE)
-    return tf.cond(usable, lambda: image[top:bottom, left:right], lambda: image)
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    return tf.where(usable, [top, bottom, left, right], [0, height, 0, width])
+
+
+def cropped(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    """Cut an image [H, W, 3] to a box: int32 [4], top, bottom, left, right."""
+    top, bottom, left, right = tf.unstack(box)
+    return image[top:bottom, left:right]
 
 
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The one image transform: decode, trim, resize, colour map, z-score.
+"""The one image transform: decode, marks, trim, resize, colour map, z-score.
 
 It exists once and runs in two places, `tf.data` when training and the exported graph when serving.
 Its two halves meet in whole grey levels (uint8 [S, S, 3]), where training caches and augments:
@@ -13,7 +13,8 @@ import tensorflow as tf
 from breastus.config import Config
 from breastus.preprocessing.color import parula
 from breastus.preprocessing.decode import decode_image
-from breastus.preprocessing.geometry import resize, trim_borders
+from breastus.preprocessing.geometry import border_box, cropped, resize
+from breastus.preprocessing.marks import fill_marks, find_marks
 from breastus.preprocessing.normalize import zscore
 
 
@@ -24,12 +25,15 @@ class Transform:
     Args:
         image_size: side S of the square result in pixels.
         trim: whether black borders are cut.
+        marks: "keep" leaves what is drawn on an image, "remove" fills it from around, "only" leaves
+            nothing else, white on black: what a network learns then, it learns from marks.
         color: "plain" keeps the grey levels, "parula" maps them to OpenCV's PARULA colours.
     """
 
     image_size: int = 224
     trim: bool = True
     color: str = "plain"
+    marks: str = "keep"
 
     @classmethod
     def of(cls, config: Config) -> "Transform":
@@ -38,6 +42,7 @@ class Transform:
             image_size=config.model.image_size,
             trim=config.preprocessing.trim,
             color=config.preprocessing.color,
+            marks=config.preprocessing.marks,
         )
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:
@@ -45,10 +50,18 @@ class Transform:
         return self.geometry(decode_image(encoded))
 
     def geometry(self, image: tf.Tensor) -> tf.Tensor:
-        """Trim and resize one image [H, W, 3], 0 to 255, to uint8 [S, S, 3]."""
+        """Turn one image [H, W, 3], 0 to 255, to uint8 [S, S, 3]: marks, trim, resize."""
+        shown = image
+        if self.marks != "keep":
+            drawn = find_marks(image)
+            shown = image = fill_marks(image, drawn)
+            if self.marks == "only":
+                white = 255 * tf.cast(drawn, tf.uint8)
+                shown = tf.stack([white, white, white], axis=-1)
         if self.trim:
-            image = trim_borders(image)
-        return tf.cast(resize(image, self.image_size), tf.uint8)
+            # By the image's borders: those of marks on black would hide where the marks are.
+            shown = cropped(shown, border_box(image))
+        return tf.cast(resize(shown, self.image_size), tf.uint8)
 
     def tone(self, image: tf.Tensor) -> tf.Tensor:
         """Colour and z-score [..., S, S, 3], 0 to 255, to float32 [..., S, S, 3]."""

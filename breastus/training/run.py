@@ -18,6 +18,7 @@ CONFIG_FILE = "config.yaml"
 MANIFEST_FILE = "manifest.csv"
 SPLITS_FILE = "splits.csv"
 METRICS_FILE = "metrics.json"
+SHORTCUTS_FILE = "shortcuts.json"
 ENVIRONMENT_FILE = "environment.json"
 BUNDLE_FOLDER = "bundle"  # written last: a run that has it is finished
 

@@ -11,10 +11,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from breastus.data.artefacts.drawing import draw_marks
 from breastus.data.images import ImageFile, to_png
 from breastus.data.simulation import simulate_phantom
 from breastus.deploy.card import model_card
-from breastus.deploy.export import checksums, publish
+from breastus.deploy.export import ServingModule, checksums, publish
 from breastus.evaluation.calibration import apply_temperature
 from breastus.preprocessing.transform import Transform
 
@@ -46,6 +47,7 @@ def test_what_is_in_it(tiny_run):
     assert info["threshold"] == 0.5
     assert 0.05 <= info["temperature"] <= 20
     assert info["input_size"] == 32
+    assert info["preprocessing"]["marks"] == "keep"
     assert info["trained_on"]["phantom"] is True
     assert info["trained_on"]["images"] == 24
     assert set(info["metrics"]["test"]["roc_auc"]) == {"value", "ci_low", "ci_high"}
@@ -101,6 +103,30 @@ def test_bytes_pixels_and_the_training_pipeline_agree(tiny_run, served, scans, f
         ):
             found = served.signatures[name](images=batch)["probabilities"]
             np.testing.assert_allclose(found[0], expected[row], atol=1e-6)
+
+
+@pytest.mark.parametrize("marks", ["remove", "only"])
+def test_marks_are_treated_in_the_exported_graph_as_in_training(scans, tmp_path, marks):
+    mean = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D()])
+    sides = keras.layers.Dense(2, activation="softmax", kernel_initializer="ones")
+    network = keras.Sequential([mean, sides])
+    sides.set_weights([np.array([[1.0, -1], [0, 0], [0, 0]]), np.zeros(2)])
+    transform = Transform(image_size=32, marks=marks)
+    ServingModule(network, transform, 1.0).save(tmp_path / "served")
+    signatures = tf.saved_model.load(str(tmp_path / "served")).signatures
+
+    marked = draw_marks(scans[0] // 3 * 2, 0)
+    trained_on = transform.tone(transform.decode(to_png(marked))[None])
+    expected = network(trained_on).numpy()
+    kept = Transform(image_size=32).pixels_to_input(tf.constant(marked[None]))
+    assert np.abs(network(kept).numpy() - expected).max() > 1e-3
+    pixels = tf.constant(marked[None])
+    for name, batch in (
+        ("predict_bytes", {"encoded": tf.constant([to_png(marked)])}),
+        ("serving_uint8", {"images": pixels}),
+        ("serving_default", {"images": tf.cast(pixels, tf.float32)}),
+    ):
+        np.testing.assert_allclose(signatures[name](**batch)["probabilities"], expected, atol=1e-6)
 
 
 def test_the_predictions_of_the_run_are_those_of_the_bundle(tiny_run, served):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from breastus.config import Config
+from breastus.data.artefacts.drawing import draw_marks
 from breastus.preprocessing.transform import Transform
 
 
@@ -17,10 +18,13 @@ def png(pixels) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("color", ["plain", "parula"])
-def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color):
-    transform = Transform(image_size=48, color=color)
-    image = np.pad(speckle(90, 120), ((10, 0), (0, 30), (0, 0)))
+@pytest.mark.parametrize(
+    ("color", "marks"),
+    [("plain", "keep"), ("parula", "keep"), ("plain", "remove"), ("parula", "only")],
+)
+def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color, marks):
+    transform = Transform(image_size=48, color=color, marks=marks)
+    image = np.pad(draw_marks(speckle(190, 220) // 2, 0), ((10, 0), (0, 30), (0, 0)))
     encoded = tf.constant([png(image)])
 
     eager = transform.tone(transform.decode(encoded[0])[None]).numpy()
@@ -53,8 +57,40 @@ def test_trim_can_be_switched_off(speckle):
     assert whole.numpy()[-1].max() == 0
 
 
+def test_marks_are_kept_removed_or_all_that_is_left(speckle):
+    image = speckle(200, 240) // 2
+    marked = draw_marks(image, 3)
+
+    def seen(pixels, marks):
+        return Transform(image_size=96, marks=marks).geometry(tf.constant(pixels)).numpy()
+
+    np.testing.assert_array_equal(seen(image, "remove"), seen(image, "keep"))
+    bare, kept, removed = (seen(image, "keep"), seen(marked, "keep"), seen(marked, "remove"))
+    assert np.abs(kept.astype(int) - bare).max() > 60
+    assert np.abs(removed.astype(int) - bare).max() < 30
+    assert seen(image, "only").max() == 0
+    only = seen(marked, "only")
+    drawn = np.abs(kept.astype(int) - bare).max(-1) > 60
+    assert only[drawn].min() > 60
+    assert (only == 0).mean() > 0.7
+
+
+def test_marks_alone_are_cut_as_their_image_is(speckle):
+    """Black borders go, the black between marks stays: where a mark lies is what it tells."""
+    marked = np.pad(draw_marks(speckle(200, 240) // 2, 3), ((0, 50), (0, 0), (0, 0)))
+    inner = Transform(image_size=96, marks="only").geometry(tf.constant(marked[:200])).numpy()
+    whole = Transform(image_size=96, marks="only").geometry(tf.constant(marked)).numpy()
+    np.testing.assert_array_equal(inner, whole)
+
+
 def test_of_reads_the_settings():
     config = Config().override(
-        ["model.image_size=64", "preprocessing.color=parula", "preprocessing.trim=false"]
+        [
+            "model.image_size=64",
+            "preprocessing.color=parula",
+            "preprocessing.trim=false",
+            "preprocessing.marks=remove",
+        ]
     )
-    assert Transform.of(config) == Transform(image_size=64, color="parula", trim=False)
+    expected = Transform(image_size=64, color="parula", trim=False, marks="remove")
+    assert Transform.of(config) == expected
