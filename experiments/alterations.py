@@ -48,5 +48,7 @@ ALTERATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "shifted": lambda x: np.pad(x, ((12, 0), (20, 0), (0, 0)))[:-12, :-20],
     "mirrored": lambda x: x[:, ::-1],
     "mirrored and cut": lambda x: _cut(x[:, ::-1], right=0.12),
-    "all at once": lambda x: jpeg(_cut(_marked(np.clip(x * 1.2, 0, 255).astype(np.uint8)), 0.08), 40),
+    "all at once": lambda x: jpeg(
+        _cut(_marked(np.clip(x * 1.2, 0, 255).astype(np.uint8)), 0.08), 40
+    ),
 }

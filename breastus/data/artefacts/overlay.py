@@ -56,12 +56,13 @@ class Overlay:
             (cv2().subtract(red, cv2().max(green, blue)) > _STRONG)
             | (cv2().subtract(blue, cv2().max(red, green)) > _STRONG)
         ) & colored
-        yellow = cv2().subtract(cv2().min(red, green), blue)
+        # In a warm tint everything is yellowish; lines are more so than the rest.
+        yellow = (cv2().subtract(cv2().min(red, green), blue) > _YELLOW) & (off_tint > _YELLOW)
         return cls(
             flow=bool(red_or_blue.mean() >= _FLOW),
             wide=bool(colored.mean() >= _WIDE),
             graphics=_drawn((off_tint > _VIVID) & (spread > _VIVID), red_or_blue) >= _DRAWN,
-            yellow=int((yellow > _YELLOW).sum()) >= _YELLOW_PIXELS,
+            yellow=int(yellow.sum()) >= _YELLOW_PIXELS,
         )
 
 
