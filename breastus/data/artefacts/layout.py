@@ -41,10 +41,11 @@ def is_dual(grey: np.ndarray) -> bool:
     """
     width = grey.shape[1]
     start, end = (int(share * width) for share in _MIDDLE)
-    if min((grey[:, :start] > 25).mean(), (grey[:, end:] > 25).mean()) < _LIT:
+    sides = grey[:, :start], grey[:, end:]
+    if min(np.count_nonzero(side > 25) / side.size for side in sides) < _LIT:
         return False
-    black = (grey[:, start:end] < _BLACK).mean(axis=0) >= _GAP
-    if black.any():
+    black = np.count_nonzero(grey[:, start:end] < _BLACK, axis=0) / len(grey)
+    if black.max() >= _GAP:
         return True
     # Two columns apart, as a seam that was resized is two columns wide; and six, across which a
     # drawn line makes no difference, but another view does.
