@@ -1,24 +1,21 @@
 """Near-duplicates are found through what scanners and people do to a picture, strangers are not."""
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
 
 from breastus.data import duplicates
 from breastus.data.duplicates import SIDE, fingerprint, near_duplicates
-from breastus.data.images import read_image
-from breastus.data.simulation import simulate_phantom
+from experiments.alterations import ALTERATIONS
+from experiments.drawing import phantom_scan
 
 THRESHOLD = 0.76
 
 
 @pytest.fixture(scope="module")
 def scans():
-    return [_rgb(simulate_phantom(1, index).image) for index in range(24)]
+    return [phantom_scan(1, index) for index in range(24)]
 
 
 @pytest.fixture(scope="module")
@@ -26,63 +23,9 @@ def prints(scans):
     return np.stack([fingerprint(scan) for scan in scans])
 
 
-def _rgb(grey):
-    return np.repeat(grey[..., None], 3, axis=-1)
-
-
-def _jpeg(pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=40)
-    return read_image(buffer.getvalue())
-
-
-def _resized(pixels, width, height):
-    return np.asarray(Image.fromarray(pixels).resize((width, height)))
-
-
-def _marked(pixels):
-    image = Image.fromarray(pixels)
-    draw = ImageDraw.Draw(image)
-    for x, y in ((150, 200), (300, 260)):
-        draw.line([(x - 8, y), (x + 8, y)], fill=(255, 255, 255), width=2)
-        draw.line([(x, y - 8), (x, y + 8)], fill=(255, 255, 255), width=2)
-    for row, text in enumerate(("RT BREAST", "UOQ 10 O'CLOCK", "D1 12.3 mm")):
-        draw.text((12, 300 + 18 * row), text, fill=(255, 255, 255), font_size=16)
-    return np.asarray(image)
-
-
-def _cut(pixels, left=0.0, top=0.0, right=0.0, bottom=0.0):
-    height, width = pixels.shape[:2]
-    return pixels[
-        int(top * height) : height - int(bottom * height),
-        int(left * width) : width - int(right * width),
-    ]
-
-
-CHANGES = {
-    "brighter": lambda x: np.clip(x.astype(int) + 25, 0, 255).astype(np.uint8),
-    "more contrast": lambda x: np.clip(x * 1.3, 0, 255).astype(np.uint8),
-    "another gain curve": lambda x: (255 * (x / 255) ** 0.6).astype(np.uint8),
-    "re-encoded": _jpeg,
-    "half the size": lambda x: _resized(x, x.shape[1] // 2, x.shape[0] // 2),
-    "squashed": lambda x: _resized(x, 256, 256),
-    "black border": lambda x: np.pad(x, ((30, 10), (0, 50), (0, 0))),
-    "calipers and text": _marked,
-    "a bit cut off each side": lambda x: _cut(x, 0.06, 0.06, 0.06, 0.06),
-    "left part cut off": lambda x: _cut(x, left=0.15),
-    "right quarter cut off": lambda x: _cut(x, right=0.25),
-    "bottom cut off": lambda x: _cut(x, bottom=0.15),
-    "a corner cut off": lambda x: _cut(x, left=0.1, top=0.1),
-    "shifted": lambda x: np.pad(x, ((12, 0), (20, 0), (0, 0)))[:-12, :-20],
-    "mirrored": lambda x: x[:, ::-1],
-    "mirrored and cut": lambda x: _cut(x[:, ::-1], right=0.12),
-    "all at once": lambda x: _jpeg(_cut(_marked(np.clip(x * 1.2, 0, 255).astype(np.uint8)), 0.08)),
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", ALTERATIONS)
 def test_changed_copies_are_found_and_nothing_else(scans, prints, name):
-    copies = np.stack([fingerprint(CHANGES[name](scan)) for scan in scans[:8]])
+    copies = np.stack([fingerprint(ALTERATIONS[name](scan)) for scan in scans[:8]])
     found = near_duplicates(np.concatenate([prints, copies]), threshold=THRESHOLD)
     pairs = list(zip(found.first.tolist(), found.second.tolist(), strict=True))
     assert pairs == [(index, len(prints) + index) for index in range(8)]

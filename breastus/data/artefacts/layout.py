@@ -9,7 +9,7 @@ _LINE = 8
 _ACROSS, _DOWN = 0.3, 0.2  # least length, as a share of the image's width and height
 # The seam between two views: pixels jump there in three of four rows, as nowhere else.
 _MIDDLE = (0.25, 0.75)
-_JUMP, _FAR_JUMP = 3.0, 1.7  # times the usual step, over two columns and over six
+_JUMP, _FAR_JUMP = 3.0, 1.3  # times the usual step, over two columns and over six
 _ROWS = 0.25  # share of the rows that may have a smaller one
 _BLACK, _GAP = 12, 0.97  # or a column is black from top to bottom
 _LIT = 0.15  # share of pixels that are not black on either side
@@ -41,10 +41,11 @@ def is_dual(grey: np.ndarray) -> bool:
     """
     width = grey.shape[1]
     start, end = (int(share * width) for share in _MIDDLE)
-    if min((grey[:, :start] > 25).mean(), (grey[:, end:] > 25).mean()) < _LIT:
+    sides = grey[:, :start], grey[:, end:]
+    if min(np.count_nonzero(side > 25) / side.size for side in sides) < _LIT:
         return False
-    black = (grey[:, start:end] < _BLACK).mean(axis=0) >= _GAP
-    if black.any():
+    black = np.count_nonzero(grey[:, start:end] < _BLACK, axis=0) / len(grey)
+    if black.max() >= _GAP:
         return True
     # Two columns apart, as a seam that was resized is two columns wide; and six, across which a
     # drawn line makes no difference, but another view does.
@@ -62,7 +63,8 @@ def _steps(grey: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _usual(steps: np.ndarray) -> float:
-    return float(np.median(steps)) + 1.0
+    # Not less than 2: where an image is dark or white all over, steps are of rounding.
+    return max(float(np.median(steps)), 1.0) + 1.0
 
 
 def panel(pixels: np.ndarray) -> tuple[int, int, int, int] | None:

@@ -56,12 +56,13 @@ class Overlay:
             (cv2().subtract(red, cv2().max(green, blue)) > _STRONG)
             | (cv2().subtract(blue, cv2().max(red, green)) > _STRONG)
         ) & colored
-        yellow = cv2().subtract(cv2().min(red, green), blue)
+        # In a warm tint everything is yellowish; lines are more so than the rest.
+        yellow = (cv2().subtract(cv2().min(red, green), blue) > _YELLOW) & (off_tint > _YELLOW)
         return cls(
             flow=bool(red_or_blue.mean() >= _FLOW),
             wide=bool(colored.mean() >= _WIDE),
             graphics=_drawn((off_tint > _VIVID) & (spread > _VIVID), red_or_blue) >= _DRAWN,
-            yellow=int((yellow > _YELLOW).sum()) >= _YELLOW_PIXELS,
+            yellow=int(yellow.sum()) >= _YELLOW_PIXELS,
         )
 
 
@@ -71,14 +72,22 @@ def _off_tint(pixels: np.ndarray, pale: np.ndarray) -> np.ndarray:
     Returns:
         int16 [H, W], grey levels.
     """
-    chroma = pixels[..., [0, 2]].astype(np.int16) - pixels[..., 1:2]
-    level = pixels.max(axis=-1) // 8
-    tint = np.zeros((32, 2), np.int16)
+    red, green, blue = cv2().split(pixels)
+    level = cv2().max(cv2().max(red, green), blue) >> 3
     # A ninth of the pixels tells as much.
-    some_level, some_chroma = level[::3, ::3][pale[::3, ::3]], chroma[::3, ::3][pale[::3, ::3]]
-    for number in np.unique(some_level):
-        tint[number] = np.median(some_chroma[some_level == number], axis=0)
-    return np.abs(chroma - tint[level]).max(axis=-1)
+    some_pale = pale[::3, ::3]
+    some_level = level[::3, ::3][some_pale]
+    order = np.argsort(some_level, kind="stable")
+    numbers, starts = np.unique(some_level[order], return_index=True)
+    off = np.zeros(level.shape, np.int16)
+    for channel in (red, blue):
+        chroma = cv2().subtract(channel, green, dtype=cv2().CV_16S)
+        tint = np.zeros(32, np.int16)
+        parts = np.split(chroma[::3, ::3][some_pale][order], starts[1:])
+        for number, part in zip(numbers, parts, strict=False):  # of no level there is one, empty
+            tint[number] = np.median(part)
+        off = cv2().max(off, cv2().absdiff(chroma, tint[level]))
+    return off
 
 
 def _cut_edges(values: np.ndarray) -> None:
@@ -90,7 +99,9 @@ def _cut_edges(values: np.ndarray) -> None:
 
 
 def _drawn(vivid: np.ndarray, flow: np.ndarray) -> int:
-    """Return how many vivid pixels are part of no flow."""
+    """Return how many vivid pixels are part of no flow; 0 where there are too few to matter."""
+    if np.count_nonzero(vivid) < _DRAWN:
+        return 0
     # Between red and blue, flow has other colours; the whole patch is flow.
     count, parts = cv2().connectedComponents(
         cv2().dilate((vivid | flow).astype(np.uint8), np.ones((3, 3), np.uint8)), connectivity=8

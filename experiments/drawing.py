@@ -1,0 +1,128 @@
+"""What devices and people draw on an image, for tests and measurements: pixels in, a copy out.
+
+All pixels are uint8 [H, W, 3], RGB; places are (x, y) in pixels from the top left; colours are
+RGB levels, or one grey level.
+"""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from breastus.data.images import read_image
+
+Place = tuple[int, int]
+Color = int | tuple[int, int, int]
+
+YELLOW, GREEN, WHITE = (250, 230, 60), (60, 230, 90), 255
+VIOLET = (118, 96, 150)
+
+
+def phantom_scan(seed: int, index: int) -> np.ndarray:
+    """Return a phantom as a device would save it, uint8 [H, W, 3]."""
+    from breastus.data.simulation import simulate_phantom
+
+    return np.repeat(simulate_phantom(seed, index).image[..., None], 3, axis=-1)
+
+
+def plus(
+    pixels: np.ndarray, places: Sequence[Place], *, arm: int = 7, thickness: int = 2,
+    color: Color = 225,
+) -> np.ndarray:  # fmt: skip
+    """Draw upright measuring crosses."""
+    lines = [((x - arm, y), (x + arm, y)) for x, y in places]
+    lines += [((x, y - arm), (x, y + arm)) for x, y in places]
+    return _lines(pixels, lines, thickness, color)
+
+
+def slanted(
+    pixels: np.ndarray, places: Sequence[Place], *, arm: int = 6, thickness: int = 2,
+    color: Color = 225,
+) -> np.ndarray:  # fmt: skip
+    """Draw measuring crosses that stand like an x."""
+    lines = [((x - arm, y - arm), (x + arm, y + arm)) for x, y in places]
+    lines += [((x - arm, y + arm), (x + arm, y - arm)) for x, y in places]
+    return _lines(pixels, lines, thickness, color)
+
+
+def open_plus(
+    pixels: np.ndarray, places: Sequence[Place], *, arm: int = 7, gap: int = 2,
+    color: Color = YELLOW,
+) -> np.ndarray:  # fmt: skip
+    """Draw upright crosses that leave their middle free, as Siemens' devices do."""
+    lines = []
+    for x, y in places:
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            lines.append(((x + gap * dx, y + gap * dy), (x + arm * dx, y + arm * dy)))
+    return _lines(pixels, lines, 1, color)
+
+
+def letters(
+    pixels: np.ndarray, text: str, place: Place, *, size: int = 16, color: Color = WHITE
+) -> np.ndarray:
+    """Write a line of text."""
+    image = Image.fromarray(pixels)
+    ImageDraw.Draw(image).text(place, text, fill=_rgb(color), font_size=size)
+    return np.asarray(image)
+
+
+def box(
+    pixels: np.ndarray, corners: tuple[int, int, int, int], *, color: Color = YELLOW, width: int = 1
+) -> np.ndarray:
+    """Draw the outline of a box (left, top, right, bottom), as around a Doppler's flow."""
+    image = Image.fromarray(pixels)
+    ImageDraw.Draw(image).rectangle(corners, outline=_rgb(color), width=width)
+    return np.asarray(image)
+
+
+def flow(pixels: np.ndarray, place: Place, *, radius: int = 12) -> np.ndarray:
+    """Draw flow as in colour Doppler: a red patch, and a blue one beside it."""
+    rows, columns = np.ogrid[: pixels.shape[0], : pixels.shape[1]]
+    drawn = pixels.copy()
+    for shift, channel in ((0, 0), (2 * radius, 2)):
+        x, y = place[0] + shift, place[1]
+        away = np.hypot(columns - x, (rows - y) * 1.6) / radius
+        color = np.full((*pixels.shape[:2], 3), 30.0)
+        color[..., channel] = np.clip(240 - 120 * away, 0, 255)
+        drawn[away < 1] = color[away < 1].astype(np.uint8)
+    return drawn
+
+
+def panel(pixels: np.ndarray, *, share: float = 0.16, color: Color = VIOLET) -> np.ndarray:
+    """Draw a flat panel into the lower left corner, as body markers stand on."""
+    drawn = pixels.copy()
+    side = int(share * min(pixels.shape[:2]))
+    drawn[-side - 10 : -10, 10 : side + 10] = _rgb(color)
+    return drawn
+
+
+def side_by_side(left: np.ndarray, right: np.ndarray, *, gap: int = 0, level: int = 0):
+    """Put two views next to each other, cut to the smaller height, with a band between them."""
+    height = min(len(left), len(right))
+    band = np.full((height, gap, 3), level, np.uint8)
+    return np.concatenate([left[:height], band, right[:height]], axis=1)
+
+
+def tinted(pixels: np.ndarray, factors: tuple[float, float, float] = (0.86, 0.95, 1.0)):
+    """Give a grey image a device's tint, bluish unless told otherwise."""
+    return (pixels * np.array(factors)).astype(np.uint8)
+
+
+def jpeg(pixels: np.ndarray, quality: int = 90) -> np.ndarray:
+    """Save as JPEG and read again."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return read_image(buffer.getvalue())
+
+
+def _lines(pixels: np.ndarray, lines, thickness: int, color: Color) -> np.ndarray:
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
+    for ends in lines:
+        draw.line(ends, fill=_rgb(color), width=thickness)
+    return np.asarray(image)
+
+
+def _rgb(color: Color) -> tuple[int, int, int]:
+    return (color,) * 3 if isinstance(color, int) else color
