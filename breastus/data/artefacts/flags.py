@@ -37,7 +37,7 @@ MEANINGS = {
     DUAL_VIEW: "it shows two views side by side, where models expect one",
     BODY_MARKER: "a panel shows where the probe was, which is no tissue",
 }
-_SMALLEST = 64  # pixels a side; smaller images have no room for any of these
+_SMALLEST = 96  # pixels a side; smaller images have no room for any of these
 
 
 def artefact_flags(pixels: np.ndarray) -> tuple[str, ...]:
