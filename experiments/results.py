@@ -47,6 +47,7 @@ COLUMNS = {
 README = {
     "study_cnn": ("group-plain", "group-parula", "study-plain", "study-parula"),
     "networks": (),
+    "leakage": (),
 }
 # The study's own rows below an experiment's.
 STUDY_ROWS = {
