@@ -33,11 +33,11 @@ VARIANTS = {
     "swin_micro": ("swin_micro", _GROUP),
     "hybrid": ("hybrid", _GROUP),
     "efficientnet_lite0": ("efficientnet_lite0", _GROUP),
-    "swin": ("swin", _GROUP),
-    "resnet50": ("resnet50", _cut_short(4)),
-    "hybrid_large": ("hybrid_large", _cut_short(2)),
-    "vgg16": ("vgg16", _cut_short(2)),
-    "swin_small": ("swin_small", _cut_short(2)),
+    "resnet50": ("resnet50", _cut_short(3)),
+    "swin": ("swin", _cut_short(4)),
+    "hybrid_large": ("hybrid_large", _cut_short(1)),
+    "vgg16": ("vgg16", _cut_short(1)),
+    "swin_small": ("swin_small", _cut_short(1)),
     "swin_base": ("swin_base", _cut_short(1)),
 }
 

@@ -5,17 +5,23 @@
 
 A variant is a network and the settings it has besides those of `breastus.default_config`. Runs go
 to `runs/<experiment>/<variant>-<seed>/`; one that is finished, or whose record is kept, is skipped,
-one that was killed is taken up.
+one that was killed is taken up. Each run is a process of its own, so that its peak memory is its
+own too. The images are prepared (read, hashed, compared with each other) once for all runs by
+
+    breastus data prepare --data path/to/BUSI --out busi    # then: --data busi
 """
 
 import argparse
+import multiprocessing
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from breastus.cli.options import add_data
 from breastus.cli.quiet import import_tensorflow
 from breastus.errors import BreastusError
+from breastus.training.run import BUNDLE_FOLDER
 
 RUNS, RECORDS = Path("runs"), Path(__file__).parent / "records"
 SEEDS = 3
@@ -38,27 +44,31 @@ def run(doc: str, experiment: str, variants: Mapping[str, tuple[str, dict[str, A
     args = parser.parse_args()
     if args.seeds < 1:
         parser.error(f"--seeds must be at least 1. Received: {args.seeds}")
+    runs = [
+        (RUNS / experiment / f"{name}-{seed}", *variants[name], seed)
+        for name in args.only or variants
+        for seed in range(args.seeds)
+    ]
+    processes = ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
+    )
+    with processes:
+        for out, network, settings, seed in runs:
+            if (out / BUNDLE_FOLDER).is_dir() or (RECORDS / experiment / out.name).is_dir():
+                print(f"{out}: finished before", flush=True)
+                continue
+            print(f"\n== {out}", flush=True)
+            try:
+                processes.submit(_train, out, network, settings, args.data, seed).result()
+            except BreastusError as error:
+                raise SystemExit(f"error: {error}") from error
+
+
+def _train(out: Path, network: str, settings: dict[str, Any], data: list[str], seed: int) -> None:
     import_tensorflow()
-    try:
-        for name in args.only or variants:
-            for seed in range(args.seeds):
-                _train(experiment, name, *variants[name], data=args.data, seed=seed)
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
-
-
-def _train(
-    experiment: str, name: str, network: str, settings: dict[str, Any], *, data: str, seed: int
-) -> None:
     from breastus.evaluation.evaluate import sentence
     from breastus.experiment import train
     from breastus.models.recipes import default_config
-    from breastus.training.run import Run
 
-    out = RUNS / experiment / f"{name}-{seed}"
-    if Run(out).finished or (RECORDS / experiment / out.name).is_dir():
-        print(f"{out}: finished before")
-        return
-    print(f"\n== {out}", flush=True)
     config = default_config(network).replace({**settings, "seed": seed})
     print(sentence(train(network, data=data, config=config, out=out).metrics), flush=True)
