@@ -74,6 +74,9 @@ class PreprocessingConfig:
         "keep", "what is drawn on an image: remove fills it, only leaves nothing else, as a test"
     )
     trim: bool = _setting(True, "cut black borders")
+    aspect: Literal["squash", "keep"] = _setting(
+        "squash", "fill the square, as the study did, or keep the ratio of the sides, with black"
+    )
     color: Literal["plain", "parula"] = _setting("plain", "grey levels as they are, or PARULA")
 
 
@@ -131,6 +134,9 @@ class TrainingConfig:
     )
     focal_gamma: float = _setting(0.0, "of the focal loss; 0 is cross-entropy", 0.0, 10.0)
     label_smoothing: float = _setting(0.0, "share of the target spread over classes", 0.0, 0.9)
+    mask_weight: float = _setting(
+        0.0, "of the lesion masks' loss beside that of the labels; 0: no masks", 0.0, 100.0
+    )
     sampling: Literal["all", "oversample", "balanced"] = _setting(
         "all", "oversample: the rarer class comes again; balanced: and every batch is even"
     )
@@ -174,6 +180,12 @@ class Config:
         for key, spec, value in _walk(self):
             _check(key, spec, value)
         check_folds(self.data.split, self.data.fold, self.data.folds)
+        if self.training.mask_weight and self.augmentation.mixup:
+            raise ConfigError(
+                "augmentation.mixup must be 0 where masks are learned from: a cell of two mixed "
+                f"images has no mask. Received: training.mask_weight={self.training.mask_weight}, "
+                f"augmentation.mixup={self.augmentation.mixup}"
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":

@@ -22,6 +22,8 @@ class HorizontalFlip(StatelessAugmentation):
         probability: share of the images that are mirrored, 0 to 1.
     """
 
+    moves = True
+
     def __init__(self, probability: float = 0.5, **kwargs):
         super().__init__(**kwargs)
         self.probability = checked("probability", probability, 0.0, 1.0)
@@ -45,6 +47,8 @@ class Affine(StatelessAugmentation):
         translation: largest shift as a share of the side, in x and in y.
         rotation: largest angle in degrees, either way.
     """
+
+    moves = True
 
     def __init__(
         self, scale: float = 0.1, translation: float = 0.1, rotation: float = 15.0, **kwargs

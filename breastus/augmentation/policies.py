@@ -12,6 +12,7 @@ from breastus.augmentation.layers import (
     MultiplicativeNoise,
 )
 from breastus.augmentation.stateless import Augmenter
+from breastus.augmentation.ultrasound import GainCurve, Shadow, Speckle
 from breastus.errors import ConfigError
 
 
@@ -25,10 +26,24 @@ def _study() -> list:
     ]
 
 
+def _ultrasound() -> list:
+    # Of what other scanners and operators do, what a lump survives. Not turned as far as `study`
+    # does: depth and its shadows run downwards in every image.
+    return [
+        HorizontalFlip(probability=0.5),
+        Affine(scale=0.2, translation=0.1, rotation=8.0),
+        GainCurve(gain=4.0, curve=4.0, contrast=0.2),
+        Shadow(probability=0.2, depth=12.0, width=0.3),
+        Speckle(stddev=0.15, grain=4.0),
+        GaussianBlur(sigma=1.2, probability=0.4),
+    ]
+
+
 _POLICIES: dict[str, Callable[[], list]] = {
     "none": list,
     "study": _study,
     "study_jpeg": lambda: [*_study(), JpegQuality(lowest=40)],
+    "ultrasound": _ultrasound,
 }
 
 
@@ -42,7 +57,8 @@ def build_augmenter(policy: str, *, erasing: float = 0.0) -> Augmenter | None:
 
     Args:
         policy: `none`; `study` (horizontal flip, affine, multiplicative noise, Gaussian blur);
-            `study_jpeg` (the same, then JPEG compression by KerasCV).
+            `study_jpeg` (the same, then JPEG compression by KerasCV); `ultrasound` (flip, affine,
+            gain, time-gain compensation and dynamic range, shadows, speckle, blur).
         erasing: share of the images in which a rectangle is erased.
 
     Returns:

@@ -12,7 +12,7 @@ end.
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -27,6 +27,10 @@ _OF_THREAD = threading.local()
 class StatelessAugmentation(keras.layers.Layer):
     """Base: subclasses write `change(image, rng, spare)` for one image.
 
+    Attributes:
+        moves: whether the layer moves pixels to other places, by draws that do not depend on the
+            image; a lesion's mask is then moved along.
+
     Input shape:
         images uint8 or float32 [H, W, C] or [B, H, W, C], values 0 to 255; seeds int32 [2] or
         [B, 2].
@@ -35,6 +39,8 @@ class StatelessAugmentation(keras.layers.Layer):
         As the images, and of their type. float32 values may leave 0 to 255; `Augmenter` clips at
         the end.
     """
+
+    moves = False
 
     def __init__(self, **kwargs):
         # Augmentation is done in float32 whatever the model's precision policy is.
@@ -84,17 +90,33 @@ class Augmenter(StatelessAugmentation):
         self.layers = list(layers)
 
     def augment(self, image, seed):
-        position = 0
-        # One call to the host for as many layers as work there one after the other.
-        for on_host, run in itertools.groupby(self.layers, key=_works_on_host):
-            layers = list(run)
+        for position, on_host, layers in self._runs():
             if on_host:
                 image = _on_host(layers, image, seed, position)
             else:
                 for number, layer in enumerate(layers, start=position):
                     image = layer.augment(image, tf.random.fold_in(seed, number))
-            position += len(layers)
         return image if image.dtype == tf.uint8 else tf.clip_by_value(image, 0.0, 255.0)
+
+    def move_masks(self, masks: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Return masks as they lie after `augment` with the same seeds.
+
+        Args:
+            masks: uint8 [H, W, 1] or [B, H, W, 1].
+            seeds: int32 [2] or [B, 2], those of the images.
+        """
+        for position, on_host, layers in self._runs():
+            if on_host:
+                masks = _on_host(layers, masks, seeds, position, only_moves=True)
+        return masks
+
+    def _runs(self) -> Iterator[tuple[int, bool, list]]:
+        """Yield layers that can be done in one call to the host, and their place in the order."""
+        position = 0
+        for on_host, run in itertools.groupby(self.layers, key=_works_on_host):
+            layers = list(run)
+            yield position, on_host, layers
+            position += len(layers)
 
     def get_config(self):
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
@@ -137,12 +159,18 @@ def _works_on_host(layer: StatelessAugmentation) -> bool:
 
 
 def _on_host(
-    layers: Sequence[StatelessAugmentation], image: tf.Tensor, seed: tf.Tensor, position: int = 0
+    layers: Sequence[StatelessAugmentation],
+    image: tf.Tensor,
+    seed: tf.Tensor,
+    position: int = 0,
+    *,
+    only_moves: bool = False,
 ) -> tf.Tensor:
     """Let layers change an image or a batch, one layer after the other, outside of TensorFlow.
 
     A batch is one call: changing between TensorFlow's threads and Python costs about as much as
-    the work on an image.
+    the work on an image. With `only_moves` the other layers draw their numbers and change nothing,
+    so that what moves draws what it drew for the image.
     """
 
     def change(image: np.ndarray, seed: np.ndarray, result: np.ndarray) -> None:
@@ -160,7 +188,7 @@ def _on_host(
         current, spare = _scratch(image.shape)
         current[...] = image
         for layer in layers:
-            if layer.change(current, rng, spare) is spare:
+            if layer.change(current, rng, spare) is spare and (layer.moves or not only_moves):
                 current, spare = spare, current
         if result.dtype == np.uint8:  # rounds, and keeps to 0 to 255
             cv2().add(current, 0.0, dst=result, dtype=cv2().CV_8U)

@@ -1,5 +1,8 @@
 """From a table of images to batches, with `tf.data`: paths in, (images, targets) out.
 
+Where a network learns from lesion masks too, targets are a dictionary: `probabilities`, one-hot,
+and `evidence`, how much of each cell of a coarse grid the lesions cover.
+
 What happens to an image is handed in as functions (order, decode, augment, tone): this file knows
 about caching and batches only. Nothing here draws from a stateful generator: the order of an epoch
 and the seed of an image in it are functions of the seed, the epoch and the draw. A run that starts
@@ -11,6 +14,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -19,23 +23,38 @@ from tqdm import tqdm
 from breastus.data.images import ImageFile
 from breastus.errors import ImageError
 
+if TYPE_CHECKING:
+    from breastus.data.mask_targets import MaskTargets
+
 
 class Pixels:
     """The decoded images of a table, kept in memory when they fit, else decoded when asked for.
 
     Args:
         paths: image files.
-        decode: file bytes (scalar string tensor) to uint8 [S, S, 3].
+        decode: file bytes (scalar string tensor) to uint8 [S, S, C].
         size: S in pixels.
         cache_mb: images are kept when all of them together take at most so many MiB.
+        channels: C.
+        read: one of the paths to a file's bytes.
     """
 
-    def __init__(self, paths: Sequence[str], *, decode: Callable, size: int, cache_mb: int):
+    def __init__(
+        self,
+        paths: Sequence[str],
+        *,
+        decode: Callable,
+        size: int,
+        cache_mb: int,
+        channels: int = 3,
+        read: Callable[[str], bytes] = lambda path: ImageFile.read(path).encoded,
+    ):
         self._decode = decode
-        self._size = size
+        self._load = read
+        self._shape = (size, size, channels)
         self._paths = tf.constant([str(path) for path in paths], tf.string)
         self._cache = None
-        if len(self) * size * size * 3 <= cache_mb * 2**20:
+        if len(self) * math.prod(self._shape) <= cache_mb * 2**20:
             self._cache = tf.constant(self._decode_all())
 
     def __len__(self) -> int:
@@ -47,18 +66,18 @@ class Pixels:
         return self._cache is not None
 
     def __call__(self, index: tf.Tensor) -> tf.Tensor:
-        """Return image `index` as uint8 [S, S, 3]."""
+        """Return image `index` as uint8 [S, S, C]."""
         if self._cache is not None:
             return tf.gather(self._cache, index)
         return self._read(tf.gather(self._paths, index))
 
     def _read(self, path: tf.Tensor) -> tf.Tensor:
-        encoded = tf.numpy_function(_read_encoded, [path], tf.string)
+        encoded = tf.numpy_function(lambda name: self._load(name.decode()), [path], tf.string)
         encoded.set_shape([])
-        return tf.ensure_shape(self._decode(encoded), [self._size, self._size, 3])
+        return tf.ensure_shape(self._decode(encoded), self._shape)
 
     def _decode_all(self) -> np.ndarray:
-        images = np.empty((len(self), self._size, self._size, 3), np.uint8)
+        images = np.empty((len(self), *self._shape), np.uint8)
         dataset = tf.data.Dataset.from_tensor_slices(self._paths)
         dataset = dataset.map(self._read, num_parallel_calls=tf.data.AUTOTUNE)
         bar = tqdm(dataset, "decoding images", len(self), leave=False, disable=None)
@@ -95,6 +114,7 @@ def training_dataset(
     order: Callable,
     augment: Callable | None,
     image_seed: Callable,
+    masks: "MaskTargets | None" = None,
     mix: Callable | None = None,
     tone: Callable,
     batch_size: int,
@@ -118,6 +138,7 @@ def training_dataset(
         order: (epoch) to the epoch's draws, int32 [n]; `draw % len(pixels)` is the image.
         augment: (uint8 [B, S, S, 3], seeds int32 [B, 2]) to the same shape and type, or None.
         image_seed: (epoch, draw) to the seed that `augment` and `mix` take.
+        masks: of the images' lesions, where they are a target too.
         mix: (model input, targets, seeds int32 [B, 2]) of a batch to both mixed, or None.
         tone: [B, S, S, 3] of 0 to 255 to model input.
         batch_size: images a batch.
@@ -128,18 +149,22 @@ def training_dataset(
         ahead: batches that wait for the model.
 
     Returns:
-        A dataset of (float32 [B, S, S, 3], float32 [B, classes]), and with parts float32 [B].
+        A dataset of (float32 [B, S, S, 3], float32 [B, classes]), and with parts float32 [B]. With
+        masks the targets are {"probabilities": that, "evidence": float32 [B, h, w, 2]}.
     """
     labels = tf.constant(labels, tf.int32)
 
     def example(epoch: tf.Tensor, draw: tf.Tensor) -> tuple[tf.Tensor, ...]:
         index, seed = draw % len(pixels), image_seed(epoch, draw)
-        return pixels(index), tf.one_hot(tf.gather(labels, index), classes), seed
+        drawn = pixels(index), tf.one_hot(tf.gather(labels, index), classes), seed
+        return drawn if masks is None else (*drawn, *masks(index))
 
-    def batch(images: tf.Tensor, targets: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def batch(images: tf.Tensor, targets: tf.Tensor, seeds: tf.Tensor, *drawn: tf.Tensor) -> tuple:
         if augment is not None:
             images = augment(images, seeds)
         inputs = tone(tf.cast(images, tf.float32))
+        if masks is not None:
+            targets = {"probabilities": targets, "evidence": masks.evidence(*drawn, seeds)}
         return (inputs, targets) if mix is None else mix(inputs, targets, seeds)
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -172,13 +197,14 @@ def evaluation_dataset(
     return batches.prefetch(ahead)
 
 
-def _cut(parts: int, inputs: tf.Tensor, targets: tf.Tensor) -> tf.data.Dataset:
+def _cut(parts: int, inputs: tf.Tensor, targets) -> tf.data.Dataset:
     """Return a batch as `parts` batches with weights whose mean loss averages to the batch's."""
     size = tf.shape(inputs)[0]
     missing = tf.maximum(parts - size, 0)
-    filled = [
-        tf.concat([whole, tf.repeat(whole[:1], missing, axis=0)], 0) for whole in (inputs, targets)
-    ]
+    filled = tf.nest.map_structure(
+        lambda whole: tf.concat([whole, tf.repeat(whole[:1], missing, axis=0)], 0),
+        (inputs, targets),
+    )
     end = tf.maximum(size, parts) * tf.range(parts + 1) // parts
 
     def part(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -188,10 +214,6 @@ def _cut(parts: int, inputs: tf.Tensor, targets: tf.Tensor) -> tf.data.Dataset:
         # `count`, and the optimizer divides the sum of the parts' gradients by `parts`.
         weight = tf.cast(count * parts, tf.float32) / tf.cast(size, tf.float32)
         real = tf.cast(tf.range(rows.start, rows.stop) < size, tf.float32)
-        return (*(whole[rows] for whole in filled), weight * real)
+        return (*tf.nest.map_structure(lambda whole: whole[rows], filled), weight * real)
 
     return tf.data.Dataset.range(parts, output_type=tf.int32).map(part)
-
-
-def _read_encoded(path: bytes) -> bytes:
-    return ImageFile.read(path.decode()).encoded

@@ -24,6 +24,7 @@ _MODULES = (
     "breastus.models.cnn",
     "breastus.models.compact",
     "breastus.models.efficientnet_lite0",
+    "breastus.models.efficientnet_local",
     "breastus.models.hybrid",
     "breastus.models.resnet50",
     "breastus.models.swin",

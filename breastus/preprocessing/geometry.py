@@ -1,4 +1,4 @@
-"""Trim black borders and resize, in TensorFlow ops: [H, W, 3] to [S, S, 3], values 0 to 255."""
+"""Trim black borders and resize, in TensorFlow ops: [H, W, C] to [S, S, C], values 0 to 255."""
 
 import tensorflow as tf
 
@@ -33,24 +33,29 @@ def border_box(image: tf.Tensor) -> tf.Tensor:
 
 
 def cropped(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    """Cut an image [H, W, 3] to a box: int32 [4], top, bottom, left, right."""
+    """Cut an image [H, W, C] to a box: int32 [4], top, bottom, left, right."""
     top, bottom, left, right = tf.unstack(box)
     return image[top:bottom, left:right]
 
 
-def resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Resize to a square with antialiasing, as the study did: the aspect ratio is not kept.
+def resize(image: tf.Tensor, size: int, *, aspect: str = "squash") -> tf.Tensor:
+    """Resize to a square with antialiasing.
 
     Args:
-        image: [H, W, 3], any number type, values 0 to 255.
+        image: [H, W, C], any number type, values 0 to 255.
         size: side of the result in pixels.
+        aspect: "squash" fills the square, as the study did; "keep" keeps the ratio of the sides
+            and pads with black on both sides alike.
 
     Returns:
-        float32 [size, size, 3] in whole grey levels 0 to 255. The rounding is part of the result:
+        float32 [size, size, C] in whole grey levels 0 to 255. The rounding is part of the result:
         it lets pixels be cached as uint8 in training and still equal those of the exported graph.
     """
-    resized = tf.image.resize(image, [size, size], method="bilinear", antialias=True)
-    resized = tf.ensure_shape(resized, [size, size, 3])
+    if aspect == "keep":
+        resized = tf.image.resize_with_pad(image, size, size, method="bilinear", antialias=True)
+    else:
+        resized = tf.image.resize(image, [size, size], method="bilinear", antialias=True)
+    resized = tf.ensure_shape(resized, [size, size, image.shape[-1]])
     return tf.round(tf.clip_by_value(resized, 0.0, 255.0))
 
 

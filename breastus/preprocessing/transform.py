@@ -27,6 +27,7 @@ class Transform:
         trim: whether black borders are cut.
         marks: "keep" leaves what is drawn on an image, "remove" fills it from around, "only" leaves
             nothing else, white on black: what a network learns then, it learns from marks.
+        aspect: "squash" fills the square, "keep" keeps the ratio of the sides and pads with black.
         color: "plain" keeps the grey levels, "parula" maps them to OpenCV's PARULA colours.
     """
 
@@ -34,6 +35,7 @@ class Transform:
     trim: bool = True
     color: str = "plain"
     marks: str = "keep"
+    aspect: str = "squash"
 
     @classmethod
     def of(cls, config: Config) -> "Transform":
@@ -43,6 +45,7 @@ class Transform:
             trim=config.preprocessing.trim,
             color=config.preprocessing.color,
             marks=config.preprocessing.marks,
+            aspect=config.preprocessing.aspect,
         )
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:
@@ -58,10 +61,22 @@ class Transform:
             if self.marks == "only":
                 white = 255 * tf.cast(drawn, tf.uint8)
                 shown = tf.stack([white, white, white], axis=-1)
+        # By the image's borders: those of marks on black would hide where the marks are.
+        return self._framed(shown, borders_of=image)
+
+    def mask_geometry(self, mask: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+        """Turn the lesion mask of an image, [H, W, 1] of 0 and 255, to uint8 [S, S, 1] beside it.
+
+        Values between are shares: how much of a pixel the lesion covers.
+        """
+        if self.marks != "keep":
+            image = fill_marks(image, find_marks(image))
+        return self._framed(mask, borders_of=image)
+
+    def _framed(self, shown: tf.Tensor, *, borders_of: tf.Tensor) -> tf.Tensor:
         if self.trim:
-            # By the image's borders: those of marks on black would hide where the marks are.
-            shown = cropped(shown, border_box(image))
-        return tf.cast(resize(shown, self.image_size), tf.uint8)
+            shown = cropped(shown, border_box(borders_of))
+        return tf.cast(resize(shown, self.image_size, aspect=self.aspect), tf.uint8)
 
     def tone(self, image: tf.Tensor) -> tf.Tensor:
         """Colour and z-score [..., S, S, 3], 0 to 255, to float32 [..., S, S, 3]."""

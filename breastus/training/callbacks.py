@@ -15,6 +15,7 @@ from tqdm import tqdm
 from breastus.errors import RunError, TrainingError
 from breastus.files import write_aside, write_text
 from breastus.training.averaging import WeightAverage, in_place
+from breastus.training.mask_task import PROBABILITIES
 from breastus.training.stages import Freezer
 from breastus.training.state import SavedState, restore, save_state
 
@@ -97,6 +98,8 @@ class RunRecorder(keras.callbacks.Callback):
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
+        # Of a network with several outputs, Keras names what belongs to the probabilities so.
+        logs = {name.replace(f"{PROBABILITIES}_acc", "acc"): logs[name] for name in logs}
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.perf_counter() - self._start, 2)
@@ -125,7 +128,8 @@ class RunRecorder(keras.callbacks.Callback):
 
     def _save(self, model: keras.Model) -> None:
         # Without its optimizer: a third of the size, and nothing of breastus is needed to load it.
-        plain = keras.Model(model.input, model.output, name=model.name)
+        output = model.output[PROBABILITIES] if isinstance(model.output, dict) else model.output
+        plain = keras.Model(model.input, output, name=model.name)
         unfrozen = self.freezer.released() if self.freezer else contextlib.nullcontext()
         with unfrozen, write_aside(self.folder / BEST_FILE) as aside:
             plain.save(aside)

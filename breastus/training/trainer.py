@@ -16,6 +16,7 @@ from breastus.augmentation.mixup import mixup
 from breastus.augmentation.policies import build_augmenter
 from breastus.augmentation.stateless import image_seed
 from breastus.config import Config
+from breastus.data.mask_targets import MaskTargets
 from breastus.data.pipeline import (
     Pixels,
     evaluation_dataset,
@@ -32,6 +33,13 @@ from breastus.training.averaging import WeightAverage
 from breastus.training.callbacks import BEST_FILE, ProgressBar, RunRecorder, StopOnNonFinite
 from breastus.training.hardware import find_profile, strategy
 from breastus.training.losses import balanced_class_weights, make_loss
+from breastus.training.mask_task import (
+    EVIDENCE,
+    PROBABILITIES,
+    EvidenceLoss,
+    grid_of,
+    with_evidence,
+)
 from breastus.training.optimizers import exclude_from_decay, make_optimizer
 from breastus.training.sampling import epoch_order
 from breastus.training.stages import Freezer, rate_factors, stages_of
@@ -57,6 +65,11 @@ class Trainer:
         profile = find_profile(config.training.profile)
         self._width = {"parallel_calls": profile.parallel_calls, "ahead": profile.prefetch}
         self._pixels: dict[str, Pixels] = {}
+        self._augmenter = build_augmenter(
+            config.augmentation.policy, erasing=config.augmentation.erasing
+        )
+        # Of the network's evidence, where it learns from masks.
+        self._grid: tuple[int, int] | None = None
 
     def fit(self) -> None:
         """Train to the last epoch; the network with the lowest validation loss is `best.keras`.
@@ -76,6 +89,9 @@ class Trainer:
         steps = steps_per_epoch(draws, settings.batch_size)
         with self._on_devices():
             model = new_model(config, precision=self.execution.precision)
+            if settings.mask_weight:
+                model = with_evidence(model)
+                self._grid = grid_of(model)
             average = WeightAverage(model, settings.ema) if settings.ema else None
         freezer = Freezer(model) if stages[0].head_only else None
         recorder = RunRecorder(self.folder, average=average, freezer=freezer)
@@ -118,7 +134,7 @@ class Trainer:
             steps_per_epoch=steps,
             initial_epoch=recorder.epochs_done,
             epochs=end_epoch,
-            validation_data=self._evaluation_batches("val"),
+            validation_data=self._validation_batches(),
             callbacks=[
                 StopOnNonFinite(),
                 *averaging,
@@ -138,7 +154,8 @@ class Trainer:
             self._labels("train"),
             classes=len(LABELS),
             order=order,
-            augment=build_augmenter(augmentation.policy, erasing=augmentation.erasing),
+            augment=self._augmenter,
+            masks=self._mask_targets(),
             image_seed=functools.partial(image_seed, config.seed),
             mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
             tone=self.transform.tone,
@@ -169,6 +186,31 @@ class Trainer:
         with write_aside(path) as aside:
             model.save(aside)
         return model
+
+    def _validation_batches(self) -> tf.data.Dataset:
+        batches = self._evaluation_batches("val")
+        if self._grid is None:
+            return batches
+        # Cells that count for nothing: the epoch is chosen by the loss of the probabilities.
+        cells = (*self._grid, 2)
+        return batches.map(
+            lambda images, targets: (
+                images,
+                {PROBABILITIES: targets, EVIDENCE: tf.zeros([tf.shape(targets)[0], *cells])},
+            )
+        )
+
+    def _mask_targets(self) -> MaskTargets | None:
+        if self._grid is None:
+            return None
+        return MaskTargets(
+            self.tables["train"],
+            geometry=self.transform.mask_geometry,
+            size=self.config.model.image_size,
+            grid=self._grid,
+            move=self._augmenter.move_masks if self._augmenter else None,
+            cache_mb=self.config.training.cache_mb,
+        )
 
     def _evaluation_batches(self, split: str):
         return evaluation_dataset(
@@ -292,12 +334,20 @@ def compile_model(
     weights = None
     if settings.class_weights == "balanced":
         weights = balanced_class_weights(labels, len(LABELS))
+    loss = make_loss(
+        weights, focal_gamma=settings.focal_gamma, label_smoothing=settings.label_smoothing
+    )
+    metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    several = {}
+    if settings.mask_weight:
+        loss = {PROBABILITIES: loss, EVIDENCE: EvidenceLoss()}
+        several["loss_weights"] = {PROBABILITIES: 1.0, EVIDENCE: settings.mask_weight}
+        metrics = {PROBABILITIES: metrics}
     model.compile(
         optimizer=optimizer,
-        loss=make_loss(
-            weights, focal_gamma=settings.focal_gamma, label_smoothing=settings.label_smoothing
-        ),
-        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        loss=loss,
+        weighted_metrics=metrics,
         jit_compile=execution.jit_compile,
+        **several,
     )
     model.optimizer.build(model.trainable_variables)

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from breastus.data.images import ImageFile, read_image
+from breastus.data.images import read_image
+from breastus.data.masks import read_mask
 from breastus.data.statistics import STATISTICS, image_statistics
 from breastus.errors import ImageError
 
 _THREADS = 4
-_JPEG_NOISE = 8  # grey levels that compression may add to a black mask
 COLUMNS = (*STATISTICS, "masks", "mask_share", "mask_resized", "problem", "mask_problem")
 
 
@@ -70,12 +70,8 @@ def _measure(path: Path, mask_paths: list[Path]) -> dict:
 
 
 def _read_mask(path: Path) -> _Mask:
-    file = ImageFile.read(path)
-    # A mask may hold class numbers such as 1, which look black; so any level counts, but for those
-    # that JPEG makes up.
-    black = _JPEG_NOISE if file.encoded.startswith(b"\xff\xd8") else 0
-    lit = [plane > black for plane in np.moveaxis(file.pixels, -1, 0)]
-    return _Mask(float((lit[0] | lit[1] | lit[2]).mean()), file.pixels.shape[:2])
+    marked = read_mask(path)
+    return _Mask(float(marked.mean()), marked.shape)
 
 
 def _without_folder(error: ImageError, path: Path) -> str:
