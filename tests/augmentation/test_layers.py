@@ -17,6 +17,7 @@ from breastus.augmentation.layers import (
 )
 from breastus.augmentation.policies import build_augmenter, check_policy, list_policies
 from breastus.augmentation.stateless import generator, image_seed
+from breastus.augmentation.ultrasound import LEVELS_PER_DB, GainCurve, Shadow, Speckle
 from breastus.errors import ConfigError
 
 SEED = tf.constant([1, 2])
@@ -28,7 +29,11 @@ LAYERS = {
     "blur": lambda: GaussianBlur(sigma=2.0, probability=1.0),
     "jpeg": lambda: JpegQuality(lowest=30),
     "erasing": lambda: RandomErasing(probability=1.0),
+    "gain": lambda: GainCurve(gain=6.0, curve=6.0, contrast=0.3),
+    "shadow": lambda: Shadow(probability=1.0),
+    "speckle": lambda: Speckle(stddev=0.3),
     "study": lambda: build_augmenter("study", erasing=0.5),
+    "ultrasound": lambda: build_augmenter("ultrasound"),
 }
 
 
@@ -222,3 +227,43 @@ def test_policies_stay_in_the_value_range(policy, image):
 def test_unknown_policy_names_the_nearest():
     with pytest.raises(ConfigError, match="Did you mean study"):
         check_policy("studdy")
+
+
+def test_gain_is_added_in_decibels_and_leaves_black_alone():
+    layer = GainCurve(gain=6.0, curve=0.0, contrast=0.0)
+    grey = np.full((32, 32, 3), 120.0, np.float32)
+    grey[:4] = 0.0
+    changes = []
+    for seed in seeds(20):
+        changed = layer(tf.constant(grey), seed).numpy()
+        assert changed[:4].max() == 0
+        assert np.ptp(changed[4:]) < 1e-3
+        changes.append((changed[-1, 0, 0] - 120.0) / LEVELS_PER_DB)
+    assert -6.0 <= min(changes) < -3
+    assert 3 < max(changes) <= 6.0
+
+
+def test_time_gain_changes_along_depth_only():
+    changed = GainCurve(gain=0.0, curve=6.0, contrast=0.0)(tf.fill([60, 40, 3], 120.0), SEED)
+    assert np.ptp(changed.numpy(), axis=1).max() < 1e-3
+    assert np.ptp(changed.numpy()[:, 0, 0]) > 3
+
+
+def test_a_shadow_darkens_a_part_below_a_depth():
+    layer = Shadow(probability=1.0, depth=15.0, width=0.3)
+    for seed in seeds(8):
+        shadowed = layer(tf.fill([80, 100, 3], 150.0), seed).numpy()[..., 0]
+        assert shadowed.max() <= 150
+        dark = shadowed < 149
+        assert dark.mean() < 0.6
+        rows = np.flatnonzero(dark.any(axis=1))
+        if rows.size:
+            assert rows[-1] == 79
+    assert Shadow(probability=0.0)(tf.fill([8, 8, 3], 9.0), SEED).numpy().min() == 9
+
+
+def test_speckle_comes_in_grains():
+    noise = Speckle(stddev=0.5, grain=8.0)(tf.fill([128, 128, 3], 100.0), SEED).numpy()[..., 0]
+    noise -= noise.mean()
+    beside = (noise[:, 1:] * noise[:, :-1]).mean() / noise.var()
+    assert beside > 0.5

@@ -58,3 +58,17 @@ def test_a_fine_checkerboard_turns_grey():
     image = np.repeat(board[..., None], 3, -1).astype(np.uint8)
     resized = resize(image, 32).numpy()
     assert np.abs(resized - 127.5).max() < 3  # without antialiasing it stays black and white
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 120), (120, 60), (64, 64), (33, 100)])
+def test_the_aspect_is_kept_between_black_bars_of_one_width(height, width):
+    image = np.full((height, width, 3), 200, np.uint8)
+    kept = resize(image, 64, aspect="keep").numpy()[..., 0]
+    lit = kept == 200
+    rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
+    shown = len(rows), len(columns)
+    assert max(shown) == 64
+    assert abs(shown[0] / shown[1] - height / width) < 0.05
+    for seen in (rows, columns):
+        assert abs(seen[0] - (63 - seen[-1])) <= 1
+    assert set(np.unique(kept)) <= {0, 200}

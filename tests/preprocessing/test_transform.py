@@ -19,11 +19,16 @@ def png(pixels) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("color", "marks"),
-    [("plain", "keep"), ("parula", "keep"), ("plain", "remove"), ("parula", "only")],
+    ("color", "marks", "aspect"),
+    [
+        ("plain", "keep", "squash"),
+        ("parula", "keep", "keep"),
+        ("plain", "remove", "keep"),
+        ("parula", "only", "squash"),
+    ],
 )
-def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color, marks):
-    transform = Transform(image_size=48, color=color, marks=marks)
+def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color, marks, aspect):
+    transform = Transform(image_size=48, color=color, marks=marks, aspect=aspect)
     image = np.pad(draw_marks(speckle(190, 220) // 2, 0), ((10, 0), (0, 30), (0, 0)))
     encoded = tf.constant([png(image)])
 

@@ -1,4 +1,4 @@
-"""Masks as a second task: targets lie where lesions lie, and what is exported knows nothing of it."""
+"""Masks as a second task: targets lie where lesions lie; what is exported knows nothing of them."""
 
 import keras
 import numpy as np
@@ -72,7 +72,9 @@ def test_a_mask_is_framed_as_its_image_is(tmp_path, table, speckle):
     Image.fromarray(mask).save(tmp_path / "a_mask.png")
     squashed = cells(targets(table, transform=Transform(image_size=32)), [0])[0, ..., 0]
     np.testing.assert_array_equal(squashed, 1)
-    kept = cells(targets(table, transform=Transform(image_size=96, aspect="keep"), grid=(6, 6)), [0])
+    kept = cells(
+        targets(table, transform=Transform(image_size=96, aspect="keep"), grid=(6, 6)), [0]
+    )
     np.testing.assert_allclose(kept[0, ..., 0].mean(axis=1), [0, 1, 1, 1, 1, 0], atol=0.02)
 
 
@@ -131,7 +133,7 @@ def test_own_evidence_is_taken_and_feeds_the_probabilities():
 
 
 def test_mixup_is_refused():
-    with pytest.raises(ConfigError, match="augmentation.mixup must be 0 where masks"):
+    with pytest.raises(ConfigError, match=r"augmentation\.mixup must be 0 where masks"):
         Config.from_dict({"training": {"mask_weight": 1.0}, "augmentation": {"mixup": 0.2}})
 
 
