@@ -10,6 +10,7 @@ import numpy as np
 from breastus.evaluation.calibration import fit_temperature, image_log_loss
 from breastus.evaluation.calibrators import METHODS, Calibrator
 from breastus.evaluation.checks import check_choice, check_predictions, groups_of_class
+from breastus.evaluation.grouped_folds import deal_groups
 from breastus.evaluation.logistic import SLOPES, fit_logistic, logit
 from breastus.evaluation.metrics import UndefinedMetricWarning
 
@@ -165,7 +166,7 @@ def _cross_validated(y_true, y_prob, groups, methods, repeats, seed) -> dict[str
     rng = np.random.default_rng(seed)
     losses = {method: np.zeros(len(y_true)) for method in methods}
     for _ in range(repeats):
-        fold = _deal(y_true, groups, rng)[groups]
+        fold = deal_groups(y_true, groups, FOLDS, rng)
         for left_out in range(FOLDS):
             out = fold == left_out
             for method in methods:
@@ -173,19 +174,6 @@ def _cross_validated(y_true, y_prob, groups, methods, repeats, seed) -> dict[str
                 loss = image_log_loss(y_true[out], calibrator.apply(y_prob[out]))
                 losses[method][out] += loss / repeats
     return losses
-
-
-def _deal(y_true, groups, rng) -> np.ndarray:
-    """Return the fold of each group; groups with lumps, without and with both are dealt in turn."""
-    number = groups.max() + 1
-    lumps = np.bincount(groups, weights=y_true, minlength=number)
-    sizes = np.bincount(groups, minlength=number)
-    kind = np.where(lumps == 0, 0, np.where(lumps == sizes, 1, 2))
-    order = rng.permutation(number)
-    order = order[np.argsort(kind[order], kind="stable")]
-    fold = np.empty(number, int)
-    fold[order] = np.arange(number) % FOLDS
-    return fold
 
 
 def _compare(losses: dict[str, np.ndarray], groups: np.ndarray) -> list[dict]:
