@@ -96,8 +96,8 @@ def recalibrate(
         DataError: when the arrays do not fit each other, or a class is missing.
 
     Warns:
-        UserWarning: when there are fewer than five groups of a class, or the probabilities order the
-            images no better than chance.
+        UserWarning: when there are fewer than five groups of a class, or the probabilities order
+            the images no better than chance.
     """
     check_choice("method", method, RECALIBRATIONS)
     y_true, y_prob, groups = check_predictions(y_true, y_prob, groups)
