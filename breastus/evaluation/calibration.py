@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from breastus.evaluation.checks import check_choice
 from breastus.evaluation.metrics import UndefinedMetricWarning
 
 _TINY = 1e-12  # probabilities are kept off zero, as in the exported graph
@@ -56,21 +57,41 @@ def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.exp(fit.x))
 
 
-def reliability(y_true: np.ndarray, y_prob: np.ndarray, *, bins: int = 5) -> list[dict]:
-    """Compare what was said with what was so, in bins that hold equally many images.
+def image_log_loss(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
+    """Return the log loss of each image, [n]: minus the logarithm of what was said of its class.
+
+    From 0, lower is better; probabilities are kept off zero by 1e-12.
+    """
+    said = np.where(np.asarray(y_true) == 1, y_prob, 1 - np.asarray(y_prob, float))
+    return -np.log(np.maximum(said, _TINY))
+
+
+def reliability(
+    y_true: np.ndarray, y_prob: np.ndarray, *, bins: int = 5, strategy: str = "count"
+) -> list[dict]:
+    """Compare what was said with what was so, in bins of probability.
 
     Args:
         y_true: int [n], 1 for lump.
         y_prob: float [n], probability of lump.
         bins: how many; fewer when there are fewer distinct probabilities.
+        strategy: "count" for bins that hold equally many images, "width" for bins that are equally
+            wide from 0 to 1, of which the empty ones are left out.
 
     Returns:
         For each bin, probabilities rising: `low`, `high`, `count`, `lumps`, `mean_probability`.
+
+    Raises:
+        ConfigError: when the strategy is unknown.
     """
+    check_choice("strategy", strategy, ("count", "width"))
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, float)
     if not len(y_prob):
         return []
-    edges = np.unique(np.quantile(y_prob, np.linspace(0, 1, bins + 1)))
+    if strategy == "width":
+        edges = np.linspace(0, 1, bins + 1)
+    else:
+        edges = np.unique(np.quantile(y_prob, np.linspace(0, 1, bins + 1)))
     place = np.clip(np.searchsorted(edges, y_prob, side="right") - 1, 0, max(len(edges) - 2, 0))
     table = []
     for number in np.unique(place):
@@ -87,12 +108,14 @@ def reliability(y_true: np.ndarray, y_prob: np.ndarray, *, bins: int = 5) -> lis
     return table
 
 
-def expected_calibration_error(y_true: np.ndarray, y_prob: np.ndarray, *, bins: int = 5) -> float:
+def expected_calibration_error(
+    y_true: np.ndarray, y_prob: np.ndarray, *, bins: int = 5, strategy: str = "count"
+) -> float:
     """Mean gap between said and so over the bins of `reliability`, 0 to 1, lower is better.
 
-    Bins of equal count; with few images it is noisy and biased upwards.
+    Bins of equal count or width; with few images it is noisy and biased upwards. NaN of none.
     """
-    table = reliability(y_true, y_prob, bins=bins)
+    table = reliability(y_true, y_prob, bins=bins, strategy=strategy)
     if not table:
         return float("nan")
     gaps = [b["count"] * abs(b["lumps"] / b["count"] - b["mean_probability"]) for b in table]

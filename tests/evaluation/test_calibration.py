@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import log_loss
 
+from breastus.errors import ConfigError
 from breastus.evaluation.calibration import (
     apply_temperature,
     expected_calibration_error,
     fit_temperature,
+    image_log_loss,
     reliability,
 )
 from breastus.evaluation.metrics import UndefinedMetricWarning
@@ -60,3 +63,26 @@ def test_calibration_error():
     assert expected_calibration_error(truth, probabilities[:, 1]) < 0.02
     assert expected_calibration_error(np.array([0, 0, 1, 1]), np.full(4, 0.9)) == pytest.approx(0.4)
     assert np.isnan(expected_calibration_error(np.array([]), np.array([])))
+
+
+def test_bins_of_equal_width_leave_empty_ones_out():
+    truth = np.array([0, 1, 0, 1, 1])
+    prob = np.array([0.0, 0.19, 0.2, 0.95, 1.0])
+    table = reliability(truth, prob, strategy="width")
+    assert [(row["low"], row["high"], row["count"], row["lumps"]) for row in table] == [
+        (0.0, 0.19, 2, 1),
+        (0.2, 0.2, 1, 0),
+        (0.95, 1.0, 2, 2),
+    ]
+    # Gaps 0.405, 0.2 and 0.025, for two images, one and two.
+    error = expected_calibration_error(truth, prob, strategy="width")
+    assert error == pytest.approx((2 * 0.405 + 0.2 + 2 * 0.025) / 5)
+    with pytest.raises(ConfigError, match="Did you mean width\\? Received: strategy='widths'"):
+        reliability(truth, prob, strategy="widths")
+
+
+def test_log_loss_equals_scikit_learn():
+    truth, probabilities = draw(200)
+    loss = image_log_loss(truth, probabilities[:, 1])
+    assert loss.mean() == pytest.approx(log_loss(truth, probabilities[:, 1]))
+    assert image_log_loss([1], [0.0])[0] == pytest.approx(-np.log(1e-12))
