@@ -80,7 +80,7 @@ def test_a_perfect_predictive_value_is_not_certain():
     low, _ = predictive_values(found["sensitivity"][0], found["specificity"][0], 0.05)
     assert found["ppv"] == (low, 1.0)
     assert low < 0.2
-    assert 0.9 < found["npv"][0] < found["npv"][1] < 1
+    assert 0.9 < found["npv"][0] < 0.99  # no share of 1, so it has percentiles of its own
 
 
 def test_predictive_values_follow_the_prevalence():
