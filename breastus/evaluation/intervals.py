@@ -32,7 +32,7 @@ SHARE_OF = {
 # Biased upwards, and as much again in a resample: of good probabilities the percentiles lie above
 # the truth, which is 0, and often above the value. Turned about the value they undo the bias.
 _BIASED = ("ece",)
-_UNDEFINED_SHARE = 0.05  # more undefined resamples than this, and there is no interval
+UNDEFINED_SHARE = 0.05  # more undefined resamples than this, and there is no interval
 _BLOCK = 500  # resamples computed at a time, which bounds memory
 
 
@@ -40,7 +40,12 @@ def resample_weights(groups: Sequence, *, resamples: int, seed: int) -> np.ndarr
     """Return how often each image counts in each resample: int [resamples, n].
 
     As many groups are drawn, with replacement, as there are.
+
+    Raises:
+        ValueError: without a resample, or when a group is missing.
     """
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1. Received: resamples={resamples}")
     member = members(groups, len(groups))
     count = member.max() + 1
     rng = np.random.default_rng(seed)
@@ -174,7 +179,7 @@ def bounds(name: str, value: float, drawn: np.ndarray, tail: float) -> tuple[flo
 
 def _percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:
     undefined = np.isnan(values)
-    if undefined.mean() > _UNDEFINED_SHARE:
+    if undefined.mean() > UNDEFINED_SHARE:
         return np.nan, np.nan
     low, high = np.quantile(values[~undefined], [tail, 1 - tail])
     return float(low), float(high)
@@ -183,7 +188,7 @@ def _percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:
 def _warn_of_missing(names: list[str]) -> None:
     if names:
         warnings.warn(
-            f"No interval for {', '.join(names)}: more than {100 * _UNDEFINED_SHARE:.0f} % of the "
+            f"No interval for {', '.join(names)}: more than {100 * UNDEFINED_SHARE:.0f} % of the "
             "resamples leave them undefined.",
             UndefinedMetricWarning,
             stacklevel=3,
