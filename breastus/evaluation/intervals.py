@@ -164,16 +164,18 @@ def classes_of_few_groups(y_true: np.ndarray, groups: np.ndarray) -> list[str]:
     ]
 
 
-def bounds(name: str, value: float, drawn: np.ndarray, tail: float) -> tuple[float, float]:
+def bounds(
+    name: str, value: float, drawn: np.ndarray, tail: float, *, lowest: float = 0.0
+) -> tuple[float, float]:
     """Return the ends of a metric's interval, from its value and its resamples [resamples].
 
-    NaN where more than 5 % of the resamples are.
+    NaN where more than 5 % of the resamples are. `lowest` is the least that an error can be.
     """
     low, high = _percentiles(drawn, tail)
     if name in _BIASED:
-        # An error of calibration is at least 0. And where all resamples lie above the value, the
-        # interval still reaches up to it.
-        return max(0.0, 2 * float(value) - high), max(float(value), 2 * float(value) - low)
+        # Where all resamples lie on one side of the value, the interval still reaches up to it.
+        value = float(value)
+        return min(value, max(lowest, 2 * value - high)), max(value, 2 * value - low)
     return low, high
 
 
