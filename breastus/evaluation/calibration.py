@@ -8,9 +8,10 @@ import warnings
 
 import numpy as np
 
+from breastus.evaluation.arrays import UndefinedMetricWarning, checked, ratio
 from breastus.evaluation.checks import check_choice
-from breastus.evaluation.metrics import UndefinedMetricWarning
 
+STRATEGIES = ("count", "width")  # what bins have in common
 _TINY = 1e-12  # probabilities are kept off zero, as in the exported graph
 _BOUNDS = (0.05, 20.0)  # temperatures beyond these say that the fit went wrong
 
@@ -84,7 +85,7 @@ def reliability(
     Raises:
         ConfigError: when the strategy is unknown.
     """
-    check_choice("strategy", strategy, ("count", "width"))
+    check_choice("strategy", strategy, STRATEGIES)
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, float)
     if not len(y_prob):
         return []
@@ -109,14 +110,61 @@ def reliability(
 
 
 def expected_calibration_error(
-    y_true: np.ndarray, y_prob: np.ndarray, *, bins: int = 5, strategy: str = "count"
-) -> float:
+    y_true: np.ndarray, y_prob: np.ndarray, *, bins: int = 5, strategy: str = "count", weights=None
+) -> np.ndarray:
     """Mean gap between said and so over the bins of `reliability`, 0 to 1, lower is better.
 
-    Bins of equal count or width; with few images it is noisy and biased upwards. NaN of none.
+    With few images it is noisy and biased upwards: of perfect probabilities it is not 0, but what
+    chance leaves in each bin.
+
+    Args:
+        y_true: int [n], 1 for lump.
+        y_prob: float [n], probability of lump.
+        bins: how many; fewer when there are fewer distinct probabilities.
+        strategy: bins of equal "count" or equal "width".
+        weights: [..., n], how often each image counts, in the cutting of the bins as well; None
+            counts each once.
+
+    Returns:
+        A value for each of the weights' leading shape; NaN without images.
     """
-    table = reliability(y_true, y_prob, bins=bins, strategy=strategy)
-    if not table:
-        return float("nan")
-    gaps = [b["count"] * abs(b["lumps"] / b["count"] - b["mean_probability"]) for b in table]
-    return sum(gaps) / sum(b["count"] for b in table)
+    y_true, y_prob, weights = checked(y_true, y_prob, weights)
+    order = np.argsort(y_prob, kind="stable")
+    prob, weights = y_prob[order], weights[..., order]
+    if not len(prob):
+        return np.full(weights.shape[:-1], np.nan)[()]
+    if check_choice("strategy", strategy, STRATEGIES) == "count":
+        ends = _bin_ends(prob, weights, bins)
+    else:
+        edges = np.searchsorted(prob, np.linspace(0, 1, bins + 1)[1:-1])
+        ends = np.broadcast_to([0, *edges, len(prob)], (*weights.shape[:-1], bins + 1))
+    excess = np.cumsum(weights * (y_true[order] - prob), axis=-1)
+    excess = np.concatenate([np.zeros((*excess.shape[:-1], 1)), excess], axis=-1)
+    gaps = np.abs(np.diff(np.take_along_axis(excess, ends, axis=-1), axis=-1))
+    return ratio(gaps.sum(-1), weights.sum(-1))[()]
+
+
+def _bin_ends(prob: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
+    """Return where bins end among sorted probabilities, with the outer ends: int [..., bins + 1].
+
+    The quantiles are those of np.quantile, had each probability been repeated as often as it
+    counts. An image at a bin's edge is in the upper bin, as in `reliability`, and the highest
+    probability has no bin of its own.
+    """
+    reached = np.cumsum(weights, axis=-1)
+    highest = prob[np.minimum((reached < reached[..., -1:]).sum(-1), len(prob) - 1)]
+    last = np.maximum(reached[..., -1] - 1, 0)
+    ends = [np.zeros(weights.shape[:-1], int)]
+    for share in np.linspace(0, 1, bins + 1)[1:-1]:
+        place = last * share
+        before = np.floor(place)
+        low, high = (
+            prob[np.minimum((reached <= number[..., None]).sum(-1), len(prob) - 1)]
+            for number in (before, np.minimum(before + 1, last))
+        )
+        part = place - before
+        # Rounded as np.quantile does, lest an image at the edge change its bin.
+        edge = np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part))
+        ends.append(np.where(edge < highest, np.searchsorted(prob, edge), len(prob)))
+    ends.append(np.full(weights.shape[:-1], len(prob)))
+    return np.stack(ends, axis=-1)

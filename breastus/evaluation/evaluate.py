@@ -8,6 +8,7 @@ import pandas as pd
 from breastus.evaluation.intervals import bootstrap_intervals
 from breastus.evaluation.metrics import (
     METRICS,
+    PREVALENCE,
     UndefinedMetricWarning,
     compute_metrics,
     confusion_matrix,
@@ -26,6 +27,7 @@ def evaluate(
     resamples: int,
     confidence: float,
     seed: int,
+    prevalence: float = PREVALENCE,
 ) -> dict[str, Any]:
     """Compute every metric with its interval for each split, and set the study's row beside them.
 
@@ -37,6 +39,7 @@ def evaluate(
         resamples: bootstrap resamples, drawn by group.
         confidence: level of the intervals.
         seed: of the resamples.
+        prevalence: share of lumps for which PPV and NPV hold.
 
     Returns:
         For each split: `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`, its bounds, and
@@ -45,21 +48,23 @@ def evaluate(
     result: dict[str, Any] = {
         "positive": POSITIVE,
         "threshold": threshold,
+        "prevalence": prevalence,
         "confidence": confidence,
         "resamples": resamples,
         "interval": "percentile bootstrap over groups (patients or scenes); for a share of exactly "
-        "0 or 1 Wilson's, over groups",
+        "0 or 1 Wilson's, over groups; for the calibration error the basic bootstrap",
     }
     for split, table in predictions.items():
         y_true, y_prob = truth_and_probability(table)
         with warnings.catch_warnings(record=True) as undefined:
             warnings.simplefilter("always", UndefinedMetricWarning)
-            values = compute_metrics(y_true, y_prob, threshold=threshold)
+            values = compute_metrics(y_true, y_prob, threshold=threshold, prevalence=prevalence)
             bounds = bootstrap_intervals(
                 y_true,
                 y_prob,
                 table["group_id"],
                 threshold=threshold,
+                prevalence=prevalence,
                 resamples=resamples,
                 confidence=confidence,
                 seed=seed,
@@ -82,7 +87,7 @@ def evaluate(
                 for name in METRICS
             },
         }
-    result["study"] = study_row(model, color, confidence=confidence)
+    result["study"] = study_row(model, color, confidence=confidence, prevalence=prevalence)
     return result
 
 

@@ -26,12 +26,12 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise DataError(f"The predictions {path} cannot be read: {error}") from error
-    return _checked(table, str(path))
+    return check_predictions(table, str(path))
 
 
 def write_predictions(table: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write a predictions CSV, whole or not at all."""
-    write_csv(path, _checked(table, "the predictions"))
+    write_csv(path, check_predictions(table, "the predictions"))
 
 
 def truth_and_probability(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +39,12 @@ def truth_and_probability(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return (table["label"] == LABELS[LUMP]).to_numpy(int), table["probability"].to_numpy(float)
 
 
-def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
+def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the columns of `COLUMNS`, `probability` as numbers; `name` is what an error calls it.
+
+    Raises:
+        DataError: as `read_predictions`.
+    """
     if missing := [column for column in COLUMNS if column not in table]:
         raise DataError(f"{name} lacks the column {', '.join(missing)}.")
     table = table[list(COLUMNS)].copy()

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from breastus.evaluation.metrics import METRICS
+from breastus.evaluation.metrics import METRICS, PREVALENCE
 from breastus.proportions import wilson_interval
 
 # Rows actual (no lump, lump), columns called (no lump, lump).
@@ -32,16 +32,28 @@ _SHARES = {
     "precision_no_lump": (((0, 0),), ((0, 0), (1, 0))),
     "recall_no_lump": (((0, 0),), ((0, 0), (0, 1))),
 }
-_NEEDS_SCORES = ("roc_auc", "pr_auc_lump", "pr_auc_no_lump", "brier")
+_NEEDS_SCORES = (
+    "roc_auc",
+    "pr_auc_lump",
+    "pr_auc_no_lump",
+    "pr_auc_macro",
+    "brier",
+    "ece",
+    "calibration_slope",
+    "calibration_intercept",
+)
 
 
-def study_row(model: str, color: str, *, confidence: float = 0.95) -> dict | None:
+def study_row(
+    model: str, color: str, *, confidence: float = 0.95, prevalence: float = PREVALENCE
+) -> dict | None:
     """Return the study's result in the form of `evaluate`, or None where it has none.
 
     Args:
         model: "cnn" or "swin".
         color: "plain" or "parula".
         confidence: level of the intervals.
+        prevalence: share of lumps for which PPV and NPV hold.
 
     Returns:
         `confusion_matrix` and, for each metric that follows from it, `value`, `ci_low`, `ci_high`
@@ -58,6 +70,6 @@ def study_row(model: str, color: str, *, confidence: float = 0.95) -> dict | Non
         if name in _SHARES:
             part, whole = (sum(int(matrix[cell]) for cell in cells) for cells in _SHARES[name])
             low, high = wilson_interval(part, whole, confidence=confidence)
-        value = float(metric.compute(matrix, None, None, None))
+        value = float(metric.compute(matrix, None, None, None, prevalence))
         row[name] = {"value": value, "ci_low": low, "ci_high": high}
     return row

@@ -52,6 +52,14 @@ def test_every_metric_has_a_value_and_an_interval():
     assert sentence(json.loads(text)) == sentence(metrics)
 
 
+def test_predictive_values_stand_beside_their_prevalence():
+    rare, common = judged(prevalence=0.01), judged(prevalence=0.4)
+    assert (rare["prevalence"], common["prevalence"]) == (0.01, 0.4)
+    for part in ("test", "study"):
+        assert rare[part]["ppv"]["value"] < common[part]["ppv"]["value"]
+    assert rare["test"]["ppv"]["ci_high"] < common["test"]["ppv"]["ci_low"]
+
+
 def test_the_sentence_says_the_counts():
     metrics = judged()
     (cleared, _), (_, found) = metrics["test"]["confusion_matrix"]
@@ -87,6 +95,9 @@ def test_the_studys_numbers():
     assert row["specificity"]["value"] == pytest.approx(21 / 26)
     assert row["precision"]["value"] == pytest.approx(52 / 57)
     assert "roc_auc" not in row
+    assert "calibration_slope" not in row
+    found, alarms = 0.1 * 52 / 66, 0.9 * 5 / 26
+    assert row["ppv"]["value"] == pytest.approx(found / (found + alarms))
     assert study_row("swin", "parula")["confusion_matrix"] == [[10, 16], [13, 53]]
     assert study_row("resnet50", "plain") is None
 

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from breastus.evaluation.intervals import bootstrap_intervals, resample_weights
-from breastus.evaluation.metrics import METRICS, UndefinedMetricWarning, compute_metrics
+from breastus.evaluation.metrics import (
+    METRICS,
+    UndefinedMetricWarning,
+    compute_metrics,
+    predictive_values,
+)
 from breastus.proportions import wilson_interval
 
 
@@ -66,6 +71,44 @@ def test_a_perfect_share_is_not_certain():
     assert 0.7 < low < 0.73
 
 
+def test_a_perfect_predictive_value_is_not_certain():
+    truth = np.array([1] * 20 + [0] * 20)
+    prob = np.where(truth == 1, 0.9, 0.1)
+    prob[:4] = 0.2  # no false alarm, so every resample has a PPV of 1
+    groups = np.arange(40) // 2
+    found = bootstrap_intervals(truth, prob, groups, resamples=200, prevalence=0.05)
+    low, _ = predictive_values(found["sensitivity"][0], found["specificity"][0], 0.05)
+    assert found["ppv"] == (low, 1.0)
+    assert low < 0.2
+    assert 0.9 < found["npv"][0] < 0.99  # no share of 1, so it has percentiles of its own
+
+
+def test_predictive_values_follow_the_prevalence():
+    truth, prob, groups = draw(np.random.default_rng(5), 60, 2)
+    rare, common = (
+        bootstrap_intervals(truth, prob, groups, resamples=200, prevalence=share)
+        for share in (0.01, 0.5)
+    )
+    assert rare["ppv"][1] < common["ppv"][0]
+    assert rare["npv"][0] > common["npv"][1]
+    assert rare["precision"] == common["precision"]
+
+
+def test_the_calibration_error_of_good_probabilities_may_be_none():
+    # Its percentiles never reach 0, which is the truth.
+    rng = np.random.default_rng(0)
+    held = 0
+    for trial in range(40):
+        prob = rng.random(100)
+        truth = (rng.random(100) < prob).astype(int)
+        low, high = bootstrap_intervals(truth, prob, np.arange(100), resamples=100, seed=trial)[
+            "ece"
+        ]
+        assert low <= compute_metrics(truth, prob)["ece"] <= high
+        held += low == 0
+    assert held >= 25
+
+
 def test_the_confusion_matrix_has_bounds():
     truth, prob, groups = draw(np.random.default_rng(3), 50, 1)
     low, high = bootstrap_intervals(truth, prob, groups, resamples=200)["confusion_matrix"]
@@ -88,3 +131,19 @@ def test_a_metric_that_is_often_undefined_has_no_interval():
     with pytest.warns(UndefinedMetricWarning, match="No interval for .*precision_no_lump"):
         found = bootstrap_intervals(truth, prob, np.arange(12), resamples=200)
     assert np.isnan(found["precision_no_lump"]).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "options", "message"),
+    [
+        ([1, 2, 3], {}, "the group of each of 4 images"),
+        ([1, 2, 3, np.nan], {}, "the group of each image. Received: a missing one"),
+        (["a", "b", None, "c"], {}, "the group of each image. Received: a missing one"),
+        ([1, 2, 3, 4], {"confidence": 95}, "between 0 and 1. Received: confidence=95"),
+        ([1, 2, 3, 4], {"prevalence": 0.0}, "between 0 and 1. Received: prevalence=0"),
+    ],
+)
+def test_wrong_arguments_are_refused(groups, options, message):
+    truth, prob = np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.6, 0.9])
+    with pytest.raises(ValueError, match=message):
+        bootstrap_intervals(truth, prob, groups, resamples=50, **options)
