@@ -14,7 +14,7 @@ ROOT = Path(breastus.__file__).parent
 # Each may import from those above it only. In short, the way of the data.
 ORDER = [
     ["labels", "errors"],
-    ["setting_texts"],
+    ["setting_texts", "settings_tree"],
     ["config", "files", "html", "opencv", "proportions"],
     ["data"],
     ["preprocessing"],

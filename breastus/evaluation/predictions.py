@@ -10,13 +10,17 @@ from breastus.files import write_csv
 from breastus.labels import LABELS, LUMP
 
 COLUMNS = ("image_id", "split", "group_id", "finding", "label", "predicted", "probability")
+# What earlier versions did not write: the network's own probability of lump, before calibration,
+# and the threshold by which `predicted` was called.
+LATER_COLUMNS = ("raw", "threshold")
 
 
 def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
     """Read a predictions CSV.
 
     Returns:
-        A table with the columns of `COLUMNS`; `probability` is that of lump, calibrated, 0 to 1.
+        A table with the columns of `COLUMNS`, and those of `LATER_COLUMNS` that the file has;
+        `probability` is that of lump, calibrated, 0 to 1.
 
     Raises:
         DataError: when it cannot be read, lacks a column, names an image twice, has an unknown
@@ -34,20 +38,34 @@ def write_predictions(table: pd.DataFrame, path: str | os.PathLike) -> None:
     write_csv(path, check_predictions(table, "the predictions"))
 
 
-def truth_and_probability(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return `y_true` (1 for lump) and `y_prob` of a table, as the metrics take them."""
-    return (table["label"] == LABELS[LUMP]).to_numpy(int), table["probability"].to_numpy(float)
+def truth_and_probability(
+    table: pd.DataFrame, *, column: str = "probability"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `y_true` (1 for lump) and `y_prob` of a table, as the metrics take them.
+
+    Args:
+        table: predictions.
+        column: "probability", or "raw" for those before calibration.
+
+    Raises:
+        DataError: when an earlier version, which kept none, wrote the predictions.
+    """
+    if column not in table:
+        raise DataError(
+            f"The predictions lack the column {column}: an earlier version wrote them. Train again."
+        )
+    return (table["label"] == LABELS[LUMP]).to_numpy(int), table[column].to_numpy(float)
 
 
 def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the columns of `COLUMNS`, `probability` as numbers; `name` is what an error calls it.
+    """Return the known columns, numbers as such; `name` is what an error calls the table.
 
     Raises:
         DataError: as `read_predictions`.
     """
     if missing := [column for column in COLUMNS if column not in table]:
         raise DataError(f"{name} lacks the column {', '.join(missing)}.")
-    table = table[list(COLUMNS)].copy()
+    table = table[[*COLUMNS, *(name for name in LATER_COLUMNS if name in table)]].copy()
     if (twice := table["image_id"].duplicated()).any():
         raise DataError(
             f"{name}: each image must stand once. Received: "
@@ -60,11 +78,15 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
                 f"{name}: the {column} of {row['image_id']} must be one of {', '.join(LABELS)}. "
                 f"Received: {row[column]!r}"
             )
-    probability = pd.to_numeric(table["probability"], errors="coerce")
-    if not (fine := probability.between(0, 1)).all():  # false for NaN as well
-        row = table[~fine].iloc[0]
-        raise DataError(
-            f"{name}: the probability of {row['image_id']} must be from 0 to 1. "
-            f"Received: {row['probability']}"
-        )
-    return table.assign(probability=probability)
+    for column in ("probability", *LATER_COLUMNS):
+        if column not in table:
+            continue
+        number = pd.to_numeric(table[column], errors="coerce")
+        if not (fine := number.between(0, 1)).all():  # false for NaN as well
+            row = table[~fine].iloc[0]
+            raise DataError(
+                f"{name}: the {column} of {row['image_id']} must be from 0 to 1. "
+                f"Received: {row[column]}"
+            )
+        table[column] = number
+    return table

@@ -1,0 +1,133 @@
+"""From a network's probability to a decision: calibrated, called, or referred to a reader.
+
+    decision = decide(validation, config.evaluation, seed=config.seed)
+    test = decision.apply(test)
+
+All three parts are fitted on validation predictions, in this order; nothing here ever sees a test
+image. What `to_dict` writes is `decision.json` of a run, and travels in the bundle.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from breastus.config import EvaluationConfig
+from breastus.evaluation.arrays import UndefinedMetricWarning
+from breastus.evaluation.calibrators import Calibrator
+from breastus.evaluation.conformal import REFER, ConformalSets, fit_conformal
+from breastus.evaluation.fit_calibrator import fit_calibrator
+from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.thresholds import choose_threshold
+from breastus.labels import LABELS
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is made of a network's probability.
+
+    Attributes:
+        calibrator: from the network's probability to one that means what it says.
+        threshold: called lump when the calibrated probability is at least this.
+        conformal: which images to refer to a reader, by the calibrated probability.
+        facts: how they were chosen, for a report: `threshold` as from `Threshold.to_dict`,
+            `calibration` with the losses by method where a rule chose among them.
+    """
+
+    calibrator: Calibrator
+    threshold: float
+    conformal: ConformalSets
+    facts: dict[str, Any]
+
+    def apply(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Fill `probability`, `threshold` and `predicted` of predictions from their column `raw`."""
+        probability = self.calibrator.apply(table["raw"].to_numpy(float))
+        called = (probability >= self.threshold).astype(int)
+        return table.assign(
+            probability=probability,
+            threshold=self.threshold,
+            predicted=np.array(LABELS)[called],
+        )
+
+    def referred(self, y_prob: np.ndarray) -> np.ndarray:
+        """Return bool [n], which calibrated probabilities are for a reader to judge."""
+        return self.conformal.decide(y_prob) == REFER
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain JSON values."""
+        return {
+            "calibrator": self.calibrator.to_dict(),
+            "threshold": self.threshold,
+            "conformal": self.conformal.to_dict(),
+            "facts": self.facts,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Decision":
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ConfigError: when a part of it is damaged.
+        """
+        return cls(
+            Calibrator.from_dict(values["calibrator"]),
+            float(values["threshold"]),
+            ConformalSets.from_dict(values["conformal"]),
+            values["facts"],
+        )
+
+
+def decide(validation: pd.DataFrame, settings: EvaluationConfig, *, seed: int) -> Decision:
+    """Fit calibration, threshold and conformal sets on validation predictions.
+
+    Args:
+        validation: a predictions table with `raw`.
+        settings: which calibration, which rule, which coverage.
+        seed: of the folds in which calibrations are compared.
+
+    Returns:
+        The decision. Where validation holds one class only, nothing is calibrated and the
+        threshold is 0.5, with a warning each.
+
+    Raises:
+        DataError: when the predictions are damaged.
+    """
+    y_true, raw = truth_and_probability(validation, column="raw")
+    groups = validation["group_id"].tolist()
+    fit = fit_calibrator(y_true, raw, groups, method=settings.calibration, seed=seed)
+    calibrated = fit.calibrator.apply(raw)
+    threshold = choose_threshold(
+        y_true, calibrated, groups, confidence=settings.confidence, **_rule(settings, y_true)
+    )
+    conformal = fit_conformal(y_true, calibrated, groups, coverage=settings.coverage)
+    return Decision(
+        fit.calibrator,
+        threshold.threshold,
+        conformal,
+        {"threshold": threshold.to_dict(), "calibration": fit.to_dict()},
+    )
+
+
+def _rule(settings: EvaluationConfig, y_true: np.ndarray) -> dict[str, Any]:
+    """Return what `choose_threshold` takes."""
+    if settings.threshold is not None:
+        return {"rule": "fixed", "threshold": settings.threshold}
+    if len(np.unique(y_true)) < 2:
+        warnings.warn(
+            "The threshold is 0.5: the validation images are of one class only.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+        return {"rule": "fixed", "threshold": 0.5}
+    return {
+        "youden": {"rule": "youden"},
+        "sensitivity": {"rule": "sensitivity", "target": settings.target_sensitivity},
+        "cost": {
+            "rule": "cost",
+            "cost_miss": settings.cost_ratio,
+            "cost_alarm": 1.0,
+            "prevalence": settings.prevalence,
+        },
+    }[settings.threshold_rule]
