@@ -75,12 +75,16 @@ def test_every_metric_has_a_difference_and_an_interval():
 
 def test_a_difference_is_surer_than_the_models_and_turns_round():
     ours, theirs = tables(own=0.3)
-    found = compare(ours, theirs, resamples=400)["metrics"]["roc_auc"]
+    both = compare(ours, theirs, resamples=400)["metrics"]
+    found = both["roc_auc"]
     truth, prob, _, groups = arrays(ours, theirs)
     alone = bootstrap_intervals(truth, prob, groups, resamples=400)["roc_auc"]
     assert found["ci_high"] - found["ci_low"] < alone[1] - alone[0]
-    back = compare(theirs, ours, resamples=400)["metrics"]["roc_auc"]
-    assert back["ci_low"] == pytest.approx(-found["ci_high"])
+    back = compare(theirs, ours, resamples=400)["metrics"]
+    for name in ("roc_auc", "ece"):
+        entry = both[name]
+        assert back[name]["ci_low"] == pytest.approx(-entry["ci_high"])
+        assert back[name]["ci_high"] == pytest.approx(-entry["ci_low"])
 
 
 def test_the_order_of_a_table_is_nothing():
