@@ -143,10 +143,10 @@ class EvaluationConfig:
     """How the trained model is judged."""
 
     calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = setting(
-        "auto", "of probabilities, fitted on validation; auto: the simplest that does as well"
+        "temperature", "fitted on validation; auto: the simplest that does as well as any"
     )
     threshold: float | None = setting(
-        None, "probability of lump from which an image is called lump; null: by threshold_rule", 0, 1
+        None, "probability of lump from which it is called so; null: by threshold_rule", 0, 1
     )
     threshold_rule: Literal["youden", "sensitivity", "cost"] = setting(
         "youden", "how validation images choose the threshold, unless it is given"

@@ -31,21 +31,19 @@ from breastus.data.manifest import (
 )
 from breastus.data.splits import make_splits, read_splits, splits_summary, write_splits
 from breastus.data.statistics import image_statistics, statistics_ranges
-from breastus.deploy.card import GROUPS_IGNORED
 from breastus.deploy.export import publish as publish_bundle
 from breastus.deploy.export import write_bundle
-from breastus.deploy.predictor import PHANTOM_NOTICE
-from breastus.evaluation.calibration import apply_temperature, fit_temperature, reliability
-from breastus.evaluation.evaluate import evaluate
-from breastus.evaluation.plots import save_figures
+from breastus.evaluation.calibration import reliability
+from breastus.evaluation.decision import Decision
 from breastus.evaluation.predictions import (
+    lump_probability,
     read_predictions,
     truth_and_probability,
     write_predictions,
 )
-from breastus.evaluation.report import write_report
 from breastus.files import write_json
-from breastus.labels import LABELS, LUMP, SPLITS, label_id
+from breastus.judging import judge, settle
+from breastus.labels import LABELS, LUMP, SPLITS
 from breastus.models.recipes import default_config
 from breastus.models.registry import ResolvedWeights, resolve_weights
 from breastus.preprocessing.transform import Transform
@@ -125,11 +123,12 @@ def train(
         trainer = Trainer(run.path, config, _tables(manifest, splits))
         trainer.fit()
         network = trainer.best_model()
-        temperature = _predict(run, trainer, network)
+        _predict(run, trainer, network)
+        decision = settle(run)
         # Here, as it takes the images and the network, which `judge` does without.
         write_json(
             run.path / SHORTCUTS_FILE,
-            shortcut_test(network, trainer.tables["test"], config=config, temperature=temperature),
+            shortcut_test(network, trainer.tables["test"], config=config, decision=decision),
         )
         judge(run)
         write_json(
@@ -150,60 +149,13 @@ def train(
             run.path / BUNDLE_FOLDER,
             keras_file=run.path / BEST_FILE,
             transform=Transform.of(config),
-            info=_bundle_info(run, trainer, manifest, temperature, network.count_params()),
+            info=_bundle_info(run, trainer, manifest, decision, network.count_params()),
             seen=pd.concat([trainer.tables["train"], trainer.tables["val"]])["sha256"],
         )
         discard_states(run.path)
         if publish is not None:
             publish_bundle(run.bundle, Path(publish))
     return Run(run.path)
-
-
-def judge(run: Run) -> dict[str, Any]:
-    """Compute metrics from a run's predictions; write metrics.json, the figures and the report.
-
-    Returns:
-        What metrics.json holds.
-
-    Raises:
-        RunError: when the run has no predictions yet.
-        DataError: when its predictions are damaged.
-    """
-    config = run.config
-    predictions = {
-        split: read_predictions(run.file(f"predictions_{split}.csv")) for split in ("val", "test")
-    }
-    metrics = evaluate(
-        predictions,
-        model=config.model.name,
-        color=config.preprocessing.color,
-        threshold=config.evaluation.threshold,
-        resamples=config.evaluation.resamples,
-        confidence=config.evaluation.confidence,
-        seed=config.seed,
-    )
-    if (shortcuts := run.path / SHORTCUTS_FILE).exists():
-        metrics["shortcuts"] = json.loads(shortcuts.read_text(encoding="utf-8"))
-    write_json(run.path / METRICS_FILE, metrics)
-    figures = save_figures(
-        run.path / "figures",
-        metrics=metrics,
-        predictions=predictions,
-        history=run.history,
-        seed=config.seed,
-    )
-    manifest = read_manifest(run.file(MANIFEST_FILE))
-    write_report(
-        run.path / "report.html",
-        metrics=metrics,
-        config=config.to_dict(),
-        environment=run.environment,
-        notices=_notices(run, manifest),
-        data_summary=summary(manifest),
-        worst=_worst_errors(predictions["test"], manifest),
-        figures=figures,
-    )
-    return metrics
 
 
 def _data(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -245,34 +197,18 @@ def _initial_weights(run: Run, *, taken_up: bool) -> ResolvedWeights:
     return weights
 
 
-def _notices(run: Run, manifest: pd.DataFrame) -> list[str]:
-    notices = [PHANTOM_NOTICE] if simulated(manifest) else []
-    if run.config.data.groups == "ignore":
-        notices.append(GROUPS_IGNORED)
-    weights = ResolvedWeights(**run.environment["weights"])
-    if run.config.model.weights == "auto" and weights.weights is None:
-        notices.append(f"The network started with random weights. {weights.reason}")
-    return notices
-
-
 def _tables(manifest: pd.DataFrame, splits: pd.DataFrame) -> dict[str, pd.DataFrame]:
     rows = splits.merge(manifest, on="image_id", how="left", validate="one_to_one")
     return {name: rows[rows["split"] == name].reset_index(drop=True) for name in SPLITS}
 
 
-def _predict(run: Run, trainer: Trainer, network: keras.Model) -> float:
-    """Write the calibrated predictions of val and test; return the temperature fitted on val."""
-    labels = [label_id(label) for label in trainer.tables["val"]["label"]]
-    raw = {split: trainer.predict(network, split) for split in ("val", "test")}
-    temperature = fit_temperature(np.array(labels), raw["val"])
-    for split, probabilities in raw.items():
-        calibrated = apply_temperature(probabilities, temperature)[:, LUMP]
+def _predict(run: Run, trainer: Trainer, network: keras.Model) -> None:
+    """Write the network's own probabilities for val and test; what is made of them comes later."""
+    for split in ("val", "test"):
         table = trainer.tables[split][["image_id", "split", "group_id", "finding", "label"]].copy()
-        called = (calibrated >= run.config.evaluation.threshold).astype(int)
-        table["predicted"] = [LABELS[index] for index in called]
-        table["probability"] = calibrated
+        table["raw"] = lump_probability(trainer.predict(network, split))
+        table = table.assign(probability=table["raw"], predicted=table["label"])
         write_predictions(table, run.path / f"predictions_{split}.csv")
-    return temperature
 
 
 def _write_environment(
@@ -298,8 +234,18 @@ def data_fingerprint(manifest: pd.DataFrame, splits: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def _scores(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return metrics.json without its long tables, as a bundle carries it."""
+    return {
+        name: {key: entry for key, entry in value.items() if key != "decision_curve"}
+        if name in SPLITS
+        else value
+        for name, value in metrics.items()
+    }
+
+
 def _bundle_info(
-    run: Run, trainer: Trainer, manifest: pd.DataFrame, temperature: float, parameters: int
+    run: Run, trainer: Trainer, manifest: pd.DataFrame, decision: Decision, parameters: int
 ) -> dict[str, Any]:
     config = run.config
     trained_on = trainer.tables["train"]
@@ -310,8 +256,12 @@ def _bundle_info(
         "parameters": parameters,
         "labels": list(LABELS),
         "positive": LABELS[LUMP],
-        "threshold": config.evaluation.threshold,
-        "temperature": temperature,
+        "threshold": decision.threshold,
+        "threshold_rule": decision.facts["threshold"]["words"],
+        # Of other calibrations than by temperature it is 1: they have other parameters.
+        "temperature": decision.calibrator.temperature,
+        "calibrator": decision.calibrator.to_dict(),
+        "conformal": decision.conformal.to_dict(),
         "input_size": config.model.image_size,
         "preprocessing": config.to_dict()["preprocessing"],
         "seed": config.seed,
@@ -325,24 +275,8 @@ def _bundle_info(
             "labels": trained_on["label"].value_counts().to_dict(),
             "initial_weights": run.environment["weights"]["weights"],
         },
-        "metrics": run.metrics,
+        "metrics": _scores(run.metrics),
         "reliability": reliability(*truth_and_probability(validation)),
         "input_statistics": statistics_ranges(measured),
         "versions": run.environment["versions"],
     }
-
-
-def _worst_errors(test: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[str, bytes, str]]:
-    """Return (image id, PNG bytes, text) of the errors the model was surest of."""
-    paths = manifest.set_index("image_id")["path"]
-    wrong = test[test["predicted"] != test["label"]].copy()
-    wrong["sureness"] = (wrong["probability"] - (wrong["label"] == LABELS[LUMP])).abs()
-    return [
-        (
-            row.image_id,
-            to_png(read_image(paths[row.image_id]), side=360),
-            f"{row.finding}: is {row.label}, called {row.predicted} "
-            f"(probability of lump {row.probability:.2f})",
-        )
-        for row in wrong.nlargest(_WORST, "sureness").itertuples()
-    ]

@@ -23,6 +23,7 @@ ORDER = [
     ["evaluation"],
     ["training"],
     ["deploy"],
+    ["judging"],
     ["experiment"],
     ["cli"],
 ]

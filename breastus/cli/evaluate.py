@@ -14,7 +14,7 @@ def run(args: argparse.Namespace) -> int:
     import_tensorflow()
 
     from breastus.evaluation.evaluate import sentence
-    from breastus.experiment import judge
+    from breastus.judging import judge
     from breastus.training.run import Run
 
     print(sentence(judge(Run.load(args.run_folder))))

@@ -42,7 +42,7 @@ class Decision:
     facts: dict[str, Any]
 
     def apply(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Fill `probability`, `threshold` and `predicted` of predictions from their column `raw`."""
+        """Return predictions with `probability`, `threshold` and `predicted` made from `raw`."""
         probability = self.calibrator.apply(table["raw"].to_numpy(float))
         called = (probability >= self.threshold).astype(int)
         return table.assign(

@@ -38,6 +38,15 @@ def write_predictions(table: pd.DataFrame, path: str | os.PathLike) -> None:
     write_csv(path, check_predictions(table, "the predictions"))
 
 
+def lump_probability(probabilities: np.ndarray) -> np.ndarray:
+    """Return the probability of lump from softmax probabilities [n, 2], as float64 [n].
+
+    float32 cannot tell 1 - 1e-9 from 1, and calibration can: it starts from the odds.
+    """
+    exact = np.asarray(probabilities, float)
+    return exact[:, LUMP] / exact.sum(axis=1)
+
+
 def truth_and_probability(
     table: pd.DataFrame, *, column: str = "probability"
 ) -> tuple[np.ndarray, np.ndarray]:

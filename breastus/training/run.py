@@ -17,6 +17,7 @@ from breastus.files import write_text
 CONFIG_FILE = "config.yaml"
 MANIFEST_FILE = "manifest.csv"
 SPLITS_FILE = "splits.csv"
+DECISION_FILE = "decision.json"
 METRICS_FILE = "metrics.json"
 SHORTCUTS_FILE = "shortcuts.json"
 ENVIRONMENT_FILE = "environment.json"

@@ -16,7 +16,8 @@ from breastus.config import Config
 from breastus.data.artefacts.drawing import SMALLEST, draw_marks
 from breastus.data.artefacts.flags import CALIPER, TEXT, artefact_flags
 from breastus.data.images import read_image
-from breastus.evaluation.calibration import apply_temperature
+from breastus.evaluation.decision import Decision
+from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.shortcuts import MOST, flips
 from breastus.labels import LABELS, LUMP, NO_LUMP
 from breastus.preprocessing.marks import remove_marks
@@ -26,7 +27,7 @@ _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
 
 
 def shortcut_test(
-    network: keras.Model, test: pd.DataFrame, *, config: Config, temperature: float
+    network: keras.Model, test: pd.DataFrame, *, config: Config, decision: Decision
 ) -> dict[str, Any]:
     """Draw marks on images without a lump, remove them from images of lumps, count the flips.
 
@@ -35,7 +36,7 @@ def shortcut_test(
         test: rows of the test images, with `path`, `label` and `group_id`.
         config: the experiment's settings; the seed decides which images, where there are more
             than `MOST` of a kind, and what is drawn on them.
-        temperature: of the calibration.
+        decision: calibration and threshold.
 
     Returns:
         `drawn` and `removed` as from `flips`, `most` and `confidence`.
@@ -47,11 +48,11 @@ def shortcut_test(
     def predict(images: Sequence[np.ndarray]) -> np.ndarray:
         batch = transform.tone(tf.stack([geometry(image) for image in images]))
         raw = network.predict(batch, batch_size=config.training.batch_size, verbose=0)
-        return apply_temperature(raw, temperature)[:, LUMP]
+        return decision.calibrator.apply(lump_probability(raw))
 
     settings = {
         "predict": predict,
-        "threshold": config.evaluation.threshold,
+        "threshold": decision.threshold,
         "confidence": config.evaluation.confidence,
     }
     rows = test.sample(frac=1.0, random_state=config.seed)

@@ -1,0 +1,177 @@
+"""Judge a run: its predictions in, decision.json, metrics.json, figures and report.html out.
+
+    raw predictions -> decision (from validation alone) -> calls -> metrics, figures, report
+
+It reads and writes files of the run folder only, so that a run can be judged again, with other
+rules, without its network.
+"""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from breastus.data.images import read_image, to_png
+from breastus.data.manifest import read_manifest, simulated, summary
+from breastus.deploy.card import GROUPS_IGNORED
+from breastus.deploy.predictor import PHANTOM_NOTICE
+from breastus.evaluation.calibration import reliability
+from breastus.evaluation.conformal import coverage_report
+from breastus.evaluation.decision import Decision, decide
+from breastus.evaluation.decision_curve import decision_curve
+from breastus.evaluation.evaluate import evaluate
+from breastus.evaluation.metrics import compute_metrics
+from breastus.evaluation.plots import save_figures
+from breastus.evaluation.predictions import (
+    read_predictions,
+    truth_and_probability,
+    write_predictions,
+)
+from breastus.evaluation.report import write_report
+from breastus.files import write_json
+from breastus.labels import LABELS, LUMP
+from breastus.models.registry import ResolvedWeights
+from breastus.training.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, SHORTCUTS_FILE, Run
+
+_WORST = 8  # errors shown as pictures in the report
+# What is said of the probabilities before calibration, beside those after it.
+CALIBRATION_METRICS = ("ece", "brier", "calibration_slope", "calibration_intercept")
+
+
+def settle(run: Run) -> Decision:
+    """Fit calibration, threshold and referral on a run's validation predictions, and apply them.
+
+    Returns:
+        The decision, as written to decision.json; the predictions are written anew by it.
+
+    Raises:
+        RunError: when the run has no predictions yet.
+        DataError: when its predictions are damaged, or an earlier version wrote them.
+    """
+    predictions = _predictions(run)
+    decision = decide(predictions["val"], run.config.evaluation, seed=run.config.seed)
+    for split, table in predictions.items():
+        write_predictions(decision.apply(table), run.path / f"predictions_{split}.csv")
+    write_json(run.path / DECISION_FILE, decision.to_dict())
+    return decision
+
+
+def judge(run: Run) -> dict[str, Any]:
+    """Decide anew, compute metrics from a run's predictions, write metrics.json and the report.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        RunError: when the run has no predictions yet.
+        DataError: when its predictions are damaged, or an earlier version wrote them.
+    """
+    config = run.config
+    decision = settle(run)
+    predictions = _predictions(run)
+    settings = config.evaluation
+    metrics = evaluate(
+        predictions,
+        model=config.model.name,
+        color=config.preprocessing.color,
+        threshold=decision.threshold,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        prevalence=settings.prevalence,
+        seed=config.seed,
+    )
+    metrics["decision"] = decision.to_dict()
+    for split, table in predictions.items():
+        metrics[split] |= calibration_before(table)
+    metrics["test"] |= _use(predictions["test"], decision, run)
+    if (shortcuts := run.path / SHORTCUTS_FILE).exists():
+        metrics["shortcuts"] = json.loads(shortcuts.read_text(encoding="utf-8"))
+    write_json(run.path / METRICS_FILE, metrics)
+    figures = save_figures(
+        run.path / "figures",
+        metrics=metrics,
+        predictions=predictions,
+        history=run.history,
+        seed=config.seed,
+    )
+    manifest = read_manifest(run.file(MANIFEST_FILE))
+    write_report(
+        run.path / "report.html",
+        metrics=metrics,
+        config=config.to_dict(),
+        environment=run.environment,
+        notices=notices(run, manifest),
+        data_summary=summary(manifest),
+        worst=worst_errors(predictions["test"], manifest),
+        figures=figures,
+    )
+    return metrics
+
+
+def calibration_before(table: pd.DataFrame) -> dict[str, Any]:
+    """Return what is said of the probabilities before calibration, and both reliability tables."""
+    y_true, raw = truth_and_probability(table, column="raw")
+    # Weights, as the warnings of undefined metrics would come twice.
+    before = compute_metrics(y_true, raw, weights=table.index.to_numpy() * 0.0 + 1.0)
+    return {
+        "before_calibration": {name: float(before[name]) for name in CALIBRATION_METRICS},
+        "reliability_before": reliability(y_true, raw),
+        "reliability": reliability(*truth_and_probability(table)),
+    }
+
+
+def notices(run: Run, manifest: pd.DataFrame) -> list[str]:
+    """Return the texts on a run that must not be overlooked."""
+    texts = [PHANTOM_NOTICE] if simulated(manifest) else []
+    if run.config.data.groups == "ignore":
+        texts.append(GROUPS_IGNORED)
+    weights = ResolvedWeights(**run.environment["weights"])
+    if run.config.model.weights == "auto" and weights.weights is None:
+        texts.append(f"The network started with random weights. {weights.reason}")
+    return texts
+
+
+def worst_errors(test: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[str, bytes, str]]:
+    """Return (image id, PNG bytes, text) of the errors the model was surest of."""
+    paths = manifest.set_index("image_id")["path"]
+    wrong = test[test["predicted"] != test["label"]].copy()
+    wrong["sureness"] = (wrong["probability"] - (wrong["label"] == LABELS[LUMP])).abs()
+    return [
+        (
+            row.image_id,
+            to_png(read_image(paths[row.image_id]), side=360),
+            f"{row.finding}: is {row.label}, called {row.predicted} "
+            f"(probability of lump {row.probability:.2f})",
+        )
+        for row in wrong.nlargest(_WORST, "sureness").itertuples()
+    ]
+
+
+def _use(test: pd.DataFrame, decision: Decision, run: Run) -> dict[str, Any]:
+    """Return what the decision does to the test images: referral, and the decision curve."""
+    y_true, y_prob = truth_and_probability(test)
+    settings = run.config.evaluation
+    curve = decision_curve(
+        y_true,
+        y_prob,
+        test["group_id"],
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=run.config.seed,
+    )
+    return {
+        "referral": coverage_report(
+            y_true,
+            y_prob,
+            test["group_id"].tolist(),
+            decision.conformal,
+            confidence=settings.confidence,
+        ),
+        "decision_curve": curve.to_dict("list"),
+    }
+
+
+def _predictions(run: Run) -> dict[str, pd.DataFrame]:
+    return {
+        split: read_predictions(run.file(f"predictions_{split}.csv")) for split in ("val", "test")
+    }
