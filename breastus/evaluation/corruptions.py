@@ -204,7 +204,7 @@ def blur(pixels, value, _):
     title="JPEG",
     meaning="an export or a messenger that compresses",
     values=(60, 40, 25, 15, 8),
-    unit="quality",
+    unit="of 100 in quality",
     reason="our choice: 60 is what messengers send, at 15 blocks are seen, at 8 they prevail",
 )
 def jpeg(pixels, value, _):

@@ -103,7 +103,7 @@ def bootstrap_intervals(
 
     tail = (1 - confidence) / 2
     drawn = {name: np.concatenate(parts) for name, parts in values.items()}
-    intervals = {name: _percentiles(resampled, tail) for name, resampled in drawn.items()}
+    intervals = {name: percentiles(resampled, tail) for name, resampled in drawn.items()}
     # What no resample defines is undefined itself, of which compute_metrics warns.
     _warn_of_missing(
         [
@@ -122,7 +122,11 @@ def bootstrap_intervals(
     return {**intervals, "confusion_matrix": (low, high)}
 
 
-def _percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:
+def percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:
+    """Return what leaves a share `tail` of the resampled values out at either end.
+
+    NaN where more than 5 % of them are undefined.
+    """
     undefined = np.isnan(values)
     if undefined.mean() > _UNDEFINED_SHARE:
         return np.nan, np.nan
