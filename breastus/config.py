@@ -142,6 +142,9 @@ class TrainingConfig:
 class EvaluationConfig:
     """How the trained model is judged."""
 
+    tta: Literal["none", "flip", "flip_zoom", "flip_shift", "flip_gain", "all"] = setting(
+        "none", "views over which predictions are averaged, in the exported graph as well"
+    )
     calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = setting(
         "temperature", "fitted on validation; auto: the simplest that does as well as any"
     )

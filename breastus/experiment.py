@@ -8,7 +8,6 @@ and training state again; what comes after the training is quick and is done ane
 
 import functools
 import hashlib
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -16,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import pandas as pd
 
 from breastus.augmentation.policies import check_policy
 from breastus.config import Config
-from breastus.data.images import read_image, to_png
+from breastus.data.images import read_image
 from breastus.data.manifest import (
     load_manifest,
     read_manifest,
@@ -41,6 +39,7 @@ from breastus.evaluation.predictions import (
     truth_and_probability,
     write_predictions,
 )
+from breastus.evaluation.tta import VIEWS
 from breastus.files import write_json
 from breastus.judging import judge, settle
 from breastus.labels import LABELS, LUMP, SPLITS
@@ -55,7 +54,6 @@ from breastus.training.run import (
     BUNDLE_FOLDER,
     ENVIRONMENT_FILE,
     MANIFEST_FILE,
-    METRICS_FILE,
     SHORTCUTS_FILE,
     SPLITS_FILE,
     Run,
@@ -149,6 +147,8 @@ def train(
             run.path / BUNDLE_FOLDER,
             keras_file=run.path / BEST_FILE,
             transform=Transform.of(config),
+            calibrator=decision.calibrator,
+            views=VIEWS[config.evaluation.tta],
             info=_bundle_info(run, trainer, manifest, decision, network.count_params()),
             seen=pd.concat([trainer.tables["train"], trainer.tables["val"]])["sha256"],
         )
@@ -261,6 +261,7 @@ def _bundle_info(
         # Of other calibrations than by temperature it is 1: they have other parameters.
         "temperature": decision.calibrator.temperature,
         "calibrator": decision.calibrator.to_dict(),
+        "views": config.evaluation.tta,
         "conformal": decision.conformal.to_dict(),
         "input_size": config.model.image_size,
         "preprocessing": config.to_dict()["preprocessing"],

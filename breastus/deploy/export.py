@@ -8,19 +8,21 @@ seen_images.txt    checksums of the images that took part in training, to know t
 """
 
 import hashlib
-import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from breastus.deploy.card import model_card
+from breastus.deploy.serving import Member, ServingModule
+from breastus.evaluation.calibrators import Calibrator
+from breastus.evaluation.tta import View
 from breastus.files import write_folder_aside, write_json, write_text
 from breastus.preprocessing.transform import Transform
+from breastus.training.views import PLAIN
 
 FORMAT = 1
 INFO_FILE = "bundle.json"
@@ -28,7 +30,6 @@ SAVED_MODEL = "saved_model"
 CARD_FILE = "MODEL_CARD.md"
 SEEN_FILE = "seen_images.txt"
 SEEN_DIGITS = 16  # of a SHA-256: enough to know a file again, too few to be worth collecting
-_TINY = 1e-12  # probabilities are kept off zero before their logarithm is taken
 
 
 def write_bundle(
@@ -36,6 +37,8 @@ def write_bundle(
     *,
     keras_file: Path,
     transform: Transform,
+    calibrator: Calibrator,
+    views: Sequence[View] = PLAIN,
     info: dict[str, Any],
     seen: Iterable[str],
 ) -> Path:
@@ -45,9 +48,11 @@ def write_bundle(
         out: the bundle's folder.
         keras_file: the trained network.
         transform: what it was trained with.
-        info: what bundle.json says, `temperature` among it; format, checksums and the date are
-            added here.
-        seen: SHA-256 of each image file that weights, epoch or temperature were chosen by.
+        calibrator: of its probabilities.
+        views: of test-time augmentation.
+        info: what bundle.json says; format, checksums and the date are added here.
+        seen: SHA-256 of each image file that weights, epoch, calibration or threshold were chosen
+            by.
 
     Returns:
         `out`.
@@ -57,7 +62,8 @@ def write_bundle(
     """
     model = keras.models.load_model(keras_file, compile=False, safe_mode=True)
     with write_folder_aside(out) as folder:
-        ServingModule(model, transform, info["temperature"]).save(folder / SAVED_MODEL)
+        member = Member(model, transform, calibrator, views)
+        ServingModule([member]).save(folder / SAVED_MODEL)
         shutil.copyfile(keras_file, folder / "model.keras")
         info = {
             "format": FORMAT,

@@ -1,58 +1,96 @@
 """The exported graph: raw pixels or file bytes in, calibrated probabilities out.
 
-Transform, networks and calibration are written here in TensorFlow operations alone, so that
+Transforms, networks, views and calibration are written here in TensorFlow operations alone, so that
 `tf.saved_model.load` serves them with no class of this package.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from breastus.evaluation.calibrators import Calibrator
+from breastus.evaluation.tta import View
 from breastus.preprocessing.transform import Transform
+from breastus.training.views import PLAIN, TINY, see
 
 _TINY = 1e-12  # probabilities are kept off zero before their logarithm is taken
 
 
+@dataclass(frozen=True)
+class Member:
+    """One network of a bundle, and how it is asked.
+
+    Args:
+        model: z-scored images to softmax probabilities.
+        transform: from an image to the network's input.
+        calibrator: of its probabilities.
+        views: of test-time augmentation, whose logits are averaged before calibration.
+    """
+
+    model: keras.Model
+    transform: Transform
+    calibrator: Calibrator = Calibrator()
+    views: Sequence[View] = PLAIN
+
+    def judge(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Return the logarithms of calibrated probabilities, float32 [B, C].
+
+        Args:
+            pixels: uint8 [B, S, S, 3], as `Transform.bytes_to_pixels` gives them.
+        """
+        tiny = _TINY if len(self.views) == 1 else TINY
+        said = [
+            tf.math.log(
+                tf.maximum(self.model(self.transform.tone(see(view, pixels)), training=False), tiny)
+            )
+            for view in self.views
+        ]
+        return calibrated(tf.add_n(said) / len(said), self.calibrator)
+
+
 class ServingModule(tf.Module):
-    """The exported graph: transform, network and calibration.
+    """The exported graph of one network, or of several that are averaged.
 
     `serving_default` takes pixels [B, H, W, 3], uint8 or float32, 0 to 255; `predict_bytes` takes
     PNG or JPEG files, string [B]. Both return `probabilities` float32 [B, classes] and `lump`
     float32 [B].
 
     Args:
-        model: the network, z-scored images to softmax probabilities.
-        transform: from an image to the network's input.
-        temperature: divides the logarithms of the probabilities; 1 leaves them as they are.
+        members: the networks. The logits of several are averaged with equal weight.
+        calibrator: of the average.
     """
 
-    def __init__(self, model: keras.Model, transform: Transform, temperature: float):
+    def __init__(self, members: Sequence[Member], calibrator: Calibrator | None = None):
         super().__init__(name="breastus")
-        self._model = tf.autograph.experimental.do_not_convert(
-            lambda images: model(images, training=False)
-        )
-        self._transform = transform
-        self._temperature = temperature
+        self._judge = tf.autograph.experimental.do_not_convert(self._judged)
+        self._members = tuple(members)
+        self._calibrator = calibrator or Calibrator()
         # The functions capture the variables; a saved module has to hold what they capture.
-        self.tracked = [variable.value for variable in model.variables]
+        self.tracked = [
+            variable.value for member in self._members for variable in member.model.variables
+        ]
 
     @tf.function
     def serving_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Judge raw pixels."""
-        return self._judge(self._transform.pixels_to_input(images))
+        return self._judge(lambda transform: transform.images_to_pixels(images))
 
     @tf.function
     def predict_bytes(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         """Judge PNG or JPEG files."""
-        return self._judge(self._transform.bytes_to_input(encoded))
+        return self._judge(lambda transform: transform.bytes_to_pixels(encoded))
 
-    def _judge(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = tf.math.log(tf.maximum(self._model(inputs), _TINY))
-        probabilities = tf.nn.softmax(logits / self._temperature)
+    def _judged(self, framed: Callable[[Transform], tf.Tensor]) -> dict[str, tf.Tensor]:
+        # Members of one transform share its pixels.
+        transforms = dict.fromkeys(member.transform for member in self._members)
+        pixels = {transform: framed(transform) for transform in transforms}
+        said = [member.judge(pixels[member.transform]) for member in self._members]
+        mean = tf.add_n([tf.nn.log_softmax(one) for one in said]) / len(said)
+        probabilities = tf.nn.softmax(calibrated(mean, self._calibrator))
         return {"probabilities": probabilities, "lump": probabilities[:, 1]}
 
     def save(self, path: Path) -> None:
@@ -74,3 +112,27 @@ class ServingModule(tf.Module):
             tf.saved_model.save(self, str(path), signatures=signatures)
         except tf.errors.OpError as error:  # TensorFlow's own kind of a full disk
             raise OSError(re.sub(r"\{\{.*?\}\} ?|\s*\[Op:.*", "", error.message)) from error
+
+
+def calibrated(logs: tf.Tensor, calibrator: Calibrator) -> tf.Tensor:
+    """Return the logarithms of calibrated probabilities, up to a constant for each image.
+
+    The formulas are those of `breastus.evaluation.calibrators`; Platt's and isotonic calibration
+    are of two classes.
+
+    Args:
+        logs: float32 [B, C], logarithms of probabilities, up to a constant for each image.
+        calibrator: whose `to_dict` has the numbers.
+    """
+    if calibrator.method == "temperature":
+        return logs / calibrator.temperature
+    if calibrator.method == "platt":
+        odds = logs[:, 1] - logs[:, 0]
+        return tf.stack([tf.zeros_like(odds), calibrator.slope * odds + calibrator.intercept], 1)
+    if calibrator.method == "isotonic":
+        x, y = (tf.constant(column, tf.float32) for column in zip(*calibrator.knots, strict=True))
+        lump = tf.nn.softmax(logs)[:, 1]
+        along = tf.clip_by_value((lump[:, None] - x[:-1]) / (x[1:] - x[:-1]), 0.0, 1.0)
+        lump = y[0] + tf.reduce_sum((y[1:] - y[:-1]) * along, axis=1)
+        return tf.math.log(tf.maximum(tf.stack([1.0 - lump, lump], 1), _TINY))
+    return logs

@@ -171,7 +171,7 @@ def bounds(
 
     NaN where more than 5 % of the resamples are. `lowest` is the least that an error can be.
     """
-    low, high = _percentiles(drawn, tail)
+    low, high = percentiles(drawn, tail)
     if name in _BIASED:
         # Where all resamples lie on one side of the value, the interval still reaches up to it.
         value = float(value)
@@ -179,7 +179,11 @@ def bounds(
     return low, high
 
 
-def _percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:
+def percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:
+    """Return what leaves a share `tail` of the resampled values out at either end.
+
+    NaN where more than 5 % of them are undefined.
+    """
     undefined = np.isnan(values)
     if undefined.mean() > UNDEFINED_SHARE:
         return np.nan, np.nan

@@ -10,25 +10,15 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from breastus.evaluation.calibration import expected_calibration_error, reliability
+from breastus.evaluation.figure_style import COLORS, STYLE
 from breastus.evaluation.intervals import resample_weights
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.files import write_aside
 from breastus.labels import LABELS, LUMP, NO_LUMP
 from breastus.proportions import wilson_interval
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-_COLORS = {"lump": "#D55E00", "no_lump": "#0072B2", "grey": "#8a8f98"}
 _NAMES = {"lump": "lump", "no_lump": "no lump"}
 _RESAMPLES = 500  # of the bands
-_STYLE = {
-    **sns.axes_style("whitegrid"),
-    "grid.color": "#e8eaed",
-    "axes.edgecolor": "#b8bcc4",
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-}
 
 
 def save_figures(
@@ -74,7 +64,7 @@ def plot_confusion(metrics: dict[str, Any], split: str = "test") -> Figure:
     for cell in np.ndindex(2, 2):
         bounds = "" if np.isnan(low[cell]) else f"\n{low[cell]:.0f} to {high[cell]:.0f}"
         text[cell] = f"{matrix[cell]}\n{share[cell]:.0%} of the row{bounds}"
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.8), layout="constrained")
         axis = figure.subplots()
         names = [_NAMES[label] for label in LABELS]
@@ -101,9 +91,9 @@ def plot_confusion(metrics: dict[str, Any], split: str = "test") -> Figure:
 def plot_roc(table: pd.DataFrame, metrics: dict[str, Any], *, seed: int = 0) -> Figure:
     """Draw the ROC curve with a band of bootstrap resamples by group, and the operating point."""
     y_true, y_prob = truth_and_probability(table)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axis = _square()
-        axis.plot([0, 1], [0, 1], ls=":", color=_COLORS["grey"], lw=1, label="guessing")
+        axis.plot([0, 1], [0, 1], ls=":", color=COLORS["grey"], lw=1, label="guessing")
         if 0 < y_true.sum() < len(y_true):
             grid = np.linspace(0, 1, 101)
             weights = resample_weights(table["group_id"], resamples=_RESAMPLES, seed=seed)
@@ -113,9 +103,9 @@ def plot_roc(table: pd.DataFrame, metrics: dict[str, Any], *, seed: int = 0) -> 
                 if (weight * y_true).any() and (weight * (1 - y_true)).any()
             ]
             low, high = np.quantile(curves, [0.025, 0.975], axis=0)
-            axis.fill_between(grid, low, high, color=_COLORS["lump"], alpha=0.15, lw=0)
+            axis.fill_between(grid, low, high, color=COLORS["lump"], alpha=0.15, lw=0)
             false_alarms, found = _roc_points(y_true, y_prob, np.ones(len(y_true)))
-            axis.plot(false_alarms, found, color=_COLORS["lump"], lw=2)
+            axis.plot(false_alarms, found, color=COLORS["lump"], lw=2)
             called = y_prob >= metrics["threshold"]
             axis.plot(
                 called[y_true == NO_LUMP].mean(),
@@ -134,7 +124,7 @@ def plot_roc(table: pd.DataFrame, metrics: dict[str, Any], *, seed: int = 0) -> 
 def plot_pr(table: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
     """Draw precision over recall for both classes; dashed lines are what guessing gives."""
     y_true, y_prob = truth_and_probability(table)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axis = _square()
         for label, truth, score in (
             ("lump", y_true, y_prob),
@@ -151,11 +141,11 @@ def plot_pr(table: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
                 np.append(0, found / truth.sum()),
                 np.append(precision[0], precision),
                 where="pre",
-                color=_COLORS[label],
+                color=COLORS[label],
                 lw=2,
                 label=name,
             )
-            axis.axhline(truth.mean(), ls="--", lw=1, color=_COLORS[label], alpha=0.6)
+            axis.axhline(truth.mean(), ls="--", lw=1, color=COLORS[label], alpha=0.6)
         axis.set_xlabel("recall")
         axis.set_ylabel("precision")
         axis.set_title("PR-AUC (average precision)")
@@ -168,8 +158,8 @@ def plot_scores(table: pd.DataFrame, threshold: float) -> Figure:
     findings = [
         f for f in ("normal", "benign", "malignant", "unknown") if f in set(table["finding"])
     ]
-    color = {"normal": _COLORS["no_lump"]}
-    with mpl.rc_context(_STYLE):
+    color = {"normal": COLORS["no_lump"]}
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.8), layout="constrained")
         axis = figure.subplots()
         sns.stripplot(
@@ -178,7 +168,7 @@ def plot_scores(table: pd.DataFrame, threshold: float) -> Figure:
             y="finding",
             order=findings,
             hue="finding",
-            palette={finding: color.get(finding, _COLORS["lump"]) for finding in findings},
+            palette={finding: color.get(finding, COLORS["lump"]) for finding in findings},
             jitter=0.3,
             size=4,
             alpha=0.6,
@@ -200,15 +190,15 @@ def plot_reliability(table: pd.DataFrame) -> Figure:
     said = np.array([b["mean_probability"] for b in bins])
     so = np.array([b["lumps"] / b["count"] for b in bins])
     bounds = np.array([wilson_interval(b["lumps"], b["count"]) for b in bins]).reshape(-1, 2)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axis = _square()
-        axis.plot([0, 1], [0, 1], ls=":", color=_COLORS["grey"], lw=1, label="said = so")
+        axis.plot([0, 1], [0, 1], ls=":", color=COLORS["grey"], lw=1, label="said = so")
         axis.errorbar(
             said,
             so,
             yerr=np.abs(bounds.T - so),
             fmt="o",
-            color=_COLORS["lump"],
+            color=COLORS["lump"],
             capsize=3,
             lw=1.2,
             label="five bins of equal count",
@@ -223,13 +213,13 @@ def plot_reliability(table: pd.DataFrame) -> Figure:
 def plot_history(history: pd.DataFrame) -> Figure:
     """Draw loss and accuracy over the epochs; the kept epoch has the lowest validation loss."""
     best = history.loc[history["val_loss"].idxmin(), "epoch"]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.4, 3.4), layout="constrained")
         for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             marker = "o" if len(history) < 30 else None
             for column, color, label in (
-                (name, _COLORS["grey"], "train (augmented)"),
-                (f"val_{name}", _COLORS["no_lump"], "validation"),
+                (name, COLORS["grey"], "train (augmented)"),
+                (f"val_{name}", COLORS["no_lump"], "validation"),
             ):
                 axis.plot(
                     history["epoch"], history[column], color=color, marker=marker, ms=3, label=label

@@ -84,13 +84,21 @@ class Transform:
             image = parula(image)
         return zscore(image)
 
+    def bytes_to_pixels(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Turn a batch of files (string [B]) into uint8 [B, S, S, 3]."""
+        return self._each(self.decode, encoded)
+
+    def images_to_pixels(self, images: tf.Tensor) -> tf.Tensor:
+        """Turn raw images [B, H, W, 3], 0 to 255, into uint8 [B, S, S, 3]."""
+        return self._each(self.geometry, images)
+
     def bytes_to_input(self, encoded: tf.Tensor) -> tf.Tensor:
         """Turn a batch of files (string [B]) into model input, float32 [B, S, S, 3]."""
-        return self.tone(self._each(self.decode, encoded))
+        return self.tone(self.bytes_to_pixels(encoded))
 
     def pixels_to_input(self, images: tf.Tensor) -> tf.Tensor:
         """Turn raw pixels [B, H, W, 3], 0 to 255, into model input, float32 [B, S, S, 3]."""
-        return self.tone(self._each(self.geometry, images))
+        return self.tone(self.images_to_pixels(images))
 
     def _each(self, half, batch: tf.Tensor) -> tf.Tensor:
         # Images are trimmed to different boxes, so each goes its own way until it is square.

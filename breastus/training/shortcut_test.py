@@ -19,9 +19,11 @@ from breastus.data.images import read_image
 from breastus.evaluation.decision import Decision
 from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.shortcuts import MOST, flips
+from breastus.evaluation.tta import VIEWS, View
 from breastus.labels import LABELS, LUMP, NO_LUMP
 from breastus.preprocessing.marks import remove_marks
 from breastus.preprocessing.transform import Transform
+from breastus.training.views import mean_over_views, see
 
 _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
 
@@ -46,8 +48,13 @@ def shortcut_test(
     removed = tf.function(remove_marks, input_signature=[_PIXELS])
 
     def predict(images: Sequence[np.ndarray]) -> np.ndarray:
-        batch = transform.tone(tf.stack([geometry(image) for image in images]))
-        raw = network.predict(batch, batch_size=config.training.batch_size, verbose=0)
+        pixels = tf.stack([geometry(image) for image in images])
+
+        def in_view(view: View) -> np.ndarray:
+            batch = transform.tone(see(view, pixels))
+            return network.predict(batch, batch_size=config.training.batch_size, verbose=0)
+
+        raw = mean_over_views(in_view, VIEWS[config.evaluation.tta])
         return decision.calibrator.apply(lump_probability(raw))
 
     settings = {

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from breastus.data.pipeline import (
     training_dataset,
 )
 from breastus.errors import RunError
+from breastus.evaluation.tta import VIEWS, View
 from breastus.files import write_aside
 from breastus.labels import LABELS, label_id
 from breastus.models.registry import build_model
@@ -44,6 +45,7 @@ from breastus.training.optimizers import exclude_from_decay, make_optimizer
 from breastus.training.sampling import epoch_order
 from breastus.training.stages import Freezer, rate_factors, stages_of
 from breastus.training.state import load_state
+from breastus.training.views import mean_over_views, see
 
 
 class Trainer:
@@ -167,9 +169,17 @@ class Trainer:
         )
 
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
-        """Return the model's probabilities for a split's images, float32 [n, classes]."""
-        with readable(), _enough_memory():
-            return model.predict(self._evaluation_batches(split), verbose=0)
+        """Return the model's probabilities for a split's images, float64 [n, classes].
+
+        They are averaged over the views that the settings ask for.
+        """
+
+        def in_view(view: View) -> np.ndarray:
+            tone = lambda images: self.transform.tone(see(view, images))  # noqa: E731
+            with readable(), _enough_memory():
+                return model.predict(self._evaluation_batches(split, tone=tone), verbose=0)
+
+        return mean_over_views(in_view, VIEWS[self.config.evaluation.tta])
 
     def best_model(self) -> keras.Model:
         """Return the network with the lowest validation loss, loaded in safe mode, in float32.
@@ -212,12 +222,12 @@ class Trainer:
             cache_mb=self.config.training.cache_mb,
         )
 
-    def _evaluation_batches(self, split: str):
+    def _evaluation_batches(self, split: str, *, tone: Callable | None = None):
         return evaluation_dataset(
             self._split_pixels(split),
             self._labels(split),
             classes=len(LABELS),
-            tone=self.transform.tone,
+            tone=tone or self.transform.tone,
             batch_size=math.ceil(self.config.training.batch_size / self.execution.parts),
             **self._width,
         )

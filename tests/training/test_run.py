@@ -7,7 +7,8 @@ import pytest
 
 from breastus.config import Config
 from breastus.errors import ConfigError, ImageError, ModelError, RunError
-from breastus.experiment import judge, train
+from breastus.experiment import train
+from breastus.judging import judge
 from breastus.training.run import Run, open_run
 
 # So few images leave metrics undefined, which is said and is not what is tested here.

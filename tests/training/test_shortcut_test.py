@@ -2,7 +2,7 @@
 
 import json
 
-from breastus.experiment import judge
+from breastus.judging import judge
 from breastus.training.run import Run
 
 
