@@ -50,6 +50,7 @@ from breastus.setting_texts import join_sources
 from breastus.training.callbacks import BEST_FILE
 from breastus.training.environment import command_line, hardware, peak_memory_mb, versions
 from breastus.training.hardware import resolve
+from breastus.training.network import new_model
 from breastus.training.run import (
     BUNDLE_FOLDER,
     ENVIRONMENT_FILE,
@@ -63,7 +64,7 @@ from breastus.training.shortcut_test import shortcut_test
 from breastus.training.stages import stages_of
 from breastus.training.state import discard_states, has_state
 from breastus.training.trace import flops
-from breastus.training.trainer import Trainer, new_model
+from breastus.training.trainer import Trainer
 
 _WORST = 8  # errors shown as pictures in the report
 

@@ -7,24 +7,25 @@ rules, without its network.
 """
 
 import json
+import math
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from breastus.data.images import read_image, to_png
+from breastus.data.lesions import lesion_shares
+from breastus.data.locate import DataWarning
 from breastus.data.manifest import read_manifest, simulated, summary
 from breastus.deploy.card import GROUPS_IGNORED
 from breastus.deploy.predictor import PHANTOM_NOTICE
-from breastus.evaluation.calibration import reliability
-from breastus.evaluation.conformal import coverage_report
+from breastus.errors import ImageError
 from breastus.evaluation.decision import Decision, decide
-from breastus.evaluation.decision_curve import decision_curve
-from breastus.evaluation.evaluate import evaluate
-from breastus.evaluation.metrics import compute_metrics
+from breastus.evaluation.judgement import judgement
 from breastus.evaluation.plots import save_figures
 from breastus.evaluation.predictions import (
     read_predictions,
-    truth_and_probability,
     write_predictions,
 )
 from breastus.evaluation.report import write_report
@@ -34,8 +35,6 @@ from breastus.models.registry import ResolvedWeights
 from breastus.training.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, SHORTCUTS_FILE, Run
 
 _WORST = 8  # errors shown as pictures in the report
-# What is said of the probabilities before calibration, beside those after it.
-CALIBRATION_METRICS = ("ece", "brier", "calibration_slope", "calibration_intercept")
 
 
 def settle(run: Run) -> Decision:
@@ -69,21 +68,16 @@ def judge(run: Run) -> dict[str, Any]:
     config = run.config
     decision = settle(run)
     predictions = _predictions(run)
-    settings = config.evaluation
-    metrics = evaluate(
+    manifest = read_manifest(run.file(MANIFEST_FILE))
+    metrics = judgement(
         predictions,
+        decision,
+        attributes=attributes(manifest, predictions["test"]["image_id"]),
         model=config.model.name,
         color=config.preprocessing.color,
-        threshold=decision.threshold,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-        prevalence=settings.prevalence,
+        settings=config.evaluation,
         seed=config.seed,
     )
-    metrics["decision"] = decision.to_dict()
-    for split, table in predictions.items():
-        metrics[split] |= calibration_before(table)
-    metrics["test"] |= _use(predictions["test"], decision, run)
     if (shortcuts := run.path / SHORTCUTS_FILE).exists():
         metrics["shortcuts"] = json.loads(shortcuts.read_text(encoding="utf-8"))
     write_json(run.path / METRICS_FILE, metrics)
@@ -94,7 +88,6 @@ def judge(run: Run) -> dict[str, Any]:
         history=run.history,
         seed=config.seed,
     )
-    manifest = read_manifest(run.file(MANIFEST_FILE))
     write_report(
         run.path / "report.html",
         metrics=metrics,
@@ -108,16 +101,25 @@ def judge(run: Run) -> dict[str, Any]:
     return metrics
 
 
-def calibration_before(table: pd.DataFrame) -> dict[str, Any]:
-    """Return what is said of the probabilities before calibration, and both reliability tables."""
-    y_true, raw = truth_and_probability(table, column="raw")
-    # Weights, as the warnings of undefined metrics would come twice.
-    before = compute_metrics(y_true, raw, weights=table.index.to_numpy() * 0.0 + 1.0)
-    return {
-        "before_calibration": {name: float(before[name]) for name in CALIBRATION_METRICS},
-        "reliability_before": reliability(y_true, raw),
-        "reliability": reliability(*truth_and_probability(table)),
-    }
+def attributes(manifest: pd.DataFrame, image_ids: Iterable[str]) -> pd.DataFrame:
+    """Return what subgroups are made by: `image_id`, `source`, `flags`, `lesion_share`."""
+    rows = manifest[manifest["image_id"].isin(set(image_ids))]
+    shares = [
+        _lesion_share(masks, (height, width))
+        for masks, height, width in zip(
+            rows["mask_paths"], rows["height"], rows["width"], strict=True
+        )
+    ]
+    return rows[["image_id", "source", "flags"]].assign(lesion_share=shares)
+
+
+def _lesion_share(mask_paths: str, size: tuple[int, int]) -> float:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # the audit says which masks do not fit
+            return lesion_shares([path for path in mask_paths.split(";") if path], size=size)
+    except ImageError:  # moved or damaged since; the size is unknown then
+        return math.nan
 
 
 def notices(run: Run, manifest: pd.DataFrame) -> list[str]:
@@ -145,30 +147,6 @@ def worst_errors(test: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[str, 
         )
         for row in wrong.nlargest(_WORST, "sureness").itertuples()
     ]
-
-
-def _use(test: pd.DataFrame, decision: Decision, run: Run) -> dict[str, Any]:
-    """Return what the decision does to the test images: referral, and the decision curve."""
-    y_true, y_prob = truth_and_probability(test)
-    settings = run.config.evaluation
-    curve = decision_curve(
-        y_true,
-        y_prob,
-        test["group_id"],
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-        seed=run.config.seed,
-    )
-    return {
-        "referral": coverage_report(
-            y_true,
-            y_prob,
-            test["group_id"].tolist(),
-            decision.conformal,
-            confidence=settings.confidence,
-        ),
-        "decision_curve": curve.to_dict("list"),
-    }
 
 
 def _predictions(run: Run) -> dict[str, pd.DataFrame]:

@@ -73,7 +73,7 @@ def measure(name: str, precision: str, batch: int, size: int) -> dict:
 
     from breastus.config import Config
     from breastus.training.memory import MemoryPlanner
-    from breastus.training.trainer import compile_model, new_model
+    from breastus.training.network import compile_model, new_model
 
     network = {"name": name, "image_size": size}
     config = Config.from_dict({"model": network, "training": {"accumulation": 1}})

@@ -93,7 +93,7 @@ def _what_fits(names: list[str], image_size: int | None, profile) -> Iterator[di
     import keras
 
     from breastus.training.hardware import planner, usable_memory
-    from breastus.training.trainer import new_model
+    from breastus.training.network import new_model
 
     for name in names:
         settings: dict[str, Any] = {"weights": None}  # any weights take the same memory

@@ -1,7 +1,6 @@
 """How much of an image its lesions cover: mask files in, a share and a count out.
 
-A mask is any image whose pixels within a lesion are not black: white as BUSI's, or green and red as
-BUS-UCLM's. An image may have several; a pixel that two of them cover counts once.
+An image may have several masks; a pixel that two of them cover counts once.
 """
 
 import math
@@ -12,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from breastus.data.images import read_image
 from breastus.data.locate import DataWarning
+from breastus.data.masks import read_mask
 from breastus.opencv import cv2
 
-_BLACK = 8  # grey levels that compression may add to a black mask
 _SPECK = 1e-4  # share of the image; what is smaller is a slip of the pen, and no lesion
 
 
@@ -52,7 +50,7 @@ def measure_lesions(
     """
     covered, count, resized = None, 0, 0
     for path in mask_paths:
-        mask = read_image(path).max(axis=-1) > _BLACK
+        mask = read_mask(path)
         size = size or mask.shape
         if mask.shape != tuple(size):
             warnings.warn(

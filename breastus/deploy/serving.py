@@ -18,6 +18,7 @@ from breastus.preprocessing.transform import Transform
 from breastus.training.views import PLAIN, TINY, see
 
 _TINY = 1e-12  # probabilities are kept off zero before their logarithm is taken
+_PLAIN = Calibrator()
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Member:
 
     model: keras.Model
     transform: Transform
-    calibrator: Calibrator = Calibrator()
+    calibrator: Calibrator = _PLAIN
     views: Sequence[View] = PLAIN
 
     def judge(self, pixels: tf.Tensor) -> tf.Tensor:
@@ -68,7 +69,7 @@ class ServingModule(tf.Module):
         super().__init__(name="breastus")
         self._judge = tf.autograph.experimental.do_not_convert(self._judged)
         self._members = tuple(members)
-        self._calibrator = calibrator or Calibrator()
+        self._calibrator = calibrator or _PLAIN
         # The functions capture the variables; a saved module has to hold what they capture.
         self.tracked = [
             variable.value for member in self._members for variable in member.model.variables

@@ -37,6 +37,10 @@ class CalibratorFit:
     reason: str
     losses: tuple[dict, ...] = ()
 
+    def to_dict(self) -> dict:
+        """Return reason and losses as plain JSON values."""
+        return {"reason": self.reason, "losses": [dict(row) for row in self.losses]}
+
 
 def fit_calibrator(
     y_true: np.ndarray,

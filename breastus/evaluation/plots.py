@@ -13,6 +13,7 @@ from breastus.evaluation.calibration import expected_calibration_error, reliabil
 from breastus.evaluation.figure_style import COLORS, STYLE
 from breastus.evaluation.intervals import resample_weights
 from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.subgroups_figure import plot_subgroups
 from breastus.files import write_aside
 from breastus.labels import LABELS, LUMP, NO_LUMP
 from breastus.proportions import wilson_interval
@@ -43,8 +44,10 @@ def save_figures(
         "roc": ("ROC curve", plot_roc(test, metrics, seed=seed)),
         "precision_recall": ("Precision and recall of both classes", plot_pr(test, metrics)),
         "scores": ("Probability of lump by finding", plot_scores(test, metrics["threshold"])),
-        "reliability": ("Said and so", plot_reliability(test)),
+        "reliability": ("Said and so, before and after calibration", plot_reliability(test)),
+        "decision_curve": ("What acting on it is worth", plot_decision_curve(metrics)),
         "history": ("Training", plot_history(history)),
+        "subgroups": ("Parts of the test images", plot_subgroups(metrics["subgroups"])),
     }
     files = {}
     for name, (caption, figure) in drawn.items():
@@ -184,29 +187,67 @@ def plot_scores(table: pd.DataFrame, threshold: float) -> Figure:
 
 
 def plot_reliability(table: pd.DataFrame) -> Figure:
-    """Draw the share of lumps over the mean probability in five bins of equal count."""
+    """Draw the share of lumps over the mean probability in five bins of equal count.
+
+    What the network itself said, where predictions hold it, is drawn in grey.
+    """
     y_true, y_prob = truth_and_probability(table)
-    bins = reliability(y_true, y_prob)
-    said = np.array([b["mean_probability"] for b in bins])
-    so = np.array([b["lumps"] / b["count"] for b in bins])
-    bounds = np.array([wilson_interval(b["lumps"], b["count"]) for b in bins]).reshape(-1, 2)
     with mpl.rc_context(STYLE):
         figure, axis = _square()
         axis.plot([0, 1], [0, 1], ls=":", color=COLORS["grey"], lw=1, label="said = so")
-        axis.errorbar(
-            said,
-            so,
-            yerr=np.abs(bounds.T - so),
-            fmt="o",
-            color=COLORS["lump"],
-            capsize=3,
-            lw=1.2,
-            label="five bins of equal count",
-        )
+        if "raw" in table:
+            _draw_bins(axis, y_true, table["raw"].to_numpy(float), "grey", "before calibration")
+        _draw_bins(axis, y_true, y_prob, "lump", "five bins of equal count")
         axis.set_xlabel("probability of lump that was said")
         axis.set_ylabel("share that are lumps")
         axis.set_title(f"Calibration error {expected_calibration_error(y_true, y_prob):.2f}")
         axis.legend(loc="upper left", frameon=True)
+    return figure
+
+
+def _draw_bins(axis, y_true: np.ndarray, y_prob: np.ndarray, color: str, label: str) -> None:
+    bins = reliability(y_true, y_prob)
+    said = np.array([b["mean_probability"] for b in bins])
+    so = np.array([b["lumps"] / b["count"] for b in bins])
+    bounds = np.array([wilson_interval(b["lumps"], b["count"]) for b in bins]).reshape(-1, 2)
+    axis.errorbar(
+        said,
+        so,
+        yerr=np.abs(bounds.T - so),
+        fmt="o",
+        color=COLORS[color],
+        alpha=0.6 if color == "grey" else 1.0,
+        capsize=3,
+        lw=1.2,
+        label=label,
+    )
+
+
+def plot_decision_curve(metrics: dict[str, Any]) -> Figure:
+    """Draw the net benefit of acting on the model, on every image and on none, with its band."""
+    curve = {name: np.array(v, float) for name, v in metrics["test"]["decision_curve"].items()}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.8), layout="constrained")
+        axis = figure.subplots()
+        x = curve["threshold"]
+        axis.fill_between(
+            x, curve["model_ci_low"], curve["model_ci_high"], color=COLORS["lump"], alpha=0.15, lw=0
+        )
+        for name, color, label in (
+            ("treat_none", "grey", "act on none"),
+            ("treat_all", "no_lump", "act on all"),
+            ("model", "lump", "act on the model"),
+        ):
+            axis.plot(
+                x, curve[name], color=COLORS[color], lw=2 if name == "model" else 1.2, label=label
+            )
+        top = np.nanmax(np.append(curve["treat_all"], 0.1))
+        axis.set_ylim(-0.25 * top, 1.1 * top)
+        axis.set_xlim(0, 1)
+        axis.set_xlabel("probability from which one would act")
+        axis.set_ylabel("net benefit")
+        axis.set_title("Is it worth acting on?")
+        axis.legend(loc="lower left", frameon=True)
     return figure
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 from breastus.evaluation.evaluate import sentence
 from breastus.evaluation.metrics import METRICS
-from breastus.evaluation.shortcuts import section
+from breastus.evaluation.shortcuts import section as shortcuts_section
+from breastus.evaluation.subgroups import section as subgroups_section
+from breastus.evaluation.use import section as use_section
 from breastus.files import write_text
 from breastus.html import page, picture, table
 
+_WIDE = ("history", "subgroups")  # figures drawn across the page
 _HIDDEN = ("recall", "recall_no_lump")  # other names of sensitivity and specificity
 
 
@@ -29,18 +32,18 @@ def write_report(
 
     Args:
         path: the file.
-        metrics: as from `evaluate`.
+        metrics: as from `breastus.judging.judge`.
         config: the experiment's settings.
         environment: the run's environment.json.
         notices: texts that must not be overlooked.
         data_summary: what the manifest holds, in words.
         worst: (image id, PNG bytes, text) of the errors the model was surest of.
-        figures: caption to PNG file; the last one is drawn across the page.
+        figures: caption to PNG file.
     """
     name = config["model"]["name"]
     pictures = list(figures.items())
     drawn = "".join(
-        picture(file, caption, caption, css="wide" if file.stem == "history" else "")
+        picture(file, caption, caption, css="wide" if file.stem in _WIDE else "")
         for caption, file in pictures
     )
     errors = "".join(
@@ -50,7 +53,8 @@ def write_report(
         f'<p class="soft">{escape(_subtitle(config, environment))}</p>'
         f'<p class="answer">{escape(sentence(metrics))}</p>'
         f"<h2>Scores</h2>{_scores(metrics)}"
-        f"{section(metrics['shortcuts']) if 'shortcuts' in metrics else ''}"
+        f"{use_section(metrics)}{subgroups_section(metrics['subgroups'])}"
+        f"{shortcuts_section(metrics['shortcuts']) if 'shortcuts' in metrics else ''}"
         f'<h2>Figures</h2><div class="grid">{drawn}</div>'
         f"<h2>The errors it was surest of</h2>"
         + (f'<div class="tiles">{errors}</div>' if errors else "<p>None on the test images.</p>")
@@ -81,9 +85,10 @@ def _scores(metrics: dict[str, Any]) -> str:
         first.append(f"{study['n']}")
     note = (
         f"Intervals: {metrics['interval']}; {metrics['resamples']} resamples. An image is called "
-        f"lump from a probability of {metrics['threshold']:g}. The validation images chose the "
-        "epoch and the temperature, so their scores flatter; the test images chose nothing. “No "
-        "spread”: alike in every resample, which does not make it certain."
+        f"lump from a probability of {metrics['threshold']:.3g}. PPV and NPV are for a prevalence "
+        f"of {metrics['prevalence']:g}, not that of these images. The validation images chose the "
+        "epoch, calibration and threshold, so their scores flatter; the test images chose nothing. "
+        "“No spread”: alike in every resample, which does not make it certain."
     )
     if study:
         note += (

@@ -3,9 +3,8 @@
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -28,22 +27,19 @@ from breastus.errors import RunError
 from breastus.evaluation.tta import VIEWS, View
 from breastus.files import write_aside
 from breastus.labels import LABELS, label_id
-from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
 from breastus.training.averaging import WeightAverage
 from breastus.training.callbacks import BEST_FILE, ProgressBar, RunRecorder, StopOnNonFinite
 from breastus.training.hardware import find_profile, strategy
-from breastus.training.losses import balanced_class_weights, make_loss
 from breastus.training.mask_task import (
     EVIDENCE,
     PROBABILITIES,
-    EvidenceLoss,
     grid_of,
     with_evidence,
 )
-from breastus.training.optimizers import exclude_from_decay, make_optimizer
+from breastus.training.network import compile_model, execution_of, new_model
 from breastus.training.sampling import epoch_order
-from breastus.training.stages import Freezer, rate_factors, stages_of
+from breastus.training.stages import Freezer, stages_of
 from breastus.training.state import load_state
 from breastus.training.views import mean_over_views, see
 
@@ -256,108 +252,3 @@ def _enough_memory() -> Iterator[None]:
             "(--set training.batch_size=8) or image (--set model.image_size=...), or free some "
             "space."
         ) from error
-
-
-class Execution(NamedTuple):
-    """How a training runs on a machine; what it computes is the same but for rounding.
-
-    Args:
-        precision: "float32", "mixed_bfloat16" or "mixed_float16".
-        parts: into how many parts a batch is cut to fit memory. Batch norms see the parts.
-        jit_compile: whether XLA compiles the step.
-    """
-
-    precision: str = "float32"
-    parts: int = 1
-    jit_compile: bool = False  # on a CPU, XLA slows the study's network down
-
-
-def execution_of(config: Config) -> Execution:
-    """Return how the settings ask to run; what they leave open is the plainest."""
-    settings = config.training
-    return Execution(
-        precision="float32" if settings.precision == "auto" else settings.precision,
-        parts=settings.accumulation or 1,
-        jit_compile=settings.xla == "on",
-    )
-
-
-def new_model(config: Config, *, precision: str = "float32") -> keras.Model:
-    """Build the network that the settings name, with weights drawn by Keras' seed.
-
-    Args:
-        config: the experiment's settings.
-        precision: "float32", "mixed_bfloat16" or "mixed_float16"; variables are float32 in each.
-
-    Raises:
-        ModelError: when there is no such network, or it cannot be had with these settings.
-    """
-    settings = config.model
-    options = {} if settings.dropout is None else {"dropout": settings.dropout}
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        return build_model(
-            settings.name,
-            num_classes=len(LABELS),
-            image_size=settings.image_size,
-            weights=settings.weights,
-            **options,
-        )
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def compile_model(
-    model: keras.Model,
-    config: Config,
-    *,
-    labels: Sequence[int],
-    steps_per_epoch: int,
-    execution: Execution | None = None,
-    first_epoch: int = 0,
-) -> None:
-    """Give the model its optimizer and loss; by default the study's, AdamW and cross-entropy.
-
-    In mixed_float16, Keras wraps the optimizer into one that scales the loss as the gradients
-    allow. A step whose gradients overflow is then left out; of a batch in parts, that part.
-
-    Args:
-        model: the network; what is frozen gets no optimizer state.
-        config: the experiment's settings.
-        labels: class ids of the training images, from which class weights follow.
-        steps_per_epoch: weight updates an epoch, by which learning rate schedules count.
-        execution: how the training runs; None asks the settings.
-        first_epoch: of the epochs that this optimizer is for.
-    """
-    settings = config.training
-    execution = execution or execution_of(config)
-    optimizer = make_optimizer(
-        settings,
-        steps_per_epoch=steps_per_epoch,
-        parts=execution.parts,
-        first_epoch=first_epoch,
-        factors=rate_factors(model, settings.layer_decay),
-    )
-    if not settings.decay_all:
-        exclude_from_decay(optimizer, model)
-    weights = None
-    if settings.class_weights == "balanced":
-        weights = balanced_class_weights(labels, len(LABELS))
-    loss = make_loss(
-        weights, focal_gamma=settings.focal_gamma, label_smoothing=settings.label_smoothing
-    )
-    metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
-    several = {}
-    if settings.mask_weight:
-        loss = {PROBABILITIES: loss, EVIDENCE: EvidenceLoss()}
-        several["loss_weights"] = {PROBABILITIES: 1.0, EVIDENCE: settings.mask_weight}
-        metrics = {PROBABILITIES: metrics}
-    model.compile(
-        optimizer=optimizer,
-        loss=loss,
-        weighted_metrics=metrics,
-        jit_compile=execution.jit_compile,
-        **several,
-    )
-    model.optimizer.build(model.trainable_variables)

@@ -89,7 +89,7 @@ def _compiled(job: dict):
     import keras
 
     from breastus.config import Config
-    from breastus.training.trainer import Execution, compile_model, new_model
+    from breastus.training.network import Execution, compile_model, new_model
 
     config = Config.from_dict(
         {

@@ -64,7 +64,7 @@ def _images(seconds: float) -> list[tuple[str, str]]:
     from breastus.deploy.serving import Member, ServingModule
     from breastus.preprocessing.transform import Transform
     from breastus.training.environment import peak_memory_mb
-    from breastus.training.trainer import new_model
+    from breastus.training.network import new_model
 
     config = Config.from_dict({"model": {"image_size": SIZE}})
     transform, augment = Transform.of(config), build_augmenter("study")

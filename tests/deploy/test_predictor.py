@@ -37,7 +37,7 @@ def test_an_image(predictor, scan):
     assert found.path == str(scan)
     assert 0 <= found.probability <= 1
     assert found.label == ("lump" if found.probability >= found.threshold else "no_lump")
-    assert found.threshold == 0.5
+    assert found.threshold == predictor.info["threshold"]
     assert found.flags[0] == "trained_on_phantoms"
 
 
@@ -96,7 +96,7 @@ def test_a_bad_image_does_not_stop_the_others(predictor, scan, tmp_path):
         "path": str(bad),
         "label": None,
         "probability": None,
-        "threshold": 0.5,
+        "threshold": first.threshold,
         "flags": [],
         "error": first.error,
     }

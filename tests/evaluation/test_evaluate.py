@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from breastus.config import EvaluationConfig
 from breastus.errors import DataError
+from breastus.evaluation.decision import decide
 from breastus.evaluation.evaluate import evaluate, sentence
+from breastus.evaluation.judgement import judgement
 from breastus.evaluation.metrics import METRICS, UndefinedMetricWarning
 from breastus.evaluation.plots import save_figures
 from breastus.evaluation.predictions import read_predictions, write_predictions
@@ -31,8 +34,27 @@ def predictions(split="test", lumps=40, others=30, seed=0, shift=1.5):
             "label": label,
             "predicted": np.where(probability >= 0.5, "lump", "no_lump"),
             "probability": probability,
+            "raw": np.clip(probability + 0.1 * (probability - 0.5), 0, 1),
         }
     )
+
+
+def judged_whole(tables):
+    """Return metrics as a run has them, and the tables as the decision made of them leaves them."""
+    settings = EvaluationConfig(resamples=200)
+    decision = decide(tables["val"], settings, seed=0)
+    tables = {split: decision.apply(table) for split, table in tables.items()}
+    attributes = tables["test"][["image_id"]].assign(source="x", flags="", lesion_share=np.nan)
+    metrics = judgement(
+        tables,
+        decision,
+        attributes=attributes,
+        model="cnn",
+        color="plain",
+        settings=settings,
+        seed=0,
+    )
+    return metrics, tables
 
 
 def judged(tables=None, **options):
@@ -159,7 +181,7 @@ def report(tmp_path, metrics, tables):
 
 def test_the_report_is_one_file_that_opens_with_the_answer(tmp_path):
     tables = {"val": predictions("val", seed=1), "test": predictions()}
-    metrics = judged(tables)
+    metrics, tables = judged_whole(tables)
     html = report(tmp_path, metrics, tables)
     assert html.index("It has never seen a patient.") < html.index("On 70 test images")
     assert html.index("On 70 test images") < html.index("<table")
@@ -175,5 +197,19 @@ def test_the_report_is_one_file_that_opens_with_the_answer(tmp_path):
 def test_a_report_of_one_class_is_still_written(tmp_path):
     tables = {"val": predictions("val"), "test": predictions(others=0)}
     with pytest.warns(UndefinedMetricWarning):
-        metrics = judged(tables)
+        metrics, tables = judged_whole(tables)
     assert "undefined" in report(tmp_path, metrics, tables)
+
+
+def test_the_report_says_what_is_made_of_the_probabilities(tmp_path):
+    metrics, tables = judged_whole({"val": predictions("val", seed=1), "test": predictions()})
+    html = report(tmp_path, metrics, tables)
+    assert "Calibration: temperature" in html
+    assert "Youden" in html
+    assert "Referred to a reader" in html
+    assert html.count("benign") > 0
+    pictures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"decision_curve.png", "subgroups.png"} <= pictures
+    # The decision is validation's: other test images change nothing of it.
+    other, _ = judged_whole({"val": predictions("val", seed=1), "test": predictions(seed=7)})
+    assert other["decision"] == metrics["decision"]

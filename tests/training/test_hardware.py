@@ -12,7 +12,7 @@ from breastus.errors import HardwareError
 from breastus.training import hardware
 from breastus.training.hardware import find_profile, planner, resolve, strategy, usable_memory
 from breastus.training.machine import GIB, Gpu, Machine, has_bfloat16
-from breastus.training.trainer import new_model
+from breastus.training.network import new_model
 
 CPU = Machine(cores=2, memory=16 * GIB, bfloat16=True)
 OLD_CPU = Machine(cores=2, memory=16 * GIB, bfloat16=False)

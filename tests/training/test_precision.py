@@ -9,7 +9,7 @@ from breastus.config import Config
 from breastus.errors import TrainingError
 from breastus.training.averaging import WeightAverage
 from breastus.training.callbacks import StopOnNonFinite
-from breastus.training.trainer import compile_model, new_model
+from breastus.training.network import compile_model, new_model
 
 PRECISIONS = ["float32", "mixed_bfloat16", "mixed_float16"]
 

@@ -16,9 +16,10 @@ from fitting import Kill, Killed
 from breastus.errors import RunError, TrainingError
 from breastus.experiment import train
 from breastus.training.callbacks import RunRecorder
+from breastus.training.network import compile_model
 from breastus.training.run import Run
 from breastus.training.state import load_state, save_state
-from breastus.training.trainer import Trainer, compile_model
+from breastus.training.trainer import Trainer
 
 # So few images leave metrics undefined, which is said and is not what is tested here.
 pytestmark = pytest.mark.filterwarnings(
@@ -119,7 +120,7 @@ def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
         "import sys, pathlib\n"
         "from breastus.config import Config\n"
         "from breastus.experiment import train\n"
-        "from breastus.training.trainer import Trainer\n"
+        "from breastus.training.network import Trainer\n"
         "out, config = pathlib.Path(sys.argv[1]), Config.from_yaml(sys.argv[2])\n"
         "fit = Trainer.fit\n"
         "def keep(self):\n"

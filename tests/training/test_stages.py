@@ -9,9 +9,9 @@ from keras import layers
 from breastus.config import TrainingConfig
 from breastus.errors import ConfigError, ModelError
 from breastus.models.registry import build_model
+from breastus.training.network import compile_model
 from breastus.training.optimizers import make_optimizer
 from breastus.training.stages import Freezer, Stage, rate_factors, stages_of
-from breastus.training.trainer import compile_model
 
 
 def test_stages_cover_the_epochs():
