@@ -43,11 +43,13 @@ class Member:
         Args:
             pixels: uint8 [B, S, S, 3], as `Transform.bytes_to_pixels` gives them.
         """
+        # Keras' own code is none for AutoGraph; that of the transform needs it.
+        network = tf.autograph.experimental.do_not_convert(
+            lambda inputs: self.model(inputs, training=False)
+        )
         tiny = _TINY if len(self.views) == 1 else TINY
         said = [
-            tf.math.log(
-                tf.maximum(self.model(self.transform.tone(see(view, pixels)), training=False), tiny)
-            )
+            tf.math.log(tf.maximum(network(self.transform.tone(see(view, pixels))), tiny))
             for view in self.views
         ]
         return calibrated(tf.add_n(said) / len(said), self.calibrator)
@@ -67,7 +69,6 @@ class ServingModule(tf.Module):
 
     def __init__(self, members: Sequence[Member], calibrator: Calibrator | None = None):
         super().__init__(name="breastus")
-        self._judge = tf.autograph.experimental.do_not_convert(self._judged)
         self._members = tuple(members)
         self._calibrator = calibrator or _PLAIN
         # The functions capture the variables; a saved module has to hold what they capture.
@@ -85,7 +86,7 @@ class ServingModule(tf.Module):
         """Judge PNG or JPEG files."""
         return self._judge(lambda transform: transform.bytes_to_pixels(encoded))
 
-    def _judged(self, framed: Callable[[Transform], tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _judge(self, framed: Callable[[Transform], tf.Tensor]) -> dict[str, tf.Tensor]:
         # Members of one transform share its pixels.
         transforms = dict.fromkeys(member.transform for member in self._members)
         pixels = {transform: framed(transform) for transform in transforms}

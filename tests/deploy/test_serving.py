@@ -1,0 +1,106 @@
+"""The exported graph says what NumPy says: calibrators, views, and several networks together."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from breastus.data.images import to_png
+from breastus.deploy.serving import Member, ServingModule
+from breastus.evaluation.calibrators import Calibrator
+from breastus.evaluation.predictions import lump_probability
+from breastus.evaluation.tta import VIEWS, tta
+from breastus.preprocessing.transform import Transform
+from breastus.training.views import mean_over_views, see
+
+CALIBRATORS = {
+    "none": Calibrator(),
+    "temperature": Calibrator("temperature", temperature=2.5),
+    "platt": Calibrator("platt", slope=0.6, intercept=-0.4),
+    "isotonic": Calibrator("isotonic", knots=((0.0, 0.1), (0.3, 0.1), (0.6, 0.8), (1.0, 0.95))),
+}
+
+
+def network(seed, size=24, sharp=3.0):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input((size, size, 3)),
+            keras.layers.Conv2D(4, 5, 2, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2, activation="softmax", kernel_initializer=_spread(sharp)),
+        ]
+    )
+
+
+def _spread(sharp):
+    return keras.initializers.RandomNormal(stddev=sharp / 20, seed=1)
+
+
+@pytest.fixture
+def scans(speckle):
+    return [speckle(60, 80, seed) for seed in range(6)]
+
+
+def served(module, scans, tmp_path):
+    module.save(tmp_path / "served")
+    loaded = tf.saved_model.load(str(tmp_path / "served"))
+    found = loaded.signatures["predict_bytes"](tf.constant([to_png(scan) for scan in scans]))
+    np.testing.assert_allclose(tf.reduce_sum(found["probabilities"], 1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found["lump"], found["probabilities"][:, 1])
+    return found["lump"].numpy()
+
+
+def pixels_of(transform, scans):
+    return tf.stack([transform.geometry(tf.constant(scan)) for scan in scans])
+
+
+@pytest.mark.parametrize("method", CALIBRATORS)
+def test_calibrators_in_the_graph(scans, tmp_path, method):
+    transform, model = Transform(image_size=24), network(0)
+    raw = model.predict(transform.tone(pixels_of(transform, scans)), verbose=0)
+    expected = CALIBRATORS[method].apply(lump_probability(raw))
+    assert np.ptp(expected) > 0.05
+    module = ServingModule([Member(model, transform, CALIBRATORS[method])])
+    np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("views", ["flip", "all"])
+def test_views_in_the_graph_are_those_of_the_evaluation(scans, tmp_path, views):
+    transform, model = Transform(image_size=24), network(1)
+    pixels = pixels_of(transform, scans)
+
+    def predict(images):
+        return lump_probability(model.predict(transform.tone(tf.constant(images)), verbose=0))
+
+    expected = tta(predict, views=views)(pixels.numpy()).probability
+    mean = mean_over_views(
+        lambda view: model.predict(transform.tone(see(view, pixels)), verbose=0), VIEWS[views]
+    )
+    np.testing.assert_allclose(mean[:, 1], expected, atol=1e-6)
+    module = ServingModule([Member(model, transform, views=VIEWS[views])])
+    np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", range(len(VIEWS["all"])))
+def test_each_view_has_the_same_pixels(speckle, number):
+    view = VIEWS["all"][number]
+    images = np.stack([speckle(50, 50, seed) for seed in range(2)])
+    np.testing.assert_array_equal(see(view, tf.constant(images)), view(images))
+
+
+def test_several_networks_are_averaged_as_logits_and_calibrated_once_more(scans, tmp_path):
+    transforms = Transform(image_size=24), Transform(image_size=32, aspect="keep")
+    models = network(2), network(3, size=32)
+    own = CALIBRATORS["temperature"], CALIBRATORS["platt"]
+    said = [
+        calibrator.apply(
+            lump_probability(model.predict(transform.tone(pixels_of(transform, scans)), verbose=0))
+        )
+        for model, transform, calibrator in zip(models, transforms, own, strict=True)
+    ]
+    odds = np.mean([np.log(p / (1 - p)) for p in said], axis=0)
+    expected = CALIBRATORS["platt"].apply(1 / (1 + np.exp(-odds)))
+    members = [Member(*parts) for parts in zip(models, transforms, own, strict=True)]
+    module = ServingModule(members, CALIBRATORS["platt"])
+    np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)
