@@ -91,7 +91,7 @@ def test_grouped_images_are_worth_less():
 
 def test_lumps_by_size_in_thirds():
     predictions, attributes = made(["normal"] * 6 + ["benign"] * 16)
-    attributes["lesion_share"] = [0.0] * 6 + [np.nan] + [0.01 * i for i in range(1, 16)]
+    attributes["lesion_share"] = [0.5] + [0.0] * 5 + [np.nan] + [0.01 * i for i in range(1, 16)]
     result = judged(predictions, attributes)
     sizes = family(result, "lesion_share")
     titles = ["small, up to 5.67 %", "middle, 5.67 to 10.3 %", "large, above 10.3 %"]

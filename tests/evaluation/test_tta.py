@@ -51,6 +51,7 @@ def test_a_crop_is_resized_as_opencv_does():
     images = noise(side=50)
     view = View(crop=(4, 10, 6, 2))
     assert margins(50, view.crop) == (2, 5, 3, 1)
+    assert margins(224, (4, 4, 6, 0)) == (9, 9, 13, 0)  # 8.96 and 13.44
     for image, seen in zip(images, view(images), strict=True):
         part = image[2:45, 3:49].astype(np.float32)
         expected = cv2.resize(part, (50, 50), interpolation=cv2.INTER_LINEAR)
