@@ -261,6 +261,7 @@ def _bundle_info(
         "threshold_rule": decision.facts["threshold"]["words"],
         # Of other calibrations than by temperature it is 1: they have other parameters.
         "temperature": decision.calibrator.temperature,
+        "calibration": decision.calibrator.words,
         "calibrator": decision.calibrator.to_dict(),
         "views": config.evaluation.tta,
         "conformal": decision.conformal.to_dict(),

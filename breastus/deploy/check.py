@@ -151,7 +151,7 @@ def _bar(prediction: Prediction) -> str:
     share, threshold = 100 * prediction.probability, 100 * prediction.threshold
     text = (
         f"probability of a lump {prediction.probability:.2f}; called lump from "
-        f"{prediction.threshold:g} (the mark)"
+        f"{prediction.threshold:.3g} (the mark)"
     )
     return (
         f'<div class="bar" role="img" aria-label="{text}">'

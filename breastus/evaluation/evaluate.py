@@ -104,7 +104,7 @@ def sentence(metrics: dict[str, Any], split: str = "test") -> str:
     for called, nothing_else in (("lump", cleared + missed == 0), ("no lump", alarms + found == 0)):
         if nothing_else:
             text += (
-                f"It calls every image {called}: at a threshold of {metrics['threshold']:g} it "
+                f"It calls every image {called}: at a threshold of {metrics['threshold']:.3g} it "
                 "tells nothing apart. "
             )
     return text + _reading(part, metrics["confidence"])

@@ -115,7 +115,7 @@ def plot_roc(table: pd.DataFrame, metrics: dict[str, Any], *, seed: int = 0) -> 
                 called[y_true == LUMP].mean(),
                 "o",
                 color="black",
-                label=f"threshold {metrics['threshold']:g}",
+                label=f"threshold {metrics['threshold']:.3g}",
             )
         axis.set_xlabel("1 − specificity")
         axis.set_ylabel("sensitivity")
@@ -180,7 +180,7 @@ def plot_scores(table: pd.DataFrame, threshold: float) -> Figure:
         )
         axis.axvline(threshold, color="black", lw=1, ls="--")
         axis.set_xlim(-0.02, 1.02)
-        axis.set_xlabel(f"probability of lump (called lump from {threshold:g})")
+        axis.set_xlabel(f"probability of lump (called lump from {threshold:.3g})")
         axis.set_ylabel("")
         axis.set_title("One dot a test image")
     return figure
@@ -197,7 +197,7 @@ def plot_reliability(table: pd.DataFrame) -> Figure:
         axis.plot([0, 1], [0, 1], ls=":", color=COLORS["grey"], lw=1, label="said = so")
         if "raw" in table:
             _draw_bins(axis, y_true, table["raw"].to_numpy(float), "grey", "before calibration")
-        _draw_bins(axis, y_true, y_prob, "lump", "five bins of equal count")
+        _draw_bins(axis, y_true, y_prob, "lump", "after; five bins of equal count")
         axis.set_xlabel("probability of lump that was said")
         axis.set_ylabel("share that are lumps")
         axis.set_title(f"Calibration error {expected_calibration_error(y_true, y_prob):.2f}")

@@ -281,4 +281,5 @@ def _cell(entry: dict[str, Any]) -> Markup:
     low, high = entry["ci_low"], entry["ci_high"]
     bounds = "no interval" if low is None or low != low else f"{low:.2f} to {high:.2f}"
     bounds = "no spread" if low == high and low is not None else bounds
+    bounds = bounds.replace(" ", "\u00a0")  # on one line
     return Markup(f"<b>{entry['value']:.2f}</b><br>{small}{bounds}</small>")
