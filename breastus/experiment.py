@@ -18,8 +18,8 @@ import keras
 import pandas as pd
 
 from breastus.augmentation.policies import check_policy
+from breastus.bundling import bundle_info
 from breastus.config import Config
-from breastus.data.images import read_image
 from breastus.data.manifest import (
     load_manifest,
     read_manifest,
@@ -28,21 +28,17 @@ from breastus.data.manifest import (
     write_manifest,
 )
 from breastus.data.splits import make_splits, read_splits, splits_summary, write_splits
-from breastus.data.statistics import image_statistics, statistics_ranges
 from breastus.deploy.export import publish as publish_bundle
 from breastus.deploy.export import write_bundle
-from breastus.evaluation.calibration import reliability
-from breastus.evaluation.decision import Decision
 from breastus.evaluation.predictions import (
     lump_probability,
     read_predictions,
-    truth_and_probability,
     write_predictions,
 )
 from breastus.evaluation.tta import VIEWS
 from breastus.files import write_json
 from breastus.judging import judge, settle
-from breastus.labels import LABELS, LUMP, SPLITS
+from breastus.labels import SPLITS
 from breastus.models.recipes import default_config
 from breastus.models.registry import ResolvedWeights, resolve_weights
 from breastus.preprocessing.transform import Transform
@@ -150,7 +146,16 @@ def train(
             transform=Transform.of(config),
             calibrator=decision.calibrator,
             views=VIEWS[config.evaluation.tta],
-            info=_bundle_info(run, trainer, manifest, decision, network.count_params()),
+            info=bundle_info(
+                config=config,
+                environment=run.environment,
+                decision=decision,
+                metrics=run.metrics,
+                validation=read_predictions(run.file("predictions_val.csv")),
+                trained_on=trainer.tables["train"],
+                phantom=simulated(manifest),
+                parameters=network.count_params(),
+            ),
             seen=pd.concat([trainer.tables["train"], trainer.tables["val"]])["sha256"],
         )
         discard_states(run.path)
@@ -233,53 +238,3 @@ def data_fingerprint(manifest: pd.DataFrame, splits: pd.DataFrame) -> str:
     rows = splits.merge(manifest, on="image_id", how="left")
     lines = sorted(" ".join(row) for row in rows[["sha256", "label", "split"]].to_numpy())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _scores(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return metrics.json without its long tables, as a bundle carries it."""
-    return {
-        name: {key: entry for key, entry in value.items() if key != "decision_curve"}
-        if name in SPLITS
-        else value
-        for name, value in metrics.items()
-    }
-
-
-def _bundle_info(
-    run: Run, trainer: Trainer, manifest: pd.DataFrame, decision: Decision, parameters: int
-) -> dict[str, Any]:
-    config = run.config
-    trained_on = trainer.tables["train"]
-    validation = read_predictions(run.file("predictions_val.csv"))
-    measured = [image_statistics(read_image(path)) for path in trained_on["path"]]
-    return {
-        "model": config.model.name,
-        "parameters": parameters,
-        "labels": list(LABELS),
-        "positive": LABELS[LUMP],
-        "threshold": decision.threshold,
-        "threshold_rule": decision.facts["threshold"]["words"],
-        # Of other calibrations than by temperature it is 1: they have other parameters.
-        "temperature": decision.calibrator.temperature,
-        "calibration": decision.calibrator.words,
-        "calibrator": decision.calibrator.to_dict(),
-        "views": config.evaluation.tta,
-        "conformal": decision.conformal.to_dict(),
-        "input_size": config.model.image_size,
-        "preprocessing": config.to_dict()["preprocessing"],
-        "seed": config.seed,
-        "data_fingerprint": run.environment["data_fingerprint"],
-        "trained_on": {
-            "phantom": simulated(manifest),
-            "groups_ignored": config.data.groups == "ignore",
-            "sources": trained_on["source"].value_counts().to_dict(),
-            "images": len(trained_on),
-            "groups": trained_on["group_id"].nunique(),
-            "labels": trained_on["label"].value_counts().to_dict(),
-            "initial_weights": run.environment["weights"]["weights"],
-        },
-        "metrics": _scores(run.metrics),
-        "reliability": reliability(*truth_and_probability(validation)),
-        "input_statistics": statistics_ranges(measured),
-        "versions": run.environment["versions"],
-    }

@@ -81,6 +81,18 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_text(path, json.dumps(jsonable(value), indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file of a run.
+
+    Raises:
+        RunError: when it cannot be read.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
 def write_csv(path: str | os.PathLike, table) -> None:
     """Write a pandas table without its index, whole or not at all."""
     with write_aside(path) as aside:

@@ -6,7 +6,6 @@ It reads and writes files of the run folder only, so that a run can be judged ag
 rules, without its network.
 """
 
-import json
 import math
 import warnings
 from collections.abc import Iterable
@@ -29,7 +28,7 @@ from breastus.evaluation.predictions import (
     write_predictions,
 )
 from breastus.evaluation.report import write_report
-from breastus.files import write_json
+from breastus.files import read_json, write_json
 from breastus.labels import LABELS, LUMP
 from breastus.models.registry import ResolvedWeights
 from breastus.training.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, SHORTCUTS_FILE, Run
@@ -79,7 +78,7 @@ def judge(run: Run) -> dict[str, Any]:
         seed=config.seed,
     )
     if (shortcuts := run.path / SHORTCUTS_FILE).exists():
-        metrics["shortcuts"] = json.loads(shortcuts.read_text(encoding="utf-8"))
+        metrics["shortcuts"] = read_json(shortcuts)
     write_json(run.path / METRICS_FILE, metrics)
     figures = save_figures(
         run.path / "figures",

@@ -6,28 +6,26 @@ First the records of finished runs (settings, environment, history, metrics, pre
 and no weights) are copied to `experiments/records/`, where they stay; the tables are then written
 from all records, so that an experiment can be run in several sittings.
 
-Of each variant: the mean over its seeds, with a 95 % interval by bootstrap over scenes (patients).
-A scene that is drawn counts in every seed's test images that hold it, as the same scenes come up in
-several; the interval therefore says what other patients would have done to the mean. Below stands
-every run by itself. An experiment of which there are no runs keeps its section.
+Of each variant: the mean over its seeds, with a 95 % interval by bootstrap over scenes (patients),
+as `breastus.evaluation.pooled` has it. Below stands every run by itself. An experiment of which
+there are no runs keeps its section.
 """
 
 import argparse
 import ast
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from breastus.errors import BreastusError, RunError
-from breastus.evaluation.intervals import resample_weights
-from breastus.evaluation.metrics import compute_metrics
-from breastus.evaluation.predictions import read_predictions, truth_and_probability
+from breastus.evaluation.pooled import mean_difference, mean_metrics
+from breastus.evaluation.predictions import read_predictions
 from breastus.evaluation.study import study_row
 from breastus.files import write_json, write_text
-from breastus.proportions import wilson_interval
 from breastus.setting_texts import join_sources, split_sources
 from breastus.training.environment import describe_hardware
 from breastus.training.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
@@ -54,7 +52,6 @@ STUDY_ROWS = {
     "study_cnn": [("cnn", "plain"), ("cnn", "parula")],
     "networks": [("cnn", "plain"), ("swin", "plain")],
 }
-CLASS_OF = {"sensitivity": "lump", "specificity": "no_lump"}
 # Variants of another experiment, of the same names, that an experiment's are compared with.
 COMPARED_WITH = {"precision": ("networks", "float32")}
 
@@ -172,17 +169,15 @@ def means_table(experiment: str, variants: dict[str, list[Run]]) -> str:
         "|---" * (2 + len(COLUMNS)) + "|",
     ]
     for name, runs in variants.items():
-        means = mean_over_seeds([read_predictions(r.file("predictions_test.csv")) for r in runs])
-        images = ", ".join(str(run.metrics["test"]["n"]) for run in runs)
-        cells = [_cell(*means[metric]) for metric in COLUMNS]
+        means = mean_metrics(_predictions(runs), resamples=RESAMPLES)
+        images = ", ".join(map(str, means["n"]))
+        cells = [_entry(means[metric]) for metric in COLUMNS]
         lines.append(f"| {name}, {_seeds(runs)} | {images} | {' | '.join(cells)} |")
     for model, color in STUDY_ROWS.get(experiment, ()):
         row = study_row(model, color)
         cells = []
         for metric in COLUMNS:
-            entry = row.get(metric)
-            known = [entry["value"], entry["ci_low"], entry["ci_high"]] if entry else [np.nan] * 3
-            cells.append(_cell(*known) if entry else "not given")
+            cells.append(_entry(row[metric]) if metric in row else "not given")
         lines.append(
             f"| the study, {model}, {color}, as published | {row['n']} | {' | '.join(cells)} |"
         )
@@ -218,10 +213,7 @@ def runs_table(runs: list[Run]) -> str:
     ]
     for run in runs:
         test = run.metrics["test"]
-        cells = [
-            _cell(*(test[m][key] for key in ("value", "ci_low", "ci_high")))
-            for m in ("roc_auc", "balanced_accuracy")
-        ]
+        cells = [_entry(test[metric]) for metric in ("roc_auc", "balanced_accuracy")]
         best = int(run.history.loc[run.history["val_loss"].idxmin(), "epoch"])
         lines.append(
             f"| {run.path.name} | {test['confusion_matrix']} | {' | '.join(cells)} | {best} | "
@@ -248,73 +240,11 @@ def differences_table(
         for run in others[name]:
             pairs.setdefault(run.config.seed, []).append(run)
         both = [pair for pair in pairs.values() if len(pair) == 2]
-        ours, theirs = (
-            [read_predictions(run.file("predictions_test.csv")) for run in side]
-            for side in zip(*both, strict=True)
-        )
-        difference = mean_difference(ours, theirs)
-        cells = [_cell(*difference[metric]) for metric in COLUMNS]
+        ours, theirs = (_predictions(side) for side in zip(*both, strict=True))
+        difference = mean_difference(ours, theirs, resamples=RESAMPLES)
+        cells = [_entry(difference[metric]) for metric in COLUMNS]
         lines.append(f"| {name} | {len(both)} | {' | '.join(cells)} |")
     return [*lines[:4], *sorted(lines[4:]), ""]
-
-
-def mean_over_seeds(tables: list[pd.DataFrame]) -> dict[str, tuple[float, float, float]]:
-    """Return mean, low and high of each metric of COLUMNS over several runs' predictions.
-
-    Args:
-        tables: predictions of one variant's seeds, from one data set, so that a group's name
-            means the same in each.
-    """
-    means, resampled = _means(tables)
-    result = {}
-    for metric in COLUMNS:
-        low, high = np.nanquantile(resampled[metric], [0.025, 0.975])
-        if metric in CLASS_OF and low == high:
-            # Alike in every resample, as if it were certain: Wilson's interval counts groups.
-            groups = np.concatenate([table["group_id"] for table in tables])
-            labels = np.concatenate([table["label"] for table in tables])
-            count = len(np.unique(groups[labels == CLASS_OF[metric]]))
-            low, high = wilson_interval(round(means[metric] * count), count)
-        result[metric] = means[metric], low, high
-    return result
-
-
-def mean_difference(
-    ours: list[pd.DataFrame], theirs: list[pd.DataFrame]
-) -> dict[str, tuple[float, float, float]]:
-    """Return mean, low and high of each metric's difference between two variants.
-
-    Args:
-        ours: predictions of one variant's seeds.
-        theirs: of another's, of the same images in the same order; they are drawn together.
-    """
-    for one, other in zip(ours, theirs, strict=True):
-        if not one["image_id"].equals(other["image_id"]):
-            raise RunError("Two variants can be compared on the same test images only.")
-    (mean, drawn), (other_mean, other_drawn) = _means(ours), _means(theirs)
-    return {
-        metric: (
-            mean[metric] - other_mean[metric],
-            *np.nanquantile(drawn[metric] - other_drawn[metric], [0.025, 0.975]),
-        )
-        for metric in COLUMNS
-    }
-
-
-def _means(tables: list[pd.DataFrame]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Return the mean over seeds of each metric, and [resamples] of it with groups drawn anew."""
-    groups = np.concatenate([table["group_id"] for table in tables])
-    weights = resample_weights(groups, resamples=RESAMPLES, seed=0)
-    ends = np.cumsum([len(table) for table in tables])[:-1]
-    values, drawn = [], []
-    for table, share in zip(tables, np.split(weights, ends, axis=1), strict=True):
-        truth, probability = truth_and_probability(table)
-        values.append(compute_metrics(truth, probability, weights=np.ones(len(table))))
-        drawn.append(compute_metrics(truth, probability, weights=share))
-    return (
-        {metric: float(np.mean([v[metric] for v in values])) for metric in COLUMNS},
-        {metric: np.mean([d[metric] for d in drawn], axis=0) for metric in COLUMNS},
-    )
 
 
 def write_between(path: Path, name: str, text: str) -> None:
@@ -340,7 +270,12 @@ def _seeds(runs: list[Run]) -> str:
     return f"{len(runs)} seed" + "s" * (len(runs) > 1)
 
 
-def _cell(value: float | None, low: float | None, high: float | None) -> str:
+def _predictions(runs: Sequence[Run]) -> list[pd.DataFrame]:
+    return [read_predictions(run.file("predictions_test.csv")) for run in runs]
+
+
+def _entry(entry: dict[str, float | None]) -> str:
+    value, low, high = entry["value"], entry["ci_low"], entry["ci_high"]
     if value is None or np.isnan(value):
         return "undefined"
     if low is None or np.isnan(low):

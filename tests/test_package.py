@@ -23,8 +23,9 @@ ORDER = [
     ["evaluation"],
     ["training"],
     ["deploy"],
-    ["judging"],
-    ["experiment"],
+    ["judging", "bundling", "comparing"],
+    ["experiment", "external"],
+    ["cross_validation", "ensembling"],
     ["cli"],
 ]
 

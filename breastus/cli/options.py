@@ -22,14 +22,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
+def add_data(
+    parser: argparse.ArgumentParser,
+    help: str = "a directory, a CSV file, hub, phantom or auto (default: auto); several times for "
+    "several data sets",
+) -> None:
     """Add `--data`."""
-    parser.add_argument(
-        "--data",
-        action="append",
-        help="a directory, a CSV file, hub, phantom or auto (default: auto); several times for "
-        "several data sets",
-    )
+    parser.add_argument("--data", action="append", help=help)
 
 
 def add_out(parser: argparse.ArgumentParser, help: str) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from breastus.cli.options import add_data, add_out, add_settings, settings
 from breastus.cli.quiet import import_tensorflow
+from breastus.config import Config
+from breastus.errors import ConfigError
 from breastus.models.recipes import default_config
 
 
@@ -15,13 +17,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "the run folder (default: the next free one below runs/)")
     add_settings(parser)
     parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="cross-validate: train once for each of K folds, and judge the pooled predictions",
+    )
+    parser.add_argument(
+        "--repeats", type=int, metavar="N", help="with --folds: draw folds N times (default: 3)"
+    )
+    parser.add_argument(
         "--publish", type=Path, metavar="FOLDER", help="copy the finished bundle to this folder"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     config = settings(args, default_config(args.model))
+    if args.repeats is not None and args.folds is None:
+        raise ConfigError("--repeats goes with --folds, such as --folds 5 --repeats 3.")
+    if args.folds is not None and args.publish:
+        raise ConfigError("--publish is of one run; export the folds together: breastus export.")
     import_tensorflow()
+    if args.folds is not None:
+        return _cross_validate(args, config)
 
     from breastus.evaluation.evaluate import sentence
     from breastus.experiment import train
@@ -36,4 +53,24 @@ def run(args: argparse.Namespace) -> int:
     print(sentence(finished.metrics))
     print(f"Report: {finished.path / 'report.html'}")
     print(f"Bundle: {args.publish or finished.bundle}")
+    return 0
+
+
+def _cross_validate(args: argparse.Namespace, config: Config) -> int:
+    from breastus.cross_validation import REPEATS, cross_validate
+    from breastus.evaluation.cross_validation_report import sentence
+
+    try:
+        result = cross_validate(
+            args.model,
+            config=config,
+            out=args.out,
+            folds=args.folds,
+            repeats=REPEATS if args.repeats is None else args.repeats,
+        )
+    except KeyboardInterrupt:
+        print("\nbreastus: interrupted; the same command goes on from there", file=sys.stderr)
+        return 130
+    print(sentence(result.metrics))
+    print(f"Report: {result.path / 'report.html'}")
     return 0

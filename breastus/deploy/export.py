@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from breastus.deploy.card import model_card
-from breastus.deploy.serving import Member, ServingModule
+from breastus.deploy.serving import ServingModule
 from breastus.evaluation.calibrators import Calibrator
 from breastus.evaluation.tta import View
 from breastus.files import write_folder_aside, write_json, write_text
@@ -62,8 +62,7 @@ def write_bundle(
     """
     model = keras.models.load_model(keras_file, compile=False, safe_mode=True)
     with write_folder_aside(out) as folder:
-        member = Member(model, transform, calibrator, views)
-        ServingModule([member]).save(folder / SAVED_MODEL)
+        ServingModule(model, transform, calibrator, views).save(folder / SAVED_MODEL)
         shutil.copyfile(keras_file, folder / "model.keras")
         info = {
             "format": FORMAT,

@@ -1,12 +1,11 @@
 """The exported graph: raw pixels or file bytes in, calibrated probabilities out.
 
-Transforms, networks, views and calibration are written here in TensorFlow operations alone, so that
-`tf.saved_model.load` serves them with no class of this package.
+Transform, network, views and calibration are put together here in TensorFlow operations alone, so
+that `tf.saved_model.load` serves them with no class of this package.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -18,12 +17,14 @@ from breastus.preprocessing.transform import Transform
 from breastus.training.views import PLAIN, TINY, see
 
 _TINY = 1e-12  # probabilities are kept off zero before their logarithm is taken
-_PLAIN = Calibrator()
 
 
-@dataclass(frozen=True)
-class Member:
-    """One network of a bundle, and how it is asked.
+class ServingModule(tf.Module):
+    """The exported graph: transform, network, views and calibration.
+
+    `serving_default` takes pixels [B, H, W, 3], uint8 or float32, 0 to 255; `predict_bytes` takes
+    PNG or JPEG files, string [B]. Both return `probabilities` float32 [B, classes] and `lump`
+    float32 [B].
 
     Args:
         model: z-scored images to softmax probabilities.
@@ -32,67 +33,41 @@ class Member:
         views: of test-time augmentation, whose logits are averaged before calibration.
     """
 
-    model: keras.Model
-    transform: Transform
-    calibrator: Calibrator = _PLAIN
-    views: Sequence[View] = PLAIN
-
-    def judge(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Return the logarithms of calibrated probabilities, float32 [B, C].
-
-        Args:
-            pixels: uint8 [B, S, S, 3], as `Transform.bytes_to_pixels` gives them.
-        """
-        # Keras' own code is none for AutoGraph; that of the transform needs it.
-        network = tf.autograph.experimental.do_not_convert(
-            lambda inputs: self.model(inputs, training=False)
-        )
-        tiny = _TINY if len(self.views) == 1 else TINY
-        said = [
-            tf.math.log(tf.maximum(network(self.transform.tone(see(view, pixels))), tiny))
-            for view in self.views
-        ]
-        return calibrated(tf.add_n(said) / len(said), self.calibrator)
-
-
-class ServingModule(tf.Module):
-    """The exported graph of one network, or of several that are averaged.
-
-    `serving_default` takes pixels [B, H, W, 3], uint8 or float32, 0 to 255; `predict_bytes` takes
-    PNG or JPEG files, string [B]. Both return `probabilities` float32 [B, classes] and `lump`
-    float32 [B].
-
-    Args:
-        members: the networks. The logits of several are averaged with equal weight.
-        calibrator: of the average.
-    """
-
-    def __init__(self, members: Sequence[Member], calibrator: Calibrator | None = None):
+    def __init__(
+        self,
+        model: keras.Model,
+        transform: Transform,
+        calibrator: Calibrator | None = None,
+        views: Sequence[View] = PLAIN,
+    ):
         super().__init__(name="breastus")
-        self._members = tuple(members)
-        self._calibrator = calibrator or _PLAIN
+        # Keras' own code is none for AutoGraph; that of the transform needs it.
+        self._model = tf.autograph.experimental.do_not_convert(
+            lambda inputs: model(inputs, training=False)
+        )
+        self._transform = transform
+        self._calibrator = calibrator or Calibrator()
+        self._views = tuple(views)
         # The functions capture the variables; a saved module has to hold what they capture.
-        self.tracked = [
-            variable.value for member in self._members for variable in member.model.variables
-        ]
+        self.tracked = [variable.value for variable in model.variables]
 
     @tf.function
     def serving_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Judge raw pixels."""
-        return self._judge(lambda transform: transform.images_to_pixels(images))
+        return self._judge(self._transform.images_to_pixels(images))
 
     @tf.function
     def predict_bytes(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         """Judge PNG or JPEG files."""
-        return self._judge(lambda transform: transform.bytes_to_pixels(encoded))
+        return self._judge(self._transform.bytes_to_pixels(encoded))
 
-    def _judge(self, framed: Callable[[Transform], tf.Tensor]) -> dict[str, tf.Tensor]:
-        # Members of one transform share its pixels.
-        transforms = dict.fromkeys(member.transform for member in self._members)
-        pixels = {transform: framed(transform) for transform in transforms}
-        said = [member.judge(pixels[member.transform]) for member in self._members]
-        mean = tf.add_n([tf.nn.log_softmax(one) for one in said]) / len(said)
-        probabilities = tf.nn.softmax(calibrated(mean, self._calibrator))
+    def _judge(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        tiny = _TINY if len(self._views) == 1 else TINY
+        said = [
+            tf.math.log(tf.maximum(self._model(self._transform.tone(see(view, pixels))), tiny))
+            for view in self._views
+        ]
+        probabilities = tf.nn.softmax(calibrated(tf.add_n(said) / len(said), self._calibrator))
         return {"probabilities": probabilities, "lump": probabilities[:, 1]}
 
     def save(self, path: Path) -> None:

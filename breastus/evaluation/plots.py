@@ -27,10 +27,17 @@ def save_figures(
     *,
     metrics: dict[str, Any],
     predictions: dict[str, pd.DataFrame],
-    history: pd.DataFrame,
+    history: pd.DataFrame | None = None,
     seed: int = 0,
 ) -> dict[str, Path]:
     """Write every figure as PNG.
+
+    Args:
+        folder: for the files.
+        metrics: as from `breastus.evaluation.judgement`.
+        predictions: split to predictions table, "test" among them.
+        history: of the training, where there was one.
+        seed: of the bands.
 
     Returns:
         Caption to file, in the order in which a report shows them.
@@ -46,9 +53,10 @@ def save_figures(
         "scores": ("Probability of lump by finding", plot_scores(test, metrics["threshold"])),
         "reliability": ("Said and so, before and after calibration", plot_reliability(test)),
         "decision_curve": ("What acting on it is worth", plot_decision_curve(metrics)),
-        "history": ("Training", plot_history(history)),
         "subgroups": ("Parts of the test images", plot_subgroups(metrics["subgroups"])),
     }
+    if history is not None:
+        drawn["history"] = ("Training", plot_history(history))
     files = {}
     for name, (caption, figure) in drawn.items():
         files[caption] = folder / f"{name}.png"

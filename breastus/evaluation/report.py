@@ -14,7 +14,8 @@ from breastus.files import write_text
 from breastus.html import page, picture, table
 
 _WIDE = ("history", "subgroups")  # figures drawn across the page
-_HIDDEN = ("recall", "recall_no_lump")  # other names of sensitivity and specificity
+_TITLES = {"test": "test", "val": "validation"}
+HIDDEN = ("recall", "recall_no_lump")  # other names of sensitivity and specificity
 
 
 def write_report(
@@ -59,26 +60,28 @@ def write_report(
         f"<h2>The errors it was surest of</h2>"
         + (f'<div class="tiles">{errors}</div>' if errors else "<p>None on the test images.</p>")
         + f"<h2>Data</h2><pre>{escape(data_summary)}</pre>"
-        f"<h2>How to read the scores</h2>{_glossary()}"
-        f"<h2>Settings and machine</h2><pre>{escape(_listing(config))}</pre>"
-        f"<pre>{escape(_listing(environment))}</pre>"
+        f"<h2>How to read the scores</h2>{glossary()}"
+        f"<h2>Settings and machine</h2><pre>{escape(listing(config))}</pre>"
+        f"<pre>{escape(listing(environment))}</pre>"
     )
     write_text(path, page(f"Lump or no lump: the model “{name}”", body, notices=notices))
 
 
 def _scores(metrics: dict[str, Any]) -> str:
-    test, val, study = metrics["test"], metrics["val"], metrics["study"]
+    study = metrics["study"]
+    # Of images from elsewhere there is no validation part.
+    parts = {title: metrics[s] for s, title in _TITLES.items() if s in metrics}
     level = f"{100 * metrics['confidence']:.0f} %"
-    header = ["", f"test ({level} interval)", f"validation ({level} interval)"]
+    header = ["", *(f"{title} ({level} interval)" for title in parts)]
     rows = []
     for name, metric in METRICS.items():
-        if name in _HIDDEN:
+        if name in HIDDEN:
             continue
-        row = [metric.title, _cell(test[name]), _cell(val[name])]
+        row = [metric.title, *(cell(part[name]) for part in parts.values())]
         if study:
-            row.append(_cell(study[name]) if name in study else "not given")
+            row.append(cell(study[name]) if name in study else "not given")
         rows.append(row)
-    counts = [f"{part['n']} in {part['n_groups']} groups" for part in (test, val)]
+    counts = [f"{part['n']} in {part['n_groups']} groups" for part in parts.values()]
     first = ["Images", *counts]
     if study:
         header.append(study["title"])
@@ -99,18 +102,20 @@ def _scores(metrics: dict[str, Any]) -> str:
     return table(header, [first, *rows]) + f'<p class="soft">{escape(note)}</p>'
 
 
-def _cell(entry: dict[str, float]) -> str:
+def cell(entry: dict[str, float]) -> str:
+    """Return a value with its interval, or that it has none, as text."""
     value, low, high = entry["value"], entry["ci_low"], entry["ci_high"]
-    if value != value:
+    if value is None or value != value:
         return "undefined"
-    if low != low:
+    if low is None or low != low:
         return f"{value:.2f}"
     if low == high:
         return f"{value:.2f}  (no spread)"
     return f"{value:.2f}  ({low:.2f} to {high:.2f})"
 
 
-def _glossary() -> str:
+def glossary() -> str:
+    """Return what each metric means, HTML."""
     items = "".join(
         f"<li><b>{escape(metric.title)}</b>: {escape(metric.meaning)}.</li>"
         for metric in METRICS.values()
@@ -126,11 +131,12 @@ def _subtitle(config: dict[str, Any], environment: dict[str, Any]) -> str:
     )
 
 
-def _listing(values: dict[str, Any], indent: str = "") -> str:
+def listing(values: dict[str, Any], indent: str = "") -> str:
+    """Return nested values as indented lines."""
     lines = []
     for key, value in values.items():
         if isinstance(value, dict):
-            lines += [f"{indent}{key}:", _listing(value, indent + "  ")]
+            lines += [f"{indent}{key}:", listing(value, indent + "  ")]
         else:
             lines.append(f"{indent}{key}: {value}")
     return "\n".join(lines)

@@ -38,6 +38,11 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "cnn": {},  # the study's Table II, which is what Config holds
     "compact": _SCRATCH,
     "efficientnet_lite0": _FINE_TUNING,
+    # Lumps without a mask, or images from a data set that has none, learn from labels alone.
+    "efficientnet_local": {
+        **_FINE_TUNING,
+        "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
+    },
     "hybrid": _SCRATCH,
     "hybrid_large": _STUDY_SWIN,
     # Deep and without batch norms: from random weights it does not learn at a higher rate.

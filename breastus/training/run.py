@@ -1,7 +1,6 @@
 """A run folder: where it is made, taken up again, or refused, and how a finished one is read."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,7 @@ import pandas as pd
 
 from breastus.config import Config
 from breastus.errors import ConfigError, RunError
-from breastus.files import write_text
+from breastus.files import read_json, write_text
 
 CONFIG_FILE = "config.yaml"
 MANIFEST_FILE = "manifest.csv"
@@ -77,7 +76,7 @@ class Run:
         return self.file(BUNDLE_FOLDER)
 
     def _json(self, name: str) -> dict:
-        return json.loads(self.file(name).read_text(encoding="utf-8"))
+        return read_json(self.file(name))
 
     def file(self, name: str) -> Path:
         """Return the path of a file that the run wrote.

@@ -61,7 +61,7 @@ def _images(seconds: float) -> list[tuple[str, str]]:
     from breastus.augmentation.stateless import image_seed
     from breastus.config import Config
     from breastus.data.sources.phantom import write_phantoms
-    from breastus.deploy.serving import Member, ServingModule
+    from breastus.deploy.serving import ServingModule
     from breastus.preprocessing.transform import Transform
     from breastus.training.environment import peak_memory_mb
     from breastus.training.network import new_model
@@ -85,7 +85,7 @@ def _images(seconds: float) -> list[tuple[str, str]]:
     )
     augmenting = _median(lambda: augmented.batch(BATCH).get_single_element(), seconds)
 
-    served = ServingModule([Member(new_model(config), transform)])
+    served = ServingModule(new_model(config), transform)
     files = tf.constant(encoded)
     serving = _median(lambda: served.predict_bytes(files), seconds)
     return [

@@ -16,7 +16,7 @@ from breastus.data.images import ImageFile, to_png
 from breastus.data.simulation import simulate_phantom
 from breastus.deploy.card import model_card
 from breastus.deploy.export import checksums, publish
-from breastus.deploy.serving import Member, ServingModule
+from breastus.deploy.serving import ServingModule
 from breastus.evaluation.calibration import apply_temperature
 from breastus.preprocessing.transform import Transform
 
@@ -113,7 +113,7 @@ def test_marks_are_treated_in_the_exported_graph_as_in_training(scans, tmp_path,
     network = keras.Sequential([mean, sides])
     sides.set_weights([np.array([[1.0, -1], [0, 0], [0, 0]]), np.zeros(2)])
     transform = Transform(image_size=32, marks=marks)
-    ServingModule([Member(network, transform)]).save(tmp_path / "served")
+    ServingModule(network, transform).save(tmp_path / "served")
     signatures = tf.saved_model.load(str(tmp_path / "served")).signatures
 
     marked = draw_marks(scans[0] // 3 * 2, 0)

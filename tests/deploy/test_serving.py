@@ -1,4 +1,4 @@
-"""The exported graph says what NumPy says: calibrators, views, and several networks together."""
+"""The exported graph says what NumPy says: calibrators and views."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from breastus.data.images import to_png
-from breastus.deploy.serving import Member, ServingModule
+from breastus.deploy.serving import ServingModule
 from breastus.evaluation.calibrators import Calibrator
 from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.tta import VIEWS, tta
@@ -61,7 +61,7 @@ def test_calibrators_in_the_graph(scans, tmp_path, method):
     raw = model.predict(transform.tone(pixels_of(transform, scans)), verbose=0)
     expected = CALIBRATORS[method].apply(lump_probability(raw))
     assert np.ptp(expected) > 0.05
-    module = ServingModule([Member(model, transform, CALIBRATORS[method])])
+    module = ServingModule(model, transform, CALIBRATORS[method])
     np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_views_in_the_graph_are_those_of_the_evaluation(scans, tmp_path, views):
         lambda view: model.predict(transform.tone(see(view, pixels)), verbose=0), VIEWS[views]
     )
     np.testing.assert_allclose(mean[:, 1], expected, atol=1e-6)
-    module = ServingModule([Member(model, transform, views=VIEWS[views])])
+    module = ServingModule(model, transform, views=VIEWS[views])
     np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)
 
 
@@ -87,20 +87,3 @@ def test_each_view_has_the_same_pixels(speckle, number):
     view = VIEWS["all"][number]
     images = np.stack([speckle(50, 50, seed) for seed in range(2)])
     np.testing.assert_array_equal(see(view, tf.constant(images)), view(images))
-
-
-def test_several_networks_are_averaged_as_logits_and_calibrated_once_more(scans, tmp_path):
-    transforms = Transform(image_size=24), Transform(image_size=32, aspect="keep")
-    models = network(2), network(3, size=32)
-    own = CALIBRATORS["temperature"], CALIBRATORS["platt"]
-    said = [
-        calibrator.apply(
-            lump_probability(model.predict(transform.tone(pixels_of(transform, scans)), verbose=0))
-        )
-        for model, transform, calibrator in zip(models, transforms, own, strict=True)
-    ]
-    odds = np.mean([np.log(p / (1 - p)) for p in said], axis=0)
-    expected = CALIBRATORS["platt"].apply(1 / (1 + np.exp(-odds)))
-    members = [Member(*parts) for parts in zip(models, transforms, own, strict=True)]
-    module = ServingModule(members, CALIBRATORS["platt"])
-    np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)

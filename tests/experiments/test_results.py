@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from breastus.evaluation.intervals import bootstrap_intervals
-from breastus.evaluation.predictions import read_predictions, truth_and_probability
 from breastus.models.recipes import default_config
 from breastus.models.registry import build_model, list_models
 
@@ -27,33 +25,6 @@ def results(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path / "repo")
     return module
-
-
-def test_the_mean_of_one_seed_is_that_runs_own_score(results, tiny_run):
-    table = read_predictions(tiny_run.path / "predictions_test.csv")
-    truth, probability = truth_and_probability(table)
-    bounds = bootstrap_intervals(truth, probability, table["group_id"], resamples=results.RESAMPLES)
-    (mean, low, high) = results.mean_over_seeds([table])["accuracy"]
-    assert mean == tiny_run.metrics["test"]["accuracy"]["value"]
-    assert (low, high) == pytest.approx(bounds["accuracy"])
-
-
-def test_a_scene_in_two_seeds_is_no_more_evidence(results, tiny_run):
-    table = read_predictions(tiny_run.path / "predictions_test.csv")
-    assert results.mean_over_seeds([table] * 3)["accuracy"] == pytest.approx(
-        results.mean_over_seeds([table])["accuracy"]
-    )
-
-
-def test_a_difference_is_of_the_same_images_drawn_together(results, tiny_run):
-    table = read_predictions(tiny_run.path / "predictions_test.csv")
-    assert set(results.mean_difference([table] * 2, [table] * 2).values()) == {(0.0, 0.0, 0.0)}
-    better = table.assign(probability=(table["label"] == "lump") * 0.8 + 0.1)
-    gain, low, high = results.mean_difference([better], [table])["accuracy"]
-    assert gain == pytest.approx(1 - tiny_run.metrics["test"]["accuracy"]["value"])
-    assert low <= gain <= high
-    with pytest.raises(results.RunError, match="the same test images"):
-        results.mean_difference([table.iloc[::-1].reset_index(drop=True)], [table])
 
 
 def test_an_experiment_stands_beside_the_one_it_is_compared_with(results, tiny_run, monkeypatch):

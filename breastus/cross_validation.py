@@ -1,0 +1,215 @@
+"""Cross-validate a network: folds and repeats in, pooled out-of-fold predictions and a report out.
+
+    result = cross_validate("compact", data="path/to/BUSI", folds=5, repeats=3)
+
+    runs/compact-cv/
+      manifest.csv                 the images, prepared once
+      repeat-0-fold-0/ ...         a run folder each; one that was killed is taken up
+      predictions_oof.csv          every image once a repeat, by a network that never saw its group
+      metrics.json, report.html, figures/
+
+Each repeat draws folds and weights anew. Calibration and threshold of a fold are fitted on its own
+validation part. Scores are of all folds of a repeat pooled, averaged over repeats; intervals draw
+whole groups, which come up in every repeat.
+"""
+
+import gc
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+from breastus.config import Config
+from breastus.data.manifest import load_manifest, read_manifest, summary, write_manifest
+from breastus.errors import ConfigError, RunError
+from breastus.evaluation.cross_validation_report import write_cross_validation_report
+from breastus.evaluation.pooled import mean_metrics
+from breastus.evaluation.predictions import read_predictions
+from breastus.experiment import train
+from breastus.files import read_json, write_csv, write_json
+from breastus.judging import notices, worst_errors
+from breastus.models.recipes import default_config
+from breastus.setting_texts import FOLDS, join_sources
+from breastus.training.run import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, Run
+
+REPEATS = 3
+PREDICTIONS_FILE = "predictions_oof.csv"
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """A cross-validation on disk.
+
+    Args:
+        path: its folder.
+    """
+
+    path: Path
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The runs, repeat by repeat and fold by fold."""
+        found = [Run(file.parent) for file in self.path.glob(f"repeat-*-fold-*/{CONFIG_FILE}")]
+        return sorted(found, key=lambda run: (run.config.seed, run.config.data.fold))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Out-of-fold predictions: the columns of a predictions table, and `repeat` and `fold`."""
+        return pd.read_csv(self.path / PREDICTIONS_FILE, keep_default_na=False)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Means over repeats with intervals, as from `mean_metrics`."""
+        return read_json(self.path / METRICS_FILE)
+
+
+def cross_validate(
+    model: str = "cnn",
+    *,
+    data: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    out: str | os.PathLike | None = None,
+    config: Config | None = None,
+    folds: int = FOLDS,
+    repeats: int = REPEATS,
+    seed: int | None = None,
+) -> CrossValidation:
+    """Train and test a network on every fold, several times, and judge the pooled predictions.
+
+    Folds that are finished are kept, so that the same call goes on where it was interrupted.
+
+    Args:
+        model: a name of `breastus.list_models()`.
+        data: as for `breastus.train`.
+        out: its folder; None takes `runs/<model>-cv`.
+        config: all settings; None takes `breastus.default_config(model)`.
+        folds: at least 3; one is test and one validation each time.
+        repeats: how often folds are drawn anew, at least 1.
+        seed: of the first repeat; the others take the next ones. None takes `config.seed`.
+
+    Raises:
+        BreastusError: as `breastus.train`; a RunError when `out` holds another cross-validation.
+    """
+    if repeats < 1:
+        raise ConfigError(f"repeats must be at least 1. Received: {repeats}")
+    config = (config or default_config(model)).replace({"model": {"name": model}})
+    if data is not None:
+        config = config.replace({"data": {"source": join_sources(data)}})
+    first = config.seed if seed is None else seed
+    folder = Path("runs", f"{model}-cv") if out is None else Path(out)
+    config = config.replace({"data": {"split": "kfold", "folds": folds, "fold": 0}})
+
+    manifest = _manifest(folder, config, first)
+    print(summary(manifest), flush=True)
+    source = {"source": str((folder / MANIFEST_FILE).absolute())}
+    for repeat in range(repeats):
+        for fold in range(folds):
+            path = folder / f"repeat-{repeat}-fold-{fold}"
+            changes = {"data": {**source, "fold": fold}, "seed": first + repeat}
+            _fold(
+                path, model, config.replace(changes), f"{repeat + 1}/{repeats}, {fold + 1}/{folds}"
+            )
+    return judge_folds(folder)
+
+
+def judge_folds(folder: Path) -> CrossValidation:
+    """Pool the predictions of a cross-validation's runs, judge them, and write the report.
+
+    Raises:
+        RunError: when there are no finished runs, or a repeat lacks a fold.
+    """
+    runs = CrossValidation(folder).runs
+    tables = _pooled(folder, runs)
+    write_csv(folder / PREDICTIONS_FILE, pd.concat(tables, ignore_index=True))
+    config = runs[0].config
+    settings = config.evaluation
+    metrics = {
+        "model": config.model.name,
+        "folds": config.data.folds,
+        "repeats": len(tables),
+        "confidence": settings.confidence,
+        "resamples": settings.resamples,
+        "prevalence": settings.prevalence,
+        **mean_metrics(
+            tables,
+            resamples=settings.resamples,
+            confidence=settings.confidence,
+            prevalence=settings.prevalence,
+            seed=config.seed,
+        ),
+        "minutes": sum(run.environment["seconds_training"] for run in runs) / 60,
+    }
+    write_json(folder / METRICS_FILE, metrics)
+    manifest = read_manifest(folder / MANIFEST_FILE)
+    write_cross_validation_report(
+        folder,
+        metrics=metrics,
+        tables=tables,
+        runs=[(run.path.name, run.metrics) for run in runs],
+        config=config.to_dict(),
+        environment=runs[0].environment,
+        notices=notices(runs[0], manifest),
+        data_summary=summary(manifest),
+        worst=worst_errors(_always_wrong(tables), manifest),
+    )
+    return CrossValidation(folder)
+
+
+def _manifest(folder: Path, config: Config, seed: int) -> pd.DataFrame:
+    file = folder / MANIFEST_FILE
+    if file.is_file():
+        return read_manifest(file)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{folder} exists and is no cross-validation. Choose another --out.")
+    manifest = load_manifest(config.data.source, settings=config.data, seed=seed)
+    write_manifest(manifest, file)
+    return manifest
+
+
+def _fold(path: Path, model: str, config: Config, where: str) -> None:
+    if Run(path).finished:
+        asked = config.differences(Run(path).config)
+        # What the machine decides stands in the run, and not in what was asked for.
+        if changed := [line for line in asked if not line.startswith("training.")]:
+            raise RunError(
+                f"{path} was trained with other settings: {'; '.join(changed)}. Choose another "
+                "--out, or delete it."
+            )
+        return
+    print(f"\n== {where}: {path}", flush=True)
+    train(model, config=config, out=path)
+    keras.utils.clear_session()  # or each fold leaves its graph behind
+    gc.collect()
+
+
+def _pooled(folder: Path, runs: Sequence[Run]) -> list[pd.DataFrame]:
+    """Return one table of out-of-fold predictions a repeat, in the order of image ids."""
+    if not runs:
+        raise RunError(f"{folder} holds no runs of a cross-validation.")
+    folds = runs[0].config.data.folds
+    tables = []
+    for seed in sorted({run.config.seed for run in runs}):
+        own = [run for run in runs if run.config.seed == seed]
+        if [run.config.data.fold for run in own] != list(range(folds)):
+            raise RunError(
+                f"{folder}: a repeat lacks a fold. Run the same command again to finish it."
+            )
+        parts = [
+            read_predictions(run.file("predictions_test.csv")).assign(
+                repeat=len(tables), fold=run.config.data.fold
+            )
+            for run in own
+        ]
+        tables.append(pd.concat(parts).sort_values("image_id").reset_index(drop=True))
+    return tables
+
+
+def _always_wrong(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the images that every repeat calls wrong, with their mean probability."""
+    wrong = [table["predicted"] != table["label"] for table in tables]
+    mean = sum(table["probability"] for table in tables) / len(tables)
+    return tables[0].assign(probability=mean)[pd.concat(wrong, axis=1).all(axis=1)]

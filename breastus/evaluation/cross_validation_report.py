@@ -1,0 +1,172 @@
+"""The report of a cross-validation: pooled metrics and predictions in, one HTML file out."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from breastus.evaluation.figure_style import COLORS, STYLE
+from breastus.evaluation.metrics import METRICS
+from breastus.evaluation.plots import plot_reliability, plot_scores
+from breastus.evaluation.pooled import thresholds_of
+from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.ranking import roc_auc
+from breastus.evaluation.report import HIDDEN, cell, glossary, listing
+from breastus.files import write_aside, write_text
+from breastus.html import page, picture, table
+
+
+def write_cross_validation_report(
+    folder: Path,
+    *,
+    metrics: dict[str, Any],
+    tables: Sequence[pd.DataFrame],
+    runs: Sequence[tuple[str, dict[str, Any]]],
+    config: dict[str, Any],
+    environment: dict[str, Any],
+    notices: list[str],
+    data_summary: str,
+    worst: list[tuple[str, bytes, str]],
+) -> None:
+    """Write report.html, self-contained, and its figures.
+
+    Args:
+        folder: of the cross-validation.
+        metrics: as in its metrics.json.
+        tables: out-of-fold predictions, one a repeat.
+        runs: name of each run's folder, and its metrics.
+        config: settings of the first run.
+        environment: of the first run.
+        notices: texts that must not be overlooked.
+        data_summary: what the manifest holds, in words.
+        worst: (image id, PNG bytes, text) of the errors that every repeat makes.
+    """
+    figures = {
+        "ROC curve of each repeat": ("roc", plot_repeats(tables)),
+        "Probability of lump by finding, first repeat": (
+            "scores",
+            plot_scores(tables[0], float(np.median(thresholds_of(tables[0])))),
+        ),
+        "Said and so, before and after calibration, first repeat": (
+            "reliability",
+            plot_reliability(tables[0]),
+        ),
+    }
+    drawn = ""
+    for caption, (name, figure) in figures.items():
+        file = folder / "figures" / f"{name}.png"
+        with write_aside(file) as aside:
+            figure.savefig(aside, dpi=150)
+        drawn += picture(file, caption, caption)
+    errors = "".join(
+        picture(png, f"{title}: {text}", f"{title} — {text}") for title, png, text in worst
+    )
+    name = metrics["model"]
+    body = (
+        f'<p class="answer">{escape(sentence(metrics))}</p>'
+        f"<h2>Scores</h2>{_scores(metrics)}"
+        f'<h2>Figures</h2><div class="grid">{drawn}</div>'
+        f"<h2>Fold by fold</h2>{_folds(runs)}"
+        "<h2>The errors that every repeat makes</h2>"
+        + (f'<div class="tiles">{errors}</div>' if errors else "<p>None.</p>")
+        + f"<h2>Data</h2><pre>{escape(data_summary)}</pre>"
+        f"<h2>How to read the scores</h2>{glossary()}"
+        f"<h2>Settings and machine</h2><pre>{escape(listing(config))}</pre>"
+        f"<pre>{escape(listing(environment))}</pre>"
+    )
+    title = f"Lump or no lump: “{name}”, cross-validated"
+    write_text(folder / "report.html", page(title, body, notices=notices))
+
+
+def sentence(metrics: dict[str, Any]) -> str:
+    """Say the result in plain words, with intervals."""
+    shares = [
+        f"{words} {cell(metrics[name])}"
+        for name, words in (
+            ("roc_auc", "ROC-AUC"),
+            ("balanced_accuracy", "balanced accuracy"),
+            ("sensitivity", "sensitivity"),
+            ("specificity", "specificity"),
+            ("ece", "calibration error"),
+        )
+    ]
+    return (
+        f"Tested on {metrics['n'][0]} images of {metrics['n_groups']} patients or scenes, each by "
+        f"networks that saw none of its group, in {metrics['folds']} folds and "
+        f"{metrics['repeats']} repeat{'s' * (metrics['repeats'] > 1)}: {', '.join(shares)} "
+        f"({100 * metrics['confidence']:.0f} % intervals)."
+    )
+
+
+def plot_repeats(tables: Sequence[pd.DataFrame]) -> Figure:
+    """Draw the ROC curve of each repeat's pooled predictions."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.8), layout="constrained")
+        axis = figure.subplots()
+        axis.plot([0, 1], [0, 1], ls=":", color=COLORS["grey"], lw=1, label="guessing")
+        for number, one in enumerate(tables):
+            truth, probability = truth_and_probability(one)
+            order = np.argsort(-probability, kind="stable")
+            last = np.append(np.diff(probability[order]) != 0, True)
+            found = np.append(0, np.cumsum(truth[order])[last]) / max(1, truth.sum())
+            alarms = np.append(0, np.cumsum(1 - truth[order])[last]) / max(1, (1 - truth).sum())
+            area = float(roc_auc(truth, probability))
+            axis.plot(
+                alarms,
+                found,
+                color=COLORS["lump"],
+                lw=1.6,
+                alpha=1 - 0.6 * number / len(tables),
+                label=f"repeat {number + 1}: {area:.3f}",
+            )
+        axis.set_xlim(-0.01, 1.01)
+        axis.set_ylim(-0.01, 1.03)
+        axis.set_xlabel("1 − specificity")
+        axis.set_ylabel("sensitivity")
+        axis.set_title("All folds pooled")
+        axis.legend(loc="lower right", frameon=True)
+    return figure
+
+
+def _scores(metrics: dict[str, Any]) -> str:
+    level = f"{100 * metrics['confidence']:.0f} %"
+    each = metrics["each"]
+    header = [
+        "",
+        f"mean over repeats ({level} interval)",
+        *(f"repeat {n + 1}" for n in range(len(each))),
+    ]
+    rows = [
+        [metric.title, cell(metrics[name]), *(f"{one[name]:.2f}" for one in each)]
+        for name, metric in METRICS.items()
+        if name not in HIDDEN
+    ]
+    note = (
+        f"Predictions of all folds of a repeat are pooled; each image is called by the threshold "
+        f"of its own fold. Intervals: bootstrap over groups (patients or scenes), drawn alike in "
+        f"every repeat; {metrics['resamples']} resamples. They say what other patients would have "
+        "done to the mean, and not what other training images would have. PPV and NPV are for a "
+        f"prevalence of {metrics['prevalence']:g}. All folds took {metrics['minutes']:.0f} minutes "
+        "of training."
+    )
+    return table(header, rows) + f'<p class="soft">{escape(note)}</p>'
+
+
+def _folds(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    names = ("roc_auc", "balanced_accuracy", "sensitivity", "specificity")
+    header = ["", "images", "threshold", *(METRICS[name].title for name in names)]
+    rows = [
+        [
+            name,
+            str(metrics["test"]["n"]),
+            f"{metrics['threshold']:.3g}",
+            *(cell(metrics["test"][metric]) for metric in names),
+        ]
+        for name, metrics in runs
+    ]
+    return table(header, rows)

@@ -1,0 +1,187 @@
+"""Folds pooled, networks averaged, runs compared and tried elsewhere: from folders to folders."""
+
+import json
+import re
+import shutil
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from breastus.cli.main import main
+from breastus.comparing import compare_runs, comparison_sentence
+from breastus.cross_validation import CrossValidation, cross_validate, judge_folds
+from breastus.data.images import ImageFile
+from breastus.deploy.predictor import Predictor
+from breastus.ensembling import export_ensemble
+from breastus.errors import ConfigError, DataError, RunError
+from breastus.evaluation.logistic import logit
+from breastus.evaluation.metrics import compute_metrics
+from breastus.external import evaluate_external
+from breastus.models.ensemble import ensemble
+from breastus.models.registry import build_model
+from breastus.preprocessing.transform import Transform
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
+
+
+@pytest.fixture(scope="module")
+def folds(tiny_config, tmp_path_factory):
+    """A cross-validation of three folds, one repeat; not to be changed."""
+    config = tiny_config.replace({"training": {"epochs": 1}})
+    return cross_validate("cnn", config=config, out=tmp_path_factory.mktemp("cv") / "cnn-cv",
+                          folds=3, repeats=1)  # fmt: skip
+
+
+def test_every_image_is_tested_once_by_a_network_that_never_saw_its_group(folds):
+    pooled = folds.predictions
+    assert len(folds.runs) == 3
+    assert not pooled["image_id"].duplicated().any()
+    manifest = pd.read_csv(folds.path / "manifest.csv", keep_default_na=False)
+    assert set(pooled["image_id"]) == set(manifest[manifest["excluded"] == ""]["image_id"])
+    for run in folds.runs:
+        splits = pd.read_csv(run.path / "splits.csv").merge(manifest, on="image_id")
+        tested = set(splits.loc[splits["split"] == "test", "group_id"])
+        assert not tested & set(splits.loc[splits["split"] != "test", "group_id"])
+
+
+def test_scores_are_of_the_pooled_predictions_each_by_its_own_threshold(folds):
+    pooled = folds.predictions
+    lump = (pooled["label"] == "lump").to_numpy(int)
+    expected = compute_metrics(
+        lump, pooled["probability"].to_numpy(), threshold=pooled["threshold"].to_numpy()
+    )
+    for name in ("roc_auc", "accuracy", "brier", "sensitivity"):
+        assert folds.metrics[name]["value"] == pytest.approx(expected[name])
+    assert expected["accuracy"] == pytest.approx((pooled["predicted"] == pooled["label"]).mean())
+
+
+def test_the_report_is_one_file(folds):
+    html = (folds.path / "report.html").read_text()
+    assert "cross-validated" in html
+    assert "in 3 folds and 1 repeat:" in html
+    assert "It has never seen a patient" in html
+    assert html.count("repeat-0-fold-") >= 3
+    assert not re.findall(r'(?:src|href)="(?!data:)', html)
+
+
+def test_finished_folds_are_kept_and_other_settings_refused(folds, tiny_config):
+    before = {run.path: (run.path / "best.keras").stat().st_mtime_ns for run in folds.runs}
+    config = tiny_config.replace({"training": {"epochs": 1}})
+    again = cross_validate("cnn", config=config, out=folds.path, folds=3, repeats=1)
+    assert {r.path: (r.path / "best.keras").stat().st_mtime_ns for r in again.runs} == before
+    assert again.metrics == folds.metrics
+    other = config.replace({"preprocessing": {"color": "parula"}})
+    with pytest.raises(RunError, match=r"other settings: preprocessing\.color: parula -> plain"):
+        cross_validate("cnn", config=other, out=folds.path, folds=3, repeats=1)
+
+
+def test_what_cannot_be_cross_validated_is_said(folds, tiny_config, tmp_path):
+    with pytest.raises(ConfigError, match="repeats must be at least 1"):
+        cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", repeats=0)
+    with pytest.raises(ConfigError, match=r"data\.folds must be at least 3"):
+        cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", folds=2)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").touch()
+    with pytest.raises(RunError, match="is no cross-validation"):
+        cross_validate("cnn", config=tiny_config, out=tmp_path / "full")
+    with pytest.raises(RunError, match="holds no runs"):
+        judge_folds(tmp_path)
+    assert CrossValidation(tmp_path).runs == []
+
+
+def test_the_command_says_which_options_go_together(capsys):
+    assert main(["train", "cnn", "--repeats", "2"]) == 2
+    assert "--repeats goes with --folds" in capsys.readouterr().err
+    assert main(["train", "cnn", "--folds", "3", "--publish", "x"]) == 2
+    assert "export the folds together" in capsys.readouterr().err
+
+
+def test_an_ensemble_is_one_bundle_that_tensorflow_serves(folds, tmp_path):
+    bundle = export_ensemble(folds.runs, tmp_path / "all")
+    info = json.loads((bundle / "bundle.json").read_text())
+    assert info["model"] == "3 x cnn"
+    assert [member["fold"] for member in info["members"]] == [0, 1, 2]
+    network = keras.models.load_model(bundle / "model.keras", safe_mode=True)
+    row = folds.predictions.iloc[0]
+    path = (
+        pd.read_csv(folds.path / "manifest.csv").set_index("image_id").loc[row["image_id"], "path"]
+    )
+    encoded = tf.constant([ImageFile.read(path).encoded])
+    served = tf.saved_model.load(str(bundle / "saved_model")).signatures["predict_bytes"](encoded)
+
+    inputs = Transform.of(folds.runs[0].config).bytes_to_input(encoded)
+    members = [keras.models.load_model(run.path / "best.keras") for run in folds.runs]
+    odds = np.mean(
+        [logit(member.predict(inputs, verbose=0)[:, 1].astype(float)) for member in members]
+    )
+    raw = network.predict(inputs, verbose=0)[0]
+    assert logit(raw[1:].astype(float)) == pytest.approx(odds, abs=1e-4)
+    expected = 1 / (1 + np.exp(-odds / info["temperature"]))
+    assert float(served["lump"][0]) == pytest.approx(expected, abs=1e-5)
+    # Every image trained one of them or chose its epoch, and the bundle knows it.
+    assert "seen_in_training" in Predictor(bundle)(path).flags
+
+
+def test_networks_that_do_not_fit_are_no_ensemble(folds, tiny_run):
+    with pytest.raises(RunError, match=r"at least two runs\. Received: 1"):
+        export_ensemble(folds.runs[:1], "nowhere")
+    with pytest.raises(ValueError, match="one input shape"):
+        ensemble([build_model("cnn", image_size=16), build_model("cnn", image_size=32)])
+    with pytest.raises(ValueError, match="Received: none"):
+        ensemble([])
+
+
+def test_a_run_elsewhere_is_judged_with_nothing_fitted(tiny_run, class_folders, tmp_path):
+    found = evaluate_external(tiny_run, class_folders(no_lump=8, lump=9), out=tmp_path / "out")
+    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert len(predictions) == found.metrics["test"]["n"] == 17
+    own = json.loads((tiny_run.path / "decision.json").read_text())
+    assert found.metrics["decision"] == own
+    assert set(predictions["threshold"]) == {own["threshold"]}
+    assert "val" not in found.metrics
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "nothing was fitted here" in html
+    predictor = Predictor(tiny_run.bundle)
+    manifest = pd.read_csv(tmp_path / "out" / "manifest.csv").set_index("image_id")
+    row = predictions.iloc[3]
+    assert predictor(manifest.loc[row["image_id"], "path"]).probability == pytest.approx(
+        row["probability"], abs=1e-5
+    )
+
+
+def test_images_that_were_trained_on_are_no_test(tiny_run, tiny_config, tmp_path):
+    found = evaluate_external(tiny_run, tiny_config.data.source, out=tmp_path / "again")
+    splits = pd.read_csv(tiny_run.path / "splits.csv")["split"]
+    assert found.metrics["left_out"] == (splits != "test").sum()
+    assert found.metrics["test"]["n"] == (splits == "test").sum()
+    assert found.metrics["test"]["roc_auc"]["value"] == pytest.approx(
+        tiny_run.metrics["test"]["roc_auc"]["value"], nan_ok=True
+    )
+
+
+def test_nothing_left_to_test_on_is_said(tiny_run, class_folders):
+    with pytest.raises(DataError, match="no images|No image"):
+        evaluate_external(tiny_run, class_folders(no_lump=0, lump=0))
+
+
+def test_two_runs_are_compared_on_the_same_images(tiny_run, folds, tmp_path):
+    other = shutil.copytree(tiny_run.path, tmp_path / "other")
+    table = pd.read_csv(other / "predictions_test.csv")
+    lump = table["label"] == "lump"
+    table.assign(probability=np.where(lump, 0.9, 0.1)).to_csv(
+        other / "predictions_test.csv", index=False
+    )
+    ours = shutil.copytree(tiny_run.path, tmp_path / "ours")
+    result = compare_runs(type(tiny_run)(other), type(tiny_run)(ours))
+    text = comparison_sentence(result)
+    assert text.startswith("other less ours, on the same")
+    assert result["metrics"]["roc_auc"]["ours"] == 1
+    assert "McNemar" in text
+    assert (other / "comparison-ours.json").is_file()
+    with pytest.raises(DataError):
+        compare_runs(tiny_run, folds.runs[0])
+    with pytest.raises(RunError, match="twice"):
+        compare_runs(tiny_run, tiny_run)
