@@ -163,7 +163,7 @@ def test_images_that_were_trained_on_are_no_test(tiny_run, tiny_config, tmp_path
 
 
 def test_nothing_left_to_test_on_is_said(tiny_run, class_folders):
-    with pytest.raises(DataError, match="no images|No image"):
+    with pytest.raises(DataError, match=r"no images|No image"):
         evaluate_external(tiny_run, class_folders(no_lump=0, lump=0))
 
 
