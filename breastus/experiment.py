@@ -62,8 +62,6 @@ from breastus.training.state import discard_states, has_state
 from breastus.training.trace import flops
 from breastus.training.trainer import Trainer
 
-_WORST = 8  # errors shown as pictures in the report
-
 
 def train(
     model: str = "cnn",
@@ -125,7 +123,7 @@ def train(
             run.path / SHORTCUTS_FILE,
             shortcut_test(network, trainer.tables["test"], config=config, decision=decision),
         )
-        judge(run)
+        judge(run, decision)
         write_json(
             run.path / ENVIRONMENT_FILE,
             {

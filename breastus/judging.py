@@ -2,8 +2,8 @@
 
     raw predictions -> decision (from validation alone) -> calls -> metrics, figures, report
 
-It reads and writes files of the run folder only, so that a run can be judged again, with other
-rules, without its network.
+It reads and writes files of the run folder only, so that a run can be judged again without its
+network.
 """
 
 import math
@@ -54,8 +54,12 @@ def settle(run: Run) -> Decision:
     return decision
 
 
-def judge(run: Run) -> dict[str, Any]:
-    """Decide anew, compute metrics from a run's predictions, write metrics.json and the report.
+def judge(run: Run, decision: Decision | None = None) -> dict[str, Any]:
+    """Compute metrics from a run's predictions; write metrics.json, the figures and the report.
+
+    Args:
+        run: a run with predictions.
+        decision: as from `settle`; None decides anew.
 
     Returns:
         What metrics.json holds.
@@ -65,7 +69,7 @@ def judge(run: Run) -> dict[str, Any]:
         DataError: when its predictions are damaged, or an earlier version wrote them.
     """
     config = run.config
-    decision = settle(run)
+    decision = decision or settle(run)
     predictions = _predictions(run)
     manifest = read_manifest(run.file(MANIFEST_FILE))
     metrics = judgement(
