@@ -46,6 +46,7 @@ README = {
     "study_cnn": ("group-plain", "group-parula", "study-plain", "study-parula"),
     "networks": (),
     "leakage": (),
+    "shortcuts": (),
 }
 # The study's own rows below an experiment's.
 STUDY_ROWS = {

@@ -129,7 +129,7 @@ def test_networks_that_do_not_fit_are_no_ensemble(folds, tiny_run):
     with pytest.raises(RunError, match=r"at least two runs\. Received: 1"):
         export_ensemble(folds.runs[:1], "nowhere")
     with pytest.raises(ValueError, match="one input shape"):
-        ensemble([build_model("cnn", image_size=16), build_model("cnn", image_size=32)])
+        ensemble([build_model("cnn", image_size=24), build_model("cnn", image_size=32)])
     with pytest.raises(ValueError, match="Received: none"):
         ensemble([])
 
@@ -162,9 +162,11 @@ def test_images_that_were_trained_on_are_no_test(tiny_run, tiny_config, tmp_path
     )
 
 
-def test_nothing_left_to_test_on_is_said(tiny_run, class_folders):
-    with pytest.raises(DataError, match=r"no images|No image"):
-        evaluate_external(tiny_run, class_folders(no_lump=0, lump=0))
+def test_nothing_left_to_test_on_is_said(tiny_run, write_image, tmp_path):
+    write_image(tmp_path / "images" / "a.png")
+    (tmp_path / "images.csv").write_text("path,label\nimages/a.png,\n")
+    with pytest.raises(DataError, match=r"No image of .*images\.csv is left to test on"):
+        evaluate_external(tiny_run, tmp_path / "images.csv")
 
 
 def test_two_runs_are_compared_on_the_same_images(tiny_run, folds, tmp_path):

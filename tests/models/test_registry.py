@@ -19,6 +19,7 @@ from breastus.models.registry import (
 
 # Image sizes that keep the tests quick; what is not named takes 32 pixels.
 SIZES = {
+    "efficientnet_local": 64,
     "swin": 224,
     "swin_small": 224,
     "swin_base": 224,

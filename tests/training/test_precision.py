@@ -93,6 +93,6 @@ def test_a_loss_that_is_nan_is_named_whatever_else_is_at_work(
         def call(self, y_true, y_pred):
             return super().call(y_true, y_pred) * float("nan")
 
-    monkeypatch.setattr("breastus.training.trainer.make_loss", lambda *_, **__: Explode())
+    monkeypatch.setattr("breastus.training.network.make_loss", lambda *_, **__: Explode())
     with pytest.raises(TrainingError, match=r"loss is nan at epoch 1, step 1\."):
         fit(tmp_path / "run", tiny_config.replace({"training": training}), tables)

@@ -120,7 +120,7 @@ def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
         "import sys, pathlib\n"
         "from breastus.config import Config\n"
         "from breastus.experiment import train\n"
-        "from breastus.training.network import Trainer\n"
+        "from breastus.training.trainer import Trainer\n"
         "out, config = pathlib.Path(sys.argv[1]), Config.from_yaml(sys.argv[2])\n"
         "fit = Trainer.fit\n"
         "def keep(self):\n"
@@ -315,7 +315,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(config, tmp_path):
             return super().call(y_true, y_pred) * keras.ops.cast(float("nan"), "float32")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("breastus.training.trainer.make_loss", lambda *_, **__: Explode())
+        patch.setattr("breastus.training.network.make_loss", lambda *_, **__: Explode())
         with pytest.raises(TrainingError, match=r"loss is nan at epoch 1, step 1\..*learning_rate"):
             train("cnn", config=broken, out=tmp_path / "run")
     assert not (tmp_path / "run" / "best.keras").exists()
