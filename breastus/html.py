@@ -47,7 +47,7 @@ th { font-size: .85rem; color: var(--soft); font-weight: 600; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr));
   gap: 1.2rem; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem; }
-figure { margin: 0; break-inside: avoid; }
+figure { margin: 0; break-inside: avoid; } figcaption { overflow-wrap: anywhere; }
 figure img { max-width: 100%; display: block; }
 .tiles img { width: 100%; height: 11rem; object-fit: contain; background: #000; }
 .wide { grid-column: 1 / -1; }
