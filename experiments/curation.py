@@ -5,7 +5,8 @@
 The folder holds `busi` and `bus_uclm_sample`. Near-duplicates are counted on BUSI and searched
 among phantoms that were altered; flags are held against INFO.csv of BUS-UCLM, the published
 Doppler images of BUSI, and marks drawn on phantoms. `--sizes` says how many images the search is
-timed on, each in a process of its own; without it 1,000 to 100,000.
+timed on, each in a process of its own; without it 1,000 to 100,000. With `--sizes` and no number
+nothing is timed, and what RESULTS.md says of it stays.
 """
 
 import argparse
@@ -68,23 +69,32 @@ def main() -> None:
         *altered_phantoms(args.phantoms),
         *flags_on_patients(args.data),
         *flags_on_phantoms(args.phantoms),
-        *growth(args.sizes, args.data / "busi"),
     ]
+    options = "" if tuple(args.sizes) == SIZES else f" --sizes {' '.join(map(str, args.sizes))}"
+    _write(args.out, "curation", "Near-duplicates and artefact flags", parts, options, start, load)
+    if args.sizes:
+        start, load = time.perf_counter(), os.getloadavg()[0]
+        parts = growth(args.sizes, args.data / "busi")
+        _write(args.out, "growth", "How the search grows", parts, options, start, load)
+
+
+def _write(
+    path: Path, name: str, title: str, parts: list[str], options: str, start: float, load: float
+) -> None:
     from breastus.training.environment import describe_hardware, hardware
 
-    options = "" if tuple(args.sizes) == SIZES else f" --sizes {' '.join(map(str, args.sizes))}"
     minutes = (time.perf_counter() - start) / 60
     text = [
-        "## Near-duplicates and artefact flags",
+        f"## {title}",
         "",
-        f"- Command: `python -m experiments.curation --data ...{options}`",
+        f"- Command: `python -m experiments.curation --data ...{options.rstrip()}`",
         f"- Machine: {describe_hardware(hardware())}; {minutes:.1f} minutes",
         f"- Other work on the machine: load average {load:.1f} at the start; a busy machine makes "
         "every time below longer",
         "",
         *parts,
     ]
-    write_between(args.out, "curation", "\n".join(text).rstrip())
+    write_between(path, name, "\n".join(text).rstrip())
     print("\n".join(text))
 
 
