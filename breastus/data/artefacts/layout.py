@@ -7,10 +7,10 @@ from breastus.opencv import cv2
 # A drawn line is brighter by so many grey levels than both pixels two away from it, all along.
 _LINE = 8
 _ACROSS, _DOWN = 0.3, 0.2  # least length, as a share of the image's width and height
-# The seam between two views: pixels jump there in seven of ten rows, as nowhere else.
+# The seam between two views: pixels jump there in four of five rows, as nowhere else.
 _MIDDLE = (0.25, 0.75)
-_JUMP, _FAR_JUMP = 2.5, 1.3  # times the usual step, over two columns and over six
-_ROWS = 0.3  # share of the rows that may have a smaller one
+_JUMP, _FAR_JUMP = 2.0, 1.3  # times the usual step, over two columns and over six
+_ROWS = 0.2  # share of the rows that may have a smaller one
 _BLACK, _GAP = 12, 0.97  # or a column is black from top to bottom
 _LIT = 0.15  # share of pixels that are not black on either side
 _PANEL = 0.004  # share of the image that one flat colour fills
