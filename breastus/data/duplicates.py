@@ -109,7 +109,9 @@ def near_duplicates(fingerprints: np.ndarray, *, threshold: float) -> Pairs:
             0.75 down, lie other sections of one lesion.
 
     Returns:
-        The pairs. Time grows as n log n.
+        The pairs. The graph is walked in log n steps an image; while the candidates an image has
+        still become more, up to `_MOST`, time grows a little faster than n log n
+        (experiments/RESULTS.md has the times).
     """
     first, second, view, mirrored = _candidates(fingerprints, min(_CANDIDATE, threshold - 0.1))
     rough = _rough(fingerprints)
