@@ -4,7 +4,7 @@
 
 Each network times three seeds, into `runs/networks/`; a run that is finished or recorded is
 skipped, one that was killed is taken up. Then `python experiments/results.py`. All split by scene
-with the known faults left out, as `group` of study_cnn.py, at 224 pixels with the augmentation
+with the known faults left out, as `group` of study.py, at 224 pixels with the augmentation
 `study` and the settings of breastus/models/recipes.py. These were set once and not tuned. Batches
 with as many lumps as not were tried first and given up on the validation images: their loss is
 measured at the data's own share of lumps, so that it was lowest after the first epoch, before

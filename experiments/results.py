@@ -41,16 +41,11 @@ COLUMNS = {
     "specificity": "specificity",
     "accuracy": "accuracy",
 }
-# What README.md shows as well, and which variants of it; none named are all.
-README = {
-    "study_cnn": ("group-plain", "group-parula", "study-plain", "study-parula"),
-    "networks": (),
-    "leakage": (),
-    "shortcuts": (),
-}
+# Experiments that README.md shows as well.
+README = ("study", "networks", "leakage", "shortcuts")
 # The study's own rows below an experiment's.
 STUDY_ROWS = {
-    "study_cnn": [("cnn", "plain"), ("cnn", "parula")],
+    "study": [("cnn", "plain"), ("cnn", "parula"), ("swin", "plain"), ("swin", "parula")],
     "networks": [("cnn", "plain"), ("swin", "plain")],
 }
 # Variants of another experiment, of the same names, that an experiment's are compared with.
@@ -68,18 +63,15 @@ def main() -> None:
     found = {folder.name: read_variants(folder) for folder in sorted(RECORDS.glob("*"))}
     if not found:
         raise RunError(f"{args.runs} holds no finished runs of an experiment. Run one first.")
-    for name, variants in README.items():
-        for variant in variants if name in found else ():
-            if variant not in found[name]:
-                raise RunError(f"{name}: {variant} has no finished run.")
     for name, variants in found.items():
         other, what = COMPARED_WITH.get(name, ("", ""))
         text = section(name, variants, compared_with=found.get(other, {}), what=what)
         write_between(HERE / "RESULTS.md", name, text)
         print(f"experiments/RESULTS.md: {name}, {sum(map(len, variants.values()))} runs")
-    for name in README.keys() & found.keys():
-        shown = {variant: found[name][variant] for variant in README[name] or found[name]}
-        write_between(HERE.parent / "README.md", name, means_table(name, shown))
+    for name in README:
+        if name not in found:
+            continue
+        write_between(HERE.parent / "README.md", name, means_table(name, found[name]))
         print(f"README.md: {name}")
 
 

@@ -41,6 +41,13 @@ def run(doc: str, experiment: str, variants: Mapping[str, tuple[str, dict[str, A
         "--only", nargs="+", choices=list(variants), metavar="VARIANT", help="default: all"
     )
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how many (default: {SEEDS})")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change a setting of all these runs, such as training.epochs=2",
+    )
     args = parser.parse_args()
     if args.seeds < 1:
         parser.error(f"--seeds must be at least 1. Received: {args.seeds}")
@@ -59,16 +66,23 @@ def run(doc: str, experiment: str, variants: Mapping[str, tuple[str, dict[str, A
                 continue
             print(f"\n== {out}", flush=True)
             try:
-                processes.submit(_train, out, network, settings, args.data, seed).result()
+                processes.submit(_train, out, network, settings, args.set, args.data, seed).result()
             except BreastusError as error:
                 raise SystemExit(f"error: {error}") from error
 
 
-def _train(out: Path, network: str, settings: dict[str, Any], data: list[str], seed: int) -> None:
+def _train(
+    out: Path,
+    network: str,
+    settings: dict[str, Any],
+    changes: list[str],
+    data: list[str],
+    seed: int,
+) -> None:
     import_tensorflow()
     from breastus.evaluation.evaluate import sentence
     from breastus.experiment import train
     from breastus.models.recipes import default_config
 
-    config = default_config(network).replace({**settings, "seed": seed})
+    config = default_config(network).replace({**settings, "seed": seed}).override(changes)
     print(sentence(train(network, data=data, config=config, out=out).metrics), flush=True)

@@ -38,7 +38,7 @@ def test_an_experiment_stands_beside_the_one_it_is_compared_with(results, tiny_r
     assert "| cnn | 1 | 0.00 |" in text  # too few groups for an interval
 
 
-@pytest.mark.parametrize("name", ["leakage", "networks", "precision", "study_cnn"])
+@pytest.mark.parametrize("name", ["leakage", "networks", "precision", "study"])
 def test_a_recipes_variants_can_be_run(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "experiments")
     recipe = importlib.import_module(name)
@@ -60,22 +60,22 @@ def test_text_goes_between_its_marks(results, tmp_path):
 
 
 def test_from_run_folders_to_both_files(results, tiny_run, monkeypatch):
-    for variant in results.README["study_cnn"]:
-        shutil.copytree(tiny_run.path, Path("runs", "study_cnn", f"{variant}-0"))
+    for variant in ("cnn-group-plain", "cnn-study-plain", "cnn-study-parula"):
+        shutil.copytree(tiny_run.path, Path("runs", "study", f"{variant}-0"))
     shutil.copytree(tiny_run.path, Path("runs", "cnn"))  # no experiment's
-    shutil.rmtree(Path("runs", "study_cnn", "study-parula-0", "bundle"))  # not finished
+    shutil.rmtree(Path("runs", "study", "cnn-study-parula-0", "bundle"))  # not finished
     Path("README.md").write_text("# breastus\n")
     monkeypatch.setattr("sys.argv", ["results.py"])
-    with pytest.raises(results.RunError, match="study-parula has no finished run"):
-        results.main()
-    Path("runs", "study_cnn", "study-parula-0", "bundle").mkdir()
     results.main()
     text = Path("experiments", "RESULTS.md").read_text()
-    assert text.count("| group-plain-0 |") == 1
+    assert text.count("| cnn-group-plain-0 |") == 1
+    assert "cnn-study-parula" not in text
     assert f"{build_model('cnn', image_size=32).count_params():,}" in text
     accuracy = tiny_run.metrics["test"]["accuracy"]["value"]
     assert f"{accuracy:.2f}" in text
-    assert "the study, cnn, plain, as published | 92" in Path("README.md").read_text()
+    readme = Path("README.md").read_text()
+    assert readme.count("cnn-group-plain, 1 seed |") == 1
+    assert "the study, swin, parula, as published | 92" in readme
 
 
 def test_records_say_nothing_of_the_machine_and_outlive_the_runs(results, tiny_run, monkeypatch):
