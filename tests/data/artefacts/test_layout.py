@@ -23,6 +23,14 @@ def test_the_sides_of_a_box_are_straight_lines(scans, color):
         assert not straight_lines(scan[..., 0])
 
 
+def test_a_line_of_dashes_is_none():
+    grey = np.full((300, 400), 40, np.uint8)
+    grey[100, :] = grey[:, 150] = 200
+    assert straight_lines(grey)
+    grey[100, ::8] = grey[::8, 150] = 40
+    assert not straight_lines(grey)
+
+
 def test_short_lines_are_none(scans):
     assert not straight_lines(drawing.box(scans[0], (120, 100, 180, 150), color=225)[..., 0])
 
