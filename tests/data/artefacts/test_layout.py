@@ -50,6 +50,11 @@ def test_views_that_touch(index):
     assert is_dual(side_by_side(one, other, gap=2, level=180)[..., 0])
 
 
+@pytest.mark.parametrize(("seed", "index"), [(12, 41), (31, 37), (32, 86)])
+def test_views_of_one_gain_that_touch(seed, index):
+    assert is_dual(side_by_side(phantom_scan(seed, index), phantom_scan(seed, index + 1))[..., 0])
+
+
 @pytest.mark.parametrize("factor", [0.5, 1.0, 1.5, 2.0])
 def test_one_view_is_not_two_however_bright(factor):
     for index in (0, 1, 8, 11, 19, 34):  # some have columns that are white for the most part
