@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from breastus.data.artefacts.crosses import has_crosses
-from experiments.drawing import phantom_scan, plus, slanted
+from experiments.drawing import jpeg, phantom_scan, plus, slanted
 
 PLACES = [(150, 200), (300, 260)]
 
@@ -47,7 +47,34 @@ def test_not_within_text(dark):
     assert has_crosses(drawn, except_in=[(300, 180, 340, 220)])
 
 
+def _uneven(grey):
+    """Speckle's brightness: the marks vary by 30 levels along their arms."""
+    ripple = 15 * (np.indices(grey.shape[:2]).sum(axis=0) % 4 == 0) * 2
+    return np.where(grey == 95, 95 + ripple[..., None], grey).astype(np.uint8)[..., 0]
+
+
 def test_one_faint_cross_may_be_speckle_two_are_calipers():
     grey = np.full((200, 240, 3), 60, np.uint8)
-    assert not has_crosses(plus(grey, [(60, 60)], color=95)[..., 0])
-    assert has_crosses(plus(grey, [(60, 60), (150, 120)], color=95)[..., 0])
+    assert not has_crosses(_uneven(plus(grey, [(60, 60)], color=95)))
+    assert has_crosses(_uneven(plus(grey, [(60, 60), (150, 120)], color=95)))
+
+
+@pytest.mark.parametrize("draw", [plus, slanted])
+@pytest.mark.parametrize("change", [lambda x: x, jpeg])
+def test_a_faint_cross_of_one_brightness_is_a_caliper(draw, change):
+    grey = np.full((200, 240, 3), 60, np.uint8)
+    assert has_crosses(change(draw(grey, [(60, 60)], color=95))[..., 0])
+    assert not has_crosses(change(draw(grey, [(60, 60)], color=75))[..., 0])
+
+
+@pytest.mark.parametrize("index", [12, 13, 71])
+def test_calipers_on_bright_tissue(index):
+    drawn = plus(phantom_scan(12, index), PLACES)
+    assert has_crosses(drawn[..., 0])
+    assert has_crosses(jpeg(drawn)[..., 0])
+
+
+def test_clipped_echoes_are_flat_but_no_calipers():
+    grey = np.full((200, 240, 3), 222, np.uint8)
+    assert has_crosses(plus(grey, [(60, 60)], color=248)[..., 0])
+    assert not has_crosses(plus(grey, [(60, 60)], color=255)[..., 0])

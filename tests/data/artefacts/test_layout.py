@@ -23,6 +23,14 @@ def test_the_sides_of_a_box_are_straight_lines(scans, color):
         assert not straight_lines(scan[..., 0])
 
 
+def test_a_line_of_dashes_is_none():
+    grey = np.full((300, 400), 40, np.uint8)
+    grey[100, :] = grey[:, 150] = 200
+    assert straight_lines(grey)
+    grey[100, ::8] = grey[::8, 150] = 40
+    assert not straight_lines(grey)
+
+
 def test_short_lines_are_none(scans):
     assert not straight_lines(drawing.box(scans[0], (120, 100, 180, 150), color=225)[..., 0])
 
@@ -40,6 +48,11 @@ def test_views_that_touch(index):
     other = np.clip(other * rng.uniform(0.5, 0.6), 0, 255).astype(np.uint8)  # of another gain
     assert is_dual(side_by_side(one, other)[..., 0])
     assert is_dual(side_by_side(one, other, gap=2, level=180)[..., 0])
+
+
+@pytest.mark.parametrize(("seed", "index"), [(12, 41), (31, 37), (32, 86)])
+def test_views_of_one_gain_that_touch(seed, index):
+    assert is_dual(side_by_side(phantom_scan(seed, index), phantom_scan(seed, index + 1))[..., 0])
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 1.5, 2.0])

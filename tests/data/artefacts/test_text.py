@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from breastus.data.artefacts.text import text_lines
-from experiments.drawing import jpeg, letters, phantom_scan, plus
+from experiments.drawing import box, jpeg, letters, phantom_scan, plus
 
 
 @pytest.mark.parametrize("size", [12, 16, 20])
@@ -38,3 +38,10 @@ def test_crosses_and_dark_letters_are_none():
     blank = np.full((200, 300, 3), 20, np.uint8)
     assert not text_lines(plus(blank, [(50, 50), (150, 120), (250, 60)])[..., 0])
     assert not text_lines(letters(blank, "RT BREAST", (40, 80), color=80)[..., 0])
+
+
+def test_letters_within_a_frame():
+    blank = np.full((200, 300, 3), 20, np.uint8)
+    drawn = letters(box(blank, (20, 60, 260, 130), color=255), "RT BREAST", (40, 80))
+    assert len(text_lines(drawn[..., 0])) == 1
+    assert not text_lines(box(blank, (20, 60, 260, 130), color=255)[..., 0])
