@@ -58,7 +58,21 @@ def robustness_sentence(robustness: dict[str, Any]) -> str:
     images = f"{robustness['n']} images of {robustness['n_groups']} patients or scenes"
     if _undefined(clean["value"]):
         return f"On the clean {images} ROC-AUC is undefined, and so is every change."
-    text = f"On the clean {images} ROC-AUC is {clean['value']:.2f} ({_bounds(clean)}). "
+    falls = _falls(robustness) or "No corruption makes it fall beyond chance."
+    return f"On the clean {images} ROC-AUC is {clean['value']:.2f} ({_bounds(clean)}). {falls}"
+
+
+def robustness_lead(robustness: dict[str, Any]) -> str:
+    """Say the same in one sentence, for the top of a report."""
+    count = len(robustness["corruptions"])
+    text = f"Made worse on purpose in {count} {'way' if count == 1 else 'ways'}: "
+    if _undefined(robustness["clean"]["roc_auc"]["value"]):
+        return text + "what that does is undefined here."
+    falls = _falls(robustness).replace("It falls", "ROC-AUC falls")
+    return text + (falls or "none makes ROC-AUC fall beyond chance.")
+
+
+def _falls(robustness: dict[str, Any]) -> str:
     falls = []
     for part in robustness["corruptions"].values():
         fallen = [
@@ -69,12 +83,10 @@ def robustness_sentence(robustness: dict[str, Any]) -> str:
         if fallen:
             worst = min(fallen, key=lambda entry: entry["roc_auc"]["value"])
             falls.append(
-                f"{part['title'].lower()} from severity {fallen[0]['severity']} "
+                f"{_name(part)} from severity {fallen[0]['severity']} "
                 f"(down to {worst['roc_auc']['value']:.2f})"
             )
-    if falls:
-        return text + f"It falls beyond chance with {'; '.join(falls)}."
-    return text + "No corruption makes it fall beyond chance."
+    return f"It falls beyond chance with {'; '.join(falls)}." if falls else ""
 
 
 def _called(robustness: dict[str, Any]) -> str:
@@ -112,11 +124,17 @@ def _said(robustness: dict[str, Any]) -> str:
 
 def _extreme(robustness: dict[str, Any], name: str, which) -> tuple[str, dict[str, Any]]:
     entries = [
-        (part["title"].lower(), entry)
+        (_name(part), entry)
         for part in robustness["corruptions"].values()
         for entry in part["severities"]
     ]
     return which(entries, key=lambda pair: pair[1][name]["value"])
+
+
+def _name(part: dict[str, Any]) -> str:
+    """Return the title as it stands inside a sentence; JPEG stays in capitals."""
+    title = part["title"]
+    return title if title.isupper() else title[0].lower() + title[1:]
 
 
 def _table(robustness: dict[str, Any], cell) -> str:
