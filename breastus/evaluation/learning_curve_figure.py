@@ -47,7 +47,9 @@ def plot_learning_curve(rows: list[dict[str, Any]], *, images: int) -> Figure:
                     label="recalibrated; eight of ten draws",
                 )
                 used = x == images
-                axis.plot(x[used], value[used], "o", color=COLORS["lump"], label="as used here")
+                axis.plot(
+                    x[used], value[used], "o", color=COLORS["lump"], zorder=5, label="as used here"
+                )
                 axis.set_xscale("log")
                 axis.set_xticks(x, [f"{size:.0f}" for size in x])
                 axis.xaxis.set_minor_locator(NullLocator())

@@ -139,4 +139,4 @@ def _percent(share: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "undefined" if value is None or math.isnan(value) else f"{value:.2f}"
+    return "undefined" if value is None or math.isnan(value) else f"{value:.2f}".replace("-", "−")

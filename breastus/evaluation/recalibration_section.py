@@ -20,11 +20,13 @@ _DIRECTED = {"ece": -1, "brier": -1, "sensitivity": 1, "specificity": 1, "balanc
 def recalibration_section(
     trial: dict[str, Any], figures: dict[str, Path], *, patients_known: bool
 ) -> str:
-    """Return the part of the report, HTML: the answer in words, figures, before and after.
+    """Return the part of the report, HTML: what was done, before and after, figures.
+
+    What it came to in words, `recalibration_lead`, stands on top of a report.
 
     Args:
         trial: as from `recalibration_trial`, or as JSON gives it back.
-        figures: caption to PNG file.
+        figures: caption to PNG file, that of the reliability first.
         patients_known: whether groups are patients; else they are near-duplicates alone.
     """
     level = f"{100 * trial['confidence']:.0f} %"
@@ -33,10 +35,10 @@ def recalibration_section(
         f"{drawn['n']} labelled images of {drawn['n_groups']} patients or scenes were drawn by "
         f"chance (seed {trial['seed']}), whole patients and not by class: {drawn['n_lump']} with a "
         f"lump, {drawn['n_no_lump']} without. On them {_METHODS[found['method']]} "
-        f"(slope {found['calibrator']['slope']:.2f}, shift {found['calibrator']['intercept']:+.2f})"
-        f", and the threshold goes from {trial['threshold_before']:.3g} to "
-        f"{trial['decision']['threshold']:.3g} ({found['threshold']['rule']} rule). No image that "
-        f"was fitted on is in the scores: they are of the other {rest['n']} images of "
+        f"(slope {found['calibrator']['slope']:.2f}, shift "
+        f"{_signed(found['calibrator']['intercept'])}), and the threshold goes from "
+        f"{trial['threshold_before']:.3g} to {trial['decision']['threshold']:.3g} "
+        f"({found['threshold']['rule']} rule). No image that was fitted on is in the scores: they are of the other {rest['n']} images of "
         f"{rest['n_groups']} patients or scenes, the same before and after."
     )
     if not patients_known:
@@ -70,35 +72,39 @@ def recalibration_section(
         note += f" There is no learning curve. {trial['no_curve']}"
     drawings = "".join(
         picture(file, caption, caption, css="wide" if "curve" in file.stem else "")
+        + ("" if "curve" in file.stem else f'<p class="soft">{escape(note)}</p>')
         for caption, file in figures.items()
     )
     return (
-        "<h2>Recalibrated for this hospital</h2>"
-        f"<p>{escape(recalibration_lead(trial))}</p><p>{escape(how)}</p>"
+        f"<h2>Recalibrated for this hospital</h2><p>{escape(how)}</p>"
         + table(header, rows, texts=1)
         + f'<div class="grid" style="margin-top: 1.2rem">{drawings}</div>'
-        + f'<p class="soft">{escape(note)}</p>'
     )
 
 
 def recalibration_lead(trial: dict[str, Any]) -> str:
     """Say in two sentences what the images bought."""
-    before, after, change = trial["before"]["ece"], trial["after"]["ece"], trial["difference"]
+    before, after, change = trial["before"], trial["after"], trial["difference"]
     drawn = trial["drawn"]
+
+    def goes(name: str) -> str:
+        return (
+            f"from {_entry(before[name], alone=True)} to {_entry(after[name], alone=True)} "
+            f"({_entry(change[name], signed=True, brackets=False)})"
+        )
+
     text = (
         f"Recalibrated on {drawn['n']} of these images ({drawn['n_groups']} patients or scenes), "
-        f"its calibration error on the other {trial['rest']['n']} goes from {before['value']:.2f} "
-        f"to {after['value']:.2f} (difference {_entry(change['ece'], signed=True)}), the Brier "
-        f"score from {trial['before']['brier']['value']:.2f} to "
-        f"{trial['after']['brier']['value']:.2f} (difference "
-        f"{_entry(change['brier'], signed=True)}). "
+        f"its calibration error on the other {trial['rest']['n']} goes {goes('ece')} and the Brier "
+        f"score {goes('brier')}; at the new threshold sensitivity goes {goes('sensitivity')} and "
+        f"specificity {goes('specificity')}. In brackets the differences with their intervals. "
     )
     verdicts = {_verdict(name, change[name]) for name in ("ece", "brier")}
     if "better" in verdicts and "worse" not in verdicts:
         return text + "Its probabilities mean more here than they did."
     if "worse" in verdicts:
-        return text + "These images made it worse: leave it as it came, or take more of them."
-    return text + "Whether that is better than as it came, these images do not tell."
+        return text + "That made its probabilities worse: leave it as it came, or take more images."
+    return text + "Whether its probabilities are better so, these images do not tell."
 
 
 def _verdict(name: str, change: dict[str, Any]) -> str:
@@ -108,19 +114,28 @@ def _verdict(name: str, change: dict[str, Any]) -> str:
     return "better" if (low > 0) == (_DIRECTED[name] > 0) else "worse"
 
 
-def _entry(entry: dict[str, Any], *, signed: bool = False) -> str:
-    def number(value: float) -> str:
-        if not signed:
-            return f"{value:.2f}".replace("-", "−")
-        text = f"{abs(value):.2f}"
-        return text if text == "0.00" else f"{'−' if value < 0 else '+'}{text}"
-
+def _entry(
+    entry: dict[str, Any], *, signed: bool = False, alone: bool = False, brackets: bool = True
+) -> str:
+    """Return a value with its interval; `alone` leaves the interval out."""
+    number = _signed if signed else _plain
     value, low, high = entry["value"], entry["ci_low"], entry["ci_high"]
     if _undefined(value):
         return "undefined"
-    if _undefined(low) or low == high:
+    if alone or _undefined(low) or low == high:
         return number(value)
+    if not brackets:
+        return f"{number(value)}, {number(low)} to {number(high)}"
     return f"{number(value)}  ({number(low)} to {number(high)})"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    text = f"{abs(value):.2f}"
+    return text if text == "0.00" else f"{'−' if value < 0 else '+'}{text}"
 
 
 def _undefined(value: float | None) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from breastus.config import EvaluationConfig
 from breastus.errors import ConfigError, DataError
 from breastus.evaluation.logistic import sigmoid
+from breastus.evaluation.plots import plot_reliability, save_figure
 from breastus.evaluation.prevalence_estimate import prevalence_estimate, prevalence_section
 from breastus.evaluation.recalibration_section import recalibration_lead, recalibration_section
 from breastus.evaluation.recalibration_trial import (
@@ -73,7 +74,7 @@ def test_patients_are_drawn_whole_by_the_seed():
 
 
 @pytest.mark.filterwarnings("ignore:Every set holds")
-def test_few_groups_are_warned_of_and_have_no_curve():
+def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
     table = hospital(60, patients=12)
     with pytest.warns(UserWarning, match=r"\(--recalibrate\) follows chance .* Choose a larger"):
         found = recalibration_trial(table, SETTINGS, images=15, seed=0)
@@ -86,9 +87,12 @@ def test_few_groups_are_warned_of_and_have_no_curve():
     with pytest.warns(UserWarning, match="follows chance"):
         found = recalibration_trial(few, SETTINGS, images=15, seed=seed)
     assert found["curve"] is None
-    assert "There is no learning curve. A learning curve needs four groups" in (
-        recalibration_section(found, {}, patients_known=True)
+    figure = plot_reliability(rest_after(few, found))
+    html = recalibration_section(
+        found, {"said and so": save_figure(figure, tmp_path / "a.png")}, patients_known=False
     )
+    assert "There is no learning curve. A learning curve needs four groups" in html
+    assert "Patients are not known here" in html
 
 
 def drawn(table, seed):
