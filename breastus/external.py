@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from breastus.data.manifest import included, load_manifest, summary, write_manifest
@@ -33,7 +34,7 @@ from breastus.evaluation.predictions import (
     write_predictions,
 )
 from breastus.evaluation.prevalence_estimate import prevalence_estimate, prevalence_section
-from breastus.evaluation.recalibration_trial import check_count
+from breastus.evaluation.recalibration_trial import check_count, drawn_images
 from breastus.evaluation.report import cell, write_report
 from breastus.evaluation.robustness import cells
 from breastus.files import read_json, write_json
@@ -119,6 +120,10 @@ def evaluate_external(
             f"No image of {join_sources(data)} is left to test on: {seen} took part in training, "
             "the others are left out or have no label. Name another data set."
         )
+    if recalibrate is not None:
+        seed = config.seed if seed is None else seed
+        # Also before it takes time: what does not fit is known from labels and groups.
+        drawn_images(_truth(rows), rows["group_id"].to_numpy(), recalibrate, seed=seed)
     folder = Path(out) if out is not None else _folder(run, rows)
     trainer = Trainer(run.path, config, {"test": rows})
     table = rows[["image_id", "group_id", "finding", "label"]].assign(split="test")
@@ -132,7 +137,7 @@ def evaluate_external(
             table=table,
             manifest=manifest,
             images=recalibrate,
-            seed=config.seed if seed is None else seed,
+            seed=seed,
         )
     if robustness:
         measure_robustness(
@@ -212,7 +217,11 @@ def _sources(rows: pd.DataFrame) -> str:
 def _share_of_lumps(run: Run) -> float:
     """Return the share of lumps where the run's probabilities were calibrated."""
     validation = read_predictions(run.file("predictions_val.csv"))
-    return float((validation["label"] == LABELS[LUMP]).mean())
+    return float(_truth(validation).mean())
+
+
+def _truth(rows: pd.DataFrame) -> np.ndarray:
+    return (rows["label"] == LABELS[LUMP]).to_numpy(int)
 
 
 def _at_home(run: Run) -> str:
@@ -225,7 +234,7 @@ def _at_home(run: Run) -> str:
 
 
 def _notice(rows: pd.DataFrame, seen: int) -> str:
-    lumps = int((rows["label"] == LABELS[LUMP]).sum())
+    lumps = int(_truth(rows).sum())
     text = (
         f"Images from elsewhere: {len(rows)} of {_sources(rows)} ({lumps} with a lump). "
         "Calibration, threshold and referral are those that the model came with; nothing was "

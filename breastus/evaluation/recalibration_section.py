@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from breastus.evaluation.metrics import METRICS
+from breastus.evaluation.recalibration import FEW_GROUPS
 from breastus.evaluation.recalibration_trial import SCORES
 from breastus.html import picture, table
 
@@ -31,16 +32,22 @@ def recalibration_section(
     """
     level = f"{100 * trial['confidence']:.0f} %"
     drawn, rest, found = trial["drawn"], trial["rest"], trial["recalibration"]
+    line = found["calibrator"]
     how = (
         f"{drawn['n']} labelled images of {drawn['n_groups']} patients or scenes were drawn by "
         f"chance (seed {trial['seed']}), whole patients and not by class: {drawn['n_lump']} with a "
-        f"lump, {drawn['n_no_lump']} without. On them {_METHODS[found['method']]} "
-        f"(slope {found['calibrator']['slope']:.2f}, shift "
-        f"{_signed(found['calibrator']['intercept'])}), and the threshold goes from "
+        f"lump, {drawn['n_no_lump']} without. On them {_METHODS[found['method']]} (slope "
+        f"{line['slope']:.2f}, shift {_signed(line['intercept'])}), and the threshold goes from "
         f"{trial['threshold_before']:.3g} to {trial['decision']['threshold']:.3g} "
-        f"({found['threshold']['rule']} rule). No image that was fitted on is in the scores: they are of the other {rest['n']} images of "
-        f"{rest['n_groups']} patients or scenes, the same before and after."
+        f"({found['threshold']['rule']} rule). No image that was fitted on is in the scores: they "
+        f"are of the other {rest['n']} images of {rest['n_groups']} patients or scenes, the same "
+        "before and after."
     )
+    if (fewest := min(drawn["groups_of_class"].values())) < FEW_GROUPS:
+        how += (
+            f" One class came from {fewest} of them only: what was fitted follows chance, and "
+            "more images are needed."
+        )
     if not patients_known:
         how += (
             " Patients are not known here, so images of one can be among both; that flatters the "

@@ -37,6 +37,10 @@ SIZES = (10, 20, 50, 100, 200)  # of the learning curve
 _WAYS = "Choose another number, or name more data."
 
 
+class FewGroupsWarning(UserWarning):
+    """What is fitted on so few patients or scenes follows chance."""
+
+
 def recalibration_trial(
     table: pd.DataFrame, settings: EvaluationConfig, *, images: int, seed: int
 ) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def recalibration_trial(
 
     Returns:
         What JSON holds, NaN apart: `asked`, `seed`; `drawn`, `rest`: `n`, `n_groups`, `n_lump`,
-        `n_no_lump`, and of `drawn` the `image_ids`; `recalibration` as from
+        `n_no_lump`, and of `drawn` `groups_of_class` and the `image_ids`; `recalibration` as from
         `Recalibration.to_dict`; `decision`, as from `Decision.to_dict`, to be applied to the
         probabilities as the model gives them, calibrated as it came; of the rest, for each of
         `SCORES`, `before` and `after` (`value`, `ci_low`, `ci_high`) and `difference` (after less
@@ -63,13 +67,12 @@ def recalibration_trial(
             fewer than two groups of one.
 
     Warns:
-        UserWarning: when fewer than five groups of a class were drawn.
+        FewGroupsWarning: when fewer than five groups of a class were drawn.
     """
-    check_count(images)
     truth, prob = truth_and_probability(table)
     groups = table["group_id"].to_numpy()
-    taken = draw_groups(groups, images, seed=seed)
-    _check_parts(truth, groups, taken, images)
+    taken = drawn_images(truth, groups, images, seed=seed)
+    _warn_of_few(groups_of_class(truth[taken], groups[taken]), images)
 
     found, decision = _fit(truth[taken], prob[taken], groups[taken], settings)
     rest = table[~taken].reset_index(drop=True)
@@ -110,6 +113,7 @@ def recalibration_trial(
         "threshold_before": thresholds[0],
         "drawn": {
             **_counts(truth[taken], groups[taken]),
+            "groups_of_class": groups_of_class(truth[taken], groups[taken]),
             "image_ids": table.loc[taken, "image_id"].tolist(),
         },
         "rest": _counts(truth[~taken], groups[~taken]),
@@ -147,6 +151,39 @@ def check_count(images: int) -> None:
         )
 
 
+def drawn_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
+    """Return bool [n], which images are fitted on: as `draw_groups`, of both classes.
+
+    Args:
+        truth: int [n], 1 for lump.
+        groups: [n], images of one patient or scene have the same.
+        images: how many to draw at least.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: when `images` is no whole number from 1.
+        DataError: when there are not so many images, those drawn lack a class, or the others have
+            fewer than two groups of one.
+    """
+    check_count(images)
+    taken = draw_groups(groups, images, seed=seed)
+    drawn, rest = (groups_of_class(truth[part], groups[part]) for part in (taken, ~taken))
+    if missing := [label for label, count in drawn.items() if not count]:
+        raise DataError(
+            f"recalibrate (--recalibrate) must draw images of both classes, by whole patients or "
+            f"scenes; with {images}, {int(taken.sum())} were drawn of "
+            f"{len(np.unique(groups[taken]))} and none is {missing[0]}. Choose a larger number, so "
+            f"that chance brings both. Received: {images}"
+        )
+    if min(rest.values()) < 2:
+        raise DataError(
+            "recalibrate (--recalibrate) must leave at least two patients or scenes of each class "
+            f"to judge by; as whole ones are drawn, {images} images leave {rest['lump']} of lump "
+            f"and {rest['no_lump']} of no lump. {_WAYS} Received: {images}"
+        )
+    return taken
+
+
 def draw_groups(groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
     """Return bool [n]: whole groups, in an order drawn by chance, until there are enough images.
 
@@ -181,26 +218,13 @@ def rest_after(table: pd.DataFrame, trial: dict[str, Any]) -> pd.DataFrame:
     return Decision.from_dict(trial["decision"]).apply(rest)
 
 
-def _check_parts(truth: np.ndarray, groups: np.ndarray, taken: np.ndarray, images: int) -> None:
-    drawn, rest = (groups_of_class(truth[part], groups[part]) for part in (taken, ~taken))
-    if missing := [label for label, count in drawn.items() if not count]:
-        raise DataError(
-            f"recalibrate (--recalibrate) must draw images of both classes, by whole patients or "
-            f"scenes; with {images}, {int(taken.sum())} were drawn of "
-            f"{len(np.unique(groups[taken]))} and none is {missing[0]}. Choose a larger number, so "
-            f"that chance brings both. Received: {images}"
-        )
-    if min(rest.values()) < 2:
-        raise DataError(
-            "recalibrate (--recalibrate) must leave at least two patients or scenes of each class "
-            f"to judge by; as whole ones are drawn, {images} images leave {rest['lump']} of lump "
-            f"and {rest['no_lump']} of no lump. {_WAYS} Received: {images}"
-        )
-    if (fewest := min(drawn.values())) < FEW_GROUPS:
+def _warn_of_few(drawn: dict[str, int], images: int) -> None:
+    if min(drawn.values()) < FEW_GROUPS:
         warnings.warn(
             f"recalibrate (--recalibrate) follows chance with fewer than {FEW_GROUPS} patients or "
             f"scenes of a class: {images} images drew {drawn['lump']} of lump and "
-            f"{drawn['no_lump']} of no lump. Choose a larger number. Received: {fewest}",
+            f"{drawn['no_lump']} of no lump. Choose a larger number. Received: {images}",
+            FewGroupsWarning,
             stacklevel=3,
         )
 

@@ -21,6 +21,10 @@ _TOLERANCE = 1e-4
 _COLUMNS = ("label", "group_id")
 
 
+class StaleWarning(UserWarning):
+    """What was measured earlier is of other predictions."""
+
+
 def write_measured(path: str | os.PathLike, result: dict[str, Any], *, of: pd.DataFrame) -> None:
     """Write a result as JSON, with a record of the predictions that it is of.
 
@@ -46,7 +50,7 @@ def read_measured(path: str | os.PathLike, *, of: pd.DataFrame) -> dict[str, Any
         RunError: when the file cannot be read, or removed.
 
     Warns:
-        UserWarning: when it is removed.
+        StaleWarning: when it is removed.
     """
     path = Path(path)
     if not path.exists():
@@ -60,6 +64,7 @@ def read_measured(path: str | os.PathLike, *, of: pd.DataFrame) -> dict[str, Any
         raise RunError(f"{path} is out of date and cannot be removed: {error.strerror}") from error
     warnings.warn(
         f"{path.name} was measured on other predictions and is dropped. Measure it again.",
+        StaleWarning,
         stacklevel=2,
     )
     return None

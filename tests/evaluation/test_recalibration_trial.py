@@ -13,6 +13,7 @@ from breastus.evaluation.plots import plot_reliability, save_figure
 from breastus.evaluation.prevalence_estimate import prevalence_estimate, prevalence_section
 from breastus.evaluation.recalibration_section import recalibration_lead, recalibration_section
 from breastus.evaluation.recalibration_trial import (
+    FewGroupsWarning,
     draw_groups,
     recalibration_trial,
     rest_after,
@@ -76,7 +77,9 @@ def test_patients_are_drawn_whole_by_the_seed():
 @pytest.mark.filterwarnings("ignore:Every set holds")
 def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
     table = hospital(60, patients=12)
-    with pytest.warns(UserWarning, match=r"\(--recalibrate\) follows chance .* Choose a larger"):
+    with pytest.warns(
+        FewGroupsWarning, match=r"\(--recalibrate\) follows chance .* Choose a larger"
+    ):
         found = recalibration_trial(table, SETTINGS, images=15, seed=0)
     assert found["drawn"]["n_groups"] == 3
     few = table.assign(
@@ -84,7 +87,7 @@ def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
     )
     # A seed that draws one of the three patients with lumps, and leaves two.
     seed = next(s for s in range(99) if (few["label"] == "lump")[drawn(few, s)].sum() == 5)
-    with pytest.warns(UserWarning, match="follows chance"):
+    with pytest.warns(FewGroupsWarning, match="follows chance"):
         found = recalibration_trial(few, SETTINGS, images=15, seed=seed)
     assert found["curve"] is None
     figure = plot_reliability(rest_after(few, found))
@@ -93,6 +96,7 @@ def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
     )
     assert "There is no learning curve. A learning curve needs four groups" in html
     assert "Patients are not known here" in html
+    assert "One class came from 1 of them only" in html
 
 
 def drawn(table, seed):
