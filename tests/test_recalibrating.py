@@ -8,11 +8,15 @@ import pandas as pd
 import pytest
 
 from breastus.cli.main import main
+from breastus.data.manifest import read_manifest
+from breastus.deploy.check import how_sure
 from breastus.deploy.predictor import Predictor
-from breastus.errors import RunError
+from breastus.errors import DataError, RunError
 from breastus.evaluation.calibrators import Calibrator
+from breastus.evaluation.predictions import read_predictions
+from breastus.evaluation.same_predictions import StaleWarning
 from breastus.external import evaluate_external
-from breastus.recalibrating import export_recalibrated
+from breastus.recalibrating import export_recalibrated, recalibration_part
 from breastus.training.run import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
@@ -86,31 +90,43 @@ def test_evaluating_again_keeps_what_was_recalibrated(run, elsewhere, external, 
     html = (folder / "report.html").read_text()
     assert "Recalibrated for this hospital" in html
     assert again.lead == external.lead
-    # Of other images it is dropped.
-    manifest = pd.read_csv(external.path / "manifest.csv", keep_default_na=False)
-    manifest.iloc[:30].to_csv(tmp_path / "manifest.csv", index=False)
-    with pytest.warns(UserWarning, match=r"recalibration\.json was measured on other predictions"):
-        evaluate_external(run, tmp_path / "manifest.csv", out=folder)
-    assert "Recalibrated for this hospital" not in (folder / "report.html").read_text()
+    table = read_predictions(folder / "predictions.csv")
+    manifest = read_manifest(folder / "manifest.csv")
+    with pytest.warns(StaleWarning, match=r"recalibration\.json was measured on other predictions"):
+        assert recalibration_part(folder, table.iloc[:30], manifest) == ([], [])
+    assert not (folder / "recalibration.json").exists()
     assert not (folder / "figures" / "recalibration.png").exists()
+    assert not (folder / "figures" / "learning_curve.png").exists()
+
+
+def test_a_number_that_does_not_fit_is_said_before_anything_is_predicted(
+    run, elsewhere, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("breastus.external.Trainer", None)
+    for images in (44, 43):
+        with pytest.raises(DataError, match=f"recalibrate .* Received: {images}"):
+            evaluate_external(run, elsewhere, out=tmp_path / "out", recalibrate=images)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_bundle_applies_it_and_says_so(run, external, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = ["export", str(run.path), "--recalibrated", str(external.path)]
     assert main(arguments) == 0
-    bundle = tmp_path / "models" / "cnn-phantom"
+    bundle = tmp_path / "models" / "cnn-folder"
     assert f"Bundle: {bundle.relative_to(tmp_path)}" in capsys.readouterr().out
     assert main(arguments) == 1  # it stands there already
     trial, info = read(external.path), read(bundle, "bundle.json")
-    assert info["recalibration"]["sources"] == ["phantom"]
+    assert info["recalibration"]["sources"] == ["folder"]
     assert info["recalibration"]["n"] == trial["drawn"]["n"]
     assert info["threshold"] == trial["decision"]["threshold"]
     assert info["metrics"]["test"]["n"] == trial["rest"]["n"]
     assert info["calibrator"] == read(run.bundle, "bundle.json")["calibrator"]
     card = (bundle / "MODEL_CARD.md").read_text()
-    assert f"Recalibrated for: phantom, on {trial['drawn']['n']} labelled images" in card
-    assert "from phantom, that nothing was fitted on" in card
+    assert f"Recalibrated for: folder, on {trial['drawn']['n']} labelled images" in card
+    assert "from folder, that nothing was fitted on" in card
+
+    assert "images of folder that nothing was fitted on" in how_sure(info, 0.5)
 
     table = pd.read_csv(external.path / "predictions.csv").set_index("image_id")
     paths = pd.read_csv(external.path / "manifest.csv").set_index("image_id")["path"]
