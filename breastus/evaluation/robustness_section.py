@@ -59,6 +59,8 @@ def robustness_sentence(robustness: dict[str, Any]) -> str:
     if _undefined(clean["value"]):
         return f"On the clean {images} ROC-AUC is undefined, and so is every change."
     falls = _falls(robustness) or "No corruption makes it fall beyond chance."
+    if _undefined(clean["ci_low"]):
+        falls = "From so few of a class, what is beyond chance cannot be told."
     return f"On the clean {images} ROC-AUC is {clean['value']:.2f} ({_bounds(clean)}). {falls}"
 
 
@@ -66,8 +68,8 @@ def robustness_lead(robustness: dict[str, Any]) -> str:
     """Say the same in one sentence, for the top of a report."""
     count = len(robustness["corruptions"])
     text = f"Made worse on purpose in {count} {'way' if count == 1 else 'ways'}: "
-    if _undefined(robustness["clean"]["roc_auc"]["value"]):
-        return text + "what that does is undefined here."
+    if _undefined(robustness["clean"]["roc_auc"]["ci_low"]):
+        return text + "with so few patients or scenes of a class, what that does cannot be told."
     falls = _falls(robustness).replace("It falls", "ROC-AUC falls")
     return text + (falls or "none makes ROC-AUC fall beyond chance.")
 
@@ -114,8 +116,8 @@ def _said(robustness: dict[str, Any]) -> str:
     clean = robustness["clean"][CALIBRATION_ERROR]["value"]
     title, entry = _extreme(robustness, CALIBRATION_ERROR, max)
     worst = entry[CALIBRATION_ERROR]["value"]
-    if worst <= clean:
-        return f"Its calibration error is {clean:.2f}, and never larger on images made worse."
+    if f"{worst:.2f}" <= f"{clean:.2f}":
+        return f"Its calibration error is {clean:.2f}, and not larger on images made worse."
     return (
         f"Its calibration error is {clean:.2f} on clean images and {worst:.2f} at worst "
         f"({title}, severity {entry['severity']})."

@@ -19,7 +19,7 @@ from breastus.evaluation.resampled import (
 )
 from breastus.evaluation.robustness import robustness
 from breastus.evaluation.robustness_figure import plot_robustness
-from breastus.evaluation.robustness_section import robustness_section
+from breastus.evaluation.robustness_section import robustness_lead, robustness_section
 from breastus.files import jsonable
 
 LEVELS_PER_DB = 255 / 60
@@ -220,6 +220,11 @@ def test_one_class_is_nan_with_a_warning_and_still_a_page():
     assert "undefined" in html
     assert "nan" not in html
     plot_robustness(found)
+    # One group of a class: there are values, and nothing to tell chance by.
+    with pytest.warns(UndefinedMetricWarning):
+        found = judged(images, np.arange(10) == 0, np.arange(10), corruptions=["gain_down"])
+    assert "what is beyond chance cannot be told" in robustness_section(found)
+    assert "cannot be told" in robustness_lead(found)
 
 
 def test_the_page_and_the_figure_from_json(tmp_path):
