@@ -18,9 +18,11 @@ _PUBLIC = {
     "default_config": "breastus.models.recipes",
     "evaluate_external": "breastus.external",
     "export_ensemble": "breastus.ensembling",
+    "export_recalibrated": "breastus.recalibrating",
     "list_models": "breastus.models.registry",
     "load_manifest": "breastus.data.manifest",
     "register_model": "breastus.models.registry",
+    "robustness_of": "breastus.robust",
     "train": "breastus.experiment",
 }
 

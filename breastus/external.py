@@ -1,14 +1,16 @@
-"""Judge a run on images from elsewhere: a run and a data set in, a report out. Nothing is fitted.
+"""Judge a run on images from elsewhere: a run and a data set in, a report out.
 
     elsewhere = evaluate_external("runs/compact", data="path/to/BUS-UCLM")
     elsewhere.metrics["test"]["roc_auc"]
 
     runs/compact/external/bus_uclm/
       manifest.csv, predictions.csv, metrics.json, report.html, figures/
+      recalibration.json, robustness.json, where they were asked for
 
 Calibration, threshold and referral are those the run came with: what happens to them at another
 hospital is the question. Images that took part in training are left out, and so are those that
-the data set's own curation leaves out.
+the data set's own curation leaves out. With `recalibrate`, what some labelled images would mend is
+tried beside that, and judged on the others.
 """
 
 import os
@@ -17,18 +19,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from breastus.data.manifest import included, load_manifest, summary, write_manifest
 from breastus.errors import DataError
+from breastus.evaluation.corruptions import SEVERITIES
 from breastus.evaluation.decision import Decision
 from breastus.evaluation.judgement import judgement
 from breastus.evaluation.plots import save_figures
-from breastus.evaluation.predictions import lump_probability, write_predictions
-from breastus.evaluation.report import write_report
+from breastus.evaluation.predictions import (
+    lump_probability,
+    read_predictions,
+    write_predictions,
+)
+from breastus.evaluation.prevalence_estimate import prevalence_estimate, prevalence_section
+from breastus.evaluation.recalibration_trial import check_count, drawn_images
+from breastus.evaluation.report import cell, write_report
+from breastus.evaluation.robustness import cells
 from breastus.files import read_json, write_json
-from breastus.judging import attributes, notices, worst_errors
+from breastus.judging import attributes, notices, robustness_part, worst_errors
 from breastus.labels import LABELS, LUMP
+from breastus.recalibrating import (
+    PREDICTIONS_FILE,
+    measure_recalibration,
+    recalibration_part,
+)
+from breastus.robust import measure_robustness
 from breastus.setting_texts import join_sources
 from breastus.training.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, Run
 from breastus.training.trainer import Trainer
@@ -42,12 +59,15 @@ class External:
 
     Attributes:
         path: the folder of the report.
-        metrics: as in its metrics.json: as from `judge`, of "test" alone, and `left_out`, how many
-            images were left out as they took part in training.
+        metrics: as in its metrics.json: as from `judge`, of "test" alone, `left_out`, how many
+            images were left out as they took part in training, and `prevalence_estimate`.
+        lead: sentences of the report: the scores at home, what recalibration and making the images
+            worse came to.
     """
 
     path: Path
     metrics: dict[str, Any]
+    lead: tuple[str, ...] = ()
 
 
 def evaluate_external(
@@ -55,21 +75,41 @@ def evaluate_external(
     data: str | os.PathLike | Sequence[str | os.PathLike],
     *,
     out: str | os.PathLike | None = None,
+    recalibrate: int | None = None,
+    seed: int | None = None,
+    robustness: bool = False,
+    severities: Sequence[int] = SEVERITIES,
+    corruptions: Sequence[str] | None = None,
 ) -> External:
     """Predict a data set with a run's network and judge it as the run's test images were.
+
+    What an earlier call recalibrated or measured stays in the report while the predictions are the
+    same.
 
     Args:
         run: a finished run.
         data: as for `breastus.train`.
         out: a folder; None takes `external/<sources>` in the run.
+        recalibrate: recalibrate on so many labelled images, at least, drawn by whole groups, and
+            judge on the others before and after; None does not. The scores of the whole stay those
+            of the model as it came.
+        seed: of that draw; None takes the run's.
+        robustness: make the images worse as well, as `robustness_of` does.
+        severities: of it.
+        corruptions: of it.
 
     Raises:
+        ConfigError: when an option is out of range.
         RunError: when the run is not finished.
-        DataError: when no image with a label is left.
+        DataError: when no image with a label is left, or `recalibrate` does not fit what there is.
 
     Warns:
         UndefinedMetricWarning: for what one class or few groups leave undefined.
     """
+    # What is wrong with them is said before any image is read.
+    cells(corruptions, severities)
+    if recalibrate is not None:
+        check_count(recalibrate)
     run = run if isinstance(run, Run) else Run.load(run)
     config, decision = run.config, Decision.from_dict(read_json(run.file(DECISION_FILE)))
     manifest = load_manifest(join_sources(data), settings=config.data, seed=config.seed)
@@ -80,11 +120,36 @@ def evaluate_external(
             f"No image of {join_sources(data)} is left to test on: {seen} took part in training, "
             "the others are left out or have no label. Name another data set."
         )
+    if recalibrate is not None:
+        seed = config.seed if seed is None else seed
+        # Also before it takes time: what does not fit is known from labels and groups.
+        drawn_images(_truth(rows), rows["group_id"].to_numpy(), recalibrate, seed=seed)
     folder = Path(out) if out is not None else _folder(run, rows)
     trainer = Trainer(run.path, config, {"test": rows})
     table = rows[["image_id", "group_id", "finding", "label"]].assign(split="test")
-    table["raw"] = lump_probability(trainer.predict(trainer.best_model(), "test"))
+    network = trainer.best_model()
+    table["raw"] = lump_probability(trainer.predict(network, "test"))
     table = decision.apply(table)
+    if recalibrate is not None:
+        measure_recalibration(
+            folder,
+            run=run,
+            table=table,
+            manifest=manifest,
+            images=recalibrate,
+            seed=seed,
+        )
+    if robustness:
+        measure_robustness(
+            folder,
+            run=run,
+            network=network,
+            decision=decision,
+            table=table,
+            manifest=manifest,
+            severities=severities,
+            corruptions=corruptions,
+        )
     metrics = judgement(
         {"test": table},
         decision,
@@ -95,12 +160,21 @@ def evaluate_external(
         seed=config.seed,
     )
     metrics["left_out"] = seen
+    metrics["prevalence_estimate"] = prevalence_estimate(
+        table,
+        training_prevalence=_share_of_lumps(run),
+        settings=config.evaluation,
+        seed=config.seed,
+    )
     write_manifest(manifest, folder / MANIFEST_FILE)
-    write_predictions(table, folder / "predictions.csv")
+    write_predictions(table, folder / PREDICTIONS_FILE)
     write_json(folder / METRICS_FILE, metrics)
     figures = save_figures(
         folder / "figures", metrics=metrics, predictions={"test": table}, seed=config.seed
     )
+    mended, mending = recalibration_part(folder, table, manifest)
+    worsened, worsening = robustness_part(folder, table)
+    lead = (_at_home(run), *mended, *worsened)
     write_report(
         folder / "report.html",
         metrics=metrics,
@@ -110,8 +184,11 @@ def evaluate_external(
         data_summary=summary(manifest),
         worst=worst_errors(table, manifest),
         figures=figures,
+        title=f"Elsewhere: the model “{config.model.name}” on images of {_sources(rows)}",
+        lead=lead,
+        sections=[*mending, prevalence_section(metrics["prevalence_estimate"]), *worsening],
     )
-    return External(folder, metrics)
+    return External(folder, metrics, lead)
 
 
 def _without_seen(manifest: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, int]:
@@ -133,12 +210,35 @@ def _folder(run: Run, rows: pd.DataFrame) -> Path:
     return run.path / FOLDER / "-".join(sorted(set(rows["source"])))
 
 
+def _sources(rows: pd.DataFrame) -> str:
+    return ", ".join(sorted(set(rows["source"])))
+
+
+def _share_of_lumps(run: Run) -> float:
+    """Return the share of lumps where the run's probabilities were calibrated."""
+    validation = read_predictions(run.file("predictions_val.csv"))
+    return float(_truth(validation).mean())
+
+
+def _truth(rows: pd.DataFrame) -> np.ndarray:
+    return (rows["label"] == LABELS[LUMP]).to_numpy(int)
+
+
+def _at_home(run: Run) -> str:
+    test = run.metrics["test"]
+    auc, found, cleared = (cell(test[n]) for n in ("roc_auc", "sensitivity", "specificity"))
+    return (
+        f"On its own {test['n']} test images: ROC-AUC {auc}, sensitivity {found}, specificity "
+        f"{cleared}."
+    )
+
+
 def _notice(rows: pd.DataFrame, seen: int) -> str:
-    lumps = int((rows["label"] == LABELS[LUMP]).sum())
-    sources = ", ".join(sorted(set(rows["source"])))
+    lumps = int(_truth(rows).sum())
     text = (
-        f"Images from elsewhere: {len(rows)} of {sources} ({lumps} with a lump). Calibration, "
-        "threshold and referral are those that the model came with; nothing was fitted here."
+        f"Images from elsewhere: {len(rows)} of {_sources(rows)} ({lumps} with a lump). "
+        "Calibration, threshold and referral are those that the model came with; nothing was "
+        "fitted here, but where a part says that it was recalibrated."
     )
     if seen:
         text += f" {seen} images that took part in training were left out."

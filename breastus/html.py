@@ -36,6 +36,9 @@ h2 { font-size: 1.2rem; margin: 2.6rem 0 .8rem; padding-top: .8rem;
 p.soft, td.soft, figcaption, footer { color: var(--soft); font-size: .9rem; }
 .answer { font-size: 1.12rem; border-left: 4px solid var(--accent); background: var(--tint);
   margin: 1.2rem 0; padding: .9rem 1.2rem; }
+.answer p { margin: .5rem 0; } .answer p:first-child { margin-top: 0; }
+.answer p:last-child { margin-bottom: 0; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .5rem; }
 .notice { background: #b3261e; color: #fff; font-weight: 600; padding: .9rem 1.2rem;
   margin: 1rem 0; border-radius: 4px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }

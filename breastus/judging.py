@@ -9,6 +9,7 @@ network.
 import math
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -22,16 +23,21 @@ from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import ImageError
 from breastus.evaluation.decision import Decision, decide
 from breastus.evaluation.judgement import judgement
-from breastus.evaluation.plots import save_figures
+from breastus.evaluation.plots import save_figure, save_figures
 from breastus.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
 from breastus.evaluation.report import write_report
+from breastus.evaluation.robustness_figure import plot_robustness
+from breastus.evaluation.robustness_section import robustness_lead, robustness_section
+from breastus.evaluation.same_predictions import read_measured
 from breastus.files import read_json, write_json
 from breastus.labels import LABELS, LUMP
 from breastus.models.registry import ResolvedWeights
 from breastus.training.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, SHORTCUTS_FILE, Run
+
+ROBUSTNESS_FILE = "robustness.json"
 
 _WORST = 8  # errors shown as pictures in the report
 
@@ -91,6 +97,7 @@ def judge(run: Run, decision: Decision | None = None) -> dict[str, Any]:
         history=run.history,
         seed=config.seed,
     )
+    lead, sections = robustness_part(run.path, predictions["test"])
     write_report(
         run.path / "report.html",
         metrics=metrics,
@@ -100,6 +107,8 @@ def judge(run: Run, decision: Decision | None = None) -> dict[str, Any]:
         data_summary=summary(manifest),
         worst=worst_errors(predictions["test"], manifest),
         figures=figures,
+        lead=lead,
+        sections=sections,
     )
     return metrics
 
@@ -134,6 +143,25 @@ def notices(run: Run, manifest: pd.DataFrame) -> list[str]:
     if run.config.model.weights == "auto" and weights.weights is None:
         texts.append(f"The network started with random weights. {weights.reason}")
     return texts
+
+
+def robustness_part(folder: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return what robustness.json adds to a report: sentences on top, and sections as HTML.
+
+    Both are empty where robustness was not measured. What is of other predictions is dropped, with
+    a warning.
+
+    Args:
+        folder: of the report.
+        table: the predictions that the report is of.
+    """
+    found = read_measured(folder / ROBUSTNESS_FILE, of=table)
+    figure = folder / "figures" / "robustness.png"
+    if found is None:
+        figure.unlink(missing_ok=True)
+        return [], []
+    save_figure(plot_robustness(found), figure)
+    return [robustness_lead(found)], [robustness_section(found, figure)]
 
 
 def worst_errors(test: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[str, bytes, str]]:

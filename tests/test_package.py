@@ -24,6 +24,7 @@ ORDER = [
     ["training"],
     ["deploy"],
     ["judging", "bundling", "comparing"],
+    ["recalibrating", "robust"],
     ["experiment", "external"],
     ["cross_validation", "ensembling"],
     ["cli"],

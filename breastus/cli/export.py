@@ -1,4 +1,4 @@
-"""`breastus export RUN... --out FOLDER`: a run's bundle, or that of several runs together."""
+"""`breastus export RUN...`: a run's bundle, that of several together, or one recalibrated."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a finished run folder; of several, or of a cross-validation's folder, the networks "
         "are averaged",
     )
-    add_out(parser, "the bundle's folder (default: models/<model>)")
+    parser.add_argument(
+        "--recalibrated",
+        type=Path,
+        metavar="FOLDER",
+        help="as recalibrated for another hospital: the folder of breastus evaluate RUN --data "
+        "OTHER --recalibrate N",
+    )
+    add_out(parser, "the bundle's folder (default: models/<model>, or models/<model>-<data set>)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,15 +32,27 @@ def run(args: argparse.Namespace) -> int:
     from breastus.cross_validation import CrossValidation
     from breastus.deploy.export import publish
     from breastus.ensembling import export_ensemble
-    from breastus.errors import BundleError
+    from breastus.errors import BundleError, ConfigError
+    from breastus.recalibrating import export_recalibrated, recalibrated_name
     from breastus.training.run import Run
 
     runs = []
     for folder in args.run_folders:
         runs += CrossValidation(folder).runs or [Run.load(folder)]
-    out = args.out or Path("models", runs[0].config.model.name)
+    name = runs[0].config.model.name
+    if args.recalibrated:
+        if len(runs) > 1:
+            raise ConfigError(
+                "--recalibrated is of one run, whose probabilities were recalibrated. "
+                f"Received: {len(runs)} runs"
+            )
+        name = recalibrated_name(runs[0], args.recalibrated)
+    out = args.out or Path("models", name)
     if out.exists():
         raise BundleError(f"{out} exists. Choose another --out, or delete it.")
-    bundle = publish(runs[0].bundle, out) if len(runs) == 1 else export_ensemble(runs, out)
+    if args.recalibrated:
+        bundle = export_recalibrated(runs[0], args.recalibrated, out)
+    else:
+        bundle = publish(runs[0].bundle, out) if len(runs) == 1 else export_ensemble(runs, out)
     print(f"Bundle: {bundle}")
     return 0

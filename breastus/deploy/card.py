@@ -68,6 +68,7 @@ def model_card(info: dict[str, Any]) -> str:
         "Classes": ", ".join(info["labels"]),
         "Called lump": f"from a probability of {info['threshold']:.3g}: {info['threshold_rule']}",
         "Calibration": f"{info['calibration']}, fitted on the validation images",
+        **_recalibrated(info),
         "Views averaged": info["views"],
         "Trained on": f"{trained['images']} images of {trained['groups']} groups: {sources}",
         "Started from": f"{trained['initial_weights'] or 'random'} weights",
@@ -80,17 +81,33 @@ def model_card(info: dict[str, Any]) -> str:
     return (
         f"# {info['model']}: lump or no lump in a breast ultrasound image\n\n{notice}"
         + "\n".join(lines)
-        + f"\n\n## Scores\n\n{_scores(info['metrics'])}\n{_USE}\n{_LIMITS}"
+        + f"\n\n## Scores\n\n{_scores(info)}\n{_USE}\n{_LIMITS}"
     )
 
 
-def _scores(metrics: dict[str, Any]) -> str:
+def _recalibrated(info: dict[str, Any]) -> dict[str, str]:
+    if (done := info.get("recalibration")) is None:
+        return {}
+    line = done["calibrator"]
+    return {
+        "Recalibrated for": f"{', '.join(done['sources'])}, on {done['n']} labelled images of "
+        f"{done['n_groups']} groups ({done['n_lump']} lump, {done['n_no_lump']} no lump): "
+        f"sigmoid({line['slope']:.3g} * logit {line['intercept']:+.3g}) of the calibrated "
+        f"probability. There the threshold was chosen too; it was {done['threshold_before']:.3g}. "
+        "Not for use elsewhere"
+    }
+
+
+def _scores(info: dict[str, Any]) -> str:
+    metrics, done = info["metrics"], info.get("recalibration")
     test = metrics["test"]
     level = f"{100 * metrics['confidence']:.0f} %"
+    where = "that took no part in training"
+    if done:
+        where = f"from {', '.join(done['sources'])}, that nothing was fitted on"
     rows = [
         f"On {test['n']} test images of {test['n_groups']} groups ({test['n_lump']} lump, "
-        f"{test['n_no_lump']} no lump) that took no part in training; {level} intervals by "
-        "bootstrap over groups.\n",
+        f"{test['n_no_lump']} no lump) {where}; {level} intervals by bootstrap over groups.\n",
         f"| | value | {level} interval |",
         "|---|---|---|",
     ]

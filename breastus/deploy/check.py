@@ -102,11 +102,12 @@ def how_sure(info: Mapping[str, Any], probability: float) -> str:
     near = min(bins, key=lambda b: max(b["low"] - probability, probability - b["high"], 0.0))
     low, high = wilson_interval(near["lumps"], near["count"])
     everywhere = sum(b["lumps"] for b in bins) / sum(b["count"] for b in bins)
+    images = _judged_by(info)
     text = (
-        f"Of the {near['count']} validation images that scored most alike "
+        f"Of the {near['count']} {images} that scored most alike "
         f"({near['low']:.2f} to {near['high']:.2f}), {near['lumps']} had a lump: "
         f"{100 * near['lumps'] / near['count']:.0f} % ({100 * low:.0f} to {100 * high:.0f} %). Of "
-        f"all validation images {100 * everywhere:.0f} % had one"
+        f"all {images} {100 * everywhere:.0f} % had one"
     )
     if low <= everywhere <= high:
         text += ", so that such a score says little."
@@ -174,7 +175,9 @@ def _model_facts(info: Mapping[str, Any]) -> str:
     )
     if auc["value"] is None:
         return text
-    score = f" ROC-AUC on its own test images: {auc['value']:.2f}"
+    of = _sources(info)
+    where = f"images of {of} that nothing was fitted on" if of else "its own test images"
+    score = f" ROC-AUC on {where}: {auc['value']:.2f}"
     if auc["ci_low"] is not None:
         score += f" ({auc['ci_low']:.2f} to {auc['ci_high']:.2f})"
     return f"{text}{score}."
@@ -182,9 +185,9 @@ def _model_facts(info: Mapping[str, Any]) -> str:
 
 def _how_to_read(info: Mapping[str, Any]) -> str:
     items = [
-        "The probability was calibrated on the validation images of the data that the model "
-        "learned from. At another hospital, with other scanners and other patients, it can be off "
-        "in either direction.",
+        _calibrated_on(info)
+        + " At another hospital, with other scanners and other patients, it can be off in either "
+        "direction.",
         "“Unusual” compares size, brightness, contrast, colour and detail with the smallest and "
         "largest values among the training images. An image without a remark can still be unlike "
         "them in ways that these numbers do not see.",
@@ -192,6 +195,26 @@ def _how_to_read(info: Mapping[str, Any]) -> str:
         "takes images with known findings, hundreds of them.",
     ]
     return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+
+
+def _sources(info: Mapping[str, Any]) -> str:
+    """Return the data sets that a bundle was recalibrated for, or ""."""
+    return ", ".join(info.get("recalibration", {}).get("sources", ()))
+
+
+def _judged_by(info: Mapping[str, Any]) -> str:
+    of = _sources(info)
+    return f"images of {of} that nothing was fitted on" if of else "validation images"
+
+
+def _calibrated_on(info: Mapping[str, Any]) -> str:
+    if of := _sources(info):
+        count = info["recalibration"]["n"]
+        return f"The probability was recalibrated on {count} images of {of}."
+    return (
+        "The probability was calibrated on the validation images of the data that the model "
+        "learned from."
+    )
 
 
 def _images(count: int) -> str:

@@ -38,6 +38,7 @@ def write_bundle(
     keras_file: Path,
     transform: Transform,
     calibrator: Calibrator,
+    recalibrator: Calibrator | None = None,
     views: Sequence[View] = PLAIN,
     info: dict[str, Any],
     seen: Iterable[str],
@@ -49,10 +50,11 @@ def write_bundle(
         keras_file: the trained network.
         transform: what it was trained with.
         calibrator: of its probabilities.
+        recalibrator: of the calibrated ones, for another hospital.
         views: of test-time augmentation.
         info: what bundle.json says; format, checksums and the date are added here.
         seen: SHA-256 of each image file that weights, epoch, calibration or threshold were chosen
-            by.
+            by, or its first `SEEN_DIGITS` digits.
 
     Returns:
         `out`.
@@ -62,7 +64,8 @@ def write_bundle(
     """
     model = keras.models.load_model(keras_file, compile=False, safe_mode=True)
     with write_folder_aside(out) as folder:
-        ServingModule(model, transform, calibrator, views).save(folder / SAVED_MODEL)
+        module = ServingModule(model, transform, calibrator, views, recalibrator)
+        module.save(folder / SAVED_MODEL)
         shutil.copyfile(keras_file, folder / "model.keras")
         info = {
             "format": FORMAT,

@@ -31,6 +31,7 @@ class ServingModule(tf.Module):
         transform: from an image to the network's input.
         calibrator: of its probabilities.
         views: of test-time augmentation, whose logits are averaged before calibration.
+        recalibrator: of the calibrated probabilities, for another hospital.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ServingModule(tf.Module):
         transform: Transform,
         calibrator: Calibrator | None = None,
         views: Sequence[View] = PLAIN,
+        recalibrator: Calibrator | None = None,
     ):
         super().__init__(name="breastus")
         # Keras' own code is none for AutoGraph; that of the transform needs it.
@@ -46,7 +48,7 @@ class ServingModule(tf.Module):
             lambda inputs: model(inputs, training=False)
         )
         self._transform = transform
-        self._calibrator = calibrator or Calibrator()
+        self._calibrators = [one for one in (calibrator, recalibrator) if one is not None]
         self._views = tuple(views)
         # The functions capture the variables; a saved module has to hold what they capture.
         self.tracked = [variable.value for variable in model.variables]
@@ -67,7 +69,10 @@ class ServingModule(tf.Module):
             tf.math.log(tf.maximum(self._model(self._transform.tone(see(view, pixels))), tiny))
             for view in self._views
         ]
-        probabilities = tf.nn.softmax(calibrated(tf.add_n(said) / len(said), self._calibrator))
+        logs = tf.add_n(said) / len(said)
+        for calibrator in self._calibrators:
+            logs = calibrated(logs, calibrator)
+        probabilities = tf.nn.softmax(logs)
         return {"probabilities": probabilities, "lump": probabilities[:, 1]}
 
     def save(self, path: Path) -> None:

@@ -99,7 +99,11 @@ def decide(validation: pd.DataFrame, settings: EvaluationConfig, *, seed: int) -
     fit = fit_calibrator(y_true, raw, groups, method=settings.calibration, seed=seed)
     calibrated = fit.calibrator.apply(raw)
     threshold = choose_threshold(
-        y_true, calibrated, groups, confidence=settings.confidence, **_rule(settings, y_true)
+        y_true,
+        calibrated,
+        groups,
+        confidence=settings.confidence,
+        **threshold_rule(settings, y_true),
     )
     conformal = fit_conformal(y_true, calibrated, groups, coverage=settings.coverage)
     return Decision(
@@ -110,8 +114,14 @@ def decide(validation: pd.DataFrame, settings: EvaluationConfig, *, seed: int) -
     )
 
 
-def _rule(settings: EvaluationConfig, y_true: np.ndarray) -> dict[str, Any]:
-    """Return what `choose_threshold` takes."""
+def threshold_rule(settings: EvaluationConfig, y_true: np.ndarray) -> dict[str, Any]:
+    """Return the rule of the settings and its numbers, as `choose_threshold` takes them.
+
+    Args:
+        settings: of an experiment.
+        y_true: int [n], 1 for lump, of the images to choose by; of one class only the threshold is
+            fixed at 0.5, with a warning.
+    """
     if settings.threshold is not None:
         return {"rule": "fixed", "threshold": settings.threshold}
     if len(np.unique(y_true)) < 2:

@@ -59,10 +59,15 @@ def save_figures(
         drawn["history"] = ("Training", plot_history(history))
     files = {}
     for name, (caption, figure) in drawn.items():
-        files[caption] = folder / f"{name}.png"
-        with write_aside(files[caption]) as aside:
-            figure.savefig(aside, dpi=150)
+        files[caption] = save_figure(figure, folder / f"{name}.png")
     return files
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all; return the file."""
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=150)
+    return path
 
 
 def plot_confusion(metrics: dict[str, Any], split: str = "test") -> Figure:
@@ -194,18 +199,26 @@ def plot_scores(table: pd.DataFrame, threshold: float) -> Figure:
     return figure
 
 
-def plot_reliability(table: pd.DataFrame) -> Figure:
+def plot_reliability(
+    table: pd.DataFrame,
+    *,
+    before: str = "before calibration",
+    after: str = "after; five bins of equal count",
+) -> Figure:
     """Draw the share of lumps over the mean probability in five bins of equal count.
 
-    What the network itself said, where predictions hold it, is drawn in grey.
+    Args:
+        table: predictions; `raw`, where they hold it, is drawn in grey.
+        before: label of `raw`.
+        after: label of `probability`.
     """
     y_true, y_prob = truth_and_probability(table)
     with mpl.rc_context(STYLE):
         figure, axis = _square()
         axis.plot([0, 1], [0, 1], ls=":", color=COLORS["grey"], lw=1, label="said = so")
         if "raw" in table:
-            _draw_bins(axis, y_true, table["raw"].to_numpy(float), "grey", "before calibration")
-        _draw_bins(axis, y_true, y_prob, "lump", "after; five bins of equal count")
+            _draw_bins(axis, y_true, table["raw"].to_numpy(float), "grey", before)
+        _draw_bins(axis, y_true, y_prob, "lump", after)
         axis.set_xlabel("probability of lump that was said")
         axis.set_ylabel("share that are lumps")
         axis.set_title(f"Calibration error {expected_calibration_error(y_true, y_prob):.2f}")

@@ -35,7 +35,7 @@ INTERCEPT_PENALTY = 0.25
 # Of each class. In simulations with about as many a slope costs 0.01 of log loss where the shift
 # would do, and gains 0.03 where the new hospital's slope is a half.
 PLATT_GROUPS = 10
-_FEW_GROUPS = 5  # of each class
+FEW_GROUPS = 5  # of each class; with fewer it follows chance
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,9 @@ def recalibrate(
     check_both_classes(y_true, "Recalibration")
     number = groups_of_class(y_true, groups)
     fewest = min(number.values())
-    if fewest < _FEW_GROUPS:
+    if fewest < FEW_GROUPS:
         warnings.warn(
-            f"Recalibration follows chance with fewer than {_FEW_GROUPS} groups of a class. "
+            f"Recalibration follows chance with fewer than {FEW_GROUPS} groups of a class. "
             f"Received: {number}",
             stacklevel=2,
         )

@@ -1,6 +1,7 @@
 """The report of a run: one HTML file that opens with the answer in words."""
 
 import os
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ def write_report(
     data_summary: str,
     worst: list[tuple[str, bytes, str]],
     figures: dict[str, Path],
+    title: str | None = None,
+    lead: Sequence[str] = (),
+    sections: Sequence[str] = (),
 ) -> None:
     """Write report.html, self-contained.
 
@@ -40,6 +44,9 @@ def write_report(
         data_summary: what the manifest holds, in words.
         worst: (image id, PNG bytes, text) of the errors the model was surest of.
         figures: caption to PNG file.
+        title: of the page; None names the model.
+        lead: sentences that follow the answer on top.
+        sections: HTML of further parts, each with a heading of its own.
     """
     name = config["model"]["name"]
     pictures = list(figures.items())
@@ -50,12 +57,14 @@ def write_report(
     errors = "".join(
         picture(png, f"{title}: {text}", f"{title} — {text}") for title, png, text in worst
     )
+    answer = "".join(f"<p>{escape(text)}</p>" for text in (sentence(metrics), *lead))
     body = (
         f'<p class="soft">{escape(_subtitle(config, environment))}</p>'
-        f'<p class="answer">{escape(sentence(metrics))}</p>'
+        f'<div class="answer">{answer}</div>'
         f"<h2>Scores</h2>{_scores(metrics)}"
         f"{use_section(metrics)}{subgroups_section(metrics['subgroups'])}"
         f"{shortcuts_section(metrics['shortcuts']) if 'shortcuts' in metrics else ''}"
+        f"{''.join(sections)}"
         f'<h2>Figures</h2><div class="grid">{drawn}</div>'
         f"<h2>The errors it was surest of</h2>"
         + (f'<div class="tiles">{errors}</div>' if errors else "<p>None on the test images.</p>")
@@ -64,7 +73,7 @@ def write_report(
         f"<h2>Settings and machine</h2><pre>{escape(listing(config))}</pre>"
         f"<pre>{escape(listing(environment))}</pre>"
     )
-    write_text(path, page(f"Lump or no lump: the model “{name}”", body, notices=notices))
+    write_text(path, page(title or f"Lump or no lump: the model “{name}”", body, notices=notices))
 
 
 def _scores(metrics: dict[str, Any]) -> str:

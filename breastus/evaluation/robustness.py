@@ -1,17 +1,15 @@
 """How scores hold when images get worse: predict function and images in, scores by severity out.
 
     result = robustness(predict, images, truth, groups, threshold=0.5)
-    html = section(result)
+    html = robustness_section(result)      # breastus.evaluation.robustness_section
 
 Each corruption of `breastus.evaluation.corruptions` is applied to the images as they were read,
 before any preprocessing. All scores come from the same resamples of groups, so that a change
 against the clean images is one of pairs.
 """
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -23,13 +21,16 @@ from breastus.evaluation.intervals import resample_weights
 from breastus.evaluation.metrics import UndefinedMetricWarning
 from breastus.evaluation.predicted import Predict, predicted
 from breastus.evaluation.resampled import (
+    CALIBRATION_ERROR,
     SCORES,
     beyond_chance,
     resampled_scores,
     score_interval,
     score_intervals,
 )
-from breastus.html import Markup, table
+
+# What is said of each change, and of which score.
+BEYOND = {"beyond_chance": "roc_auc", "calibration_beyond_chance": CALIBRATION_ERROR}
 
 Images = Sequence[np.ndarray] | Callable[[int], np.ndarray]
 
@@ -76,7 +77,8 @@ def robustness(
         for each of `SCORES` `value`, `ci_low`, `ci_high`; `corruptions`, by name `title`,
         `meaning`, `unit`, `values`, `reason` and `severities`, a list of the scores at each, with
         `change`, `change_ci_low`, `change_ci_high` besides, `severity`, `level`, and
-        `beyond_chance`, whether ROC-AUC changes by more than chance does to any of them, as from
+        `beyond_chance` and `calibration_beyond_chance`, whether ROC-AUC and calibration error
+        change by more than chance does to any of them, as from
         `breastus.evaluation.resampled.beyond_chance`. Scores are NaN where a class has no image,
         intervals where it has fewer than two groups.
 
@@ -88,12 +90,12 @@ def robustness(
     Warns:
         UndefinedMetricWarning: when scores or intervals are NaN.
     """
-    names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
-    cells = _cells(names, severities)
+    chosen = cells(corruptions, severities)
+    names = list(dict.fromkeys(name for name, _ in chosen))
     _check_settings(threshold, resamples, confidence, batch_size)
     truth, groups = _checked(images, truth, groups)
     probabilities = _probabilities(
-        predict, images, len(truth), cells, seed=seed, batch_size=batch_size, progress=progress
+        predict, images, len(truth), chosen, seed=seed, batch_size=batch_size, progress=progress
     )
     _warn_of_few(truth, groups)
 
@@ -110,13 +112,9 @@ def robustness(
         _described(value, resample, truth, groups, confidence)
         for value, resample in zip(values, drawn, strict=True)
     ]
-    beyond = beyond_chance(
-        np.array([value["roc_auc"] - values[0]["roc_auc"] for value in values[1:]]),
-        np.array([resample["roc_auc"] - drawn[0]["roc_auc"] for resample in drawn[1:]]),
-        confidence,
-    )
+    beyond = {key: _beyond(score, values, drawn, confidence) for key, score in BEYOND.items()}
     found: dict[str, list] = {name: [] for name in names}
-    for number, (name, severity) in enumerate(cells, start=1):
+    for number, (name, severity) in enumerate(chosen, start=1):
         entry = described[number]
         for score in SCORES:
             change = values[number][score] - values[0][score]
@@ -125,7 +123,8 @@ def robustness(
             entry[score] |= {"change": change, "change_ci_low": low, "change_ci_high": high}
         level = CORRUPTIONS[name].values[severity - 1]
         place = {"severity": int(severity), "level": level}
-        found[name].append({**place, **entry, "beyond_chance": bool(beyond[number - 1])})
+        marks = {key: bool(marked[number - 1]) for key, marked in beyond.items()}
+        found[name].append({**place, **entry, **marks})
     return {
         "n": len(truth),
         "n_groups": len(np.unique(groups)),
@@ -152,114 +151,33 @@ def robustness(
     }
 
 
-def section(robustness: dict[str, Any]) -> str:
-    """Return the part of the report, HTML: ROC-AUC by corruption and severity.
+def cells(corruptions: Sequence[str] | None, severities: Sequence[int]) -> list[tuple[str, int]]:
+    """Return the corruptions and severities that are to be measured, in order.
 
     Args:
-        robustness: as from `robustness`, or as JSON gives it back.
+        corruptions: names of `CORRUPTIONS`; None takes them all.
+        severities: which of 1 to 5.
+
+    Raises:
+        ConfigError: for an unknown corruption or severity, none of them, or one that comes twice.
     """
-    parts = robustness["corruptions"].values()
-    level = f"{100 * robustness['confidence']:.0f} %"
-    count = sum(len(part["severities"]) for part in parts)
-    header = ["Corruption", *(f"severity {number}" for number in robustness["severities"])]
-    rows = [
-        [
-            _about(part),
-            *(_cell(entry["roc_auc"], entry["beyond_chance"]) for entry in part["severities"]),
-        ]
-        for part in parts
-    ]
-    note = (
-        f"ROC-AUC, its change against the clean images, and its {level} interval; the stronger the "
-        "colour, the larger the change. ▼ and ▲ mark falls and rises beyond chance: at a level of "
-        f"{level} for all {count} changes together, so that none is marked just because many were "
-        "looked at. A change without a mark may be chance, or there are too few images to tell. "
-        f"Intervals: {robustness['interval']}; {robustness['resamples']} resamples. Images are "
-        "made worse as they were read, before preprocessing. How far severities go is a choice; "
-        "what another hospital's images suffer, only its images tell."
-    )
-    return (
-        f"<h2>Does it hold when images get worse?</h2><p>{escape(_sentence(robustness))}</p>"
-        + table(header, rows, texts=1)
-        + f'<p class="soft">{escape(note)}</p>'
-    )
-
-
-def _sentence(robustness: dict[str, Any]) -> str:
-    clean = robustness["clean"]["roc_auc"]
-    images = f"{robustness['n']} images of {robustness['n_groups']} patients or scenes"
-    if _number(clean["value"]) != _number(clean["value"]):
-        return f"On the clean {images} ROC-AUC is undefined, and so is every change."
-    text = f"On the clean {images} ROC-AUC is {_with_interval(clean)}. "
-    falls = []
-    for part in robustness["corruptions"].values():
-        fallen = [
-            entry
-            for entry in part["severities"]
-            if entry["beyond_chance"] and entry["roc_auc"]["change"] < 0
-        ]
-        if fallen:
-            worst = min(fallen, key=lambda entry: entry["roc_auc"]["value"])
-            falls.append(
-                f"{part['title'].lower()} from severity {fallen[0]['severity']} "
-                f"(down to {worst['roc_auc']['value']:.2f})"
-            )
-    if falls:
-        return text + f"It falls beyond chance with {'; '.join(falls)}."
-    return text + "No corruption makes it fall beyond chance."
-
-
-def _about(part: dict[str, Any]) -> Markup:
-    values = ", ".join(f"{value:g}" for value in part["values"]) + f" {part['unit']}"
-    return Markup(
-        f"<b>{escape(part['title'])}</b><br>"
-        f'<small style="color: var(--soft)">{escape(values)}</small>'
-    )
-
-
-def _cell(entry: dict[str, Any], beyond: bool) -> Markup | str:
-    value, change = _number(entry["value"]), _number(entry["change"])
-    if value != value:
-        return "undefined"
-    mark = ("▼ " if change < 0 else "▲ ") if beyond else ""
-    # Full colour at a change of 0.25: half the way from a perfect order to guessing.
-    share = round(50 * min(abs(change) / 0.25, 1))
-    hue = "--lump" if change < 0 else "--no-lump"
-    return Markup(
-        '<div style="padding: .15rem .45rem; border-radius: 4px; white-space: nowrap; '
-        f'background: color-mix(in srgb, var({hue}) {share}%, transparent)">'
-        f"{mark}<b>{value:.2f}</b> ({_signed(change)})<br>"
-        f"<small>{escape(_bounds(entry))}</small></div>"
-    )
-
-
-def _signed(change: float) -> str:
-    text = f"{abs(change):.2f}"
-    return f"±{text}" if text == "0.00" else f"{'−' if change < 0 else '+'}{text}"
-
-
-def _with_interval(entry: dict[str, Any]) -> str:
-    return f"{entry['value']:.2f} ({_bounds(entry)})"
-
-
-def _bounds(entry: dict[str, Any]) -> str:
-    low, high = _number(entry["ci_low"]), _number(entry["ci_high"])
-    if low != low:
-        return "no interval"
-    return "no spread" if low == high else f"{low:.2f} to {high:.2f}"
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value  # JSON has no NaN
-
-
-def _cells(names: Sequence[str], severities: Sequence[int]) -> list[tuple[str, int]]:
+    names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
     for severity in severities:
         check_severity(severity)
     for what, chosen in (("corruptions", names), ("severities", list(severities))):
         if not chosen or len(set(chosen)) < len(chosen):
             raise ConfigError(f"{what} must name at least one, each once. Received: {chosen}")
     return [(corruption(name).name, severity) for name in names for severity in severities]
+
+
+def _beyond(score: str, values: list, drawn: list, confidence: float) -> np.ndarray:
+    """Return bool [cells], which changes of a score chance does not explain."""
+    change = np.array([value[score] - values[0][score] for value in values[1:]])
+    resampled = np.array([resample[score] - drawn[0][score] for resample in drawn[1:]])
+    if score == CALIBRATION_ERROR and not np.isnan(resampled).all():
+        # Resampling adds to it, and not alike to all: less so where it is large.
+        resampled = resampled - (np.nanmedian(resampled, axis=1) - change)[:, None]
+    return beyond_chance(change, resampled, confidence)
 
 
 def _check_settings(threshold: float, resamples: int, confidence: float, batch_size: int) -> None:

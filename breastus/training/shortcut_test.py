@@ -4,7 +4,7 @@ Also a network that has learned without marks, or from them alone, is tested: wh
 does to an image is part of it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -17,13 +17,10 @@ from breastus.data.artefacts.drawing import SMALLEST, draw_marks
 from breastus.data.artefacts.flags import CALIPER, TEXT, artefact_flags
 from breastus.data.images import read_image
 from breastus.evaluation.decision import Decision
-from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.shortcuts import MOST, flips
-from breastus.evaluation.tta import VIEWS, View
 from breastus.labels import LABELS, LUMP, NO_LUMP
 from breastus.preprocessing.marks import remove_marks
-from breastus.preprocessing.transform import Transform
-from breastus.training.views import mean_over_views, see
+from breastus.training.image_predictor import image_predictor
 
 _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
 
@@ -43,22 +40,9 @@ def shortcut_test(
     Returns:
         `drawn` and `removed` as from `flips`, `most` and `confidence`.
     """
-    transform = Transform.of(config)
-    geometry = tf.function(transform.geometry, input_signature=[_PIXELS])
     removed = tf.function(remove_marks, input_signature=[_PIXELS])
-
-    def predict(images: Sequence[np.ndarray]) -> np.ndarray:
-        pixels = tf.stack([geometry(image) for image in images])
-
-        def in_view(view: View) -> np.ndarray:
-            batch = transform.tone(see(view, pixels))
-            return network.predict(batch, batch_size=config.training.batch_size, verbose=0)
-
-        raw = mean_over_views(in_view, VIEWS[config.evaluation.tta])
-        return decision.calibrator.apply(lump_probability(raw))
-
     settings = {
-        "predict": predict,
+        "predict": image_predictor(network, config=config, calibrator=decision.calibrator),
         "threshold": decision.threshold,
         "confidence": config.evaluation.confidence,
     }

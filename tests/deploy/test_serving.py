@@ -65,6 +65,17 @@ def test_calibrators_in_the_graph(scans, tmp_path, method):
     np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", CALIBRATORS)
+def test_a_recalibrator_comes_after_the_calibrator(scans, method):
+    transform, model = Transform(image_size=24), network(0)
+    raw = lump_probability(model.predict(transform.tone(pixels_of(transform, scans)), verbose=0))
+    again = Calibrator("platt", slope=0.7, intercept=1.2)
+    module = ServingModule(model, transform, CALIBRATORS[method], recalibrator=again)
+    found = module.serving_default(tf.constant(np.stack(scans)))["lump"]
+    expected = again.apply(CALIBRATORS[method].apply(raw))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("views", ["flip", "all"])
 def test_views_in_the_graph_are_those_of_the_evaluation(scans, tmp_path, views):
     transform, model = Transform(image_size=24), network(1)

@@ -17,8 +17,9 @@ from breastus.evaluation.resampled import (
     score_interval,
     score_intervals,
 )
-from breastus.evaluation.robustness import robustness, section
+from breastus.evaluation.robustness import robustness
 from breastus.evaluation.robustness_figure import plot_robustness
+from breastus.evaluation.robustness_section import robustness_lead, robustness_section
 from breastus.files import jsonable
 
 LEVELS_PER_DB = 255 / 60
@@ -79,13 +80,43 @@ def test_a_lost_order_is_beyond_chance_and_said():
     gain = found["corruptions"]["gain_up"]["severities"]
     assert [entry["roc_auc"]["value"] for entry in gain] == [1, 1, 1, 1, 0.5]
     assert [entry["beyond_chance"] for entry in gain] == [False] * 4 + [True]
-    html = section(found)
+    html = robustness_section(found)
     assert "gain up from severity 5 (down to 0.50)" in html
     assert "▼ <b>0.50</b> (−0.50)" in html
     assert "(±0.00)" in html
     gain[4]["beyond_chance"] = False
-    assert "No corruption" in section(found)
-    assert "No corruption" in section(judged(images, truth, np.arange(40), corruptions=["blur"]))
+    assert "No corruption" in robustness_section(found)
+    assert "No corruption" in robustness_section(
+        judged(images, truth, np.arange(40), corruptions=["blur"])
+    )
+
+
+def test_probabilities_that_stop_meaning_what_they_say_are_marked_though_the_order_stays():
+    rng = np.random.default_rng(5)
+    levels = rng.uniform(90, 250, 240).round()
+    truth = (rng.random(240) < levels / 255).astype(int)
+    images = [np.full((16, 16, 3), level, np.uint8) for level in levels]
+    found = judged(
+        images,
+        truth,
+        np.arange(240),
+        corruptions=["gain_down", "jpeg"],
+        severities=(1, 5),
+        threshold=0.75,
+    )
+    slight, strong = found["corruptions"]["gain_down"]["severities"]
+    assert strong["calibration_beyond_chance"]
+    assert not strong["beyond_chance"]
+    assert not any(
+        e["calibration_beyond_chance"] for e in found["corruptions"]["jpeg"]["severities"]
+    )
+    html = robustness_section(found)
+    assert "No corruption makes it fall beyond chance" in html
+    worst = strong["calibration_error"]["value"]
+    assert f"{worst:.2f} at worst (gain down, severity 5)" in html
+    assert f"▲ <b>{worst:.2f}</b>" in html
+    assert strong["sensitivity"]["value"] == 0 < slight["sensitivity"]["value"]
+    assert "at worst 0 % (gain down, severity 5)" in html
 
 
 def test_one_batch_or_many_a_list_or_a_loader_give_the_same():
@@ -185,10 +216,15 @@ def test_one_class_is_nan_with_a_warning_and_still_a_page():
     assert np.isnan([clean["roc_auc"]["value"], clean["sensitivity"]["value"]]).all()
     assert np.isfinite(clean["specificity"]["value"])
     assert np.isnan([e[k] for e in clean.values() for k in ("ci_low", "ci_high")]).all()
-    html = section(json.loads(json.dumps(jsonable(found))))
+    html = robustness_section(json.loads(json.dumps(jsonable(found))))
     assert "undefined" in html
     assert "nan" not in html
     plot_robustness(found)
+    # One group of a class: there are values, and nothing to tell chance by.
+    with pytest.warns(UndefinedMetricWarning):
+        found = judged(images, np.arange(10) == 0, np.arange(10), corruptions=["gain_down"])
+    assert "what is beyond chance cannot be told" in robustness_section(found)
+    assert "cannot be told" in robustness_lead(found)
 
 
 def test_the_page_and_the_figure_from_json(tmp_path):
@@ -199,11 +235,11 @@ def test_the_page_and_the_figure_from_json(tmp_path):
     text = json.dumps(jsonable(found), allow_nan=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        html = section(json.loads(text))
+        html = robustness_section(json.loads(text))
         figure = plot_robustness(json.loads(text))
         figure.savefig(tmp_path / "robustness.png")
-    assert html == section(found)
-    assert html.count("<tr>") == 1 + len(CORRUPTIONS)
+    assert html == robustness_section(found)
+    assert html.count("<tr>") == 3 * (1 + len(CORRUPTIONS))
     assert "3, 6, 9, 12, 15 dB" in html
     assert len(figure.axes) == 20  # two rows of five pairs, the last one empty
 
