@@ -20,6 +20,8 @@ _PUBLIC = {
     "export_ensemble": "breastus.ensembling",
     "list_models": "breastus.models.registry",
     "load_manifest": "breastus.data.manifest",
+    "pretrain": "breastus.pretraining",
+    "pretraining_config": "breastus.models.recipes",
     "register_model": "breastus.models.registry",
     "train": "breastus.experiment",
 }

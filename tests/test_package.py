@@ -25,7 +25,7 @@ ORDER = [
     ["deploy"],
     ["judging", "bundling", "comparing"],
     ["experiment", "external"],
-    ["cross_validation", "ensembling"],
+    ["cross_validation", "ensembling", "pretraining"],
     ["cli"],
 ]
 
