@@ -5,10 +5,12 @@
 
 A variant is a network and the settings it has besides those of `breastus.default_config`; and,
 where its backbone is pretrained first, on what: "phantoms" or "images". That is done anew for each
-seed, as the images it may see are those of that seed's training part. Runs go
-to `runs/<experiment>/<variant>-<seed>/`; one that is finished, or whose record is kept, is skipped,
-one that was killed is taken up. Each run is a process of its own, so that its peak memory is its
-own too. The images are prepared (read, hashed, compared with each other) once for all runs by
+seed, as the images it may see are those of that seed's training part.
+
+Runs go to `runs/<experiment>/<variant>-<seed>/`; one that is finished, or whose record is kept, is
+skipped, one that was killed is taken up. Each run is a process of its own, so that its peak memory
+is its own too. The images are prepared (read, hashed, compared with each other) once for all runs
+by
 
     breastus data prepare --data path/to/BUSI --out busi    # then: --data busi
 """

@@ -14,6 +14,7 @@ from breastus.data.simulation import simulate_phantom
 from breastus.deploy.predictor import Predictor
 from breastus.errors import ConfigError, RunError, WeightsError
 from breastus.experiment import data_fingerprint, images_of, splits_of, train
+from breastus.external import _without_seen
 from breastus.models.pretrained import WEIGHTS_FILE, backbone_of, read_pretrained
 from breastus.models.recipes import pretraining_config
 from breastus.models.registry import build_model
@@ -110,6 +111,11 @@ def test_weights_that_saw_the_test_are_refused_or_the_run_says_so(
     assert "Started from: weights pretrained on 24 phantoms without their labels (6 epochs" in card
     assert str(from_images[0].parent) not in card
     assert all(map(Predictor(run.bundle).has_seen, facts["seen"]))
+    # Nor are they tested on when the run is judged on images from elsewhere.
+    manifest = images_of(base)
+    left, _ = _without_seen(manifest, run)
+    out = set(manifest["sha256"]) - set(left.loc[left["excluded"] == "", "sha256"])
+    assert set(facts["seen"]) <= out < set(manifest["sha256"])
 
 
 class Remember(keras.callbacks.Callback):
@@ -125,6 +131,7 @@ class Remember(keras.callbacks.Callback):
 
 def test_a_pretraining_goes_on_from_one_that_saw_nothing_held_out(from_images, prepared, tmp_path):
     config = tiny("cnn", "images", prepared).replace({"model": {"weights": str(from_images[0])}})
+    config = config.replace({"training": {"accumulation": 2}})  # batches in parts, as memory asks
     arguments = {"on": "images", "patch": 8, "epochs": 1}
     with pytest.raises(WeightsError, match="this run holds out"):
         pretrain("cnn", config=config, seed=5, out=tmp_path / "other", **arguments)
