@@ -42,7 +42,7 @@ from breastus.training.environment import command_line, hardware, versions
 from breastus.training.hardware import resolve
 from breastus.training.network import execution_of, new_model
 from breastus.training.pretraining_progress import PretrainingProgress
-from breastus.training.pretraining_tasks import Masking, masked_task, phantom_task
+from breastus.training.pretraining_tasks import Masking, Task, masked_task, phantom_task
 from breastus.training.seen_images import check_unseen
 from breastus.training.trainer import enough_memory
 
@@ -98,7 +98,8 @@ def pretrain(
             weights that have seen held-out images, RunError when `out` exists or training fails.
     """
     check_model(model)
-    config = config or pretraining_config(model, on)
+    default = pretraining_config(model, on)
+    config = config or default
     _check(on, data=data, unlabelled=unlabelled, phantoms=phantoms)
     changes: dict[str, Any] = {"model": {"name": model}, "training": {"devices": 1}}
     if data is not None:
@@ -129,22 +130,7 @@ def pretrain(
         task = phantom_task(network, config, transform, count=phantoms)
     else:
         task = masked_task(network, config, transform, table, masking=masking)
-    progress = PretrainingProgress(config.training.epochs, task.steps)
-    with readable(), enough_memory():
-        task.model.fit(
-            task.batches,
-            steps_per_epoch=task.steps,
-            epochs=config.training.epochs,
-            callbacks=[StopOnNonFinite(), progress],
-            shuffle=False,  # the dataset comes in the order of its epoch
-            verbose=0,
-        )
-        task.finish()
-    if not all(np.isfinite(weight).all() for weight in network.get_weights()):
-        raise TrainingError(
-            "The weights are not finite after the last step. Try a smaller learning rate "
-            "(--set training.learning_rate=...)."
-        )
+    history = _fit(task, network, config.training.epochs)
     if table is None:
         found["images"] = task.facts["phantoms_an_epoch"] * config.training.epochs
     seen = set(found.pop("seen")) | set(earlier["seen"] if earlier else ())
@@ -162,7 +148,7 @@ def pretrain(
         "versions": versions(),
         "hardware": hardware(),
         "seconds": round(time.perf_counter() - start, 1),
-        "history": progress.history,
+        "history": history,
         "seen": sorted(seen),
     }
     return write_pretrained(folder, network, facts)
@@ -219,6 +205,33 @@ def images_to_learn_from(
     # The rule again, by the check that refuses weights before a training.
     check_unseen({"seen": rows["sha256"], "seed": config.seed}, manifest, splits, allow=False)
     return rows, manifest, splits
+
+
+def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]]:
+    """Fit a task and return what came of each epoch.
+
+    Raises:
+        TrainingError: when the loss or the weights are not finite.
+        RunError: when memory is exhausted.
+    """
+    progress = PretrainingProgress(epochs, task.steps)
+    with readable(), enough_memory():
+        task.model.fit(
+            task.batches,
+            steps_per_epoch=task.steps,
+            epochs=epochs,
+            callbacks=[StopOnNonFinite(), progress],
+            shuffle=False,  # the dataset comes in the order of its epoch
+            verbose=0,
+        )
+        task.finish()
+    # The last loss is from before the last step.
+    if not all(np.isfinite(weight).all() for weight in network.get_weights()):
+        raise TrainingError(
+            "The weights are not finite after the last step. Try a smaller learning rate "
+            "(--set training.learning_rate=...)."
+        )
+    return progress.history
 
 
 def _images(

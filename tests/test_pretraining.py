@@ -15,7 +15,7 @@ from breastus.deploy.predictor import Predictor
 from breastus.errors import ConfigError, RunError, WeightsError
 from breastus.experiment import data_fingerprint, images_of, splits_of, train
 from breastus.external import _without_seen
-from breastus.models.pretrained import WEIGHTS_FILE, backbone_of, read_pretrained
+from breastus.models.pretrained import WEIGHTS_FILE, backbone_of, in_words, read_pretrained
 from breastus.models.recipes import pretraining_config
 from breastus.models.registry import build_model
 from breastus.pretraining import images_to_learn_from, pretrain
@@ -138,6 +138,7 @@ def test_a_pretraining_goes_on_from_one_that_saw_nothing_held_out(from_images, p
     folder = pretrain("cnn", config=config, out=tmp_path / "more", **arguments)
     facts = read_pretrained(folder)
     assert facts["started_from"].startswith("weights pretrained on 24 phantoms")
+    assert in_words(facts).count("weights pretrained on 24 phantoms") == 2
     assert facts["history"][0]["loss"] < read_pretrained(from_images[0])["history"][0]["loss"]
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -199,7 +200,11 @@ def test_images_without_a_label_are_seen_but_for_twins_of_held_out_ones(prepared
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"on": "scans"}, ConfigError, "on must be one of phantoms, images. Received: 'scans'"),
+        (
+            {"on": "scans", "config": Config()},
+            ConfigError,
+            "on must be one of phantoms, images. Received: 'scans'",
+        ),
         ({"on": "phantoms", "data": "x"}, ConfigError, "go with --on images"),
         ({"on": "phantoms", "phantoms": 1}, ConfigError, "phantoms must be at least 2"),
         ({"on": "images", "patch": 5}, ConfigError, "patch must be .* divides"),

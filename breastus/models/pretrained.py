@@ -156,9 +156,12 @@ def in_words(facts: Mapping[str, Any]) -> str:
     """Return what pretrained.json says, such as `weights pretrained on 10,000 phantoms (...)`."""
     what = "phantoms" if facts["on"] == "phantoms" or facts.get("simulated") else "images"
     labels = "" if facts["on"] == "phantoms" else " without their labels"
+    before = str(facts.get("started_from", ""))
     return (
         f"weights pretrained on {facts.get('images') or 0:,} {what}{labels} "
         f"({facts.get('epochs')} epochs, seed {facts.get('seed')})"
+        + f", starting from {before}"
+        * before.startswith("weights pretrained")
     )
 
 
