@@ -54,7 +54,6 @@ def test_every_command_has_help(command, capsys):
         (["pretrain", "cnm", "--on", "phantoms"], "Did you mean cnn"),
         (["pretrain", "cnn", "--on", "phantoms", "--data", "phantom"], "go with --on images"),
         (["pretrain", "cnn", "--on", "images", "--patch", "9"], "patch must be"),
-        (["train", "cnn", "--set", "model.weights=nowhere"], "breastus pretrain cnn"),
         (["predict", "models/cnn"], "IMAGE"),
         (["check", "models/cnn", "a.png", "--data", "phantom"], "not both"),
         (["check", "models/cnn", "--count", "0"], "--count must be at least 1"),
