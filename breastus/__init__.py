@@ -21,6 +21,8 @@ _PUBLIC = {
     "export_recalibrated": "breastus.recalibrating",
     "list_models": "breastus.models.registry",
     "load_manifest": "breastus.data.manifest",
+    "pretrain": "breastus.pretraining",
+    "pretraining_config": "breastus.models.recipes",
     "register_model": "breastus.models.registry",
     "robustness_of": "breastus.robust",
     "train": "breastus.experiment",

@@ -30,7 +30,8 @@ def bundle_info(
 
     Args:
         config: of the run, or of the first of several.
-        environment: likewise; `data_fingerprint`, `weights` and `versions` are taken from it.
+        environment: likewise; `data_fingerprint`, `weights`, `pretraining` and `versions` are taken
+            from it.
         decision: what is made of the probabilities.
         metrics: as from `judge`.
         validation: predictions that the decision was fitted on.
@@ -38,6 +39,7 @@ def bundle_info(
         phantom: whether any image is simulated.
         parameters: of the network.
     """
+    pretraining = environment.get("pretraining") or {}
     measured = [image_statistics(read_image(path)) for path in trained_on["path"]]
     return {
         "model": config.model.name,
@@ -63,7 +65,10 @@ def bundle_info(
             "images": len(trained_on),
             "groups": trained_on["group_id"].nunique(),
             "labels": trained_on["label"].value_counts().to_dict(),
-            "initial_weights": environment["weights"]["weights"],
+            # Where a folder of weights lay on that machine is nobody's business.
+            "initial_weights": "pretrained" if pretraining else environment["weights"]["weights"],
+            "pretrained": pretraining.get("words"),
+            "held_out_seen": pretraining.get("held_out_seen", 0),
         },
         "metrics": _short(metrics),
         "reliability": reliability(*truth_and_probability(validation)),

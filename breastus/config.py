@@ -73,8 +73,11 @@ class ModelConfig:
     image_size: int = setting(224, "side of the square input in pixels", 16, 4096)
     weights: str | None = setting(
         None,
-        "pretrained weights, such as imagenet; auto: imagenet's where they can be had; "
-        "null for random",
+        "pretrained weights, such as imagenet or a folder made by `breastus pretrain`; auto: "
+        "imagenet's where they can be had; null for random",
+    )
+    seen_images: Literal["refuse", "allow"] = setting(
+        "refuse", "weights that saw images of val or test; allow: scores that flatter, and say so"
     )
     dropout: float | None = setting(
         None, "share of features dropped before the head; null for the network's own", 0.0, 0.95

@@ -34,6 +34,7 @@ from breastus.models.ensemble import ensemble
 from breastus.preprocessing.transform import Transform
 from breastus.training.callbacks import BEST_FILE
 from breastus.training.run import MANIFEST_FILE, SPLITS_FILE, Run
+from breastus.training.seen_images import pretraining_seen
 
 
 def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathLike) -> Path:
@@ -78,7 +79,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     seen = _seen(members)
     info = bundle_info(
         config=config,
-        environment=first.environment,
+        environment=_environment(members),
         decision=decision,
         metrics=metrics,
         validation=tables["val"],
@@ -96,7 +97,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
             calibrator=decision.calibrator,
             views=VIEWS[config.evaluation.tta],
             info={**info, "model": name, "members": _members(members)},
-            seen=seen,
+            seen=[*seen, *(sha for run in members for sha in pretraining_seen(run.path))],
         )
 
 
@@ -136,6 +137,13 @@ def _seen(runs: Sequence[Run]) -> list[str]:
         rows = read_splits(run.file(SPLITS_FILE), manifest).merge(manifest, on="image_id")
         found |= set(rows.loc[rows["split"] != "test", "sha256"])
     return sorted(found)
+
+
+def _environment(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the first run's, with the worst that is known of any run's initial weights."""
+    found = [run.environment.get("pretraining") for run in runs]
+    worst = max(filter(None, found), key=lambda facts: facts["held_out_seen"], default=None)
+    return {**runs[0].environment, "pretraining": worst}
 
 
 def _members(runs: Sequence[Run]) -> list[dict[str, Any]]:

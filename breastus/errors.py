@@ -8,7 +8,7 @@
     │   ├── HubError         the data hub: out of reach, checksum differs
     │   └── SplitError       the images cannot be split as asked
     ├── ModelError           a model: unknown name, impossible size
-    │   └── WeightsError     pretrained weights: out of reach, not whole, of another network
+    │   └── WeightsError     pretrained weights: out of reach, not whole, of another network, leaky
     ├── RunError             a run folder: exists, belongs to other settings, cannot be saved
     │   └── TrainingError    training itself: the loss is not finite
     └── BundleError          a bundle folder: missing parts, not one of ours
@@ -51,7 +51,10 @@ class ModelError(BreastusError):
 
 
 class WeightsError(ModelError):
-    """Pretrained weights cannot be had, are not whole, or are of another network."""
+    """Pretrained weights cannot be had, are not whole, are of another network, or have seen a test.
+
+    The last: images that a run holds out were among those the weights were learned from.
+    """
 
 
 class RunError(BreastusError):

@@ -39,6 +39,7 @@ from breastus.evaluation.tta import VIEWS
 from breastus.files import write_json
 from breastus.judging import judge, settle
 from breastus.labels import SPLITS
+from breastus.models.pretrained import PRETRAINED_FILE, in_words, is_pretrained, read_pretrained
 from breastus.models.recipes import default_config
 from breastus.models.registry import ResolvedWeights, resolve_weights
 from breastus.preprocessing.transform import Transform
@@ -56,6 +57,7 @@ from breastus.training.run import (
     Run,
     open_run,
 )
+from breastus.training.seen_images import check_unseen, pretraining_of, pretraining_seen
 from breastus.training.shortcut_test import shortcut_test
 from breastus.training.stages import stages_of
 from breastus.training.state import discard_states, has_state
@@ -108,9 +110,13 @@ def train(
     with open_run(out, config) as run:
         taken_up = has_state(run.path)
         weights = _initial_weights(run, taken_up=taken_up)
-        manifest, splits = _data(run)
+        pretraining = _pretraining(run, weights, taken_up=taken_up)
+        manifest, splits, held_out_seen = _data(run, pretraining)
         print(f"{summary(manifest)}\n{splits_summary(splits, manifest)}", flush=True)
-        _write_environment(run, manifest, splits, weights)
+        if pretraining is not None:
+            write_json(run.path / PRETRAINED_FILE, pretraining)
+            pretraining = _short(pretraining, held_out_seen)
+        _write_environment(run, manifest, splits, weights, pretraining)
         # Also when it is taken up, as presets bring layers of their own; its state comes on top.
         config = _with_weights(config, weights.weights)
         trainer = Trainer(run.path, config, _tables(manifest, splits))
@@ -154,7 +160,10 @@ def train(
                 phantom=simulated(manifest),
                 parameters=network.count_params(),
             ),
-            seen=pd.concat([trainer.tables["train"], trainer.tables["val"]])["sha256"],
+            seen=[
+                *pd.concat([trainer.tables["train"], trainer.tables["val"]])["sha256"],
+                *pretraining_seen(run.path),
+            ],
         )
         discard_states(run.path)
         if publish is not None:
@@ -162,20 +171,64 @@ def train(
     return Run(run.path)
 
 
-def _data(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take up the run's manifest and splits, or make them."""
-    settings, seed = run.config.data, run.config.seed
-    files = run.path / MANIFEST_FILE, run.path / SPLITS_FILE
-    if all(file.exists() for file in files):
-        manifest = read_manifest(files[0])
-        return manifest, read_splits(files[1], manifest)
-    manifest = load_manifest(settings.source, settings=settings, seed=seed)
-    splits = make_splits(
-        manifest, scheme=settings.split, seed=seed, fold=settings.fold, folds=settings.folds
+def images_of(config: Config) -> pd.DataFrame:
+    """Return the manifest of the images that the settings name."""
+    return load_manifest(config.data.source, settings=config.data, seed=config.seed)
+
+
+def splits_of(config: Config, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the splits that the settings ask for."""
+    settings = config.data
+    return make_splits(
+        manifest,
+        scheme=settings.split,
+        seed=config.seed,
+        fold=settings.fold,
+        folds=settings.folds,
     )
-    write_manifest(manifest, files[0])
-    write_splits(splits, files[1])
-    return manifest, splits
+
+
+def _data(run: Run, pretraining: dict[str, Any] | None) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """Take up the run's manifest and splits, or make them.
+
+    Returns:
+        Them, and how many images of val and test the initial weights have seen.
+
+    Raises:
+        WeightsError: when they have seen any, unless the settings allow it; nothing is written
+            then, so that the folder can be used with other settings.
+    """
+    files = run.path / MANIFEST_FILE, run.path / SPLITS_FILE
+    taken_up = all(file.exists() for file in files)
+    manifest = read_manifest(files[0]) if taken_up else images_of(run.config)
+    splits = read_splits(files[1], manifest) if taken_up else splits_of(run.config, manifest)
+    seen = 0
+    if pretraining is not None:
+        allow = run.config.model.seen_images == "allow"
+        seen = check_unseen(pretraining, manifest, splits, allow=allow)
+    if not taken_up:
+        write_manifest(manifest, files[0])
+        write_splits(splits, files[1])
+    return manifest, splits, seen
+
+
+def _pretraining(run: Run, weights: ResolvedWeights, *, taken_up: bool) -> dict[str, Any] | None:
+    """Return what is known of the initial weights, where they were pretrained with breastus."""
+    if weights.weights is None or not is_pretrained(weights.weights):
+        return None
+    # They may have been pretrained anew since; the training state is of those it began with.
+    return (pretraining_of(run.path) if taken_up else None) or read_pretrained(weights.weights)
+
+
+def _short(pretraining: dict[str, Any], held_out_seen: int) -> dict[str, Any]:
+    """Return what environment.json says of a pretraining; the rest stands in the run's copy."""
+    names = ("on", "images", "epochs", "seed", "seconds", "data_fingerprint")
+    return {
+        "words": in_words(pretraining),
+        **{name: pretraining.get(name) for name in names},
+        "weights_sha256": pretraining["weights"].get("sha256"),
+        "held_out_seen": held_out_seen,
+    }
 
 
 def _with_weights(config: Config, weights: str | None) -> Config:
@@ -216,7 +269,11 @@ def _predict(run: Run, trainer: Trainer, network: keras.Model) -> None:
 
 
 def _write_environment(
-    run: Run, manifest: pd.DataFrame, splits: pd.DataFrame, weights: ResolvedWeights
+    run: Run,
+    manifest: pd.DataFrame,
+    splits: pd.DataFrame,
+    weights: ResolvedWeights,
+    pretraining: dict[str, Any] | None,
 ) -> None:
     write_json(
         run.path / ENVIRONMENT_FILE,
@@ -227,6 +284,7 @@ def _write_environment(
             "versions": versions(),
             "hardware": hardware(),
             "weights": weights._asdict(),
+            "pretraining": pretraining,
         },
     )
 

@@ -48,6 +48,7 @@ from breastus.recalibrating import (
 from breastus.robust import measure_robustness
 from breastus.setting_texts import join_sources
 from breastus.training.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, Run
+from breastus.training.seen_images import pretraining_seen
 from breastus.training.trainer import Trainer
 
 FOLDER = "external"
@@ -196,7 +197,8 @@ def _without_seen(manifest: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, int]:
     own = pd.read_csv(run.file(MANIFEST_FILE), dtype=str, keep_default_na=False)
     splits = pd.read_csv(run.file("splits.csv"), dtype=str).set_index("image_id")["split"]
     used = own[own["image_id"].map(splits).isin(("train", "val"))]["sha256"]
-    seen = manifest["sha256"].isin(set(used)) & (manifest["sha256"] != "")
+    used = {*used, *pretraining_seen(run.path)}
+    seen = manifest["sha256"].isin(used) & (manifest["sha256"] != "")
     fresh = seen & (manifest["excluded"] == "")
     return (
         manifest.assign(

@@ -18,7 +18,7 @@ from breastus.data.images import read_image, to_png
 from breastus.data.lesions import lesion_shares
 from breastus.data.locate import DataWarning
 from breastus.data.manifest import read_manifest, simulated, summary
-from breastus.deploy.card import GROUPS_IGNORED
+from breastus.deploy.card import GROUPS_IGNORED, HELD_OUT_SEEN
 from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import ImageError
 from breastus.evaluation.decision import Decision, decide
@@ -139,6 +139,8 @@ def notices(run: Run, manifest: pd.DataFrame) -> list[str]:
     texts = [PHANTOM_NOTICE] if simulated(manifest) else []
     if run.config.data.groups == "ignore":
         texts.append(GROUPS_IGNORED)
+    if count := (run.environment.get("pretraining") or {}).get("held_out_seen"):
+        texts.append(HELD_OUT_SEEN.format(count=count))
     weights = ResolvedWeights(**run.environment["weights"])
     if run.config.model.weights == "auto" and weights.weights is None:
         texts.append(f"The network started with random weights. {weights.reason}")

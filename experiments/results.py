@@ -50,6 +50,8 @@ STUDY_ROWS = {
 }
 # Variants of another experiment, of the same names, that an experiment's are compared with.
 COMPARED_WITH = {"precision": ("networks", "float32")}
+# Of variants named NETWORK-START, the start that the others of a network are compared with.
+COMPARED_WITHIN = {"pretraining": ("random", "random weights")}
 
 
 def main() -> None:
@@ -64,8 +66,8 @@ def main() -> None:
     if not found:
         raise RunError(f"{args.runs} holds no finished runs of an experiment. Run one first.")
     for name, variants in found.items():
-        other, what = COMPARED_WITH.get(name, ("", ""))
-        text = section(name, variants, compared_with=found.get(other, {}), what=what)
+        others, what = compared(name, found)
+        text = section(name, variants, compared_with=others, what=what)
         write_between(HERE / "RESULTS.md", name, text)
         print(f"experiments/RESULTS.md: {name}, {sum(map(len, variants.values()))} runs")
     for name in README:
@@ -73,6 +75,25 @@ def main() -> None:
             continue
         write_between(HERE.parent / "README.md", name, means_table(name, found[name]))
         print(f"README.md: {name}")
+
+
+def compared(name: str, found: dict[str, dict[str, list[Run]]]) -> tuple[dict[str, list[Run]], str]:
+    """Return what an experiment's variants are compared with, by their names, and its own name.
+
+    Args:
+        name: the experiment's.
+        found: experiment to variant to runs.
+    """
+    if name not in COMPARED_WITHIN:
+        other, what = COMPARED_WITH.get(name, ("", ""))
+        return found.get(other, {}), what
+    start, what = COMPARED_WITHIN[name]
+    others = {}
+    for variant in found[name]:
+        network, _, own = variant.rpartition("-")
+        if own != start and f"{network}-{start}" in found[name]:
+            others[variant] = found[name][f"{network}-{start}"]
+    return others, what
 
 
 def keep_records(folder: Path) -> None:
@@ -89,8 +110,12 @@ def keep_records(folder: Path) -> None:
         config = Run(path).config
         names = [Path(place).name for place in split_sources(config.data.source)]
         source = config.replace({"data": {"source": join_sources(names)}})
-        write_text(record / CONFIG_FILE, source.to_yaml())
         environment = dict(Run(path).environment)
+        if environment.get("pretraining"):
+            weights = Path(config.model.weights).name
+            source = source.replace({"model": {"weights": weights}})
+            environment["weights"] = {**environment["weights"], "weights": weights}
+        write_text(record / CONFIG_FILE, source.to_yaml())
         environment["command"] = re.sub(r"--data \S+", "--data ...", environment["command"])
         write_json(record / ENVIRONMENT_FILE, environment)
 
@@ -190,7 +215,7 @@ def costs_table(variants: dict[str, list[Run]]) -> str:
         memory = np.median([run.environment["peak_memory_mb"] for run in runs])
         lines.append(
             f"| {name} | {first['network']['parameters']:,} | {first['network']['gflops']:.2f} | "
-            f"{first['weights']['weights'] or 'random'} | {settings.precision} | "
+            f"{_started_from(runs)} | {settings.precision} | "
             f"{settings.epochs} | {seconds:.1f} | {memory:.0f} | "
             f"{describe_hardware(first['hardware'])} |"
         )
@@ -248,6 +273,18 @@ def write_between(path: Path, name: str, text: str) -> None:
         old = f"{old.rstrip()}\n\n{begin}\n{end}\n"
     before, _, rest = old.partition(begin)
     write_text(path, f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+
+
+def _started_from(runs: list[Run]) -> str:
+    known = [run.environment.get("pretraining") for run in runs]
+    if not known[0]:
+        return runs[0].environment["weights"]["weights"] or "random"
+    minutes = np.median([facts["seconds"] for facts in known if facts]) / 60
+    facts = known[0]
+    return (
+        f"pretrained on {facts['on']} ({facts['images']:,} of them, {facts['epochs']} epochs, "
+        f"{minutes:.1f} minutes)"
+    )
 
 
 def _variant(run: Run) -> str:

@@ -3,10 +3,14 @@
     if __name__ == "__main__":
         run(__doc__, "networks", VARIANTS)
 
-A variant is a network and the settings it has besides those of `breastus.default_config`. Runs go
-to `runs/<experiment>/<variant>-<seed>/`; one that is finished, or whose record is kept, is skipped,
-one that was killed is taken up. Each run is a process of its own, so that its peak memory is its
-own too. The images are prepared (read, hashed, compared with each other) once for all runs by
+A variant is a network and the settings it has besides those of `breastus.default_config`; and,
+where its backbone is pretrained first, on what: "phantoms" or "images". That is done anew for each
+seed, as the images it may see are those of that seed's training part.
+
+Runs go to `runs/<experiment>/<variant>-<seed>/`; one that is finished, or whose record is kept, is
+skipped, one that was killed is taken up. Each run is a process of its own, so that its peak memory
+is its own too. The images are prepared (read, hashed, compared with each other) once for all runs
+by
 
     breastus data prepare --data path/to/BUSI --out busi    # then: --data busi
 """
@@ -20,20 +24,30 @@ from typing import Any
 
 from breastus.cli.options import add_data
 from breastus.cli.quiet import import_tensorflow
+from breastus.config import Config
 from breastus.errors import BreastusError
+from breastus.models.recipes import default_config, pretraining_config
 from breastus.training.run import BUNDLE_FOLDER
 
 RUNS, RECORDS = Path("runs"), Path(__file__).parent / "records"
 SEEDS = 3
+WEIGHTS = "weights"  # of pretrained backbones, beside the runs that start from them
 
 
-def run(doc: str, experiment: str, variants: Mapping[str, tuple[str, dict[str, Any]]]) -> None:
+def run(
+    doc: str,
+    experiment: str,
+    variants: Mapping[str, tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]],
+    *,
+    pretraining: Mapping[str, Any] | None = None,
+) -> None:
     """Parse the command line of a recipe and train what it asks for.
 
     Args:
         doc: the recipe's docstring; its first line is the help's.
         experiment: the recipe's name, and that of its folder of runs.
-        variants: name to (network, settings).
+        variants: name to (network, settings), or to (network, settings, what it is pretrained on).
+        pretraining: arguments of `breastus.pretrain` besides, for every pretraining.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     add_data(parser)
@@ -52,7 +66,7 @@ def run(doc: str, experiment: str, variants: Mapping[str, tuple[str, dict[str, A
     if args.seeds < 1:
         parser.error(f"--seeds must be at least 1. Received: {args.seeds}")
     runs = [
-        (RUNS / experiment / f"{name}-{seed}", *variants[name], seed)
+        (RUNS / experiment / f"{name}-{seed}", variants[name], seed)
         for name in args.only or variants
         for seed in range(args.seeds)
     ]
@@ -60,29 +74,51 @@ def run(doc: str, experiment: str, variants: Mapping[str, tuple[str, dict[str, A
         1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
     )
     with processes:
-        for out, network, settings, seed in runs:
+        for out, variant, seed in runs:
             if (out / BUNDLE_FOLDER).is_dir() or (RECORDS / experiment / out.name).is_dir():
                 print(f"{out}: finished before", flush=True)
                 continue
             print(f"\n== {out}", flush=True)
+            network, settings, *on = variant
             try:
-                processes.submit(_train, out, network, settings, args.set, args.data, seed).result()
+                config = default_config(network).replace({**settings, "seed": seed})
+                config = config.override(args.set)
+                if on:
+                    jobs = (out.parent, config, *on, args.data, pretraining or {})
+                    weights = processes.submit(_pretrain, *jobs).result()
+                    config = config.replace({"model": {"weights": weights}})
+                processes.submit(_train, out, config, args.data).result()
             except BreastusError as error:
                 raise SystemExit(f"error: {error}") from error
 
 
-def _train(
-    out: Path,
-    network: str,
-    settings: dict[str, Any],
-    changes: list[str],
-    data: list[str],
-    seed: int,
-) -> None:
+def _pretrain(
+    folder: Path, config: Config, on: str, data: list[str], arguments: dict[str, Any]
+) -> str:
+    """Return the folder of weights for a seed, made unless it is there.
+
+    Of the settings those of data, preprocessing and image size hold for the pretraining as well, so
+    that it splits the images as the training does.
+    """
+    network, settings = config.model.name, config.to_dict()
+    out = folder / WEIGHTS / f"{network}-{on}-{config.seed}"
+    if out.is_dir():  # written as a whole; of what it was made, the training's own check sees
+        print(f"{out}: pretrained before", flush=True)
+        return str(out)
+    import_tensorflow()
+    from breastus.pretraining import pretrain
+
+    shared = {name: settings[name] for name in ("data", "preprocessing", "seed")}
+    shared["model"] = {"image_size": config.model.image_size}
+    config = pretraining_config(network, on).replace(shared)
+    images = {"data": data} if on == "images" else {}
+    return str(pretrain(network, on=on, config=config, out=out, **images, **arguments))
+
+
+def _train(out: Path, config: Config, data: list[str]) -> None:
     import_tensorflow()
     from breastus.evaluation.evaluate import sentence
     from breastus.experiment import train
-    from breastus.models.recipes import default_config
 
-    config = default_config(network).replace({**settings, "seed": seed}).override(changes)
-    print(sentence(train(network, data=data, config=config, out=out).metrics), flush=True)
+    run = train(config.model.name, data=data, config=config, out=out)
+    print(sentence(run.metrics), flush=True)

@@ -26,7 +26,7 @@ ORDER = [
     ["judging", "bundling", "comparing"],
     ["recalibrating", "robust"],
     ["experiment", "external"],
-    ["cross_validation", "ensembling"],
+    ["cross_validation", "ensembling", "pretraining"],
     ["cli"],
 ]
 

@@ -41,6 +41,7 @@ def _ultrasound() -> list:
 
 _POLICIES: dict[str, Callable[[], list]] = {
     "none": list,
+    "geometry": lambda: _study()[:2],
     "study": _study,
     "study_jpeg": lambda: [*_study(), JpegQuality(lowest=40)],
     "ultrasound": _ultrasound,
@@ -57,8 +58,9 @@ def build_augmenter(policy: str, *, erasing: float = 0.0) -> Augmenter | None:
 
     Args:
         policy: `none`; `study` (horizontal flip, affine, multiplicative noise, Gaussian blur);
-            `study_jpeg` (the same, then JPEG compression by KerasCV); `ultrasound` (flip, affine,
-            gain, time-gain compensation and dynamic range, shadows, speckle, blur).
+            `geometry` (its flip and affine alone); `study_jpeg` (`study`, then JPEG compression by
+            KerasCV); `ultrasound` (flip, affine, gain, time-gain compensation and dynamic range,
+            shadows, speckle, blur).
         erasing: share of the images in which a rectangle is erased.
 
     Returns:

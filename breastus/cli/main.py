@@ -16,6 +16,10 @@ from breastus.errors import BreastusError, ConfigError, ModelError
 COMMANDS = {
     "doctor": ("breastus.cli.doctor", "say what is installed, what hardware and data are there"),
     "data": ("breastus.cli.data", "prepare, audit or show a data set"),
+    "pretrain": (
+        "breastus.cli.pretrain",
+        "pretrain a network's backbone on phantoms, or on images without their labels",
+    ),
     "train": ("breastus.cli.train", "train a network, judge it and export it"),
     "evaluate": ("breastus.cli.evaluate", "judge a run's predictions again"),
     "predict": ("breastus.cli.predict", "say of each image: lump or no lump"),

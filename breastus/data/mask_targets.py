@@ -72,11 +72,23 @@ class MaskTargets:
         """Return the targets of a batch: float32 [B, h, w, 2], share of the cell and its weight."""
         if self._move is not None:
             masks = self._move(masks, seeds)
-        share = tf.nn.avg_pool2d(
-            tf.cast(masks, tf.float32) / 255.0, self._cell, self._cell, "VALID"
-        )
-        weight = tf.broadcast_to(known[:, None, None, None], tf.shape(share))
-        return tf.concat([share, weight], axis=-1)
+        return cell_targets(masks, known, self._cell)
+
+
+def cell_targets(masks: tf.Tensor, known: tf.Tensor, cell: tuple[int, int]) -> tf.Tensor:
+    """Return how much of each cell is lesion, and how much the cell counts.
+
+    Args:
+        masks: uint8 [B, S, S, 1], 255 within a lesion.
+        known: float32 [B], 1 where the mask is known, else 0.
+        cell: height and width of a cell in pixels.
+
+    Returns:
+        float32 [B, h, w, 2], the share and its weight.
+    """
+    share = tf.nn.avg_pool2d(tf.cast(masks, tf.float32) / 255.0, cell, cell, "VALID")
+    weight = tf.broadcast_to(known[:, None, None, None], tf.shape(share))
+    return tf.concat([share, weight], axis=-1)
 
 
 def _image_and_mask(names: str) -> bytes:

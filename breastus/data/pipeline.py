@@ -139,7 +139,8 @@ def training_dataset(
         augment: (uint8 [B, S, S, 3], seeds int32 [B, 2]) to the same shape and type, or None.
         image_seed: (epoch, draw) to the seed that `augment` and `mix` take.
         masks: of the images' lesions, where they are a target too.
-        mix: (model input, targets, seeds int32 [B, 2]) of a batch to both mixed, or None.
+        mix: (model input, targets, seeds int32 [B, 2]) of a batch to both mixed, or made into
+            others, as images with hidden patches; or None.
         tone: [B, S, S, 3] of 0 to 255 to model input.
         batch_size: images a batch.
         parts: into how many parts each batch is cut.
@@ -197,9 +198,9 @@ def evaluation_dataset(
     return batches.prefetch(ahead)
 
 
-def _cut(parts: int, inputs: tf.Tensor, targets) -> tf.data.Dataset:
+def _cut(parts: int, inputs, targets) -> tf.data.Dataset:
     """Return a batch as `parts` batches with weights whose mean loss averages to the batch's."""
-    size = tf.shape(inputs)[0]
+    size = tf.shape(tf.nest.flatten(inputs)[0])[0]
     missing = tf.maximum(parts - size, 0)
     filled = tf.nest.map_structure(
         lambda whole: tf.concat([whole, tf.repeat(whole[:1], missing, axis=0)], 0),

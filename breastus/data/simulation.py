@@ -24,6 +24,7 @@ SOUND_SPEED = 1.54  # mm per microsecond, in soft tissue
 VERSION = 1  # raised when the same seed gives other pixels
 LINES = 256  # scan lines; the image interpolates between them, as scanners do
 _NORMAL = (0, 3, 7)  # of each ten images these have no lump: about the study's share
+HALF_SIZES = (2.2, 9.5)  # mm, of half a lump's longer side; drawn evenly in its logarithm
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,20 @@ class _Lump:
         return np.hypot(u, v) / np.maximum(outline, 0.3)
 
 
-def simulate_phantom(seed: int, index: int, *, finding: str | None = None) -> Phantom:
+def simulate_phantom(
+    seed: int,
+    index: int,
+    *,
+    finding: str | None = None,
+    half_sizes: tuple[float, float] = HALF_SIZES,
+) -> Phantom:
     """Simulate one scan; the same arguments give the same pixels.
 
     Args:
         seed: of the set.
         index: of the image in the set.
         finding: "normal", "benign" or "malignant"; None takes `finding_of(seed, index)`.
+        half_sizes: smallest and largest half of a lump's longer side, in mm.
     """
     finding = finding or finding_of(seed, index)
     rng = np.random.default_rng([seed, index])
@@ -118,7 +126,7 @@ def simulate_phantom(seed: int, index: int, *, finding: str | None = None) -> Ph
     echo, attenuation, gland = _anatomy(rng, scanner, x, z)
     lump = None
     if finding != "normal":
-        lump = _draw_lump(rng, finding, scanner, gland)
+        lump = _draw_lump(rng, finding, scanner, gland, half_sizes)
         _insert(rng, lump, x, z, echo, attenuation)
 
     envelope = _envelope(rng, scanner, echo)
@@ -232,9 +240,9 @@ def _add_confounders(rng, scanner, x, z, echo, attenuation, fat, gland) -> None:
         attenuation += rng.uniform(0.5, 2.2) * at_start
 
 
-def _draw_lump(rng, finding: str, scanner: _Scanner, gland: tuple[float, float]) -> _Lump:
+def _draw_lump(rng, finding: str, scanner: _Scanner, gland, half_sizes) -> _Lump:
     malignant = finding == "malignant"
-    size = math.exp(rng.uniform(math.log(2.2), math.log(9.5)))  # half the longer side, mm
+    size = math.exp(rng.uniform(*map(math.log, half_sizes)))  # half the longer side, mm
     # Taller than wide: a sign of malignancy (Stavros et al. 1995).
     ratio = rng.uniform(0.65, 1.25) if malignant else rng.uniform(0.42, 0.85)
     half_width, half_height = (size, size * ratio) if ratio <= 1 else (size / ratio, size)

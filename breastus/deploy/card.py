@@ -18,6 +18,12 @@ GROUPS_IGNORED = (
     "(data.groups=ignore). The scores flatter the model: they are for showing how much."
 )
 
+HELD_OUT_SEEN = (
+    "The weights it started from were pretrained on images of its own validation or test part, or "
+    "of the same patients or scenes (model.seen_images=allow): {count} of them. The scores flatter "
+    "the model."
+)
+
 _USE = """\
 ## Use
 
@@ -61,6 +67,8 @@ def model_card(info: dict[str, Any]) -> str:
     )
     if trained.get("groups_ignored"):
         notice += f"> **A split that leaks.** {GROUPS_IGNORED}\n\n"
+    if count := trained.get("held_out_seen"):
+        notice += f"> **Weights that have seen the test.** {HELD_OUT_SEEN.format(count=count)}\n\n"
     size = info["input_size"]
     facts = {
         "Network": f"`{info['model']}`, {info['parameters']:,} parameters",
@@ -71,7 +79,8 @@ def model_card(info: dict[str, Any]) -> str:
         **_recalibrated(info),
         "Views averaged": info["views"],
         "Trained on": f"{trained['images']} images of {trained['groups']} groups: {sources}",
-        "Started from": f"{trained['initial_weights'] or 'random'} weights",
+        "Started from": trained.get("pretrained")
+        or f"{trained['initial_weights'] or 'random'} weights",
         "Data fingerprint": f"`{info['data_fingerprint']}`",
         "Seed": str(info["seed"]),
         "Made": f"{info['created']}, breastus {info['versions'].get('breastus', 'unknown')}, "

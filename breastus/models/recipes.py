@@ -7,6 +7,7 @@ settings that were set once, on the validation images of BUSI, and not tuned.
 from typing import Any
 
 from breastus.config import Config
+from breastus.errors import ConfigError
 
 # The study's Table III. Its learning rate is for ImageNet's weights; `auto` says loudly when they
 # cannot be had, and random ones learn little at this rate.
@@ -56,6 +57,48 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "swin_micro": _SCRATCH,
     "swin_small": _STUDY_SWIN,
 }
+
+
+# How backbones are pretrained: set once, not tuned. Optimizer and epochs on images are those of
+# SimMIM's ablations (Xie et al., CVPR 2022). Hidden patches make images hard enough: masked
+# autoencoders gain nothing from more than crops and flips (He et al., CVPR 2022, table 1).
+_PRETRAINING = {
+    "model": {"weights": None},
+    "training": {
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "weight_decay": 0.05,
+        "decay_all": False,
+        "schedule": "cosine",
+    },
+}
+_PRETRAINING_ON: dict[str, dict[str, Any]] = {
+    # Where there is a lump is the second task of networks that show a map.
+    "phantoms": {"training": {"epochs": 25, "warmup_epochs": 1.0, "mask_weight": 1.0}},
+    "images": {
+        "augmentation": {"policy": "geometry"},
+        "training": {"epochs": 100, "warmup_epochs": 5.0, "mask_weight": 0.0},
+    },
+}
+
+
+def pretraining_config(model: str, on: str) -> Config:
+    """Return the settings with which a network's backbone is pretrained unless others are given.
+
+    Args:
+        model: a name of `breastus.list_models()`.
+        on: "phantoms" or "images".
+
+    Raises:
+        ConfigError: for anything else to pretrain on.
+
+    Example:
+        >>> pretraining_config("compact", "images").training.epochs
+        100
+    """
+    if on not in _PRETRAINING_ON:
+        raise ConfigError(f"on must be one of {', '.join(_PRETRAINING_ON)}. Received: {on!r}")
+    return default_config(model).replace(_PRETRAINING).replace(_PRETRAINING_ON[on])
 
 
 def default_config(model: str = "cnn") -> Config:

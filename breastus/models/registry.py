@@ -11,6 +11,7 @@ Every network ends in layers named `features`, `dropout` and `probabilities`: wh
 import difflib
 import importlib
 import inspect
+import os
 import random
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import keras
 
 from breastus.errors import ModelError, WeightsError
+from breastus.models.pretrained import PRETRAINED_FILE, is_pretrained, load_pretrained
 
 _MODULES = (
     "breastus.models.cnn",
@@ -81,7 +83,7 @@ def build_model(
     *,
     num_classes: int = 2,
     image_size: int = 224,
-    weights: str | None = None,
+    weights: str | os.PathLike | None = None,
     **options,
 ) -> keras.Model:
     """Build a network by name.
@@ -90,9 +92,10 @@ def build_model(
         name: one of `list_models()`.
         num_classes: number of classes, at least 2.
         image_size: side of the square input in pixels.
-        weights: None for random ones, or what the network takes, such as "imagenet". The head is
-            always new. Weights that cannot be had are an error, never random ones instead; only
-            "auto" takes those, as `resolve_weights` says.
+        weights: None for random ones; a folder as `breastus.pretrain` writes it, which any network
+            takes; or what the network takes besides, such as "imagenet". The head is always new.
+            Weights that cannot be had are an error, never random ones instead; only "auto" takes
+            those, as `resolve_weights` says.
         **options: what the model of that name takes besides, such as `dropout`.
 
     Returns:
@@ -117,14 +120,19 @@ def build_model(
         )
     if weights == "auto":
         weights, _ = resolve_weights(name, image_size=image_size, weights=weights)
-    if weights is not None:
+    ours = weights if weights is not None and is_pretrained(weights) else None
+    if weights is not None and ours is None:
         if "weights" not in parameters:
             raise WeightsError(
-                f"There are no pretrained weights for {name}: weights must be None. "
+                f"There are no pretrained weights for {name} but one's own: weights must be None, "
+                f"or a folder made by `breastus pretrain {name}`, which holds {PRETRAINED_FILE}. "
                 f"Received: {weights!r}"
             )
         options["weights"] = weights
-    return builder(num_classes=num_classes, image_size=image_size, **options)
+    model = builder(num_classes=num_classes, image_size=image_size, **options)
+    if ours is not None:
+        load_pretrained(model, ours, network=name)
+    return model
 
 
 def resolve_weights(name: str, *, image_size: int, weights: str | None) -> ResolvedWeights:

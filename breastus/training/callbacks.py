@@ -38,7 +38,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["val_loss"]):
+        if not math.isfinite(logs.get("val_loss", 0.0)):  # pretraining validates nothing
             raise TrainingError(
                 f"The validation loss is {logs['val_loss']} after epoch {epoch + 1}. "
                 "Try a smaller learning rate (--set training.learning_rate=...)."

@@ -117,7 +117,7 @@ class Trainer:
                 state = None
             if recorder.epochs_done < stage.end_epoch:
                 batches = self._training_batches(order, recorder.epochs_done, stage.end_epoch)
-                with readable(), _enough_memory():
+                with readable(), enough_memory():
                     self._fit(model, batches, steps, recorder, stage.end_epoch)
 
     def _on_devices(self) -> contextlib.AbstractContextManager:
@@ -172,7 +172,7 @@ class Trainer:
 
         def in_view(view: View) -> np.ndarray:
             tone = lambda images: self.transform.tone(see(view, images))  # noqa: E731
-            with readable(), _enough_memory():
+            with readable(), enough_memory():
                 return model.predict(self._evaluation_batches(split, tone=tone), verbose=0)
 
         return mean_over_views(in_view, VIEWS[self.config.evaluation.tta])
@@ -243,7 +243,8 @@ class Trainer:
 
 
 @contextlib.contextmanager
-def _enough_memory() -> Iterator[None]:
+def enough_memory() -> Iterator[None]:
+    """Raise a RunError with the way out when TensorFlow runs out of memory in the block."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:

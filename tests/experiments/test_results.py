@@ -1,12 +1,13 @@
 """The script that writes RESULTS.md and README.md says what the runs say, and no more."""
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from breastus.models.recipes import default_config
+from breastus.models.recipes import default_config, pretraining_config
 from breastus.models.registry import build_model, list_models
 
 ROOT = Path(__file__).parents[2]
@@ -38,15 +39,40 @@ def test_an_experiment_stands_beside_the_one_it_is_compared_with(results, tiny_r
     assert "| cnn | 1 | 0.00 |" in text  # too few groups for an interval
 
 
-@pytest.mark.parametrize("name", ["leakage", "networks", "precision", "study"])
+@pytest.mark.parametrize("name", ["leakage", "networks", "precision", "pretraining", "study"])
 def test_a_recipes_variants_can_be_run(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "experiments")
     recipe = importlib.import_module(name)
-    for network, settings in recipe.VARIANTS.values():
+    for network, settings, *on in recipe.VARIANTS.values():
         assert network in list_models()
         default_config(network).replace(settings)
+        for kind in on:
+            pretraining_config(network, kind).replace(settings)
     if name == "networks":
         assert {network for network, _ in recipe.VARIANTS.values()} == set(list_models())
+
+
+def test_pretrained_networks_stand_beside_those_from_random_weights(results, tiny_run, monkeypatch):
+    for start in ("random", "images"):
+        shutil.copytree(tiny_run.path, Path("runs", "pretraining", f"cnn-{start}-0"))
+    Path("runs", "pretraining", "weights", "cnn-images-0").mkdir(parents=True)  # is no run
+    run = Path("runs", "pretraining", "cnn-images-0")
+    facts = {"on": "images", "images": 1234, "epochs": 7, "seconds": 90.0, "held_out_seen": 0}
+    place = "/home/somebody/runs/weights/cnn-images-0"
+    environment = json.loads((run / "environment.json").read_text())
+    environment |= {"pretraining": facts, "weights": {"weights": place, "reason": ""}}
+    (run / "environment.json").write_text(json.dumps(environment))
+    config = tiny_run.config.replace({"model": {"weights": place}})
+    (run / "config.yaml").write_text(config.to_yaml())
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    results.main()
+    text = Path("experiments", "RESULTS.md").read_text()
+    assert "Less random weights, on the same test images" in text
+    assert "| cnn-images | 1 | 0.00 |" in text
+    assert "| cnn-random | 1 | 0.00 |" not in text  # not less itself
+    assert "pretrained on images (1,234 of them, 7 epochs, 1.5 minutes)" in text
+    for path in Path("experiments", "records", "pretraining").rglob("*.*"):
+        assert "somebody" not in path.read_text(), path
 
 
 def test_text_goes_between_its_marks(results, tmp_path):
