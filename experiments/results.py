@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import BreastusError, RunError
+from breastus.evaluation.decision import decide
 from breastus.evaluation.pooled import mean_difference, mean_metrics
 from breastus.evaluation.predictions import read_predictions
 from breastus.evaluation.study import study_row
@@ -32,7 +33,7 @@ from breastus.training.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, R
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
-KEPT = (METRICS_FILE, "history.csv", "predictions_test.csv")
+KEPT = (METRICS_FILE, "history.csv", "predictions_val.csv", "predictions_test.csv")
 RESAMPLES = 2000
 COLUMNS = {
     "roc_auc": "ROC-AUC",
@@ -40,6 +41,7 @@ COLUMNS = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
     "accuracy": "accuracy",
+    "ece": "calibration error",
 }
 # Experiments that README.md shows as well.
 README = ("study", "networks", "leakage", "shortcuts")
@@ -52,6 +54,20 @@ STUDY_ROWS = {
 COMPARED_WITH = {"precision": ("networks", "float32")}
 # Of variants named NETWORK-START, the start that the others of a network are compared with.
 COMPARED_WITHIN = {"pretraining": ("random", "random weights")}
+# One variant that all others of an experiment are compared with, and exceptions.
+BASES = {"ablation": ("base", {"cnn-two-blocks": "cnn"})}
+# What is decided anew on the validation predictions of a base: settings of `evaluation`.
+DECIDED_ANEW = {
+    "ablation": {
+        "calibration none": {"calibration": "none"},
+        "calibration Platt": {"calibration": "platt"},
+        "calibration isotonic": {"calibration": "isotonic"},
+        "calibration by rule": {"calibration": "auto"},
+        "threshold 0.5": {"threshold": 0.5},
+        "threshold for sensitivity": {"threshold_rule": "sensitivity"},
+        "threshold by cost": {"threshold_rule": "cost"},
+    }
+}
 
 
 def main() -> None:
@@ -84,6 +100,16 @@ def compared(name: str, found: dict[str, dict[str, list[Run]]]) -> tuple[dict[st
         name: the experiment's.
         found: experiment to variant to runs.
     """
+    if name in BASES:
+        base, exceptions = BASES[name]
+        of = {variant: exceptions.get(variant, base) for variant in found[name]}
+        known = {base, *exceptions.values()}
+        others = {
+            variant: found[name][other]
+            for variant, other in of.items()
+            if variant not in known and other in found[name]
+        }
+        return others, "what each is compared with"
     if name not in COMPARED_WITHIN:
         other, what = COMPARED_WITH.get(name, ("", ""))
         return found.get(other, {}), what
@@ -169,6 +195,7 @@ def section(
             means_table(name, variants),
             "",
             *(differences_table(variants, compared_with, what) if compared_with else ()),
+            *decided_anew(name, variants),
             "What they cost:",
             "",
             costs_table(variants),
@@ -263,6 +290,35 @@ def differences_table(
         cells = [_entry(difference[metric]) for metric in COLUMNS]
         lines.append(f"| {name} | {len(both)} | {' | '.join(cells)} |")
     return [*lines[:4], *sorted(lines[4:]), ""]
+
+
+def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
+    """Return the lines of a table: other calibrations and thresholds on a base's predictions."""
+    base = BASES.get(experiment, ("",))[0]
+    if experiment not in DECIDED_ANEW or base not in variants:
+        return []
+    runs = variants[base]
+    before = _predictions(runs)
+    lines = [
+        f"Decided anew on the predictions of `{base}`, without training (mean over seeds, and in "
+        "the row below it the difference from the base's own, both with 95 % intervals):",
+        "",
+        f"| | {' | '.join(COLUMNS.values())} |",
+        "|---" * (1 + len(COLUMNS)) + "|",
+    ]
+    for name, changes in DECIDED_ANEW[experiment].items():
+        tables = []
+        for run in runs:
+            settings = run.config.replace({"evaluation": changes}).evaluation
+            validation = read_predictions(run.file("predictions_val.csv"))
+            decision = decide(validation, settings, seed=run.config.seed)
+            tables.append(decision.apply(read_predictions(run.file("predictions_test.csv"))))
+        means = mean_metrics(tables, resamples=RESAMPLES)
+        differences = mean_difference(tables, before, resamples=RESAMPLES)
+        for title, entries in ((name, means), ("less the base's", differences)):
+            cells = [_entry(entries[metric]) for metric in COLUMNS]
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def write_between(path: Path, name: str, text: str) -> None:

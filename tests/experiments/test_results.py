@@ -5,8 +5,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score
 
+from breastus.evaluation.predictions import read_predictions
+from breastus.models import registry
 from breastus.models.recipes import default_config, pretraining_config
 from breastus.models.registry import build_model, list_models
 
@@ -39,8 +43,12 @@ def test_an_experiment_stands_beside_the_one_it_is_compared_with(results, tiny_r
     assert "| cnn | 1 | 0.00 |" in text  # too few groups for an interval
 
 
-@pytest.mark.parametrize("name", ["leakage", "networks", "precision", "pretraining", "study"])
+@pytest.mark.parametrize(
+    "name", ["ablation", "leakage", "networks", "precision", "pretraining", "study"]
+)
 def test_a_recipes_variants_can_be_run(name, monkeypatch):
+    list_models()  # so that a recipe's own networks come last, and go again
+    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
     monkeypatch.syspath_prepend(ROOT / "experiments")
     recipe = importlib.import_module(name)
     for network, settings, *on in recipe.VARIANTS.values():
@@ -73,6 +81,25 @@ def test_pretrained_networks_stand_beside_those_from_random_weights(results, tin
     assert "pretrained on images (1,234 of them, 7 epochs, 1.5 minutes)" in text
     for path in Path("experiments", "records", "pretraining").rglob("*.*"):
         assert "somebody" not in path.read_text(), path
+
+
+def test_an_ablation_is_compared_with_its_base_and_decided_anew(results, tiny_run, monkeypatch):
+    for variant in ("base", "focal", "cnn", "cnn-two-blocks"):
+        shutil.copytree(tiny_run.path, Path("runs", "ablation", f"{variant}-0"))
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    results.main()
+    text = Path("experiments", "RESULTS.md").read_text()
+    differences = text[text.index("Less what each") : text.index("Decided anew")]
+    assert [line.split(" |")[0] for line in differences.splitlines()[4:6]] == [
+        "| cnn-two-blocks",
+        "| focal",
+    ]
+    anew = text[text.index("Decided anew") : text.index("What they cost")]
+    assert anew.count("| less the base's |") == len(results.DECIDED_ANEW["ablation"])
+    half = next(line for line in anew.splitlines() if line.startswith("| threshold 0.5 |"))
+    test = read_predictions(tiny_run.file("predictions_test.csv"))
+    called = np.where(test["probability"] >= 0.5, "lump", "no_lump")
+    assert f"| {accuracy_score(test['label'], called):.2f}" in half
 
 
 def test_text_goes_between_its_marks(results, tmp_path):
