@@ -57,6 +57,15 @@ def test_a_pattern_moved_a_little_lies_among_its_tangents(prints):
     assert lengths.max() < 1 + 1e-3
 
 
+def test_of_candidates_that_are_not_close_each_image_keeps_its_best(monkeypatch):
+    monkeypatch.setattr(duplicates, "_BEST", 1)
+    one, other = np.array([0, 0, 0, 1, 3]), np.array([1, 2, 3, 2, 4])
+    length = np.array([0.95, 0.93, 0.91, 0.90, 0.915])
+    # Close, close, best of neither, best of neither, best of both.
+    kept = duplicates._worth(one, other, length, close=0.92)
+    assert kept.tolist() == [True, True, False, False, True]
+
+
 def test_a_lower_threshold_lets_more_be_candidates(prints):
     few = near_duplicates(prints, threshold=THRESHOLD)
     more = near_duplicates(prints, threshold=0.5)
