@@ -36,6 +36,45 @@ def test_strangers_are_not(prints):
     assert len(near_duplicates(prints, threshold=THRESHOLD).first) == 0
 
 
+def test_hardly_any_stranger_is_registered(prints, monkeypatch):
+    tried = []
+    monkeypatch.setattr(duplicates, "registered", lambda *args, **_: tried.append(args))
+    near_duplicates(prints, threshold=THRESHOLD)
+    # Each of the 24 is a candidate of the others in 18 views.
+    assert len(tried) < len(prints)
+
+
+def test_a_pattern_moved_a_little_lies_among_its_tangents(prints):
+    whole, cut = ((0.0, 1.0), (0.0, 1.0)), ((0.04, 1.0), (0.0, 0.96))
+    patterns = duplicates._coarse(prints, whole, mirrored=False)
+    moved = duplicates._waves(duplicates._coarse(prints, cut, mirrored=False))
+    plain = duplicates._waves(patterns) @ moved.T
+    lengths = np.linalg.norm(duplicates._tangents(patterns) @ moved.T, axis=1)
+    own = np.eye(len(prints), dtype=bool)
+    # A share of the way to 1 that the correlation alone is short of.
+    assert (1 - lengths[own] < 0.5 * (1 - plain[own])).all()
+    assert lengths[own].min() > duplicates._TANGENT > np.median(lengths[~own])
+    assert lengths.max() < 1 + 1e-3
+
+
+def test_of_candidates_that_are_not_close_each_image_keeps_its_best(monkeypatch):
+    monkeypatch.setattr(duplicates, "_BEST", 1)
+    one, other = np.array([0, 0, 0, 1, 3]), np.array([1, 2, 3, 2, 4])
+    length = np.array([0.95, 0.93, 0.91, 0.90, 0.915])
+    # Close, close, best of neither, best of neither, best of both.
+    kept = duplicates._worth(one, other, length, close=0.92)
+    assert kept.tolist() == [True, True, False, False, True]
+
+
+def test_a_lower_threshold_lets_more_be_candidates(prints):
+    few = near_duplicates(prints, threshold=THRESHOLD)
+    more = near_duplicates(prints, threshold=0.5)
+    assert set(zip(few.first, few.second, strict=True)) <= set(
+        zip(more.first, more.second, strict=True)
+    )
+    assert (more.similarity >= 0.5).all()
+
+
 def test_black_borders_make_no_difference(scans, prints):
     assert np.array_equal(fingerprint(np.pad(scans[0], ((30, 10), (0, 50), (0, 0)))), prints[0])
 
