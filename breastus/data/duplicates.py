@@ -43,7 +43,7 @@ _VIEWS = (
 )
 # Coarse patterns are searched as their 8 x 8 lowest cosine waves, blurred (sigma in pixels). Either
 # way, as waves or as all 256 pixels, each of 1,275 altered copies of phantoms was in some view
-# nearer to its own than to any of 9,900 strangers; a graph of 63 numbers an image is walked in less
+# nearer to its own than to any of 9,900 strangers; a graph of 64 numbers an image is walked in less
 # memory.
 _WAVES, _BLUR = 8, 0.8
 _NEIGHBOURS = 8  # candidates a view, at the most
@@ -158,8 +158,8 @@ def _candidates(
         lower: by how much the floors are lowered.
     """
     count = len(fingerprints)
-    whole = np.empty((count, _WAVES**2 - 1), np.float32)
-    tangents = np.empty((count, 7, _WAVES**2 - 1), np.float32)
+    whole = np.empty((count, _WAVES**2), np.float32)
+    tangents = np.empty((count, 7, _WAVES**2), np.float32)
     for rows in _blocks(count):
         patterns = _coarse(fingerprints[rows], _VIEWS[0], mirrored=False)
         whole[rows], tangents[rows] = _waves(patterns), _tangents(patterns)
@@ -239,11 +239,16 @@ def _graph(whole: np.ndarray):
     """
     import faiss
 
-    index = faiss.IndexHNSWFlat(whole.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
+    # Numbers of 8 bits stay in a processor's cache for longer: a search among 100,000 takes 46 us
+    # instead of 67, and either way 95 % of the nearest of 30,000 are found. Only the first floor
+    # sees correlations that are as coarse.
+    kind = faiss.ScalarQuantizer.QT_8bit
+    index = faiss.IndexHNSWSQ(whole.shape[1], kind, 16, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction, index.hnsw.efSearch = 80, 32
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)  # several would build another graph each time
     try:
+        index.train(whole)
         for rows in tqdm(list(_blocks(len(whole))), "linking images", leave=False, disable=None):
             index.add(whole[rows])
     finally:
@@ -261,16 +266,17 @@ def _coarse(fingerprints: np.ndarray, view, *, mirrored: bool) -> np.ndarray:
 
 
 def _waves(patterns: np.ndarray) -> np.ndarray:
-    """Return the lowest waves of [..., 16, 16]: float32 [..., 63], of mean 0, of length 1 or 0."""
+    """Return the lowest waves of [..., 16, 16]: float32 [..., 64], of mean 0, of length 1 or 0."""
     cosines = _cosines()
-    waves = (cosines @ patterns @ cosines.T).reshape(*patterns.shape[:-2], -1)[..., 1:]
+    waves = (cosines @ patterns @ cosines.T).reshape(*patterns.shape[:-2], -1)
+    waves[..., 0] = 0  # the mean; left in, as 64 numbers are faster to compare than 63
     length = np.linalg.norm(waves, axis=-1, keepdims=True)
     # Without structure there is only rounding left; it must not be like anything.
     return np.where(length > 1e-2, waves / np.maximum(length, 1e-2), 0).astype(np.float32)
 
 
 def _tangents(patterns: np.ndarray) -> np.ndarray:
-    """Return what each pattern turns into when it is moved a little: float32 [n, 7, 63].
+    """Return what each pattern turns into when it is moved a little: float32 [n, 7, 64].
 
     The pattern and how it changes as an affine map sets in, as waves that are orthonormal: a unit
     vector's length among them is its correlation with the best sum of the seven.
