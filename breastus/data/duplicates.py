@@ -111,9 +111,10 @@ def near_duplicates(fingerprints: np.ndarray, *, threshold: float) -> Pairs:
             0.75 down, lie other sections of one lesion.
 
     Returns:
-        The pairs. The graph is walked in log n steps an image, and the candidates an image is
-        registered with are bounded by its best and by those that are close, however many strangers
-        there are (experiments/RESULTS.md has the times).
+        The pairs. Comparisons grow no faster than n log n: 642, 743 and 785 a search among 10,000,
+        30,000 and 100,000 images. Candidates are bounded by an image's best and by those that are
+        close; while they still become more (0.8, 1.3 and 2.0 an image), and as images no longer
+        fit into the cache, time grows faster than that (experiments/RESULTS.md has the times).
     """
     lower = max(_SET_FOR - threshold, 0.0)
     first, second, view, mirrored = _candidates(fingerprints, lower)
