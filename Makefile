@@ -5,6 +5,7 @@
 #   make train-swin                    the same for its Swin Transformer;  train-NAME: any network
 #   make check DATA=path/to/images     what the model makes of a handful of images
 #   make check ARGS="a.png b.png"      ... of these images
+#   make reproduce DATA=path/to/BUSI   the study's rows beside ours, and the ablation, into RESULTS.md
 #   make test                          the quick tests;  make test-all: the slow ones too
 #   make bench ARGS=--quick            how fast it is, beside PyTorch and others (downloads several GB)
 #
@@ -27,7 +28,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 comma := ,
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)gpu)
 
-.PHONY: help install check test test-all lint format bench clean
+.PHONY: help install check reproduce test test-all lint format bench clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -53,6 +54,15 @@ models/%/bundle.json:
 
 check: $(STAMP) models/$(MODEL)/bundle.json
 	$(BIN)/breastus check models/$(MODEL) $(if $(filter-out auto,$(DATA)),--data "$(DATA)") $(ARGS)
+
+# Prepared once for the ablation; the study's own splits keep what that leaves out.
+runs/prepared/splits.csv: | $(STAMP)
+	$(BIN)/breastus data prepare --data "$(DATA)" --out runs/prepared
+
+reproduce: $(STAMP) runs/prepared/splits.csv
+	$(BIN)/python experiments/study.py --data "$(DATA)" $(ARGS)
+	$(BIN)/python experiments/ablation.py --data runs/prepared $(ARGS)
+	$(BIN)/python experiments/results.py
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow" $(ARGS)
