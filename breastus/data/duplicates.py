@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from breastus.data.pattern_order import side_by_side
 from breastus.data.registration import registered, similarity
 from breastus.opencv import cv2
 
@@ -63,7 +64,6 @@ _ROUGHLY = 0.8
 _SET_FOR = 0.76  # the threshold the floors were chosen at; a lower one lowers them as much
 _EXACT = 8192  # up to so many images all are compared with all; above, a graph of neighbours is
 _BLOCK = 2048  # images at a time
-_COMPONENTS = 12  # that order the images before the graph is built; 10 and 16 are as fast
 _CHUNK = 256  # candidates at a time
 
 
@@ -165,7 +165,7 @@ def _candidates(
     for rows in _blocks(count):
         patterns = _coarse(fingerprints[rows], _VIEWS[0], mirrored=False)
         whole[rows], tangents[rows] = _waves(patterns), _tangents(patterns)
-    order = np.arange(count) if count <= _EXACT else _side_by_side(whole)
+    order = np.arange(count) if count <= _EXACT else side_by_side(whole)
     whole, tangents = whole[order], tangents[order]
     nearest = _exact(whole) if count <= _EXACT else _graph(whole)
     found = []
@@ -198,23 +198,6 @@ def _candidates(
     best = _once(np.minimum(image, other), np.maximum(image, other), view, mirrored, length)
     best = best[_worth(image[best], other[best], length[best], _CLOSE - lower)]
     return image[best], other[best], view[best], mirrored[best]
-
-
-def _side_by_side(patterns: np.ndarray) -> np.ndarray:
-    """Return an order in which like patterns stand near each other: int [n].
-
-    Searches that follow each other then walk through the same part of the graph, which is still in
-    the processor's cache. The order is that of a Gray code of which side of the median a pattern
-    lies on in each of its principal components, so that neighbours differ in few of them.
-    """
-    centred = patterns - patterns.mean(axis=0)
-    _, components = np.linalg.eigh(centred.T @ centred)
-    parts = centred @ components[:, : -_COMPONENTS - 1 : -1]
-    sides = parts > np.median(parts, axis=0)
-    key = np.zeros(len(patterns), int)
-    for side in sides.T:
-        key = 2 * key + (side ^ (key & 1))
-    return np.argsort(key, kind="stable")
 
 
 def _once(one, other, view, mirrored, length) -> np.ndarray:
