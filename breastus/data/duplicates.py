@@ -112,10 +112,7 @@ def near_duplicates(fingerprints: np.ndarray, *, threshold: float) -> Pairs:
             0.75 down, lie other sections of one lesion.
 
     Returns:
-        The pairs. From 10,000 to 100,000 images time grew 12.7 times, and n log n does 12.5 times
-        (experiments/RESULTS.md). Comparisons grow slower, 642, 743 and 785 a search among 10,000,
-        30,000 and 100,000, but in the end each waits for memory; and candidates, bounded by an
-        image's best and by those that are close, still become more (0.8, 1.3 and 2.0 an image).
+        The pairs. From 10,000 to 100,000 images time grew 12.7 times; n log n does 12.5 times.
     """
     lower = max(_SET_FOR - threshold, 0.0)
     first, second, view, mirrored = _candidates(fingerprints, lower)
@@ -139,10 +136,8 @@ def near_duplicates(fingerprints: np.ndarray, *, threshold: float) -> Pairs:
     # In chunks, as each costs a few microseconds and there may be millions.
     with ThreadPoolExecutor(2) as pool:
         chunks = range(0, len(first), _CHUNK)
-        bar = tqdm(
-            pool.map(similarities, chunks), "comparing look-alikes", len(chunks), leave=False,
-            disable=None,
-        )  # fmt: skip
+        done = pool.map(similarities, chunks)
+        bar = tqdm(done, "comparing look-alikes", len(chunks), leave=False, disable=None)
         scores = np.fromiter((score for chunk in bar for score in chunk), np.float32, len(first))
     kept = np.flatnonzero(scores >= threshold)
     low, high = np.minimum(first, second)[kept], np.maximum(first, second)[kept]
