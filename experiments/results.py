@@ -52,21 +52,28 @@ STUDY_ROWS = {
 }
 # Variants of another experiment, of the same names, that an experiment's are compared with.
 COMPARED_WITH = {"precision": ("networks", "float32")}
-# Of variants named NETWORK-START, the start that the others of a network are compared with.
-COMPARED_WITHIN = {"pretraining": ("random", "random weights")}
-# One variant that all others of an experiment are compared with, and exceptions.
-BASES = {"ablation": ("base", {"cnn-two-blocks": "cnn"})}
-# What is decided anew on the validation predictions of a base: settings of `evaluation`.
+# Another variant of the same experiment that each is compared with, and how that is called.
+COMPARED_WITHIN = {
+    "pretraining": (lambda variant: variant.rpartition("-")[0] + "-random", "random weights"),
+    "ablation": (
+        lambda variant: "cnn" if variant.startswith("cnn") else "base",
+        "what each is compared with",
+    ),
+}
+# What is decided anew on the validation predictions of a variant: settings of `evaluation`.
 DECIDED_ANEW = {
-    "ablation": {
-        "calibration none": {"calibration": "none"},
-        "calibration Platt": {"calibration": "platt"},
-        "calibration isotonic": {"calibration": "isotonic"},
-        "calibration by rule": {"calibration": "auto"},
-        "threshold 0.5": {"threshold": 0.5},
-        "threshold for sensitivity": {"threshold_rule": "sensitivity"},
-        "threshold by cost": {"threshold_rule": "cost"},
-    }
+    "ablation": (
+        "base",
+        {
+            "calibration none": {"calibration": "none"},
+            "calibration Platt": {"calibration": "platt"},
+            "calibration isotonic": {"calibration": "isotonic"},
+            "calibration by rule": {"calibration": "auto"},
+            "threshold 0.5": {"threshold": 0.5},
+            "threshold for sensitivity": {"threshold_rule": "sensitivity"},
+            "threshold by cost": {"threshold_rule": "cost"},
+        },
+    )
 }
 
 
@@ -100,26 +107,17 @@ def compared(name: str, found: dict[str, dict[str, list[Run]]]) -> tuple[dict[st
         name: the experiment's.
         found: experiment to variant to runs.
     """
-    if name in BASES:
-        base, exceptions = BASES[name]
-        of = {variant: exceptions.get(variant, base) for variant in found[name]}
-        known = {base, *exceptions.values()}
-        others = {
-            variant: found[name][other]
-            for variant, other in of.items()
-            if variant not in known and other in found[name]
-        }
-        return others, "what each is compared with"
     if name not in COMPARED_WITHIN:
         other, what = COMPARED_WITH.get(name, ("", ""))
         return found.get(other, {}), what
-    start, what = COMPARED_WITHIN[name]
-    others = {}
-    for variant in found[name]:
-        network, _, own = variant.rpartition("-")
-        if own != start and f"{network}-{start}" in found[name]:
-            others[variant] = found[name][f"{network}-{start}"]
-    return others, what
+    base_of, what = COMPARED_WITHIN[name]
+    variants = found[name]
+    bases = {variant: base_of(variant) for variant in variants}
+    return {
+        variant: variants[base]
+        for variant, base in bases.items()
+        if base != variant and base in variants
+    }, what
 
 
 def keep_records(folder: Path) -> None:
@@ -293,9 +291,9 @@ def differences_table(
 
 
 def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
-    """Return the lines of a table: other calibrations and thresholds on a base's predictions."""
-    base = BASES.get(experiment, ("",))[0]
-    if experiment not in DECIDED_ANEW or base not in variants:
+    """Return the lines of a table: other calibrations and thresholds on a variant's predictions."""
+    base, decisions = DECIDED_ANEW.get(experiment, ("", {}))
+    if base not in variants:
         return []
     runs = variants[base]
     before = _predictions(runs)
@@ -306,7 +304,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         f"| | {' | '.join(COLUMNS.values())} |",
         "|---" * (1 + len(COLUMNS)) + "|",
     ]
-    for name, changes in DECIDED_ANEW[experiment].items():
+    for name, changes in decisions.items():
         tables = []
         for run in runs:
             settings = run.config.replace({"evaluation": changes}).evaluation

@@ -38,8 +38,6 @@ def run(
     doc: str,
     experiment: str,
     variants: Mapping[str, tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]],
-    *,
-    pretraining: Mapping[str, Any] | None = None,
 ) -> None:
     """Parse the command line of a recipe and train what it asks for.
 
@@ -47,7 +45,6 @@ def run(
         doc: the recipe's docstring; its first line is the help's.
         experiment: the recipe's name, and that of its folder of runs.
         variants: name to (network, settings), or to (network, settings, what it is pretrained on).
-        pretraining: arguments of `breastus.pretrain` besides, for every pretraining.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     add_data(parser)
@@ -84,17 +81,16 @@ def run(
                 config = default_config(network).replace({**settings, "seed": seed})
                 config = config.override(args.set)
                 if on:
-                    jobs = (out.parent, config, *on, args.data, pretraining or {})
-                    weights = processes.submit(_pretrain, *jobs).result()
+                    weights = processes.submit(
+                        _pretrain, out.parent, config, *on, args.data
+                    ).result()
                     config = config.replace({"model": {"weights": weights}})
                 processes.submit(_train, out, config, args.data).result()
             except BreastusError as error:
                 raise SystemExit(f"error: {error}") from error
 
 
-def _pretrain(
-    folder: Path, config: Config, on: str, data: list[str], arguments: dict[str, Any]
-) -> str:
+def _pretrain(folder: Path, config: Config, on: str, data: list[str]) -> str:
     """Return the folder of weights for a seed, made unless it is there.
 
     Of the settings those of data, preprocessing and image size hold for the pretraining as well, so
@@ -112,7 +108,7 @@ def _pretrain(
     shared["model"] = {"image_size": config.model.image_size}
     config = pretraining_config(network, on).replace(shared)
     images = {"data": data} if on == "images" else {}
-    return str(pretrain(network, on=on, config=config, out=out, **images, **arguments))
+    return str(pretrain(network, on=on, config=config, out=out, **images))
 
 
 def _train(out: Path, config: Config, data: list[str]) -> None:
