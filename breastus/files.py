@@ -4,6 +4,7 @@ A reader never sees a half-written file, and a full disk leaves the old one in p
 """
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -112,6 +113,11 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _could_not_write(path: Path, error: OSError) -> str:

@@ -8,7 +8,6 @@ The network stays as it is. Its probabilities are mapped once more, and the thre
 referral are chosen anew, all on labelled images of the new hospital that are judged by no more.
 """
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from breastus.evaluation.recalibration_section import recalibration_lead, recali
 from breastus.evaluation.recalibration_trial import recalibration_trial, rest_after
 from breastus.evaluation.same_predictions import read_measured, write_measured
 from breastus.evaluation.tta import VIEWS
-from breastus.files import read_json
+from breastus.files import read_json, sha256_of
 from breastus.preprocessing.transform import Transform
 from breastus.training.callbacks import BEST_FILE
 from breastus.training.run import DECISION_FILE, MANIFEST_FILE, Run
@@ -188,6 +187,6 @@ def _outside(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _identity(run: Run) -> dict[str, Any]:
     """Return what a recalibration is of: the network, and how its probabilities were calibrated."""
     return {
-        "network": hashlib.sha256(run.file(BEST_FILE).read_bytes()).hexdigest(),
+        "network": sha256_of(run.file(BEST_FILE)),
         "calibrator": read_json(run.file(DECISION_FILE))["calibrator"],
     }

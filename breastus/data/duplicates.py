@@ -112,7 +112,7 @@ def near_duplicates(fingerprints: np.ndarray, *, threshold: float) -> Pairs:
             0.75 down, lie other sections of one lesion.
 
     Returns:
-        The pairs. From 10,000 to 100,000 images time grew 12.7 times; n log n does 12.5 times.
+        The pairs. Time grows about as n log n; experiments/RESULTS.md has the times.
     """
     lower = max(_SET_FOR - threshold, 0.0)
     first, second, view, mirrored = _candidates(fingerprints, lower)

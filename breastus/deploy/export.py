@@ -7,7 +7,6 @@ MODEL_CARD.md      the same for a person
 seen_images.txt    checksums of the images that took part in training, to know them again
 """
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from breastus.deploy.card import model_card
 from breastus.deploy.serving import ServingModule
 from breastus.evaluation.calibrators import Calibrator
 from breastus.evaluation.tta import View
-from breastus.files import write_folder_aside, write_json, write_text
+from breastus.files import sha256_of, write_folder_aside, write_json, write_text
 from breastus.preprocessing.transform import Transform
 from breastus.training.views import PLAIN
 
@@ -89,7 +88,7 @@ def publish(bundle: Path, out: Path) -> Path:
 def checksums(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file below a bundle, bundle.json left out."""
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != INFO_FILE
     }

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 from breastus.errors import ModelError, WeightsError
-from breastus.files import write_folder_aside, write_json
+from breastus.files import sha256_of, write_folder_aside, write_json
 
 FORMAT = 1
 PRETRAINED_FILE = "pretrained.json"
@@ -74,7 +74,7 @@ def write_pretrained(
         backbone.save_weights(aside / WEIGHTS_FILE)
         weights = {
             "file": WEIGHTS_FILE,
-            "sha256": _sha256(aside / WEIGHTS_FILE),
+            "sha256": sha256_of(aside / WEIGHTS_FILE),
             "values_sha256": _values_sha256(backbone),
             "parameters": backbone.count_params(),
         }
@@ -128,7 +128,7 @@ def load_pretrained(model: keras.Model, folder: str | os.PathLike, *, network: s
         )
     if not path.is_file():
         raise WeightsError(f"{path} is missing: the weights are not whole. {_way_out(network)}")
-    expected, found = facts["weights"].get("sha256"), _sha256(path)
+    expected, found = facts["weights"].get("sha256"), sha256_of(path)
     if found != expected:
         raise WeightsError(
             f"{path} is damaged: its SHA-256 must be that of {PRETRAINED_FILE}, {expected}. "
@@ -157,11 +157,10 @@ def in_words(facts: Mapping[str, Any]) -> str:
     what = "phantoms" if facts["on"] == "phantoms" or facts.get("simulated") else "images"
     labels = "" if facts["on"] == "phantoms" else " without their labels"
     before = str(facts.get("started_from", ""))
+    started = f", starting from {before}" if before.startswith("weights pretrained") else ""
     return (
         f"weights pretrained on {facts.get('images') or 0:,} {what}{labels} "
-        f"({facts.get('epochs')} epochs, seed {facts.get('seed')})"
-        + f", starting from {before}"
-        * before.startswith("weights pretrained")
+        f"({facts.get('epochs')} epochs, seed {facts.get('seed')}){started}"
     )
 
 
@@ -174,7 +173,3 @@ def _values_sha256(model: keras.Model) -> str:
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight, np.float32).tobytes())
     return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
