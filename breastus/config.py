@@ -113,7 +113,9 @@ class TrainingConfig:
         None, "parts a batch is cut into to fit memory; null: as the hardware profile says", 1
     )
     ema: float = setting(0.0, "decay of the weights' moving average; 0 for none", 0.0, 0.99999)
-    head_epochs: int = setting(0, "of the epochs, how many train the head alone, first", 0)
+    head_epochs: int = setting(
+        0, "of the epochs, how many train the head alone, first; all of them: never the rest", 0
+    )
     layer_decay: float = setting(
         1.0, "factor on the learning rate from a twelfth of the layers to the one before", 0.1, 1.0
     )

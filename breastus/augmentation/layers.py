@@ -5,13 +5,17 @@ image = layer(image, seed)        # [H, W, C], values 0 to 255; seed int32 [2]
 """
 
 import functools
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from breastus.augmentation.stateless import StatelessAugmentation, checked
+from breastus.errors import ConfigError
 from breastus.opencv import cv2
+
+_BORDERS = {"mirrored": "BORDER_REFLECT", "black": "BORDER_CONSTANT"}
 
 
 @keras.saving.register_keras_serializable("breastus")
@@ -40,28 +44,38 @@ class HorizontalFlip(StatelessAugmentation):
 
 @keras.saving.register_keras_serializable("breastus")
 class Affine(StatelessAugmentation):
-    """Scale, shift and rotate in one bilinear resampling; what comes in from outside is mirrored.
+    """Scale, shift and rotate in one bilinear resampling.
 
     Args:
-        scale: largest relative change of size; 0.1 draws a factor from 0.9 to 1.1.
+        scale: largest relative change of size; 0.1 draws a factor from 0.9 to 1.1. Or the smallest
+            and the largest factor, between which it is drawn evenly in its logarithm.
         translation: largest shift as a share of the side, in x and in y.
         rotation: largest angle in degrees, either way.
+        outside: what comes in from beyond the borders: "mirrored", or "black" as a scanner shows
+            what is no image, so that nothing of it is seen twice.
     """
 
     moves = True
 
     def __init__(
-        self, scale: float = 0.1, translation: float = 0.1, rotation: float = 15.0, **kwargs
+        self,
+        scale: float | Sequence[float] = 0.1,
+        translation: float = 0.1,
+        rotation: float = 15.0,
+        outside: str = "mirrored",
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        self.scale = checked("scale", scale, 0.0, 0.9)
+        if outside not in _BORDERS:
+            raise ConfigError(f"outside must be one of {', '.join(_BORDERS)}. Received: {outside}")
+        self.scale, self.outside = _checked_scale(scale), outside
         self.translation = checked("translation", translation, 0.0, 1.0)
         self.rotation = checked("rotation", rotation, 0.0, 180.0)
 
     def change(self, image, rng, spare):
         drawn = rng.uniform(-1.0, 1.0, 4)
         height, width = image.shape[:2]
-        factor, angle = 1.0 + self.scale * drawn[0], np.deg2rad(self.rotation * drawn[1])
+        factor, angle = self._factor(drawn[0]), np.deg2rad(self.rotation * drawn[1])
         shift_y, shift_x = self.translation * drawn[2] * height, self.translation * drawn[3] * width
         center_y, center_x = (height - 1) / 2, (width - 1) / 2
 
@@ -75,13 +89,19 @@ class Affine(StatelessAugmentation):
             (width, height),
             dst=spare,
             flags=cv2().INTER_LINEAR | cv2().WARP_INVERSE_MAP,
-            borderMode=cv2().BORDER_REFLECT,
+            borderMode=getattr(cv2(), _BORDERS[self.outside]),
         )
         return spare
 
+    def _factor(self, drawn: float) -> float:
+        if isinstance(self.scale, float):
+            return 1.0 + self.scale * drawn
+        smallest, largest = np.log(self.scale)
+        return float(np.exp(smallest + (largest - smallest) * (drawn + 1.0) / 2.0))
+
     def get_config(self):
-        own = {"scale": self.scale, "translation": self.translation, "rotation": self.rotation}
-        return {**super().get_config(), **own}
+        names = ("scale", "translation", "rotation", "outside")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable("breastus")
@@ -172,6 +192,15 @@ class JpegQuality(StatelessAugmentation):
 
     def get_config(self):
         return {**super().get_config(), "lowest": self.lowest}
+
+
+def _checked_scale(scale: float | Sequence[float]) -> float | tuple[float, float]:
+    if isinstance(scale, (int, float)):
+        return checked("scale", scale, 0.0, 0.9)
+    if len(scale) != 2:
+        raise ConfigError(f"scale must be one number or two. Received: {scale}")
+    smallest = checked("scale[0]", scale[0], 0.1, 10.0)
+    return smallest, checked("scale[1]", scale[1], smallest, 10.0)
 
 
 @functools.cache

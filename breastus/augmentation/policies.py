@@ -27,11 +27,12 @@ def _study() -> list:
 
 
 def _ultrasound() -> list:
-    # Of what other scanners and operators do, what a lump survives. Not turned as far as `study`
-    # does: depth and its shadows run downwards in every image.
+    # Of what other scanners and operators do, what a lump survives. Hospitals set the depth of
+    # their images to suit themselves, so that one lump is half as large on another's screen. Not
+    # turned as far as `study` does: depth and its shadows run downwards in every image.
     return [
         HorizontalFlip(probability=0.5),
-        Affine(scale=0.2, translation=0.1, rotation=8.0),
+        Affine(scale=(0.55, 1.25), translation=0.06, rotation=8.0, outside="black"),
         GainCurve(gain=4.0, curve=4.0, contrast=0.2),
         Shadow(probability=0.2, depth=12.0, width=0.3),
         Speckle(stddev=0.15, grain=4.0),

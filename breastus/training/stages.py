@@ -1,8 +1,9 @@
 """Fine-tuning in stages: the head alone first, then everything, deeper layers at lower rates.
 
-The head is what comes after the layer named `features`. Learning rates that decay by depth are
-ELECTRA's and BEiT's: the head learns at the full rate, and each group of layers before it at
-`decay` times the rate of the group after it.
+The backbone is what the layer `feature_map` is computed from, or `features` where there is no such
+layer; all else is the head. Learning rates that decay by depth are ELECTRA's and BEiT's: the head
+learns at the full rate, and each group of layers before it at `decay` times the rate of the group
+after it.
 
 References:
     Clark, Luong, Le, Manning: ELECTRA. ICLR 2020, appendix B (layer-wise learning rate decay).
@@ -18,7 +19,7 @@ import keras
 from breastus.config import TrainingConfig
 from breastus.errors import ConfigError, ModelError
 
-_FEATURES = "features"
+_ENDS = ("feature_map", "features")  # of a backbone, the first of them that a network has
 _GROUPS = 12  # as many as the blocks of BERT-Base and BEiT-Base, whatever the network
 
 
@@ -41,38 +42,38 @@ def stages_of(settings: TrainingConfig) -> list[Stage]:
     """Return the stages of a training, in order, none of them empty.
 
     Raises:
-        ConfigError: when no epoch is left for the whole network.
+        ConfigError: when the head is to be trained for more epochs than there are.
     """
-    if settings.head_epochs >= settings.epochs:
+    head, epochs = settings.head_epochs, settings.epochs
+    if head > epochs:
         raise ConfigError(
-            f"training.head_epochs must be below training.epochs ({settings.epochs}), so that the "
-            f"whole network trains as well. Received: {settings.head_epochs}"
+            f"training.head_epochs must be at most training.epochs ({epochs}), which leaves the "
+            f"backbone as it was. Received: {head}"
         )
-    whole = Stage(settings.head_epochs, settings.epochs, head_only=False)
-    return [Stage(0, settings.head_epochs, head_only=True), whole][settings.head_epochs == 0 :]
+    stages = Stage(0, head, head_only=True), Stage(head, epochs, head_only=False)
+    return [stage for stage in stages if stage.first_epoch < stage.end_epoch]
 
 
 class Freezer:
-    """Freezes all layers but the head's, and gives each back the flag it had.
+    """Freezes the backbone, and gives each of its layers back the flag it had.
 
     A frozen batch norm keeps its statistics and uses them, and a step needs no gradients below
-    the features.
+    the head.
 
     Args:
         model: the network.
 
     Raises:
-        ModelError: when it has no layer named `features`.
+        ModelError: when it has no layer named `feature_map` or `features`.
     """
 
     def __init__(self, model: keras.Model):
-        names = [layer.name for layer in model.layers]
-        if _FEATURES not in names:
+        self._frozen = _backbone(model)
+        if not self._frozen:
             raise ModelError(
-                f"training.head_epochs needs a network with a layer named {_FEATURES}, after "
-                f"which the head begins; {model.name} has none. Use training.head_epochs=0."
+                f"training.head_epochs needs a network with a layer named {' or '.join(_ENDS)}, "
+                f"after which the head begins; {model.name} has none. Use training.head_epochs=0."
             )
-        self._frozen = model.layers[: names.index(_FEATURES) + 1]
         # Containers come before what they contain, which setting their flag sets too.
         every = [inner for layer in self._frozen for inner in layer._flatten_layers()]
         self._flags = [(layer, layer.trainable) for layer in every]
@@ -114,10 +115,9 @@ def rate_factors(model: keras.Model, decay: float) -> list[float] | None:
     """
     if decay == 1.0:
         return None
-    names = [layer.name for layer in model.layers]
-    # Without features of that name, the head is what computes the result.
-    end = names.index(_FEATURES) + 1 if _FEATURES in names else len(names) - 1
-    leaves = [leaf for layer in model.layers[:end] for leaf in _leaves(layer) if leaf.weights]
+    # Without a layer of that name, the head is what computes the result.
+    backbone = _backbone(model) or model.layers[:-1]
+    leaves = [leaf for layer in backbone for leaf in _leaves(layer) if leaf.weights]
     factors = {}
     for position, leaf in enumerate(leaves):
         group = position * _GROUPS // len(leaves)
@@ -125,6 +125,15 @@ def rate_factors(model: keras.Model, decay: float) -> list[float] | None:
             # A layer that is used twice counts where it is used first.
             factors.setdefault(id(variable), decay ** (_GROUPS - group))
     return [factors.get(id(variable), 1.0) for variable in model.trainable_variables]
+
+
+def _backbone(model: keras.Model) -> list[keras.Layer]:
+    """Return the layers of the backbone in the order of computation; none where it has no end."""
+    names = {layer.name for layer in model.layers}
+    for end in _ENDS:
+        if end in names:
+            return keras.Model(model.inputs, model.get_layer(end).output).layers
+    return []
 
 
 def _leaves(layer: keras.Layer) -> Iterator[keras.Layer]:

@@ -116,6 +116,26 @@ def test_affine_shifts_in_both_directions_alike():
     assert (offsets.max(axis=0) > 5).all()
 
 
+def test_affine_zooms_between_two_factors_evenly_in_their_logarithm():
+    layer = Affine(scale=(0.25, 1.0), translation=0.0, rotation=0.0, outside="black")
+    white = tf.fill([80, 80, 1], 255.0)
+    sides = [np.sqrt((layer(white, seed).numpy() / 255.0).sum()) / 80 for seed in seeds(60)]
+    assert min(sides) >= 0.24
+    assert max(sides) <= 1.0
+    assert np.median(sides) == pytest.approx(0.5, abs=0.1)
+    again = Affine.from_config(layer.get_config())
+    np.testing.assert_array_equal(again(white, SEED), layer(white, SEED))
+
+
+def test_affine_fills_with_the_image_or_with_black():
+    white = tf.fill([40, 40, 3], 200.0)
+    smaller = {"scale": (0.5, 0.5), "translation": 0.0, "rotation": 0.0}
+    np.testing.assert_allclose(Affine(**smaller)(white, SEED), white, atol=1e-3)
+    black = Affine(**smaller, outside="black")(white, SEED).numpy()
+    np.testing.assert_allclose(black[12:28, 12:28], 200.0, atol=1e-3)
+    assert black[:8].max() == black[:, 32:].max() == 0.0
+
+
 def test_noise_is_multiplicative_and_the_same_in_all_channels():
     layer = MultiplicativeNoise(stddev=0.3)
     black = layer(tf.zeros([32, 32, 3]), SEED)
@@ -198,7 +218,9 @@ def test_seed_depends_on_each_of_its_parts():
     [
         (HorizontalFlip, "probability", 1.5),
         (Affine, "scale", 1.0),
+        (Affine, "scale", (0.5, 0.6, 0.7)),
         (Affine, "rotation", -1.0),
+        (Affine, "outside", "grey"),
         (MultiplicativeNoise, "stddev", -0.1),
         (GaussianBlur, "sigma", float("nan")),
         (JpegQuality, "lowest", 0),

@@ -9,6 +9,7 @@ from keras import layers
 from breastus.config import TrainingConfig
 from breastus.errors import ConfigError, ModelError
 from breastus.models.registry import build_model
+from breastus.training.mask_task import with_evidence
 from breastus.training.network import compile_model
 from breastus.training.optimizers import make_optimizer
 from breastus.training.stages import Freezer, Stage, rate_factors, stages_of
@@ -20,9 +21,9 @@ def test_stages_cover_the_epochs():
         Stage(0, 2, True),
         Stage(2, 5, False),
     ]
-    for head_epochs in (5, 6):
-        with pytest.raises(ConfigError, match=r"training.head_epochs must be below training.epoch"):
-            stages_of(TrainingConfig(epochs=5, head_epochs=head_epochs))
+    assert stages_of(TrainingConfig(epochs=5, head_epochs=5)) == [Stage(0, 5, True)]
+    with pytest.raises(ConfigError, match=r"head_epochs must be at most training.epochs \(5\)"):
+        stages_of(TrainingConfig(epochs=5, head_epochs=6))
 
 
 def nested():
@@ -52,8 +53,20 @@ def test_freezing_leaves_the_head_and_gives_flags_back():
     assert len(model.trainable_variables) == 4
     freezer.release()
     assert [variable.path for variable in model.trainable_variables] == before
-    with pytest.raises(ModelError, match=r"a layer named features.*headless has none"):
+    with pytest.raises(ModelError, match=r"a layer named feature_map or features.*headless"):
         Freezer(keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="headless"))
+
+
+def test_what_looks_at_the_maps_of_a_backbone_belongs_to_the_head():
+    model = with_evidence(build_model("efficientnet_local", image_size=64))
+    Freezer(model).freeze()
+    moving = {variable.path.split("/")[0] for variable in model.trainable_variables}
+    own = {"cell_conv", "cell_norm", "local_conv", "local_norm", "evidence", "probabilities"}
+    assert moving == own
+    compact = with_evidence(build_model("compact", image_size=64))
+    Freezer(compact).freeze()
+    moving = {variable.path.split("/")[0] for variable in compact.trainable_variables}
+    assert moving == {"evidence", "probabilities"}
 
 
 def test_rates_decay_by_twelfths_of_the_layers_in_the_order_of_computation():
@@ -150,6 +163,17 @@ def test_in_the_first_stage_only_the_head_moves(staged, tables, tmp_path, interr
     ]
     assert moved == [False] * 6 + [True] * 2
     # What is kept can train on as a whole.
+    assert len(best.trainable_variables) == 8
+
+
+def test_a_head_trained_in_all_epochs_leaves_the_backbone_alone(staged, tables, tmp_path):
+    config = staged.replace({"training": {"head_epochs": 4, "ema": 0.0}})
+    fit(tmp_path / "run", config, tables)
+    keras.utils.set_random_seed(config.seed)
+    initial = build_model("cnn", image_size=32).get_weights()
+    best = keras.models.load_model(tmp_path / "run" / "best.keras")
+    same = [np.array_equal(*pair) for pair in zip(initial, best.get_weights(), strict=True)]
+    assert same == [True] * 6 + [False] * 2
     assert len(best.trainable_variables) == 8
 
 
