@@ -3,6 +3,7 @@
 #   make train-cnn                     train, judge and export the study's CNN
 #   make train-cnn DATA=path/to/BUSI   ... on a folder of your own (see README.md)
 #   make train-swin                    the same for its Swin Transformer;  train-NAME: any network
+#   make train-best                    the best recipe known here: five networks as one bundle
 #   make check DATA=path/to/images     what the model makes of a handful of images
 #   make check ARGS="a.png b.png"      ... of these images
 #   make reproduce DATA=path/to/BUSI   the study's rows beside ours, and the ablation, into RESULTS.md
@@ -28,7 +29,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 comma := ,
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)gpu)
 
-.PHONY: help install check reproduce test test-all lint format bench clean
+.PHONY: help install train-best check reproduce test test-all lint format bench clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -48,6 +49,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 train-%: $(STAMP)
 	$(BIN)/breastus train $* --data "$(DATA)" --publish models/$* $(ARGS)
 
+train-best: $(STAMP)
+	$(BIN)/python -m experiments.best --data "$(DATA)" --publish models/best $(ARGS)
+
 # Not with DATA and ARGS: those of `make check` name the images to be checked.
 models/%/bundle.json:
 	$(MAKE) train-$* DATA=auto ARGS=
@@ -60,9 +64,9 @@ runs/prepared/splits.csv: | $(STAMP)
 	$(BIN)/breastus data prepare --data "$(DATA)" --out runs/prepared
 
 reproduce: $(STAMP) runs/prepared/splits.csv
-	$(BIN)/python experiments/study.py --data "$(DATA)" $(ARGS)
-	$(BIN)/python experiments/ablation.py --data runs/prepared $(ARGS)
-	$(BIN)/python experiments/results.py
+	$(BIN)/python -m experiments.study --data "$(DATA)" $(ARGS)
+	$(BIN)/python -m experiments.ablation --data runs/prepared $(ARGS)
+	$(BIN)/python -m experiments.results
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -38,16 +38,10 @@ from breastus.evaluation.logistic import sigmoid
 from breastus.evaluation.pooled import mean_metrics
 from breastus.labels import LABELS, LUMP
 from experiments.results import write_between
+from experiments.score_table import header, row
 
 HERE = Path(__file__).parent
 FOLDS, REPEATS, SIZE = 5, 3, 384
-SHOWN = {
-    "roc_auc": "ROC-AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "ece": "calibration error",
-}
 _BLACK = 10  # grey levels, as in the image transform
 _TOP_CELLS = 8  # of 576: what the median lesion of BUSI covers is twice that
 
@@ -268,11 +262,10 @@ def main() -> None:
     lines = {"inside": [], "outside": []}
     for name, fit in ROWS.items():
         tables = [cross_validated(fit, inside, repeat) for repeat in range(REPEATS)]
-        lines["inside"].append(_line(name, mean_metrics(tables)))
+        lines["inside"].append(row(name, mean_metrics(tables)))
         elsewhere = outside(fit, inside, other, tables[0])
-        lines["outside"].append(_line(name, mean_metrics([elsewhere])))
+        lines["outside"].append(row(name, mean_metrics([elsewhere])))
         print(lines["inside"][-1], lines["outside"][-1], sep="\n", flush=True)
-    header = [f"| | {' | '.join(SHOWN.values())} |", "|---" * (1 + len(SHOWN)) + "|"]
     minutes = (time.perf_counter() - start) / 60
     recipe = __doc__.strip().split("\n\n", 2)
     text = [
@@ -290,24 +283,16 @@ def main() -> None:
         f"Inside, BUSI: {len(inside.rows)} images of {inside.rows['group_id'].nunique()} scenes, "
         f"mean over {REPEATS} repeats (95 % intervals by bootstrap over scenes).",
         "",
-        *header,
+        *header(),
         *lines["inside"],
         "",
         f"Outside, BUS-UCLM's sample: {len(other.rows)} images of "
         f"{other.rows['patient_id'].nunique()} patients (95 % intervals by bootstrap over them).",
         "",
-        *header,
+        *header(),
         *lines["outside"],
     ]
     write_between(args.out, "baselines", "\n".join(text))
-
-
-def _line(name: str, metrics: dict) -> str:
-    cells = []
-    for metric in SHOWN:
-        entry = metrics[metric]
-        cells.append(f"{entry['value']:.2f} ({entry['ci_low']:.2f} to {entry['ci_high']:.2f})")
-    return f"| {name} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """How much does a random split flatter?
 
-    python experiments/leakage.py --data path/to/BUSI --seeds 5
+    python -m experiments.leakage --data path/to/BUSI --seeds 5
 
 `compact` with one recipe on the same images of BUSI, split 60/20/20 two ways: `group` never cuts
 near-duplicates apart, `random` draws image by image, as most published scores were measured. Into
 `runs/leakage/`; a run that is finished or recorded is skipped. Then `python
-experiments/results.py`. The random rows count every image as a scene of its own, so their intervals
+-m experiments.results`. The random rows count every image as a scene of its own, so their intervals
 are too narrow as well.
 """
 
-from runner import run
+from experiments.runner import run
 
 VARIANTS = {
     "group": ("compact", {"data": {"split": "group"}}),

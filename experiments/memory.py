@@ -1,7 +1,7 @@
 """The memory plan against the memory that trainings really take, on this processor.
 
-    python experiments/memory.py                       # all networks; writes into BENCH.md
-    python experiments/memory.py --model cnn --model swin
+    python -m experiments.memory                       # all networks; writes into BENCH.md
+    python -m experiments.memory --model cnn --model swin
 
 Each row is a process of its own that trains three steps of AdamW on random images of 224 x 224
 pixels; its peak is the largest resident size that Linux saw (VmHWM). The plan is made afterwards.
@@ -49,16 +49,24 @@ def main() -> None:
                 print(as_line(row), flush=True)
                 rows.append(row)
     if not args.model:
-        from results import write_between  # beside this script
-
         from breastus.training.environment import describe_hardware, hardware
+        from experiments.results import write_between
 
         write_between(HERE / "BENCH.md", "memory", section(rows, describe_hardware(hardware())))
 
 
 def measure_apart(model: str, precision: str, batch: int, size: int) -> dict:
     """Return what `measure` gives, from a process of its own."""
-    command = [sys.executable, __file__, "--one", "--model", model, "--precision", precision]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.memory",
+        "--one",
+        "--model",
+        model,
+        "--precision",
+        precision,
+    ]
     command += ["--batch", str(batch), "--image-size", str(size)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -106,7 +114,7 @@ def section(rows: list[dict], machine: str) -> str:
     lines = [
         "## Memory: planned and measured",
         "",
-        f"`python experiments/memory.py`; {machine}. MiB of a process that trains three steps of "
+        f"`python -m experiments.memory`; {machine}. MiB of a process that trains three steps of "
         "AdamW at 224 x 224 pixels. "
         f"The plan is {min(shares):.2f} to {max(shares):.2f} of the measured peak; "
         f"{sum(0.75 <= share <= 1.25 for share in shares)} of {len(rows)} are within 25 %.",

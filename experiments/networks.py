@@ -1,9 +1,9 @@
 """Every network on leak-free splits of BUSI, each with its own settings.
 
-    python experiments/networks.py --data path/to/BUSI
+    python -m experiments.networks --data path/to/BUSI
 
 Each network times three seeds, into `runs/networks/`; a run that is finished or recorded is
-skipped, one that was killed is taken up. Then `python experiments/results.py`. All split by scene
+skipped, one that was killed is taken up. Then `python -m experiments.results`. All split by scene
 with the known faults left out, as `group` of study.py, at 224 pixels with the augmentation
 `study` and the settings of breastus/models/recipes.py. These were set once and not tuned. Batches
 with as many lumps as not were tried first and given up on the validation images: their loss is
@@ -18,7 +18,7 @@ started from random weights and saw the images once or a few times is what it co
 do.
 """
 
-from runner import run
+from experiments.runner import run
 
 _GROUP = {"data": {"split": "group"}}
 

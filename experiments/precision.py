@@ -1,14 +1,14 @@
 """Does training in bfloat16 reach the scores of float32?
 
-    python experiments/precision.py --data path/to/BUSI
+    python -m experiments.precision --data path/to/BUSI
 
 `compact` and the study's CNN in mixed bfloat16 over seeds, into `runs/precision/`; a run that is
-finished or recorded is skipped. Then `python experiments/results.py`, which puts beside them the
+finished or recorded is skipped. Then `python -m experiments.results`, which puts beside them the
 float32 runs of networks.py: the same seeds, splits and settings. What is judged is a float32
 network in either case, as that is what is exported.
 """
 
-from runner import run
+from experiments.runner import run
 
 VARIANTS = {
     network: (

@@ -1,15 +1,15 @@
 """Does pretraining on phantoms, or on images without their labels, help small networks?
 
-    python experiments/pretraining.py --data path/to/BUSI
+    python -m experiments.pretraining --data path/to/BUSI
 
-`compact`, `swin_micro` and `cnn` over three seeds, each from random weights, from weights that
-found lumps in phantoms, and from weights that reconstructed hidden patches of images, into
-`runs/pretraining/`; a run that is finished or recorded is skipped, one that was killed is taken up.
-Then `python experiments/results.py`. All split by scene with the known faults left out, as `group`
+`compact`, `swin_micro` and `cnn` over three seeds, each from weights that found lumps in phantoms
+and from weights that reconstructed hidden patches of images, into `runs/pretraining/`; a run that
+is finished or recorded is skipped, one that was killed is taken up. Then `python -m
+experiments.results`, which compares them with the runs of networks.py, that started from random
+weights and are otherwise the same. All split by scene with the known faults left out, as `group`
 of study.py, with the settings of breastus/models/recipes.py for pretraining and training, which
 were set once and not tuned.
 
-    random      as the variant of networks.py
     phantoms    25 epochs of 400 phantoms that never come twice, small lumps among them; lump or
                 not, and for networks with a map where
     images      100 epochs of masked image modelling (SimMIM) on the training images of the same
@@ -19,15 +19,15 @@ The pretrained weights stay in `runs/pretraining/weights/`. What pretraining too
 table of costs, and is not in the minutes of a run.
 """
 
-from runner import run
+from experiments.runner import run
 
 _GROUP = {"data": {"split": "group"}}
 NETWORKS = ("compact", "swin_micro", "cnn")
 
 VARIANTS = {
-    f"{network}-{start}": (network, _GROUP, *on)
+    f"{network}-{on}": (network, _GROUP, on)
     for network in NETWORKS
-    for start, on in (("random", ()), ("phantoms", ("phantoms",)), ("images", ("images",)))
+    for on in ("phantoms", "images")
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Write what experiments gave into RESULTS.md and README.md, from run folders alone.
 
-    python experiments/results.py                 # all of runs/<experiment>/<variant>-<seed>/
+    python -m experiments.results                 # all of runs/<experiment>/<variant>-<seed>/
 
 First the records of finished runs (settings, environment, history, metrics, predictions; no images
 and no weights) are copied to `experiments/records/`, where they stay; the tables are then written
@@ -30,19 +30,12 @@ from breastus.files import write_json, write_text
 from breastus.setting_texts import join_sources, split_sources
 from breastus.training.environment import describe_hardware
 from breastus.training.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
+from experiments.score_table import entry, header, row
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
 KEPT = (METRICS_FILE, "history.csv", "predictions_val.csv", "predictions_test.csv")
 RESAMPLES = 2000
-COLUMNS = {
-    "roc_auc": "ROC-AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "accuracy": "accuracy",
-    "ece": "calibration error",
-}
 # Experiments that README.md shows as well.
 README = ("study", "networks", "leakage", "shortcuts")
 # The study's own rows below an experiment's.
@@ -50,12 +43,13 @@ STUDY_ROWS = {
     "study": [("cnn", "plain"), ("cnn", "parula"), ("swin", "plain"), ("swin", "parula")],
     "networks": [("cnn", "plain"), ("swin", "plain")],
 }
-# Variants of another experiment, of the same names, that an experiment's are compared with.
-COMPARED_WITH = {"precision": ("networks", "float32")}
-# Another variant of the same experiment that each is compared with, and how that is called.
-COMPARED_WITHIN = {
-    "pretraining": (lambda variant: variant.rpartition("-")[0] + "-random", "random weights"),
+# The experiment with whose variants an experiment's are compared, with which of them each, and how
+# those are called.
+COMPARED_WITH = {
+    "precision": ("networks", lambda variant: variant, "float32"),
+    "pretraining": ("networks", lambda variant: variant.rpartition("-")[0], "random weights"),
     "ablation": (
+        "ablation",
         lambda variant: "cnn" if variant.startswith("cnn") else "base",
         "what each is compared with",
     ),
@@ -107,16 +101,14 @@ def compared(name: str, found: dict[str, dict[str, list[Run]]]) -> tuple[dict[st
         name: the experiment's.
         found: experiment to variant to runs.
     """
-    if name not in COMPARED_WITHIN:
-        other, what = COMPARED_WITH.get(name, ("", ""))
-        return found.get(other, {}), what
-    base_of, what = COMPARED_WITHIN[name]
-    variants = found[name]
-    bases = {variant: base_of(variant) for variant in variants}
+    if name not in COMPARED_WITH:
+        return {}, ""
+    experiment, base_of, what = COMPARED_WITH[name]
+    bases = found.get(experiment, {})
     return {
-        variant: variants[base]
-        for variant, base in bases.items()
-        if base != variant and base in variants
+        variant: bases[base_of(variant)]
+        for variant in found[name]
+        if base_of(variant) in bases and (experiment, base_of(variant)) != (name, variant)
     }, what
 
 
@@ -207,23 +199,15 @@ def section(
 
 def means_table(experiment: str, variants: dict[str, list[Run]]) -> str:
     """Return the mean of each variant over its seeds, and the study's own rows, as Markdown."""
-    lines = [
-        f"| | test images | {' | '.join(COLUMNS.values())} |",
-        "|---" * (2 + len(COLUMNS)) + "|",
-    ]
+    lines = header("test images")
     for name, runs in variants.items():
         means = mean_metrics(_predictions(runs), resamples=RESAMPLES)
         images = ", ".join(map(str, means["n"]))
-        cells = [_entry(means[metric]) for metric in COLUMNS]
-        lines.append(f"| {name}, {_seeds(runs)} | {images} | {' | '.join(cells)} |")
+        lines.append(row(f"{name}, {_seeds(runs)}", means, images))
     for model, color in STUDY_ROWS.get(experiment, ()):
-        row = study_row(model, color)
-        cells = []
-        for metric in COLUMNS:
-            cells.append(_entry(row[metric]) if metric in row else "not given")
-        lines.append(
-            f"| the study, {model}, {color}, as published | {row['n']} | {' | '.join(cells)} |"
-        )
+        published = study_row(model, color)
+        name = f"the study, {model}, {color}, as published"
+        lines.append(row(name, published, published["n"]))
     return "\n".join(lines)
 
 
@@ -256,7 +240,7 @@ def runs_table(runs: list[Run]) -> str:
     ]
     for run in runs:
         test = run.metrics["test"]
-        cells = [_entry(test[metric]) for metric in ("roc_auc", "balanced_accuracy")]
+        cells = [entry(test[metric]) for metric in ("roc_auc", "balanced_accuracy")]
         best = int(run.history.loc[run.history["val_loss"].idxmin(), "epoch"])
         lines.append(
             f"| {run.path.name} | {test['confusion_matrix']} | {' | '.join(cells)} | {best} | "
@@ -275,8 +259,7 @@ def differences_table(
     lines = [
         f"Less {what}, on the same test images (mean over seeds; 95 % interval of the difference):",
         "",
-        f"| | seeds | {' | '.join(COLUMNS.values())} |",
-        "|---" * (2 + len(COLUMNS)) + "|",
+        *header("seeds"),
     ]
     for name in variants.keys() & others.keys():
         pairs = {run.config.seed: [run] for run in variants[name]}
@@ -285,8 +268,7 @@ def differences_table(
         both = [pair for pair in pairs.values() if len(pair) == 2]
         ours, theirs = (_predictions(side) for side in zip(*both, strict=True))
         difference = mean_difference(ours, theirs, resamples=RESAMPLES)
-        cells = [_entry(difference[metric]) for metric in COLUMNS]
-        lines.append(f"| {name} | {len(both)} | {' | '.join(cells)} |")
+        lines.append(row(name, difference, len(both)))
     return [*lines[:4], *sorted(lines[4:]), ""]
 
 
@@ -301,8 +283,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         f"Decided anew on the predictions of `{base}`, without training (mean over seeds, and in "
         "the row below it the difference from the base's own, both with 95 % intervals):",
         "",
-        f"| | {' | '.join(COLUMNS.values())} |",
-        "|---" * (1 + len(COLUMNS)) + "|",
+        *header(),
     ]
     for name, changes in decisions.items():
         tables = []
@@ -314,8 +295,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         means = mean_metrics(tables, resamples=RESAMPLES)
         differences = mean_difference(tables, before, resamples=RESAMPLES)
         for title, entries in ((name, means), ("less the base's", differences)):
-            cells = [_entry(entries[metric]) for metric in COLUMNS]
-            lines.append(f"| {title} | {' | '.join(cells)} |")
+            lines.append(row(title, entries))
     return [*lines, ""]
 
 
@@ -356,17 +336,6 @@ def _seeds(runs: list[Run]) -> str:
 
 def _predictions(runs: Sequence[Run]) -> list[pd.DataFrame]:
     return [read_predictions(run.file("predictions_test.csv")) for run in runs]
-
-
-def _entry(entry: dict[str, float | None]) -> str:
-    value, low, high = entry["value"], entry["ci_low"], entry["ci_high"]
-    if value is None or np.isnan(value):
-        return "undefined"
-    if low is None or np.isnan(low):
-        return f"{value:.2f}"
-    if low == high:
-        return f"{value:.2f} (no spread)"
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":

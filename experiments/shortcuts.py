@@ -1,15 +1,15 @@
 """Do networks learn the marks? `compact` with marks kept, removed, and nothing but marks.
 
-    python experiments/shortcuts.py --data path/to/BUSI
+    python -m experiments.shortcuts --data path/to/BUSI
 
 Three variants times three seeds, into `runs/shortcuts/`; a run that is finished or recorded is
-skipped, one that was killed is taken up. Then `python experiments/results.py`. All split by scene
+skipped, one that was killed is taken up. Then `python -m experiments.results`. All split by scene
 with the known faults left out, with the settings of breastus/models/recipes.py. `only` sees
 calipers and text, white on black, and no tissue: what it scores above guessing is what marks tell
 of the class. How many calls flip when marks are drawn or removed stands in each run's report.
 """
 
-from runner import run
+from experiments.runner import run
 
 VARIANTS = {
     marks: ("compact", {"data": {"split": "group"}, "preprocessing": {"marks": marks}})

@@ -1,6 +1,6 @@
 """Does memory stay flat when a data set does not fit? Written into BENCH.md.
 
-    python experiments/streaming.py                   # 100,000 images, some minutes
+    python -m experiments.streaming                   # 100,000 images, some minutes
 
 Simulates a thousand phantoms and links each a hundred times, so that there are 100,000 files to
 open, read and decode; trains the study's CNN on them for one epoch with nothing kept in memory
@@ -34,9 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         seconds, memory = train_streamed(Path(folder), args.images)
 
-    from results import write_between
-
     from breastus.training.environment import describe_hardware, hardware
+    from experiments.results import write_between
 
     rows = [
         ("images", f"{args.images:,}"),
@@ -50,7 +49,7 @@ def main() -> None:
     lines = [
         "## A data set that does not fit",
         "",
-        f"`python experiments/streaming.py`; {describe_hardware(hardware())}",
+        f"`python -m experiments.streaming`; {describe_hardware(hardware())}",
         "",
         "| | |",
         "|---|---|",

@@ -1,9 +1,9 @@
 """The study's four rows, CNN and Swin Transformer, plain and in PARULA, on two ways of splitting.
 
-    python experiments/study.py --data path/to/BUSI
+    python -m experiments.study --data path/to/BUSI
 
 Ten variants times three seeds, one after the other, into `runs/study/`; a run that is finished or
-recorded is skipped, one that was killed is taken up. Afterwards `python experiments/results.py`
+recorded is skipped, one that was killed is taken up. Afterwards `python -m experiments.results`
 writes what came out, with command, hardware and minutes, into `experiments/RESULTS.md` and
 README.md, beside what the study published (its Tables IV to VII).
 
@@ -19,7 +19,7 @@ processor cores an epoch of it takes minutes: `--set training.epochs=2 --seeds 1
 shows that it runs, not what it can do.
 """
 
-from runner import run
+from experiments.runner import run
 
 _GROUP = {"data": {"split": "group"}}
 _STUDY = {"data": {"split": "study", "known_faults": False, "contradictions": "keep"}}

@@ -1,0 +1,49 @@
+"""The best recipe: its settings hold together, and one command goes from images to both scores."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from breastus.augmentation.policies import check_policy
+from breastus.models.registry import list_models
+from breastus.training.stages import stages_of
+from experiments import best
+
+
+def test_its_settings_leave_the_backbone_as_it_came():
+    config = best.recipe()
+    assert config.model.name in list_models()
+    assert config.model.weights == "imagenet"  # frozen random weights would be of no use
+    assert [stage.head_only for stage in stages_of(config.training)] == [True]
+    check_policy(config.augmentation.policy)
+
+
+@pytest.mark.slow
+def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, capsys, write_image):
+    for number, label in enumerate(["lump", "no_lump"] * 4):
+        write_image(tmp_path / "elsewhere" / label / f"{number}.png", number)
+    changes = {
+        "data.phantom_images": 40,
+        "model.image_size": 64,
+        "model.weights": "null",
+        "training.epochs": 1,
+        "training.head_epochs": 1,
+        "training.batch_size": 8,
+        "evaluation.resamples": 100,
+    }
+    settings = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    arguments = ["best.py", "--data", "phantom", "--folds", "3", "--out", str(tmp_path / "folds")]
+    arguments += ["--outside", str(tmp_path / "elsewhere"), "--publish", str(tmp_path / "best")]
+    arguments += ["--results", str(tmp_path / "RESULTS.md"), *settings]
+    monkeypatch.setattr("sys.argv", arguments)
+    best.main()
+    info = json.loads((tmp_path / "best" / "bundle.json").read_text())
+    assert info["model"] == "3 x efficientnet_local"
+    text = Path(tmp_path, "RESULTS.md").read_text()
+    assert "| inside, out of fold | " in text
+    assert "| outside, the bundle | " in text
+    assert "Outside: 8 images" in text
+    assert f"threshold, {info['threshold']:.3f};" in text
+    best.main()  # what is finished is kept
+    assert capsys.readouterr().out.count("epoch") < 6
