@@ -116,6 +116,13 @@ class TrainingConfig:
     head_epochs: int = setting(
         0, "of the epochs, how many train the head alone, first; all of them: never the rest", 0
     )
+    kept_views: int = setting(
+        0,
+        "where head_epochs is all of the epochs: so many views of each image go through the rest "
+        "once, and come again; 0: new ones each epoch",
+        0,
+        10_000,
+    )
     layer_decay: float = setting(
         1.0, "factor on the learning rate from a twelfth of the layers to the one before", 0.1, 1.0
     )
@@ -195,6 +202,13 @@ class Config:
             raise ConfigError(
                 "augmentation.mixup must be 0 where masks are learned from: a cell of two mixed "
                 f"images has no mask. Received: training.mask_weight={self.training.mask_weight}, "
+                f"augmentation.mixup={self.augmentation.mixup}"
+            )
+
+        if self.training.kept_views and self.augmentation.mixup:
+            raise ConfigError(
+                "augmentation.mixup must be 0 where views are kept: two images would always be "
+                f"mixed alike. Received: training.kept_views={self.training.kept_views}, "
                 f"augmentation.mixup={self.augmentation.mixup}"
             )
 

@@ -168,6 +168,40 @@ def training_dataset(
             targets = {"probabilities": targets, "evidence": masks.evidence(*drawn, seeds)}
         return (inputs, targets) if mix is None else mix(inputs, targets, seeds)
 
+    return epoch_batches(
+        order,
+        example,
+        batch,
+        batch_size=batch_size,
+        parts=parts,
+        first_epoch=first_epoch,
+        epochs=epochs,
+        parallel_calls=parallel_calls,
+        ahead=ahead,
+    )
+
+
+def epoch_batches(
+    order: Callable,
+    example: Callable,
+    batch: Callable,
+    *,
+    batch_size: int,
+    parts: int = 1,
+    first_epoch: int,
+    epochs: int,
+    parallel_calls: int = tf.data.AUTOTUNE,
+    ahead: int = 2,
+) -> tf.data.Dataset:
+    """Return the batches of several epochs, whatever they are made of, as `training_dataset` does.
+
+    Args:
+        order: (epoch) to the epoch's draws, int32 [n].
+        example: (epoch, draw) to what is drawn, one tensor or several.
+        batch: those of a batch, each [B, ...], to (inputs, targets).
+        batch_size: as of `training_dataset`, and the others.
+    """
+
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         examples = tf.data.Dataset.from_tensor_slices(order(epoch)).map(
             lambda draw: example(epoch, draw), num_parallel_calls=parallel_calls

@@ -54,6 +54,7 @@ class RunRecorder(keras.callbacks.Callback):
 
     Args:
         folder: the run folder; gets `best.keras`, `history.csv` and the states.
+        network: what is kept; what is fitted is this, or a part of it.
         average: of the weights; where there is one, it is the network that is kept.
         freezer: of the first stage, so that the network is kept as one that can train on.
     """
@@ -61,12 +62,14 @@ class RunRecorder(keras.callbacks.Callback):
     def __init__(
         self,
         folder: Path,
+        network: keras.Model,
         *,
         average: WeightAverage | None = None,
         freezer: Freezer | None = None,
     ):
         super().__init__()
-        self.folder, self.average, self.freezer = folder, average, freezer
+        self.folder, self.network = folder, network
+        self.average, self.freezer = average, freezer
         self.history: list[dict] = []
         self.best = {"epoch": 0, "val_loss": math.inf}
         self._best_weights: list[np.ndarray] = []
@@ -75,23 +78,24 @@ class RunRecorder(keras.callbacks.Callback):
     def epochs_done(self) -> int:
         return len(self.history)
 
-    def resume(self, state: SavedState, model: keras.Model) -> None:
-        """Go on from a saved state: fill the compiled model, and write its `best.keras`.
+    def resume(self, state: SavedState, optimizer: keras.optimizers.Optimizer) -> None:
+        """Go on from a saved state: fill network and optimizer, and write `best.keras`.
 
         Raises:
             RunError: when the state is of another network or optimizer.
         """
-        restore(state, self._owners(model))
+        model = self.network
+        restore(state, self._owners(optimizer))
         self.history, self.best = list(state.record["history"]), dict(state.record["best"])
         if self.best["epoch"] == self.epochs_done:
-            with self._network():
+            with self._averaged():
                 self._best_weights = model.get_weights()
         else:
             self._best_weights = state.of("best")
         if [weight.shape for weight in self._best_weights] != [w.shape for w in model.weights]:
             raise RunError(f"The training state {state.path} holds no best weights.")
         with in_place([weight.value for weight in model.weights], self._best_weights):
-            self._save(model)
+            self._save()
         write_text(self.folder / HISTORY_FILE, _csv(self.history))
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -106,27 +110,28 @@ class RunRecorder(keras.callbacks.Callback):
         self.history.append(row)
         if row["val_loss"] < self.best["val_loss"]:
             self.best = {"epoch": epoch + 1, "val_loss": row["val_loss"]}
-            with self._network():
-                self._best_weights = self.model.get_weights()
-                self._save(self.model)
+            with self._averaged():
+                self._best_weights = self.network.get_weights()
+                self._save()
         write_text(self.folder / HISTORY_FILE, _csv(self.history))
-        owners = self._owners(self.model)
+        owners = self._owners(self.model.optimizer)
         if self.best["epoch"] != epoch + 1:  # else they are in the state already
             owners["best"] = self._best_weights
         save_state(self.folder, owners, {"history": self.history, "best": self.best})
 
-    def _owners(self, model: keras.Model) -> dict[str, list]:
+    def _owners(self, optimizer: keras.optimizers.Optimizer) -> dict[str, list]:
         average = self.average.variables if self.average else []
         return {
-            "model": model.variables,
-            "optimizer": model.optimizer.variables,
+            "model": self.network.variables,
+            "optimizer": optimizer.variables,
             "average": average,
         }
 
-    def _network(self) -> contextlib.AbstractContextManager:
+    def _averaged(self) -> contextlib.AbstractContextManager:
         return self.average.in_place() if self.average else contextlib.nullcontext()
 
-    def _save(self, model: keras.Model) -> None:
+    def _save(self) -> None:
+        model = self.network
         # Without its optimizer: a third of the size, and nothing of breastus is needed to load it.
         output = model.output[PROBABILITIES] if isinstance(model.output, dict) else model.output
         plain = keras.Model(model.input, output, name=model.name)

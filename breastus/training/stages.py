@@ -42,9 +42,15 @@ def stages_of(settings: TrainingConfig) -> list[Stage]:
     """Return the stages of a training, in order, none of them empty.
 
     Raises:
-        ConfigError: when the head is to be trained for more epochs than there are.
+        ConfigError: when the head is to be trained for more epochs than there are, or features are
+            to be kept of a backbone that trains.
     """
     head, epochs = settings.head_epochs, settings.epochs
+    if settings.kept_views and head != epochs:
+        raise ConfigError(
+            "training.kept_views needs a backbone that stays as it came: training.head_epochs must "
+            f"be training.epochs ({epochs}). Received: {head}"
+        )
     if head > epochs:
         raise ConfigError(
             f"training.head_epochs must be at most training.epochs ({epochs}), which leaves the "
@@ -127,13 +133,16 @@ def rate_factors(model: keras.Model, decay: float) -> list[float] | None:
     return [factors.get(id(variable), 1.0) for variable in model.trainable_variables]
 
 
+def backbone_end(model: keras.Model) -> str | None:
+    """Return the name of the layer after which the head begins, if there is one."""
+    names = {layer.name for layer in model.layers}
+    return next((end for end in _ENDS if end in names), None)
+
+
 def _backbone(model: keras.Model) -> list[keras.Layer]:
     """Return the layers of the backbone in the order of computation; none where it has no end."""
-    names = {layer.name for layer in model.layers}
-    for end in _ENDS:
-        if end in names:
-            return keras.Model(model.inputs, model.get_layer(end).output).layers
-    return []
+    end = backbone_end(model)
+    return [] if end is None else keras.Model(model.inputs, model.get_layer(end).output).layers
 
 
 def _leaves(layer: keras.Layer) -> Iterator[keras.Layer]:

@@ -31,6 +31,7 @@ from breastus.preprocessing.transform import Transform
 from breastus.training.averaging import WeightAverage
 from breastus.training.callbacks import BEST_FILE, ProgressBar, RunRecorder, StopOnNonFinite
 from breastus.training.hardware import find_profile, strategy
+from breastus.training.kept_features import KeptFeatures, cut
 from breastus.training.mask_task import (
     EVIDENCE,
     PROBABILITIES,
@@ -92,7 +93,12 @@ class Trainer:
                 self._grid = grid_of(model)
             average = WeightAverage(model, settings.ema) if settings.ema else None
         freezer = Freezer(model) if stages[0].head_only else None
-        recorder = RunRecorder(self.folder, average=average, freezer=freezer)
+        recorder = RunRecorder(self.folder, model, average=average, freezer=freezer)
+        fitted, backbone = model, None
+        if settings.kept_views:
+            with self._on_devices():
+                backbone, fitted = cut(model)
+            config = config.replace({"training": {"layer_decay": 1.0}})  # of a head it is 1
 
         # Resuming, in this order: the newest whole state if there is one, else from the start.
         # It is put into the stage that wrote it, whose optimizer it holds.
@@ -105,7 +111,7 @@ class Trainer:
                 freezer.freeze() if stage.head_only else freezer.release()
             with self._on_devices():
                 compile_model(
-                    model,
+                    fitted,
                     config,
                     labels=labels,
                     steps_per_epoch=steps,
@@ -113,18 +119,25 @@ class Trainer:
                     first_epoch=stage.first_epoch,
                 )
             if state is not None:
-                recorder.resume(state, model)
+                recorder.resume(state, fitted.optimizer)
                 state = None
             if recorder.epochs_done < stage.end_epoch:
-                batches = self._training_batches(order, recorder.epochs_done, stage.end_epoch)
+                epochs = recorder.epochs_done, stage.end_epoch
                 with readable(), enough_memory():
-                    self._fit(model, batches, steps, recorder, stage.end_epoch)
+                    if backbone is None:
+                        batches = self._training_batches(order, *epochs)
+                        validation = self._validation_batches()
+                    else:
+                        batches, validation = self._kept_batches(backbone, order, *epochs)
+                    self._fit(fitted, batches, validation, steps, recorder, stage.end_epoch)
 
     def _on_devices(self) -> contextlib.AbstractContextManager:
         """Make variables on each of the devices that share a batch, if there are several."""
         return self._strategy.scope() if self._strategy else contextlib.nullcontext()
 
-    def _fit(self, model, batches, steps: int, recorder: RunRecorder, end_epoch: int) -> None:
+    def _fit(
+        self, model, batches, validation, steps: int, recorder: RunRecorder, end_epoch: int
+    ) -> None:
         steps *= self.execution.parts
         averaging = [recorder.average] if recorder.average else []
         model.fit(
@@ -132,7 +145,7 @@ class Trainer:
             steps_per_epoch=steps,
             initial_epoch=recorder.epochs_done,
             epochs=end_epoch,
-            validation_data=self._validation_batches(),
+            validation_data=validation,
             callbacks=[
                 StopOnNonFinite(),
                 *averaging,
@@ -144,7 +157,35 @@ class Trainer:
             verbose=0,
         )
 
-    def _training_batches(self, order, first_epoch: int, end_epoch: int) -> tf.data.Dataset:
+    def _kept_batches(
+        self, backbone: keras.Model, order, first_epoch: int, end_epoch: int
+    ) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+        """Return batches for training and validation, of what a frozen backbone makes of images."""
+        settings = self.config.training
+        count = len(self._labels("train"))
+        views = [
+            self._training_batches(lambda epoch: tf.range(count), view, view + 1, parts=1)
+            for view in range(settings.kept_views)
+        ]
+        train = KeptFeatures(backbone, views, images=count, folder=self.folder)
+        val = KeptFeatures(
+            backbone,
+            [self._validation_batches()],
+            images=len(self._labels("val")),
+            folder=self.folder,
+        )
+        batches = train.training(
+            order,
+            batch_size=settings.batch_size,
+            parts=self.execution.parts,
+            first_epoch=first_epoch,
+            epochs=end_epoch,
+        )
+        return batches, val.once(batch_size=settings.batch_size)
+
+    def _training_batches(
+        self, order, first_epoch: int, end_epoch: int, *, parts: int | None = None
+    ) -> tf.data.Dataset:
         config = self.config
         augmentation = config.augmentation
         return training_dataset(
@@ -158,7 +199,7 @@ class Trainer:
             mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
             tone=self.transform.tone,
             batch_size=config.training.batch_size,
-            parts=self.execution.parts,
+            parts=parts or self.execution.parts,
             first_epoch=first_epoch,
             epochs=end_epoch,
             **self._width,

@@ -197,7 +197,7 @@ def _recorder(config, folder, size=32):
     """A recorder at work on a compiled network."""
     model = _model(size)
     compile_model(model, config, labels=[0, 1], steps_per_epoch=3)
-    recorder = RunRecorder(folder)
+    recorder = RunRecorder(folder, model)
     recorder.set_model(model)
     return recorder, model
 
@@ -237,7 +237,7 @@ def test_the_state_before_a_damaged_one_is_taken_up_with_its_best(config, tmp_pa
     damage(tmp_path / "state.npz", how)
 
     again, fresh = _recorder(config, tmp_path)
-    again.resume(load_state(tmp_path), fresh)
+    again.resume(load_state(tmp_path), fresh.optimizer)
     said = capsys.readouterr().err
     assert re.search(r"state\.npz is damaged .* from state_previous\.npz, after epoch 3\.\n", said)
     assert again.epochs_done == 3
@@ -295,7 +295,7 @@ def test_a_state_of_another_network_is_refused(config, tmp_path):
     _epoch(*_recorder(config, tmp_path, size=48), 0, 1.0)
     recorder, model = _recorder(config, tmp_path)
     with pytest.raises(RunError, match="of another network"):
-        recorder.resume(load_state(tmp_path), model)
+        recorder.resume(load_state(tmp_path), model.optimizer)
 
 
 def test_nothing_is_unpickled(tmp_path):
