@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -31,6 +30,7 @@ from breastus.evaluation.predictions import read_predictions
 from breastus.evaluation.tta import VIEWS
 from breastus.judging import attributes
 from breastus.models.ensemble import ensemble
+from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
 from breastus.training.callbacks import BEST_FILE
 from breastus.training.run import MANIFEST_FILE, SPLITS_FILE, Run
@@ -56,10 +56,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     _check(members)
     first = members[0]
     config = first.config
-    networks = [
-        keras.models.load_model(run.file(BEST_FILE), compile=False, safe_mode=True)
-        for run in members
-    ]
+    networks = [load_network(run.file(BEST_FILE)) for run in members]
     network = ensemble(networks)
 
     validation, test = _mean_predictions(members, "val"), _mean_predictions(members, "test")

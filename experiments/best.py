@@ -138,7 +138,9 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
     """Return the part of RESULTS.md."""
     title, _, rest = ast.get_docstring(ast.parse(Path(__file__).read_text("utf-8"))).partition("\n")
     environment, metrics = result.runs[0].environment, result.metrics
-    minutes = [run.environment["seconds_training"] / 60 for run in result.runs]
+    # Of a run that was killed and taken up nobody knows how long it took in all.
+    minutes = [run.environment["seconds_in_all"] or np.nan for run in result.runs]
+    minutes = np.array(minutes, float) / 60
     lines = [
         f"## {title}",
         "",
@@ -148,8 +150,9 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
         "",
         "- Command: `python -m experiments.best --data ... --outside ...`",
         f"- Machine: {describe_hardware(environment['hardware'])}",
-        f"- Training: {np.median(minutes):.1f} minutes a fold (median; {min(minutes):.1f} to "
-        f"{max(minutes):.1f}), in {result.runs[0].config.training.precision}",
+        f"- Time: {np.nanmedian(minutes):.1f} minutes a fold with everything (median; "
+        f"{np.nanmin(minutes):.1f} to {np.nanmax(minutes):.1f}), in "
+        f"{result.runs[0].config.training.precision}",
         "",
         f"95 % intervals by bootstrap over scenes (BUSI) and patients. Inside: "
         f"{metrics['n'][0]} images of {metrics['n_groups']} scenes, pooled over "

@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from breastus.deploy.card import model_card
 from breastus.deploy.serving import ServingModule
 from breastus.evaluation.calibrators import Calibrator
 from breastus.evaluation.tta import View
 from breastus.files import sha256_of, write_folder_aside, write_json, write_text
+from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
 from breastus.training.views import PLAIN
 
@@ -61,7 +60,7 @@ def write_bundle(
     Raises:
         RunError: when it cannot be written.
     """
-    model = keras.models.load_model(keras_file, compile=False, safe_mode=True)
+    model = load_network(keras_file)
     with write_folder_aside(out) as folder:
         module = ServingModule(model, transform, calibrator, views, recalibrator)
         module.save(folder / SAVED_MODEL)

@@ -27,6 +27,7 @@ from breastus.errors import RunError
 from breastus.evaluation.tta import VIEWS, View
 from breastus.files import write_aside
 from breastus.labels import LABELS, label_id
+from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
 from breastus.training.averaging import WeightAverage
 from breastus.training.callbacks import BEST_FILE, ProgressBar, RunRecorder, StopOnNonFinite
@@ -225,7 +226,7 @@ class Trainer:
         what is judged is what is exported.
         """
         path = self.folder / BEST_FILE
-        trained = keras.models.load_model(path, compile=False, safe_mode=True)
+        trained = load_network(path)
         if all(layer.compute_dtype == "float32" for layer in trained._flatten_layers()):
             return trained
         model = new_model(self.config)  # of the same weights, as presets bring layers of their own
