@@ -1,5 +1,6 @@
 """A network's `.keras` file in, the network out, in a process that has built none yet."""
 
+import importlib
 import os
 import zipfile
 
@@ -18,6 +19,7 @@ def load_network(path: str | os.PathLike) -> keras.Model:
         path: a `.keras` file, such as a run's `best.keras`.
     """
     list_models()
+    importlib.import_module("breastus.models.ensemble")  # of bundles; nothing builds it by name
     with zipfile.ZipFile(path) as archive:
         if b"keras_hub" in archive.read("config.json"):
             import keras_hub  # noqa: F401
