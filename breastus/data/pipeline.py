@@ -117,19 +117,9 @@ def training_dataset(
     masks: "MaskTargets | None" = None,
     mix: Callable | None = None,
     tone: Callable,
-    batch_size: int,
-    parts: int = 1,
-    first_epoch: int,
-    epochs: int,
-    parallel_calls: int = tf.data.AUTOTUNE,
-    ahead: int = 2,
+    **batching: int,
 ) -> tf.data.Dataset:
     """Return the batches of epochs `first_epoch` to `epochs - 1`, one after the other.
-
-    No batch reaches across epochs; the last of an epoch may be smaller. Each is cut into the same
-    number of parts, as nearly equal as can be. The weights that then come along make the mean over
-    the parts' losses that over the batch's images. Where a last batch has fewer images than parts,
-    it is filled up with its first image, at weight 0.
 
     Args:
         pixels: the images.
@@ -142,12 +132,7 @@ def training_dataset(
         mix: (model input, targets, seeds int32 [B, 2]) of a batch to both mixed, or made into
             others, as images with hidden patches; or None.
         tone: [B, S, S, 3] of 0 to 255 to model input.
-        batch_size: images a batch.
-        parts: into how many parts each batch is cut.
-        first_epoch: 0, or the epoch at which a resumed run goes on.
-        epochs: one past the last epoch.
-        parallel_calls: images decoded, and batches augmented, at the same time.
-        ahead: batches that wait for the model.
+        **batching: from `batch_size` on, the arguments of `epoch_batches`.
 
     Returns:
         A dataset of (float32 [B, S, S, 3], float32 [B, classes]), and with parts float32 [B]. With
@@ -168,17 +153,7 @@ def training_dataset(
             targets = {"probabilities": targets, "evidence": masks.evidence(*drawn, seeds)}
         return (inputs, targets) if mix is None else mix(inputs, targets, seeds)
 
-    return epoch_batches(
-        order,
-        example,
-        batch,
-        batch_size=batch_size,
-        parts=parts,
-        first_epoch=first_epoch,
-        epochs=epochs,
-        parallel_calls=parallel_calls,
-        ahead=ahead,
-    )
+    return epoch_batches(order, example, batch, **batching)
 
 
 def epoch_batches(
@@ -193,13 +168,23 @@ def epoch_batches(
     parallel_calls: int = tf.data.AUTOTUNE,
     ahead: int = 2,
 ) -> tf.data.Dataset:
-    """Return the batches of several epochs, whatever they are made of, as `training_dataset` does.
+    """Return the batches of several epochs, whatever they are made of.
+
+    No batch reaches across epochs; the last of an epoch may be smaller. Each is cut into the same
+    number of parts, as nearly equal as can be. The weights that then come along make the mean over
+    the parts' losses that over the batch's images. Where a last batch has fewer images than parts,
+    it is filled up with its first image, at weight 0.
 
     Args:
         order: (epoch) to the epoch's draws, int32 [n].
         example: (epoch, draw) to what is drawn, one tensor or several.
         batch: those of a batch, each [B, ...], to (inputs, targets).
-        batch_size: as of `training_dataset`, and the others.
+        batch_size: images a batch.
+        parts: into how many parts each batch is cut.
+        first_epoch: 0, or the epoch at which a resumed run goes on.
+        epochs: one past the last epoch.
+        parallel_calls: images decoded, and batches augmented, at the same time.
+        ahead: batches that wait for the model.
     """
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:

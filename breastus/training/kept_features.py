@@ -91,17 +91,12 @@ class KeptFeatures:
         # [views * images, ...], as the passes came.
         self._targets = tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *targets)
 
-    def training(
-        self, order: Callable, *, batch_size: int, parts: int, first_epoch: int, epochs: int
-    ) -> tf.data.Dataset:
+    def training(self, order: Callable, **batching: int) -> tf.data.Dataset:
         """Return the batches of epochs `first_epoch` to `epochs - 1`, as `training_dataset` does.
 
         Args:
             order: (epoch) to the epoch's draws, int32 [n]; `draw % images` is the image.
-            batch_size: images a batch.
-            parts: into how many parts each batch is cut.
-            first_epoch: 0, or the epoch at which a resumed run goes on.
-            epochs: one past the last epoch.
+            **batching: from `batch_size` on, the arguments of `epoch_batches`.
         """
 
         def row(epoch: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
@@ -109,15 +104,7 @@ class KeptFeatures:
             view = (epoch + draw // self._images) % self._views
             return view * self._images + draw % self._images
 
-        return epoch_batches(
-            order,
-            row,
-            self._batch,
-            batch_size=batch_size,
-            parts=parts,
-            first_epoch=first_epoch,
-            epochs=epochs,
-        )
+        return epoch_batches(order, row, self._batch, **batching)
 
     def once(self, *, batch_size: int) -> tf.data.Dataset:
         """Return the images of the first view once, in their order."""

@@ -181,6 +181,7 @@ class Trainer:
             parts=self.execution.parts,
             first_epoch=first_epoch,
             epochs=end_epoch,
+            **self._width,
         )
         return batches, val.once(batch_size=settings.batch_size)
 
