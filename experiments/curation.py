@@ -207,7 +207,7 @@ def flags_on_phantoms(count: int) -> list[str]:
 
 
 def growth(sizes, folder: Path) -> list[str]:
-    """Return how the search grows, and the estimate for a hundred thousand images."""
+    """Return how the search grows, and what comes before it."""
     rows = [measured_apart(size) for size in sizes]
     lines = [
         "| images | seconds | processor seconds | peak memory, MiB | twins found | other pairs |",
@@ -221,22 +221,12 @@ def growth(sizes, folder: Path) -> list[str]:
             f"{row['others']} |"
         )
     each = seconds_an_image(folder)
-    total = sum(each.values())
     parts = ", ".join(f"{name} {1000 * value:.0f}" for name, value in each.items())
     text = (
         f"Before the search, on BUSI, milliseconds an image on one core: {parts}; together "
-        f"{1000 * total:.0f}."
+        f"{1000 * sum(each.values()):.0f}. What both come to for a hundred thousand files is "
+        "measured by `experiments/many_files.py`."
     )
-    if largest := [row for row in rows if row["images"] == 100_000]:
-        search = largest[0]["seconds"] / 60
-        reading = 1e5 * total / 60
-        text += (
-            f" An estimate, not a measurement, for 100,000 images such as BUSI's: reading them "
-            f"{reading:.0f} minutes on one core, {reading / 2:.0f} on two if both are used fully, "
-            f"and the search as measured, {search:.0f} minutes."
-        )
-    else:
-        text += " No search of 100,000 was run, so nothing is estimated for it."
     return [
         "The search among random patterns with the covariance of phantoms, one in a hundred "
         "planted twice (`experiments/growth.py`, each size a process of its own):",

@@ -70,6 +70,30 @@ def test_sixty_twenty_twenty_of_each_label():
     assert not splits.equals(make_splits(table, seed=1))
 
 
+def test_many_images_are_split_in_one_go(monkeypatch):
+    import sklearn.model_selection as sklearn
+
+    shuffles = []
+
+    class Counting(sklearn.StratifiedGroupKFold):
+        def __init__(self, *args, random_state, **kwargs):
+            shuffles.append(random_state)
+            super().__init__(*args, random_state=random_state, **kwargs)
+
+    monkeypatch.setattr(sklearn, "StratifiedGroupKFold", Counting)
+    few = manifest([1] * 12, [2] * 13)
+    make_splits(few)
+    assert len(set(shuffles)) > 1  # few images are rarely even at once
+    shuffles.clear()
+    many = manifest([1] * 1200, [2] * 700)
+    splits = make_splits(many)
+    assert len(shuffles) == 1
+    shares = joined(splits, many).groupby("label")["split"].value_counts(normalize=True)
+    for label in ("no_lump", "lump"):
+        for split, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+            assert shares[label, split] == pytest.approx(share, abs=0.001)
+
+
 def test_the_studys_sizes_without_cutting_groups():
     table = manifest([1, 2] * 45, [3, 1] * 120)
     splits = make_splits(table, scheme="study", seed=0)
