@@ -8,6 +8,7 @@ second time, brighter and noisy, every other one mirrored.
 """
 
 import json
+import multiprocessing
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +24,9 @@ MODELS, THRESHOLD, TWINS = 1000, 0.76, 0.01
 
 def patterns(count: int, *, seed: int) -> np.ndarray:
     """Return uint8 [count, 64, 64], none of which shows what another shows."""
-    with ProcessPoolExecutor(2) as pool:
+    # Not forked: a copy of a process with threads, such as OpenCV's, can wait for them forever.
+    apart = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=apart) as pool:
         models = np.stack(list(pool.map(_model, range(MODELS), chunksize=20)))
     models = models.reshape(MODELS, -1).astype(np.float32)
     mean = models.mean(axis=0)

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,12 @@ from tqdm import tqdm
 
 from breastus.errors import BreastusError, ConfigError, RunError
 from breastus.opencv import cv2
-from breastus.training.environment import describe_hardware, hardware, peak_memory_mb
+from breastus.training.environment import (
+    describe_hardware,
+    hardware,
+    peak_memory_mb,
+    usable_cores,
+)
 from experiments.growth import patterns
 from experiments.results import write_between
 
@@ -73,7 +78,7 @@ def write_files(folder: Path, count: int) -> dict:
     starts = range(0, count, 1000)
     made = patterns(count, seed=0)
     jobs = [(folder, start, made[start : start + 1000]) for start in starts]
-    with ProcessPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:  # OpenCV lets go of the interpreter
         done = pool.map(_write_thousand, *zip(*jobs, strict=True))
         sizes = np.array(list(tqdm(done, "writing", len(jobs), unit="thousand", disable=None)))
     mean = sizes.sum(axis=0) / count
@@ -83,7 +88,6 @@ def write_files(folder: Path, count: int) -> dict:
 
 
 def _write_thousand(folder: Path, start: int, made: np.ndarray) -> tuple[int, int]:
-    cv2().setNumThreads(1)
     rng = np.random.default_rng([2, start])
     grain = [_grain(rng) for _ in range(8)]
     place = folder / f"{start // 1000:03d}"
