@@ -44,7 +44,7 @@ for column in ("loss", "val_loss", "accuracy"):
 def test_two_devices_learn_what_one_learns(tiny_config, tmp_path, training):
     # Each device drops features of its own, so nothing is dropped here.
     config = tiny_config.replace({"model": {"dropout": 0.0}, "training": training})
-    # Where a processor gains from bfloat16 it would be taken; its sums depend on how a batch is cut.
+    # A processor that gains from bfloat16 would take it, whose sums depend on how a batch is cut.
     config = config.replace({"training": {"precision": "float32"}})
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     command = [sys.executable, "-c", _TRAIN_ON_BOTH, str(tmp_path / "config.yaml"), str(tmp_path)]
