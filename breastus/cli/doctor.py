@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 def _what_fits(names: list[str], image_size: int | None, profile) -> Iterator[dict[str, Any]]:
     import keras
 
-    from breastus.training.hardware import planner, usable_memory
+    from breastus.training.hardware import in_its_precision, planner, usable_memory
     from breastus.training.network import new_model
 
     for name in names:
@@ -103,7 +103,7 @@ def _what_fits(names: list[str], image_size: int | None, profile) -> Iterator[di
         memory, batch = usable_memory(profile, asked), asked.training.batch_size
         row = {"model": name, "image_size": asked.model.image_size}
         try:
-            model = new_model(asked, precision=profile.precision)
+            precision, model = in_its_precision(profile, functools.partial(new_model, asked))
         except ModelError as error:
             yield {**row, "error": str(error)}
             continue
@@ -112,7 +112,7 @@ def _what_fits(names: list[str], image_size: int | None, profile) -> Iterator[di
         plan = plans.plan(-(-batch // (parts or 1)), parts=parts or 1)
         yield {
             **row,
-            "precision": profile.precision,
+            "precision": precision,
             "largest_batch": plans.largest_batch(memory),
             "batch": batch,
             "parts": parts,

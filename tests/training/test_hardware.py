@@ -98,6 +98,28 @@ def test_everything_becomes_concrete_and_stays_so():
     assert Config.from_dict(first.to_dict()) == first
 
 
+@pytest.mark.parametrize(
+    ("model", "machine", "precision"),
+    [
+        ("compact", CPU, "mixed_bfloat16"),
+        ("efficientnet_lite0", CPU, "float32"),
+        ("efficientnet_local", CPU, "float32"),
+        ("efficientnet_lite0", OLD_CPU, "float32"),
+        (
+            "efficientnet_lite0",
+            with_gpus(Gpu("NVIDIA A100", 40 * GIB, (8, 0))),
+            "mixed_bfloat16",
+        ),
+    ],
+)
+def test_depthwise_convolutions_stay_in_float32_on_a_processor(model, machine, precision):
+    config = settings().replace({"model": {"name": model}})
+    assert resolved(config, machine).precision == precision
+    # Who asks for it gets it.
+    asked = config.replace({"training": {"precision": "mixed_bfloat16"}})
+    assert resolved(asked, machine).precision == "mixed_bfloat16"
+
+
 def test_what_is_given_stays():
     training = resolved(settings(precision="float32", xla="on", accumulation=4), CPU)
     assert (training.precision, training.xla, training.accumulation) == ("float32", "on", 4)
