@@ -59,7 +59,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     networks = [load_network(run.file(BEST_FILE)) for run in members]
     network = ensemble(networks)
 
-    validation, test = _mean_predictions(members, "val"), _mean_predictions(members, "test")
+    validation, test = mean_predictions(members, "val"), mean_predictions(members, "test")
     decision = decide(validation, config.evaluation, seed=config.seed)
     tables = {"val": decision.apply(validation), "test": decision.apply(test)}
     manifest = read_manifest(first.file(MANIFEST_FILE))
@@ -98,6 +98,24 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
         )
 
 
+def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
+    """Return each image of a split once, with the mean of what those runs said that had it there.
+
+    Args:
+        runs: finished.
+        split: "val" or "test".
+
+    Returns:
+        A predictions table in the order of image ids; `raw` is the mean of logits, its other
+        columns that depend on a run's decision are the first run's.
+    """
+    parts = pd.concat([read_predictions(run.file(f"predictions_{split}.csv")) for run in runs])
+    parts = parts.assign(raw=logit(parts["raw"].to_numpy(float)))
+    once = parts.drop_duplicates("image_id").set_index("image_id")
+    once["raw"] = sigmoid(parts.groupby("image_id")["raw"].mean().loc[once.index].to_numpy())
+    return once.reset_index().sort_values("image_id", ignore_index=True)
+
+
 def _check(runs: Sequence[Run]) -> None:
     if len(runs) < 2:
         raise RunError(f"An ensemble is of at least two runs. Received: {len(runs)}")
@@ -115,15 +133,6 @@ def _check(runs: Sequence[Run]) -> None:
                     f"The runs of an ensemble must have the same {what}. Received: {run.path} and "
                     f"{first.path}, which differ"
                 )
-
-
-def _mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
-    """Return each image of a split once, with the mean of what the runs said, as logits."""
-    parts = pd.concat([read_predictions(run.file(f"predictions_{split}.csv")) for run in runs])
-    parts = parts.assign(raw=logit(parts["raw"].to_numpy(float)))
-    once = parts.drop_duplicates("image_id").set_index("image_id")
-    once["raw"] = sigmoid(parts.groupby("image_id")["raw"].mean().loc[once.index].to_numpy())
-    return once.reset_index().sort_values("image_id", ignore_index=True)
 
 
 def _seen(runs: Sequence[Run]) -> list[str]:

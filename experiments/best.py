@@ -25,6 +25,7 @@ much as that saw. Epochs and views follow from what they cost; the rest was set 
 import argparse
 import ast
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,10 @@ from breastus.config import Config, DataConfig
 from breastus.data.manifest import included, load_manifest
 from breastus.errors import BreastusError, DataError
 from breastus.evaluation.arrays import UndefinedMetricWarning
+from breastus.evaluation.decision import decide
 from breastus.evaluation.pooled import mean_metrics
+from breastus.evaluation.predictions import read_predictions
+from breastus.labels import LABELS
 from breastus.models.recipes import default_config
 from breastus.training.environment import describe_hardware
 from experiments.results import write_between
@@ -45,6 +49,7 @@ from experiments.score_table import header, row
 
 if TYPE_CHECKING:
     from breastus.cross_validation import CrossValidation
+    from breastus.training.run import Run
 
 HERE = Path(__file__).parent
 NETWORK, FOLDS, REPEATS = "efficientnet_local", 5, 1
@@ -65,6 +70,13 @@ SETTINGS = {
     },
     # Classes that count alike in the loss shift the logits, which a temperature cannot undo.
     "evaluation": {"tta": "flip", "calibration": "platt"},
+}
+# Settings of `evaluation` that need no training: what else the validation images could decide.
+RULES = {
+    "youden, as the recipe has it": {},
+    "sensitivity of 0.90 shown": {"threshold_rule": "sensitivity", "target_sensitivity": 0.9},
+    "sensitivity of 0.95 shown": {"threshold_rule": "sensitivity", "target_sensitivity": 0.95},
+    "cost, a miss as bad as 9 alarms": {"threshold_rule": "cost", "cost_ratio": 9.0},
 }
 
 
@@ -174,7 +186,44 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
             f"called a lump from the bundle's threshold, {elsewhere['threshold'][0]:.3f}; "
             f"[[clear, false alarm], [missed, found]] is {scores['confusion_matrix']}.",
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *other_rules(result.runs, elsewhere)])
+
+
+def other_rules(runs: Sequence["Run"], elsewhere: pd.DataFrame | None) -> list[str]:
+    """Return the lines of a table: thresholds by other rules, on the same predictions."""
+    from breastus.ensembling import mean_predictions
+
+    lines = [
+        "The threshold by other rules, chosen by the same validation images: inside by those of "
+        "each fold, outside by all of them, as the bundle's is.",
+        "",
+        *header("threshold"),
+    ]
+    for name, changes in RULES.items():
+        folds: dict[int, list[pd.DataFrame]] = {}
+        thresholds = []
+        for run in runs:
+            settings = run.config.replace({"evaluation": changes}).evaluation
+            validation = read_predictions(run.file("predictions_val.csv"))
+            decision = decide(validation, settings, seed=run.config.seed)
+            test = decision.apply(read_predictions(run.file("predictions_test.csv")))
+            folds.setdefault(run.config.seed, []).append(test)
+            thresholds.append(decision.threshold)
+        pooled = [pd.concat(parts, ignore_index=True) for parts in folds.values()]
+        between = f"{min(thresholds):.2f} to {max(thresholds):.2f}"
+        lines.append(row(f"{name}: inside", mean_metrics(pooled), between))
+        if elsewhere is not None:
+            config = runs[0].config
+            settings = config.replace({"evaluation": changes}).evaluation
+            decision = decide(mean_predictions(runs, "val"), settings, seed=config.seed)
+            called = (elsewhere["probability"] >= decision.threshold).astype(int)
+            table = elsewhere.assign(
+                threshold=decision.threshold, predicted=np.array(LABELS)[called]
+            )
+            lines.append(
+                row(f"{name}: outside", mean_metrics([table]), f"{decision.threshold:.2f}")
+            )
+    return lines
 
 
 if __name__ == "__main__":

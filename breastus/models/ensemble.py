@@ -1,11 +1,17 @@
-"""Several networks as one: their logits averaged, z-scored images in, softmax probabilities out."""
+"""Several networks as one: their logits averaged, z-scored images in, softmax probabilities out.
+
+Folds or seeds that left a pretrained backbone as it came have the same one. It is then in the
+ensemble once, computed once an image, with their heads upon it.
+"""
 
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from breastus.errors import ModelError
+from breastus.models.backbone import backbone_end, cut
 
 _TINY = 1e-12  # probabilities are kept off zero before their logarithm is taken
 
@@ -31,8 +37,29 @@ def ensemble(models: Sequence[keras.Model]) -> keras.Model:
     image = keras.Input(models[0].input_shape[1:], name="image")
     for number, model in enumerate(models):
         model.name = f"member_{number}"  # each layer needs a name of its own
-    said = [model(image) for model in models]
+    said = _with_one_backbone(models, image) or [model(image) for model in models]
     return keras.Model(image, MeanOfLogits(name="probabilities")(said), name="ensemble")
+
+
+def _with_one_backbone(models: Sequence[keras.Model], image: keras.KerasTensor) -> list:
+    """Return what each network says, if they have equal backbones; else nothing."""
+    if len(models) < 2 or not all(backbone_end(model) for model in models):
+        return []
+    backbones, heads = zip(*map(cut, models), strict=True)
+    if not all(_equal(backbones[0], other) for other in backbones[1:]):
+        return []
+    backbones[0].name = "backbone"
+    features = backbones[0](image)
+    return [head(features) for head in heads]
+
+
+def _equal(one: keras.Model, other: keras.Model) -> bool:
+    structures = [{**model.get_config(), "name": ""} for model in (one, other)]
+    # Most differ in a first weight, so that nothing more is compared.
+    return structures[0] == structures[1] and all(
+        np.array_equal(mine, theirs)
+        for mine, theirs in zip(one.weights, other.weights, strict=True)
+    )
 
 
 @keras.saving.register_keras_serializable("breastus")

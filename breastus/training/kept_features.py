@@ -23,24 +23,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from breastus.data.pipeline import epoch_batches
-from breastus.errors import ModelError, RunError, TrainingError
-from breastus.training.stages import backbone_end
-
-
-def cut(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Return a network's backbone and the head upon its output, of the same layers.
-
-    Raises:
-        ModelError: when it has no layer after which the head begins.
-    """
-    end = backbone_end(model)
-    if end is None:
-        raise ModelError(
-            f"training.kept_views needs a network with a backbone; {model.name} has none. Use "
-            "training.kept_views=0."
-        )
-    features = model.get_layer(end).output
-    return keras.Model(model.input, features), keras.Model(features, model.output, name=model.name)
+from breastus.errors import RunError, TrainingError
 
 
 class KeptFeatures:

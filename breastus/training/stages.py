@@ -1,9 +1,8 @@
 """Fine-tuning in stages: the head alone first, then everything, deeper layers at lower rates.
 
-The backbone is what the layer `feature_map` is computed from, or `features` where there is no such
-layer; all else is the head. Learning rates that decay by depth are ELECTRA's and BEiT's: the head
-learns at the full rate, and each group of layers before it at `decay` times the rate of the group
-after it.
+What is backbone and what is head, `breastus/models/backbone.py` says. Learning rates that decay by
+depth are ELECTRA's and BEiT's: the head learns at the full rate, and each group of layers before it
+at `decay` times the rate of the group after it.
 
 References:
     Clark, Luong, Le, Manning: ELECTRA. ICLR 2020, appendix B (layer-wise learning rate decay).
@@ -18,8 +17,8 @@ import keras
 
 from breastus.config import TrainingConfig
 from breastus.errors import ConfigError, ModelError
+from breastus.models.backbone import BACKBONE_ENDS, backbone_end
 
-_ENDS = ("feature_map", "features")  # of a backbone, the first of them that a network has
 _GROUPS = 12  # as many as the blocks of BERT-Base and BEiT-Base, whatever the network
 
 
@@ -77,8 +76,9 @@ class Freezer:
         self._frozen = _backbone(model)
         if not self._frozen:
             raise ModelError(
-                f"training.head_epochs needs a network with a layer named {' or '.join(_ENDS)}, "
-                f"after which the head begins; {model.name} has none. Use training.head_epochs=0."
+                "training.head_epochs needs a network with a layer named "
+                f"{' or '.join(BACKBONE_ENDS)}, after which the head begins; {model.name} has "
+                "none. Use training.head_epochs=0."
             )
         # Containers come before what they contain, which setting their flag sets too.
         every = [inner for layer in self._frozen for inner in layer._flatten_layers()]
@@ -131,12 +131,6 @@ def rate_factors(model: keras.Model, decay: float) -> list[float] | None:
             # A layer that is used twice counts where it is used first.
             factors.setdefault(id(variable), decay ** (_GROUPS - group))
     return [factors.get(id(variable), 1.0) for variable in model.trainable_variables]
-
-
-def backbone_end(model: keras.Model) -> str | None:
-    """Return the name of the layer after which the head begins, if there is one."""
-    names = {layer.name for layer in model.layers}
-    return next((end for end in _ENDS if end in names), None)
 
 
 def _backbone(model: keras.Model) -> list[keras.Layer]:

@@ -27,12 +27,13 @@ from breastus.errors import RunError
 from breastus.evaluation.tta import VIEWS, View
 from breastus.files import write_aside
 from breastus.labels import LABELS, label_id
+from breastus.models.backbone import cut
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
 from breastus.training.averaging import WeightAverage
 from breastus.training.callbacks import BEST_FILE, ProgressBar, RunRecorder, StopOnNonFinite
 from breastus.training.hardware import find_profile, strategy
-from breastus.training.kept_features import KeptFeatures, cut
+from breastus.training.kept_features import KeptFeatures
 from breastus.training.mask_task import (
     EVIDENCE,
     PROBABILITIES,

@@ -45,5 +45,12 @@ def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, capsys,
     assert "| outside, the bundle | " in text
     assert "Outside: 8 images" in text
     assert f"threshold, {info['threshold']:.3f};" in text
+    for rule, changes in best.RULES.items():
+        (outside,) = [line for line in text.splitlines() if line.startswith(f"| {rule}: outside")]
+        assert f"| {rule}: inside | " in text
+        if not changes:  # the recipe's own rule is the bundle's
+            assert outside.split(" | ")[1] == f"{info['threshold']:.2f}"
+            (main,) = [line for line in text.splitlines() if "outside, the bundle" in line]
+            assert outside.split(" | ")[2:] == main.split(" | ")[1:]
     best.main()  # what is finished is kept
     assert capsys.readouterr().out.count("epoch") < 6
