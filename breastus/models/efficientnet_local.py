@@ -11,16 +11,18 @@ The backbone's own pooled features are not used. They tell hospitals apart as we
 them a network gains little on images of the hospital it learned from and loses on another's.
 """
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers, ops
 
 from breastus.errors import ModelError
 from breastus.models.batch_norm import BatchNormalization
+from breastus.models.efficientnet_lite import LITES
 from breastus.models.efficientnet_lite0 import efficientnet_lite0
 from breastus.models.head import head
 from breastus.models.registry import register_model
 
-_FINE, _MIDDLE, _COARSE = "block_4_add", "block_10_add", "block_15_project_norm"
 _STRIDE = 32  # of the coarse map; the others have 8 and 16
 _WIDTH = 64  # channels of what looks at the maps
 _PRIOR = -2.0  # logit that cells start with: a lump covers about a tenth of an image
@@ -46,25 +48,52 @@ def efficientnet_local(
         ModelError: when the image size or the dropout cannot be.
         WeightsError: when the weights are not there or do not fit.
     """
+    check_local("efficientnet_local", image_size=image_size, dropout=dropout)
+    backbone = efficientnet_lite0(num_classes=num_classes, image_size=image_size, weights=weights)
+    maps = [backbone.get_layer(name).output for name in LITES[0].map_layers]
+    return cell_by_cell(
+        backbone.input, [maps], num_classes=num_classes, dropout=dropout, name="efficientnet_local"
+    )
+
+
+def check_local(name: str, *, image_size: int, dropout: float) -> None:
+    """Raise ModelError for what such a network cannot be built with."""
     if image_size < 2 * _STRIDE or image_size % _STRIDE:
         raise ModelError(
             f"image_size must be a multiple of {_STRIDE}, at least {2 * _STRIDE}, for "
-            f"efficientnet_local. Received: {image_size}"
+            f"{name}. Received: {image_size}"
         )
     if not 0.0 <= dropout < 1.0:
         raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
-    backbone = efficientnet_lite0(num_classes=num_classes, image_size=image_size, weights=weights)
-    fine, middle, coarse = (backbone.get_layer(name).output for name in (_FINE, _MIDDLE, _COARSE))
 
-    # === Functional model ===
-    x = layers.Concatenate(name="feature_map")(
-        [
-            layers.AveragePooling2D(2, name="fine_average")(fine),
-            layers.MaxPooling2D(2, name="fine_maximum")(fine),
+
+def cell_by_cell(
+    image: keras.KerasTensor,
+    backbones: Sequence[Sequence[keras.KerasTensor]],
+    *,
+    num_classes: int,
+    dropout: float,
+    name: str,
+) -> keras.Model:
+    """Return the network that looks at the maps of one backbone or several.
+
+    Args:
+        image: the input, [B, S, S, 3].
+        backbones: of each the maps of strides 8, 16 and 32.
+        num_classes: width of the softmax.
+        dropout: share of the maps' channels, and of what is seen in them, dropped in training.
+        name: of the network.
+    """
+    joined = []
+    for number, (fine, middle, coarse) in enumerate(backbones):
+        which = f"_{number}" if number else ""
+        joined += [
+            layers.AveragePooling2D(2, name=f"fine_average{which}")(fine),
+            layers.MaxPooling2D(2, name=f"fine_maximum{which}")(fine),
             middle,
-            layers.UpSampling2D(2, name="coarse_enlarged")(coarse),
+            layers.UpSampling2D(2, name=f"coarse_enlarged{which}")(coarse),
         ]
-    )
+    x = layers.Concatenate(name="feature_map")(joined)
     # The maps differ in scale a hundredfold.
     x = BatchNormalization(center=False, scale=False, name="map_norm")(x)
     x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
@@ -83,7 +112,7 @@ def efficientnet_local(
         ]
     )
     x = head(x, num_classes=num_classes, dropout=0.0)  # the evidence is two numbers, needed both
-    return keras.Model(backbone.input, x, name="efficientnet_local")
+    return keras.Model(image, x, name=name)
 
 
 @keras.saving.register_keras_serializable("breastus")

@@ -44,6 +44,10 @@ _RECIPES: dict[str, dict[str, Any]] = {
         **_FINE_TUNING,
         "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
     },
+    "efficientnet_trio": {
+        **_FINE_TUNING,
+        "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
+    },
     "hybrid": _SCRATCH,
     "hybrid_large": _STUDY_SWIN,
     # Deep and without batch norms: from random weights it does not learn at a higher rate.

@@ -27,6 +27,7 @@ _MODULES = (
     "breastus.models.compact",
     "breastus.models.efficientnet_lite0",
     "breastus.models.efficientnet_local",
+    "breastus.models.efficientnet_trio",
     "breastus.models.hybrid",
     "breastus.models.resnet50",
     "breastus.models.swin",
