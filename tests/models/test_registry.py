@@ -20,6 +20,7 @@ from breastus.models.registry import (
 # Image sizes that keep the tests quick; what is not named takes 32 pixels.
 SIZES = {
     "efficientnet_local": 64,
+    "efficientnet_trio": 64,
     "swin": 224,
     "swin_small": 224,
     "swin_base": 224,
@@ -96,10 +97,10 @@ def test_half_precision_gives_full_precision_probabilities(name, policy):
 def without_imagenet(monkeypatch):
     """Make efficientnet_lite0's ImageNet weights not installed."""
 
-    def missing():
+    def missing(lite):
         raise WeightsError("They come with a package that is not installed.")
 
-    monkeypatch.setattr("breastus.models.efficientnet_lite0._imagenet_file", missing)
+    monkeypatch.setattr("breastus.models.efficientnet_lite._imagenet_file", missing)
 
 
 def test_auto_takes_imagenets_weights_where_they_are():
