@@ -132,8 +132,17 @@ def keep_records(folder: Path) -> None:
             source = source.replace({"model": {"weights": weights}})
             environment["weights"] = {**environment["weights"], "weights": weights}
         write_text(record / CONFIG_FILE, source.to_yaml())
-        environment["command"] = re.sub(r"--data \S+", "--data ...", environment["command"])
+        environment["command"] = as_for_all(environment["command"])
         write_json(record / ENVIRONMENT_FILE, environment)
+
+
+def as_for_all(command: str) -> str:
+    """Return a recipe's command line without what names one machine's folder or one sitting's runs.
+
+    Which variants a sitting was limited to changes none of its runs.
+    """
+    command = re.sub(r"--data \S+", "--data ...", command)
+    return re.sub(r" --only( (?!-)\S+)+", "", command)
 
 
 def read_variants(folder: Path) -> dict[str, list[Run]]:

@@ -44,6 +44,24 @@ def test_an_experiment_stands_beside_the_one_it_is_compared_with(results, tiny_r
 
 
 @pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            "networks.py --data /x/busi --only swin cnn --seeds 2",
+            "networks.py --data ... --seeds 2",
+        ),
+        ("networks.py --only swin --data busi", "networks.py --data ..."),
+        (
+            "study.py --data busi --set training.epochs=2",
+            "study.py --data ... --set training.epochs=2",
+        ),
+    ],
+)
+def test_a_command_is_given_without_folders_and_sittings(results, command, expected):
+    assert results.as_for_all(command) == expected
+
+
+@pytest.mark.parametrize(
     "name", ["ablation", "leakage", "networks", "precision", "pretraining", "study"]
 )
 def test_a_recipes_variants_can_be_run(name, monkeypatch):
