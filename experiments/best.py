@@ -96,7 +96,8 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting"
     )
-    parser.add_argument("--results", type=Path, help="write the scores into this file as well")
+    parser.add_argument("--results", type=Path, help="write this section into RESULTS.md as well")
+    parser.add_argument("--readme", type=Path, help="write the scores alone into README.md")
     args = parser.parse_args()
     import_tensorflow()
 
@@ -115,12 +116,14 @@ def main() -> None:
     print(sentence(result.metrics), flush=True)
     bundle = export_ensemble(result.runs, args.publish or args.out / "bundle")
     print(f"Bundle: {bundle}", flush=True)
-    if args.outside or args.results:
+    if args.outside or args.results or args.readme:
         elsewhere = judge_outside(bundle, args.outside) if args.outside else None
         text = section(result, elsewhere)
         print(text)
         if args.results:
             write_between(args.results, "best", text)
+        if args.readme:
+            write_between(args.readme, "best", "\n".join(scores_table(result, elsewhere)))
 
 
 def judge_outside(bundle: Path, data: Path) -> pd.DataFrame:
@@ -172,21 +175,29 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
         f"{metrics['n'][0]} images of {metrics['n_groups']} scenes, pooled over "
         f"{metrics['folds']} folds, {metrics['repeats']} times.",
         "",
-        *header(),
-        row("inside, out of fold", metrics),
+        *scores_table(result, elsewhere),
     ]
+    if elsewhere is not None:
+        threshold = elsewhere["threshold"][0]
+        lump, called = elsewhere["label"] == LABELS[1], elsewhere["predicted"] == LABELS[1]
+        lines += [
+            "",
+            f"Outside: {len(elsewhere)} images of {elsewhere['patient_id'].nunique()} patients, "
+            f"called a lump from the bundle's threshold, {threshold:.3f}: {(lump & called).sum()} "
+            f"of {lump.sum()} lumps found, {(~lump & ~called).sum()} of {(~lump).sum()} images "
+            "without one cleared.",
+        ]
+    return "\n".join([*lines, "", *other_rules(result.runs, elsewhere)])
+
+
+def scores_table(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> list[str]:
+    """Return the lines of a table: the scores inside and, if it was judged there, outside."""
+    rows = [row("inside, out of fold", result.metrics)]
     if elsewhere is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UndefinedMetricWarning)
-            scores = mean_metrics([elsewhere])
-        lines += [
-            row("outside, the bundle", scores),
-            "",
-            f"Outside: {len(elsewhere)} images of {elsewhere['patient_id'].nunique()} patients, "
-            f"called a lump from the bundle's threshold, {elsewhere['threshold'][0]:.3f}; "
-            f"[[clear, false alarm], [missed, found]] is {scores['confusion_matrix']}.",
-        ]
-    return "\n".join([*lines, "", *other_rules(result.runs, elsewhere)])
+            rows.append(row("outside, the bundle", mean_metrics([elsewhere])))
+    return [*header(), *rows]
 
 
 def other_rules(runs: Sequence["Run"], elsewhere: pd.DataFrame | None) -> list[str]:

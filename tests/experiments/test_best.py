@@ -36,6 +36,7 @@ def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, capsys,
     arguments = ["best.py", "--data", "phantom", "--folds", "3", "--out", str(tmp_path / "folds")]
     arguments += ["--outside", str(tmp_path / "elsewhere"), "--publish", str(tmp_path / "best")]
     arguments += ["--results", str(tmp_path / "RESULTS.md"), *settings]
+    arguments += ["--readme", str(tmp_path / "README.md")]
     monkeypatch.setattr("sys.argv", arguments)
     best.main()
     info = json.loads((tmp_path / "best" / "bundle.json").read_text())
@@ -44,7 +45,10 @@ def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, capsys,
     assert "| inside, out of fold | " in text
     assert "| outside, the bundle | " in text
     assert "Outside: 8 images" in text
-    assert f"threshold, {info['threshold']:.3f};" in text
+    assert f"threshold, {info['threshold']:.3f}: " in text
+    assert "of 4 lumps found" in text
+    short = Path(tmp_path, "README.md").read_text()
+    assert short.count("| inside, out of fold | ") == short.count("| outside, the bundle | ") == 1
     for rule, changes in best.RULES.items():
         (outside,) = [line for line in text.splitlines() if line.startswith(f"| {rule}: outside")]
         assert f"| {rule}: inside | " in text
