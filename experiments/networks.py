@@ -35,7 +35,7 @@ VARIANTS = {
     "hybrid": ("hybrid", _GROUP),
     "efficientnet_lite0": ("efficientnet_lite0", _GROUP),
     "efficientnet_local": ("efficientnet_local", _GROUP),
-    "efficientnet_trio": ("efficientnet_trio", _cut_short(6)),
+    "efficientnet_trio": ("efficientnet_trio", _cut_short(4)),
     "resnet50": ("resnet50", _cut_short(3)),
     "swin": ("swin", _cut_short(4)),
     "hybrid_large": ("hybrid_large", _cut_short(1)),

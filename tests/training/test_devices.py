@@ -35,7 +35,7 @@ for column in ("loss", "val_loss", "accuracy"):
 @pytest.mark.parametrize(
     "training",
     [
-        {"epochs": 2},
+        pytest.param({"epochs": 2}, marks=pytest.mark.slow),
         # The last batch of an epoch cannot be shared evenly: 24 images.
         {"epochs": 4, "batch_size": 14, "ema": 0.9, "head_epochs": 1, "layer_decay": 0.8},
         pytest.param({"epochs": 2, "optimizer": "sgd", "clip_norm": 1.0}, marks=pytest.mark.slow),
