@@ -9,16 +9,21 @@ seed, as the images it may see are those of that seed's training part.
 
 Runs go to `runs/<experiment>/<variant>-<seed>/`; one that is finished, or whose record is kept, is
 skipped, one that was killed is taken up. Each run is a process of its own, so that its peak memory
-is its own too. The images are prepared (read, hashed, compared with each other) once for all runs
-by
+is its own too. With `--jobs 2` two go on at a time, each on half of the cores, as their records
+say; what they say of their progress is then in `runs/<experiment>/logs/`. The images are prepared
+(read, hashed, compared with each other) once for all runs by
 
     breastus data prepare --data path/to/BUSI --out busi    # then: --data busi
 """
 
 import argparse
+import contextlib
 import multiprocessing
+import os
+import queue
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +32,13 @@ from breastus.cli.quiet import import_tensorflow
 from breastus.config import Config
 from breastus.errors import BreastusError
 from breastus.models.recipes import default_config, pretraining_config
+from breastus.training.environment import usable_cores
 from breastus.training.run import BUNDLE_FOLDER
 
 RUNS, RECORDS = Path("runs"), Path(__file__).parent / "records"
 SEEDS = 3
 WEIGHTS = "weights"  # of pretrained backbones, beside the runs that start from them
+LOGS = "logs"  # of runs that go on at the same time
 
 
 def run(
@@ -59,35 +66,113 @@ def run(
         metavar="SECTION.KEY=VALUE",
         help="change a setting of all these runs, such as training.epochs=2",
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="runs at a time, which share the cores; pays where networks are small (default: 1)",
+    )
     args = parser.parse_args()
     if args.seeds < 1:
         parser.error(f"--seeds must be at least 1. Received: {args.seeds}")
-    runs = [
-        (RUNS / experiment / f"{name}-{seed}", variants[name], seed)
-        for name in args.only or variants
-        for seed in range(args.seeds)
-    ]
+    if not 1 <= args.jobs <= usable_cores():
+        parser.error(f"--jobs must be from 1 to {usable_cores()}, the cores. Received: {args.jobs}")
+    if args.jobs > 1 and not hasattr(os, "sched_setaffinity"):
+        parser.error("--jobs needs a system that keeps a process on some cores, such as Linux.")
+    todo: queue.SimpleQueue = queue.SimpleQueue()
+    for name in args.only or variants:
+        for seed in range(args.seeds):
+            out = RUNS / experiment / f"{name}-{seed}"
+            if (out / BUNDLE_FOLDER).is_dir() or (RECORDS / experiment / out.name).is_dir():
+                print(f"{out}: finished before", flush=True)
+            else:
+                todo.put(_Asked(out, variants[name], seed, args.set, args.data))
+    with ThreadPoolExecutor(args.jobs) as threads:
+        workers = [threads.submit(_work, todo, share) for share in _shares(args.jobs)]
+    try:
+        for worker in workers:
+            worker.result()
+    except BreastusError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A run that is asked for, as `run` takes it.
+
+    Args:
+        out: its folder.
+        variant: network and settings, and what it is pretrained on, if anything.
+        seed: of the run.
+        changes: settings as `section.key=value`.
+        data: the images.
+    """
+
+    out: Path
+    variant: tuple
+    seed: int
+    changes: list[str]
+    data: list[str]
+
+
+def _shares(jobs: int) -> list[set[int] | None]:
+    """Return the cores of each job; nothing where one job has all."""
+    if jobs == 1:
+        return [None]
+    cores = sorted(os.sched_getaffinity(0))
+    return [set(cores[job::jobs]) for job in range(jobs)]
+
+
+def _work(todo: queue.SimpleQueue, share: set[int] | None) -> None:
+    """Do one run after the other, each in a process of its own, until none is left."""
     processes = ProcessPoolExecutor(
         1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
     )
     with processes:
-        for out, variant, seed in runs:
-            if (out / BUNDLE_FOLDER).is_dir() or (RECORDS / experiment / out.name).is_dir():
-                print(f"{out}: finished before", flush=True)
-                continue
-            print(f"\n== {out}", flush=True)
-            network, settings, *on = variant
+        while not todo.empty():
             try:
-                config = default_config(network).replace({**settings, "seed": seed})
-                config = config.override(args.set)
-                if on:
-                    weights = processes.submit(
-                        _pretrain, out.parent, config, *on, args.data
-                    ).result()
-                    config = config.replace({"model": {"weights": weights}})
-                processes.submit(_train, out, config, args.data).result()
-            except BreastusError as error:
-                raise SystemExit(f"error: {error}") from error
+                asked = todo.get_nowait()
+            except queue.Empty:  # another was quicker
+                return
+            print(f"\n== {asked.out}", flush=True)
+            try:
+                said = processes.submit(_one, asked, share).result()
+            except BaseException:
+                while not todo.empty():  # the others end with what they are at
+                    todo.get_nowait()
+                raise
+            print(f"{asked.out}: {said}" if share else said, flush=True)
+
+
+def _one(asked: _Asked, share: set[int] | None) -> str:
+    """Pretrain if need be, train, and return what came out in words.
+
+    Args:
+        share: the cores to stay on. What the run says of its progress goes into a file then, as it
+            would be mixed up with what others say.
+    """
+    if share is None:
+        return _train(asked)
+    os.sched_setaffinity(0, share)  # before TensorFlow counts them
+    log = asked.out.parent / LOGS / f"{asked.out.name}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        return _train(asked)
+
+
+def _train(asked: _Asked) -> str:
+    import_tensorflow()
+    from breastus.evaluation.evaluate import sentence
+    from breastus.experiment import train
+
+    network, settings, *on = asked.variant
+    config = default_config(network).replace({**settings, "seed": asked.seed})
+    config = config.override(asked.changes)
+    if on:
+        weights = _pretrain(asked.out.parent, config, *on, asked.data)
+        config = config.replace({"model": {"weights": weights}})
+    run = train(network, data=asked.data, config=config, out=asked.out)
+    return sentence(run.metrics)
 
 
 def _pretrain(folder: Path, config: Config, on: str, data: list[str]) -> str:
@@ -109,12 +194,3 @@ def _pretrain(folder: Path, config: Config, on: str, data: list[str]) -> str:
     config = pretraining_config(network, on).replace(shared)
     images = {"data": data} if on == "images" else {}
     return str(pretrain(network, on=on, config=config, out=out, **images))
-
-
-def _train(out: Path, config: Config, data: list[str]) -> None:
-    import_tensorflow()
-    from breastus.evaluation.evaluate import sentence
-    from breastus.experiment import train
-
-    run = train(config.model.name, data=data, config=config, out=out)
-    print(sentence(run.metrics), flush=True)

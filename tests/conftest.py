@@ -1,6 +1,8 @@
 """Fixtures shared by all tests; markers are explained in setup.cfg."""
 
+import gc
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -8,6 +10,16 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_networks_left_behind():
+    """Let the networks and graphs of a file go, which otherwise pile up to gigabytes."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
+    gc.collect()
+    gc.freeze()  # what is left, a million objects of TensorFlow's, is not looked through again
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,8 @@ def hardware() -> dict[str, object]:
 def describe_hardware(facts: dict[str, object]) -> str:
     """Return one line for a table, such as `2 cores, Intel(R) Xeon(R) Processor, no GPU`."""
     gpus = ", ".join(facts["gpus"]) or "no GPU"
-    return f"{facts['cores']} cores, {facts['processor']}, {gpus}"
+    cores = "1 core" if facts["cores"] == 1 else f"{facts['cores']} cores"
+    return f"{cores}, {facts['processor']}, {gpus}"
 
 
 def usable_cores() -> int:

@@ -10,7 +10,14 @@ import pytest
 from breastus.config import Config
 from breastus.errors import HardwareError
 from breastus.training import hardware
-from breastus.training.hardware import find_profile, planner, resolve, strategy, usable_memory
+from breastus.training.hardware import (
+    find_profile,
+    in_its_precision,
+    planner,
+    resolve,
+    strategy,
+    usable_memory,
+)
 from breastus.training.machine import GIB, Gpu, Machine, has_bfloat16
 from breastus.training.network import new_model
 
@@ -114,10 +121,17 @@ def test_everything_becomes_concrete_and_stays_so():
 )
 def test_depthwise_convolutions_stay_in_float32_on_a_processor(model, machine, precision):
     config = settings().replace({"model": {"name": model}})
-    assert resolved(config, machine).precision == precision
-    # Who asks for it gets it.
+    profile = find_profile("auto", machine)
+    found, network = in_its_precision(profile, functools.partial(new_model, config))
+    assert found == precision
+    assert network.get_layer("features").compute_dtype == precision.removeprefix("mixed_")
+
+
+def test_who_asks_for_a_precision_gets_it():
+    config = settings().replace({"model": {"name": "efficientnet_lite0", "image_size": 32}})
+    assert resolved(config, CPU).precision == "float32"
     asked = config.replace({"training": {"precision": "mixed_bfloat16"}})
-    assert resolved(asked, machine).precision == "mixed_bfloat16"
+    assert resolved(asked, CPU).precision == "mixed_bfloat16"
 
 
 def test_what_is_given_stays():
