@@ -156,7 +156,11 @@ def _one(asked: _Asked, share: set[int] | None) -> str:
     os.sched_setaffinity(0, share)  # before TensorFlow counts them
     log = asked.out.parent / LOGS / f"{asked.out.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
         return _train(asked)
 
 
