@@ -132,17 +132,15 @@ def keep_records(folder: Path) -> None:
             source = source.replace({"model": {"weights": weights}})
             environment["weights"] = {**environment["weights"], "weights": weights}
         write_text(record / CONFIG_FILE, source.to_yaml())
-        environment["command"] = as_for_all(environment["command"])
+        # Which variants a command was limited to changes none of its runs.
+        command = re.sub(r" --only( (?!-)\S+)+", "", environment["command"])
+        environment["command"] = without_folders(command)
         write_json(record / ENVIRONMENT_FILE, environment)
 
 
-def as_for_all(command: str) -> str:
-    """Return a recipe's command line without what names one machine's folder or one sitting's runs.
-
-    Which variants a sitting was limited to changes none of its runs.
-    """
-    command = re.sub(r"--data \S+", "--data ...", command)
-    return re.sub(r" --only( (?!-)\S+)+", "", command)
+def without_folders(command: str) -> str:
+    """Return a command line without where things lay on the machine that it ran on."""
+    return re.sub(r"(?<= )/\S*/", "", re.sub(r"--data \S+", "--data ...", command))
 
 
 def read_variants(folder: Path) -> dict[str, list[Run]]:

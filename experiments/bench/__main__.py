@@ -21,7 +21,7 @@ from experiments.bench.process import Workers
 from experiments.bench.report import page
 from experiments.bench.results import Results
 from experiments.bench.variants import NETWORKS, PARTS, variants
-from experiments.results import write_between
+from experiments.results import without_folders, write_between
 
 _OUT = Path("experiments", "BENCH.md")
 
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     job = {"seconds": args.seconds, "data": args.data or "auto"}
     if results.path.exists() and not results.rounds:
         print(f"{results.path} is of another machine or other versions and begins anew")
-    command = shlex.join(["python", "-m", "experiments.bench", *arguments])
+    command = without_folders(shlex.join(["python", "-m", "experiments.bench", *arguments]))
     try:
         measure(results, parts, workers, rounds=args.rounds, job=job)
     finally:  # what was measured before a Ctrl-C is shown as well

@@ -127,11 +127,26 @@ def test_depthwise_convolutions_stay_in_float32_on_a_processor(model, machine, p
     assert network.get_layer("features").compute_dtype == precision.removeprefix("mixed_")
 
 
-def test_who_asks_for_a_precision_gets_it():
-    config = settings().replace({"model": {"name": "efficientnet_lite0", "image_size": 32}})
-    assert resolved(config, CPU).precision == "float32"
+@pytest.mark.parametrize(
+    ("model", "machine", "precision"),
+    [
+        ("efficientnet_lite0", CPU, "float32"),
+        pytest.param("compact", CPU, "mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("efficientnet_local", CPU, "float32", marks=pytest.mark.slow),
+        pytest.param("efficientnet_lite0", OLD_CPU, "float32", marks=pytest.mark.slow),
+        pytest.param(
+            "efficientnet_lite0",
+            with_gpus(Gpu("NVIDIA A100", 40 * GIB, (8, 0))),
+            "mixed_bfloat16",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_who_asks_for_a_precision_gets_it(model, machine, precision):
+    config = settings().replace({"model": {"name": model}})
+    assert resolved(config, machine).precision == precision
     asked = config.replace({"training": {"precision": "mixed_bfloat16"}})
-    assert resolved(asked, CPU).precision == "mixed_bfloat16"
+    assert resolved(asked, machine).precision == "mixed_bfloat16"
 
 
 def test_what_is_given_stays():
