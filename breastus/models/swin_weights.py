@@ -125,12 +125,12 @@ def _check(
         "depths": list(depths),
         "num_heads": list(heads),
         "window_size": window,
+    }
+    # Both formats' defaults, or what only one of them names; left out, it is as we have it.
+    optional = {
         "patch_size": 4,
         "mlp_ratio": 4,
         "qkv_bias": True,
-    }
-    # What only one of the two formats names; left out, it is as we have it.
-    optional = {
         "num_channels": 3,
         "hidden_act": "gelu",
         "layer_norm_eps": 1e-5,

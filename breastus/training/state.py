@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,6 +136,8 @@ def discard_states(folder: Path) -> None:
 
 
 def _read(path: Path) -> SavedState:
+    if not zipfile.is_zipfile(path):  # or numpy takes it for a pickle, and says how to load that
+        raise zipfile.BadZipFile("File is not a zip file")
     with np.load(path, allow_pickle=False) as saved:
         record = json.loads(str(saved[_RECORD]))
         arrays = {name: saved[name] for name in saved.files if name != _RECORD}

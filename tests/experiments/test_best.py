@@ -40,7 +40,7 @@ def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, capsys,
     monkeypatch.setattr("sys.argv", arguments)
     best.main()
     info = json.loads((tmp_path / "best" / "bundle.json").read_text())
-    assert info["model"] == "3 x efficientnet_local"
+    assert info["model"] == f"3 x {best.NETWORK}"
     text = Path(tmp_path, "RESULTS.md").read_text()
     assert "| inside, out of fold | " in text
     assert "| outside, the bundle | " in text

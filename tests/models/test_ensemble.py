@@ -61,15 +61,19 @@ def test_it_says_the_mean_of_logits_before_and_after_saving(name, shared, images
     )
 
 
-def test_one_backbone_is_there_once(images):
-    apart = ensemble(networks("efficientnet_local")).count_params()
-    models = with_the_backbone_of_the_first(networks("efficientnet_local"))
+@pytest.mark.parametrize(
+    "name",
+    ["efficientnet_local", pytest.param("efficientnet_trio", marks=pytest.mark.slow)],
+)
+def test_one_backbone_is_there_once(name):
+    apart = ensemble(networks(name)).count_params()
+    models = with_the_backbone_of_the_first(networks(name))
     backbone, head = cut(models[0])
     together = ensemble(models)
     assert together.count_params() == backbone.count_params() + 3 * head.count_params()
     assert apart == 3 * (backbone.count_params() + head.count_params())
     # One weight that differs, and they are not the same backbone any more.
-    models = with_the_backbone_of_the_first(networks("efficientnet_local"))
+    models = with_the_backbone_of_the_first(networks(name))
     last = cut(models[2])[0].weights[-1]
     changed = last.numpy()
     changed.flat[-1] += 1e-3

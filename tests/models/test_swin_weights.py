@@ -162,6 +162,21 @@ def test_another_network_is_refused(tensors, tmp_path, changes, message):
         micro(folder)
 
 
+def test_a_config_may_leave_defaults_out(tensors, tmp_path):
+    folder = write_swin(tmp_path, tensors, **MICRO, size=112)
+    expected = micro(folder).get_weights()
+    config = json.loads((folder / "config.json").read_text())
+    for key in ("patch_size", "mlp_ratio", "qkv_bias", "num_channels", "layer_norm_eps"):
+        del config[key]
+    (folder / "config.json").write_text(json.dumps(config))
+    for ours, theirs in zip(micro(folder).get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    del config["window_size"]  # it decides which image sizes can be
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=r"window_size must be 7.* Received: nothing"):
+        micro(folder)
+
+
 def _truncate(path, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
 
