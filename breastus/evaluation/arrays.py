@@ -3,6 +3,7 @@
 A wrong argument raises here; what the data cannot define is NaN, with a warning of its own kind.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,16 @@ import numpy as np
 
 class UndefinedMetricWarning(UserWarning):
     """A metric is NaN because the data cannot define it."""
+
+
+def warn_undefined(names: Sequence[str], reason: str = "") -> None:
+    """Warn the caller's caller of the metrics that are NaN, if there are any."""
+    if names:
+        warnings.warn(
+            f"Undefined for these images, so NaN: {', '.join(names)}{reason}.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
 
 
 def checked(y_true, y_prob, weights=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

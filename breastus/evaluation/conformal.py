@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from breastus.errors import ConfigError
+from breastus.evaluation.arrays import warn_undefined
 from breastus.evaluation.checks import (
     check_number,
     check_predictions,
@@ -28,7 +29,6 @@ from breastus.evaluation.checks import (
     groups_of_class,
 )
 from breastus.evaluation.grouped_share import grouped_share
-from breastus.evaluation.metrics import UndefinedMetricWarning
 from breastus.labels import LABELS, LUMP
 from breastus.proportions import wilson_interval
 
@@ -205,12 +205,7 @@ def coverage_report(
     for name, (hits, among) in shares.items():
         result[name] = grouped_share(hits[among], groups[among], confidence=confidence)
     undefined = [name for name in result if name != "asked" and not result[name]["n"]]
-    if undefined:
-        warnings.warn(
-            f"Undefined for these images, so NaN: {', '.join(undefined)}.",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
+    warn_undefined(undefined)
     return result
 
 

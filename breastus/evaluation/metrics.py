@@ -5,18 +5,18 @@ called lump when `probability >= threshold`. Each metric takes weights, so that 
 is a vector of counts. What is undefined (no image of a class, none called lump) is NaN.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from breastus.evaluation.arrays import UndefinedMetricWarning as UndefinedMetricWarning  # for users
 from breastus.evaluation.arrays import (
-    UndefinedMetricWarning,
     check_probabilities,
     check_share,
     checked,
     ratio,
+    warn_undefined,
 )
 from breastus.evaluation.calibration import expected_calibration_error
 from breastus.evaluation.calibration_line import calibration_intercept, calibration_slope
@@ -216,11 +216,6 @@ def compute_metrics(
     }
     if weights is not None:
         return values
-    if undefined := [name for name, value in values.items() if np.isnan(value)]:
-        warnings.warn(
-            f"Undefined for these images, so NaN: {', '.join(undefined)} "
-            f"({int((checked_true == 1).sum())} lump, {int((checked_true == 0).sum())} no lump).",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
+    counted = f" ({int((checked_true == 1).sum())} lump, {int((checked_true == 0).sum())} no lump)"
+    warn_undefined([name for name, value in values.items() if np.isnan(value)], counted)
     return {name: float(value) for name, value in values.items()}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from breastus.errors import ConfigError
+from breastus.evaluation.arrays import warn_undefined
 from breastus.evaluation.checks import (
     check_both_classes,
     check_choice,
@@ -22,7 +23,6 @@ from breastus.evaluation.checks import (
     check_predictions,
 )
 from breastus.evaluation.grouped_share import grouped_share
-from breastus.evaluation.metrics import UndefinedMetricWarning
 
 RULES = ("fixed", "youden", "sensitivity", "cost")
 
@@ -152,12 +152,7 @@ def choose_threshold(
         grouped_share(y_prob[~lump] < chosen, groups[~lump], confidence=confidence),
     )
     undefined = [name for name in ("sensitivity", "specificity") if not getattr(result, name)["n"]]
-    if undefined:
-        warnings.warn(
-            f"Undefined for these images, so NaN: {', '.join(undefined)}.",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
+    warn_undefined(undefined)
     return result
 
 
