@@ -13,7 +13,7 @@ images a seed, so that only large effects can be told from none: what the interv
 differences hold is what is known. Settings were set once; none was chosen by these test images.
 
     class-weights to label-smoothing    the study's remedies for few images without a lump
-    augmentation-none to pixels-320     what is seen
+    augmentation-none to pixels-224     what is seen
     adam, sgd, ema                      how it is fitted; compact's own is AdamW
     views-flip, views-all               test-time augmentation
 """
