@@ -12,9 +12,10 @@ size and borders     width, height, ratio, how much is black, how much is cut of
 grey levels          histogram of 32 bins, mean level at 16 depths
 frozen features      EfficientNet-Lite0 with ImageNet's weights, 384 pixels, aspect kept: mean and
                      maximum of the last map, averaged over the image and its mirror image
-frozen cells         its maps of stride 8, 16 and 32 cell by cell, taught by lesion masks; an image
-                     scores as its best cells do
-frozen, both         the mean of the last two, in standard deviations
+three networks       Lite0, Lite1 and Lite2 in the same way, of their maps of strides 8, 16 and 32
+frozen cells         Lite0's maps of strides 8, 16 and 32 cell by cell, taught by lesion masks; an
+                     image scores as its best cells do
+frozen, both         the mean of frozen features and frozen cells, in standard deviations
 """
 
 import argparse
@@ -71,6 +72,11 @@ class Features:
         return _frozen(self.rows)
 
     @functools.cached_property
+    def three(self) -> np.ndarray:
+        """Pooled features of three networks, [n, 3184]."""
+        return _three(self.rows)
+
+    @functools.cached_property
     def cell_targets(self) -> np.ndarray:
         """Share of each cell that is lesion, [n, 24, 24]."""
         return _cell_targets(self.rows)
@@ -92,22 +98,44 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([histogram, depths])
 
 
+def _batches(rows: pd.DataFrame):
+    """Yield the images of rows as a network takes them, 16 at a time."""
+    import tensorflow as tf
+
+    from breastus.data.images import ImageFile
+    from breastus.preprocessing.transform import Transform
+
+    transform = Transform(image_size=SIZE, aspect="keep")
+    for start in range(0, len(rows), 16):
+        files = [ImageFile.read(path).encoded for path in rows["path"][start : start + 16]]
+        yield transform.bytes_to_input(tf.constant(files))
+
+
+def _three(rows: pd.DataFrame) -> np.ndarray:
+    from breastus.models.backbone import cut
+    from breastus.models.registry import build_model
+
+    model = build_model("efficientnet_trio", image_size=SIZE, weights="imagenet")
+    backbone, _ = cut(model)
+    found = []
+    for images in _batches(rows):
+        maps = np.stack([backbone(x, training=False) for x in (images, images[:, :, ::-1])])
+        pooled = np.concatenate([maps.mean((2, 3)), maps.max((2, 3))], axis=-1)
+        found.append(pooled.mean(axis=0))
+    return np.concatenate(found)
+
+
 def _frozen(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     import keras
     import tensorflow as tf
 
-    from breastus.data.images import ImageFile
     from breastus.models.registry import build_model
-    from breastus.preprocessing.transform import Transform
 
-    transform = Transform(image_size=SIZE, aspect="keep")
     network = build_model("efficientnet_lite0", image_size=SIZE, weights="imagenet")
     names = ("block_4_add", "block_10_add", "block_15_project_norm", "feature_map")
     maps = keras.Model(network.input, [network.get_layer(name).output for name in names])
     pooled, cells = [], []
-    for start in range(0, len(rows), 16):
-        files = [ImageFile.read(path).encoded for path in rows["path"][start : start + 16]]
-        images = transform.bytes_to_input(tf.constant(files))
+    for images in _batches(rows):
         both = []
         for mirrored in (False, True):
             found = maps(images[:, :, ::-1] if mirrored else images, training=False)
@@ -192,6 +220,7 @@ def _getter(name: str) -> Callable:
         "borders": lambda f: f.borders,
         "levels": lambda f: f.levels,
         "pooled": lambda f: f.frozen[0],
+        "three": lambda f: f.three,
     }[name]
 
 
@@ -210,6 +239,7 @@ ROWS = {
     "size and borders": columns_row("borders", 1.0),
     "grey levels": columns_row("levels", 0.1),
     "frozen features": columns_row("pooled", 1e-3),
+    "three networks": columns_row("three", 1e-3),
     "frozen cells": cells_row,
     "frozen, both": both_row,
 }

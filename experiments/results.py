@@ -43,8 +43,7 @@ STUDY_ROWS = {
     "study": [("cnn", "plain"), ("cnn", "parula"), ("swin", "plain"), ("swin", "parula")],
     "networks": [("cnn", "plain"), ("swin", "plain")],
 }
-# The experiment with whose variants an experiment's are compared, with which of them each, and how
-# those are called.
+# With whose variants an experiment's are compared, each with which, and how those are called.
 COMPARED_WITH = {
     "precision": ("networks", lambda variant: variant, "float32"),
     "pretraining": ("networks", lambda variant: variant.rpartition("-")[0], "random weights"),
@@ -65,7 +64,7 @@ DECIDED_ANEW = {
             "calibration by rule": {"calibration": "auto"},
             "threshold 0.5": {"threshold": 0.5},
             "threshold for sensitivity": {"threshold_rule": "sensitivity"},
-            "threshold by cost": {"threshold_rule": "cost"},
+            "threshold, a miss as bad as 30 alarms": {"threshold_rule": "cost", "cost_ratio": 30.0},
         },
     )
 }
@@ -175,6 +174,7 @@ def section(
     commands = sorted({run.environment["command"] for run in runs})
     packages = sorted({_packages(run) for run in runs})
     minutes = [run.environment["seconds_training"] / 60 for run in runs]
+    between = f"{min(minutes):.1f} to {max(minutes):.1f}"
     return "\n".join(
         [
             f"## {title}",
@@ -186,8 +186,7 @@ def section(
             f"- Command: `{'`, `'.join(commands)}`",
             f"- Machine: {'; '.join(machines)}",
             f"- Versions: {'; '.join(packages)}",
-            f"- Training: {np.median(minutes):.1f} minutes a run (median; {min(minutes):.1f} to "
-            f"{max(minutes):.1f})",
+            f"- Training: {np.median(minutes):.1f} minutes a run (median; {between})",
             "",
             means_table(name, variants),
             "",
@@ -301,8 +300,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
             tables.append(decision.apply(read_predictions(run.file("predictions_test.csv"))))
         means = mean_metrics(tables, resamples=RESAMPLES)
         differences = mean_difference(tables, before, resamples=RESAMPLES)
-        for title, entries in ((name, means), ("less the base's", differences)):
-            lines.append(row(title, entries))
+        lines += [row(name, means), row("less the base's", differences)]
     return [*lines, ""]
 
 

@@ -11,12 +11,23 @@ from breastus.training.stages import stages_of
 from experiments import best
 
 
-def test_its_settings_leave_the_backbone_as_it_came():
-    config = best.recipe()
-    assert config.model.name in list_models()
+@pytest.mark.parametrize("network", best.VIEWS)
+def test_its_settings_leave_the_backbone_as_it_came(network):
+    config = best.recipe(network)
+    assert config.model.name == network
+    assert network in list_models()
     assert config.model.weights == "imagenet"  # frozen random weights would be of no use
     assert [stage.head_only for stage in stages_of(config.training)] == [True]
     check_policy(config.augmentation.policy)
+
+
+def test_each_network_has_a_title_of_its_own():
+    titles = [best.introduction(network)[0] for network in best.VIEWS]
+    assert titles == [
+        "## The best recipe known here: how good it is, inside and at another hospital, and its "
+        "bundle.",
+        "## The best recipe, with `efficientnet_trio`",
+    ]
 
 
 @pytest.mark.slow
