@@ -163,7 +163,7 @@ class EvaluationConfig:
     threshold: float | None = setting(
         None, "probability of lump from which it is called so; null: by threshold_rule", 0, 1
     )
-    threshold_rule: Literal["youden", "sensitivity", "cost"] = setting(
+    threshold_rule: Literal["youden", "likelihood", "sensitivity", "cost"] = setting(
         "youden", "how validation images choose the threshold, unless it is given"
     )
     target_sensitivity: float = setting(

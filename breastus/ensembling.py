@@ -33,6 +33,7 @@ from breastus.models.ensemble import ensemble
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
 from breastus.training.callbacks import BEST_FILE
+from breastus.training.odds_shift import odds_shift_of
 from breastus.training.run import MANIFEST_FILE, SPLITS_FILE, Run
 from breastus.training.seen_images import pretraining_seen
 
@@ -60,7 +61,8 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     network = ensemble(networks)
 
     validation, test = mean_predictions(members, "val"), mean_predictions(members, "test")
-    decision = decide(validation, config.evaluation, seed=config.seed)
+    shift = float(np.mean([odds_shift_of(run) for run in members]))  # as logits are averaged
+    decision = decide(validation, config.evaluation, seed=config.seed, shift=shift)
     tables = {"val": decision.apply(validation), "test": decision.apply(test)}
     manifest = read_manifest(first.file(MANIFEST_FILE))
     name = f"{len(members)} x {config.model.name}"

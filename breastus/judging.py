@@ -35,6 +35,7 @@ from breastus.evaluation.same_predictions import read_measured
 from breastus.files import read_json, write_json
 from breastus.labels import LABELS, LUMP
 from breastus.models.registry import ResolvedWeights
+from breastus.training.odds_shift import odds_shift_of
 from breastus.training.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, SHORTCUTS_FILE, Run
 
 ROBUSTNESS_FILE = "robustness.json"
@@ -53,7 +54,12 @@ def settle(run: Run) -> Decision:
         DataError: when its predictions are damaged, or an earlier version wrote them.
     """
     predictions = _predictions(run)
-    decision = decide(predictions["val"], run.config.evaluation, seed=run.config.seed)
+    decision = decide(
+        predictions["val"],
+        run.config.evaluation,
+        seed=run.config.seed,
+        shift=odds_shift_of(run),
+    )
     for split, table in predictions.items():
         write_predictions(decision.apply(table), run.path / f"predictions_{split}.csv")
     write_json(run.path / DECISION_FILE, decision.to_dict())

@@ -296,7 +296,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         for run in runs:
             settings = run.config.replace({"evaluation": changes}).evaluation
             validation = read_predictions(run.file("predictions_val.csv"))
-            decision = decide(validation, settings, seed=run.config.seed)
+            decision = decide(validation, settings, seed=run.config.seed)  # base: no odds to shift
             tables.append(decision.apply(read_predictions(run.file("predictions_test.csv"))))
         means = mean_metrics(tables, resamples=RESAMPLES)
         differences = mean_difference(tables, before, resamples=RESAMPLES)

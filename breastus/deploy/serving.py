@@ -107,7 +107,7 @@ def calibrated(logs: tf.Tensor, calibrator: Calibrator) -> tf.Tensor:
         calibrator: whose `to_dict` has the numbers.
     """
     if calibrator.method == "temperature":
-        return logs / calibrator.temperature
+        return (logs - tf.constant([0.0, calibrator.shift])) / calibrator.temperature
     if calibrator.method == "platt":
         odds = logs[:, 1] - logs[:, 0]
         return tf.stack([tf.zeros_like(odds), calibrator.slope * odds + calibrator.intercept], 1)

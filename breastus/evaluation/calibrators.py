@@ -3,7 +3,7 @@
 With p the network's probability of lump and z = log(max(p, 1e-12)) - log(max(1 - p, 1e-12)):
 
     none         p
-    temperature  sigmoid(z / temperature)
+    temperature  sigmoid((z - shift) / temperature)
     platt        sigmoid(slope * z + intercept)
     isotonic     y_0 + sum over k of (y_k+1 - y_k) * clip((p - x_k) / (x_k+1 - x_k), 0, 1)
 
@@ -26,18 +26,19 @@ from typing import Any
 import numpy as np
 
 from breastus.errors import ConfigError
-from breastus.evaluation.calibration import apply_temperature
 from breastus.evaluation.checks import check_choice, check_number, check_probabilities
 from breastus.evaluation.logistic import logit, sigmoid
 
-# Method to the parameters it has, from the simplest to the one that bends most.
+# Method to the parameters it has, from the simplest to the one that bends most. The shift is known
+# before anything is fitted.
 _PARAMETERS = {
     "none": (),
-    "temperature": ("temperature",),
+    "temperature": ("temperature", "shift"),
     "platt": ("slope", "intercept"),
     "isotonic": ("knots",),
 }
 METHODS = tuple(_PARAMETERS)
+_DEFAULTS = {"temperature": 1.0, "shift": 0.0, "slope": 1.0, "intercept": 0.0, "knots": ()}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Calibrator:
     Attributes:
         method: one of `METHODS`.
         temperature: above 0; above 1 makes probabilities less sure.
+        shift: taken from the logit first: what class weights and even sampling added to it.
         slope: of the logit, above 0.
         intercept: added to the logit.
         knots: (x, y) of isotonic, probability in and out. x rises strictly from 0 to 1, in steps
@@ -59,6 +61,7 @@ class Calibrator:
 
     method: str = "none"
     temperature: float = 1.0
+    shift: float = 0.0
     slope: float = 1.0
     intercept: float = 0.0
     knots: tuple[tuple[float, float], ...] = ()
@@ -66,11 +69,12 @@ class Calibrator:
     def __post_init__(self):
         check_choice("method", self.method, METHODS)
         check_number("temperature", self.temperature, 0, math.inf)
+        check_number("shift", self.shift, -math.inf, math.inf)
         check_number("slope", self.slope, 0, math.inf)
         check_number("intercept", self.intercept, -math.inf, math.inf)
         if self.method == "isotonic" or self.knots:
             _check_knots(self.knots)
-        for name, default in (("temperature", 1), ("slope", 1), ("intercept", 0), ("knots", ())):
+        for name, default in _DEFAULTS.items():
             value = getattr(self, name)
             if value != default and name not in _PARAMETERS[self.method]:
                 raise ConfigError(
@@ -91,8 +95,7 @@ class Calibrator:
         """
         y_prob = check_probabilities(y_prob)
         if self.method == "temperature":
-            both = np.stack([1 - y_prob, y_prob], axis=-1)
-            return apply_temperature(both, self.temperature)[:, 1]
+            return sigmoid((logit(y_prob) - self.shift) / self.temperature)
         if self.method == "platt":
             return sigmoid(self.slope * logit(y_prob) + self.intercept)
         if self.method == "isotonic":
@@ -103,9 +106,10 @@ class Calibrator:
     @property
     def words(self) -> str:
         """The method and its numbers, as in a report."""
+        shifted = f", after {self.shift:+.3g} was taken from the log odds" if self.shift else ""
         return {
             "none": "none: the network's own probabilities",
-            "temperature": f"temperature {self.temperature:.3g}",
+            "temperature": f"temperature {self.temperature:.3g}{shifted}",
             "platt": f"Platt, slope {self.slope:.3g} and intercept {self.intercept:+.3g}",
             "isotonic": f"isotonic, {len(self.knots)} knots",
         }[self.method]
@@ -134,6 +138,8 @@ class Calibrator:
             )
         method = check_choice("method", values["method"], METHODS)
         needed = {"method", *_PARAMETERS[method]}
+        if method == "temperature":  # earlier versions knew of no shift
+            values = {"shift": 0.0, **values}
         if set(values) != needed:
             raise ConfigError(
                 f"A calibrator of the method {method} must have the keys "

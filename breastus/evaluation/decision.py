@@ -79,13 +79,16 @@ class Decision:
         )
 
 
-def decide(validation: pd.DataFrame, settings: EvaluationConfig, *, seed: int) -> Decision:
+def decide(
+    validation: pd.DataFrame, settings: EvaluationConfig, *, seed: int, shift: float = 0.0
+) -> Decision:
     """Fit calibration, threshold and conformal sets on validation predictions.
 
     Args:
         validation: a predictions table with `raw`.
         settings: which calibration, which rule, which coverage.
         seed: of the folds in which calibrations are compared.
+        shift: what the training added to the log odds of lump, as from `odds_shift`.
 
     Returns:
         The decision. Where validation holds one class only, nothing is calibrated and the
@@ -96,7 +99,7 @@ def decide(validation: pd.DataFrame, settings: EvaluationConfig, *, seed: int) -
     """
     y_true, raw = truth_and_probability(validation, column="raw")
     groups = validation["group_id"].tolist()
-    fit = fit_calibrator(y_true, raw, groups, method=settings.calibration, seed=seed)
+    fit = fit_calibrator(y_true, raw, groups, method=settings.calibration, shift=shift, seed=seed)
     calibrated = fit.calibrator.apply(raw)
     threshold = choose_threshold(
         y_true,
@@ -133,6 +136,7 @@ def threshold_rule(settings: EvaluationConfig, y_true: np.ndarray) -> dict[str, 
         return {"rule": "fixed", "threshold": 0.5}
     return {
         "youden": {"rule": "youden"},
+        "likelihood": {"rule": "likelihood"},
         "sensitivity": {"rule": "sensitivity", "target": settings.target_sensitivity},
         "cost": {
             "rule": "cost",

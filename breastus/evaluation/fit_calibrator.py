@@ -11,7 +11,7 @@ from breastus.evaluation.calibration import fit_temperature, image_log_loss
 from breastus.evaluation.calibrators import METHODS, Calibrator
 from breastus.evaluation.checks import check_choice, check_predictions, groups_of_class
 from breastus.evaluation.grouped_folds import deal_groups
-from breastus.evaluation.logistic import SLOPES, fit_logistic, logit
+from breastus.evaluation.logistic import SLOPES, fit_logistic, logit, sigmoid
 from breastus.evaluation.metrics import UndefinedMetricWarning
 
 FOLDS = 5
@@ -48,12 +48,14 @@ def fit_calibrator(
     groups: Sequence,
     *,
     method: str = "auto",
+    shift: float = 0.0,
     repeats: int = 5,
     seed: int = 0,
 ) -> CalibratorFit:
     """Fit a calibrator of the probability of lump; to be fitted on validation images alone.
 
-    `temperature` minimises the cross-entropy. `platt` does so over slope and intercept, with
+    `temperature` takes the shift, which is known, from the log odds, and then minimises the
+    cross-entropy. `platt` does so over slope and intercept, with
     Platt's targets, (lumps + 1) / (lumps + 2) for a lump and 1 / (others + 2) for no lump, so that
     separated classes have a finite fit. `isotonic` is the rising step function of least squares
     (pool adjacent violators), images of one score taken together, straight between the steps, and
@@ -73,6 +75,7 @@ def fit_calibrator(
         y_prob: [n], the network's probability of lump, 0 to 1.
         groups: [n], images of one patient or scene have the same.
         method: none, temperature, platt, isotonic or auto.
+        shift: what the training added to the log odds of lump, by class weights or even sampling.
         repeats: how often the groups are dealt anew, for auto.
         seed: of the deals.
 
@@ -103,7 +106,7 @@ def fit_calibrator(
                 f"a class. Received: {min(number.values())}",
                 stacklevel=2,
             )
-        calibrator = _fit(y_true, y_prob, groups, method)
+        calibrator = _fit(y_true, y_prob, groups, method, shift)
         if calibrator.slope == SLOPES[0]:
             warnings.warn(
                 "The probabilities order the validation images no better than chance, so Platt's "
@@ -119,7 +122,7 @@ def fit_calibrator(
         return CalibratorFit(Calibrator(), f"fewer than {FOLDS} groups of a class")
 
     methods = [m for m in METHODS if m != "isotonic" or min(number.values()) >= ISOTONIC_GROUPS]
-    losses = _cross_validated(y_true, y_prob, groups, methods, repeats, seed)
+    losses = _cross_validated(y_true, y_prob, groups, methods, shift, repeats, seed)
     rows = _compare(losses, groups)
     chosen = next(row["method"] for row in rows if row["chosen"])
     best = min(rows, key=lambda row: row["log_loss"])["method"]
@@ -128,17 +131,18 @@ def fit_calibrator(
         if chosen == best
         else f"the simplest within one standard error of the lowest log loss, that of {best}"
     )
-    return CalibratorFit(_fit(y_true, y_prob, groups, chosen), reason, tuple(rows))
+    return CalibratorFit(_fit(y_true, y_prob, groups, chosen, shift), reason, tuple(rows))
 
 
 def _warn(text: str) -> None:
     warnings.warn(text, UndefinedMetricWarning, stacklevel=3)
 
 
-def _fit(y_true, y_prob, groups, method: str) -> Calibrator:
+def _fit(y_true, y_prob, groups, method: str, shift: float) -> Calibrator:
     if method == "temperature":
-        both = np.stack([1 - y_prob, y_prob], axis=-1)
-        return Calibrator(method, temperature=fit_temperature(y_true, both))
+        lump = sigmoid(logit(y_prob) - shift)
+        temperature = fit_temperature(y_true, np.stack([1 - lump, lump], axis=-1))
+        return Calibrator(method, temperature=temperature, shift=shift)
     if method == "platt":
         lumps, others = (y_true == 1).sum(), (y_true == 0).sum()
         targets = np.where(y_true == 1, (lumps + 1) / (lumps + 2), 1 / (others + 2))
@@ -165,7 +169,9 @@ def _isotonic_knots(y_true, y_prob, groups: int) -> tuple[tuple[float, float], .
     return tuple(sorted({0.0: float(level[0]), 1.0: float(level[-1]), **knots}.items()))
 
 
-def _cross_validated(y_true, y_prob, groups, methods, repeats, seed) -> dict[str, np.ndarray]:
+def _cross_validated(
+    y_true, y_prob, groups, methods, shift, repeats, seed
+) -> dict[str, np.ndarray]:
     """Return each image's log loss by method, [n], its group left out of the fit."""
     rng = np.random.default_rng(seed)
     losses = {method: np.zeros(len(y_true)) for method in methods}
@@ -174,7 +180,7 @@ def _cross_validated(y_true, y_prob, groups, methods, repeats, seed) -> dict[str
         for left_out in range(FOLDS):
             out = fold == left_out
             for method in methods:
-                calibrator = _fit(y_true[~out], y_prob[~out], groups[~out], method)
+                calibrator = _fit(y_true[~out], y_prob[~out], groups[~out], method, shift)
                 loss = image_log_loss(y_true[out], calibrator.apply(y_prob[out]))
                 losses[method][out] += loss / repeats
     return losses

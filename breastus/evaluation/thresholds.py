@@ -24,7 +24,7 @@ from breastus.evaluation.checks import (
 )
 from breastus.evaluation.grouped_share import grouped_share
 
-RULES = ("fixed", "youden", "sensitivity", "cost")
+RULES = ("fixed", "youden", "likelihood", "sensitivity", "cost")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,9 @@ def choose_threshold(
 
     fixed        `threshold` as given.
     youden       highest sensitivity + specificity - 1.
+    likelihood   the share of lumps among the images given: what a lump is likelier to show than no
+                 lump is called lump. Where probabilities mean what they say, this is Youden's
+                 threshold; as it is not searched for, few images make it scatter less.
     sensitivity  the largest threshold whose sensitivity is at least `target` with one-sided
                  `confidence`. Thresholds are tried from the lowest up to the first whose lower
                  bound (Wilson's, of as many images as the grouped ones are worth) falls short.
@@ -128,6 +131,9 @@ def choose_threshold(
         caught, cleared = _shares(y_true, y_prob, candidates)
         chosen = _lowest_best(candidates, caught + cleared)
         words = "highest sensitivity + specificity - 1 on validation (Youden)"
+    elif rule == "likelihood":
+        chosen = float((y_true == 1).mean())
+        words = f"likelier of a lump than of none: the share of lumps on validation, {chosen:.3f}"
     elif rule == "cost":
         caught, cleared = _shares(y_true, y_prob, candidates)
         misses = prevalence * cost_miss * (1 - caught)
@@ -169,6 +175,7 @@ def _check_numbers(rule: str, given: dict[str, float | None]) -> None:
     needed = {
         "fixed": ("threshold",),
         "youden": (),
+        "likelihood": (),
         "sensitivity": ("target",),
         "cost": ("cost_miss", "cost_alarm", "prevalence"),
     }[rule]

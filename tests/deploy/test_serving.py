@@ -16,6 +16,7 @@ from breastus.training.views import mean_over_views, see
 CALIBRATORS = {
     "none": Calibrator(),
     "temperature": Calibrator("temperature", temperature=2.5),
+    "shifted": Calibrator("temperature", temperature=1.5, shift=-0.8),
     "platt": Calibrator("platt", slope=0.6, intercept=-0.4),
     "isotonic": Calibrator("isotonic", knots=((0.0, 0.1), (0.3, 0.1), (0.6, 0.8), (1.0, 0.95))),
 }

@@ -29,7 +29,8 @@ def draw(count=400, *, slope=1.0, intercept=0.0, size=1, seed=0):
 def calibrators(draw_value):
     method = draw_value(st.sampled_from(METHODS))
     if method == "temperature":
-        return Calibrator(method, temperature=draw_value(st.floats(0.05, 20)))
+        temperature, shift = draw_value(st.floats(0.05, 20)), draw_value(st.floats(-9, 9))
+        return Calibrator(method, temperature=temperature, shift=shift)
     if method == "platt":
         slope, intercept = draw_value(st.floats(0.05, 20)), draw_value(st.floats(-30, 30))
         return Calibrator(method, slope=slope, intercept=intercept)
@@ -63,7 +64,7 @@ def test_the_formulas_of_the_docstring_are_what_is_computed(method):
     truth, prob, groups = draw(600)
     prob[:2] = 0, 1
     truth[:2] = 0, 1
-    found = fit_calibrator(truth, prob, groups // 4, method=method).calibrator
+    found = fit_calibrator(truth, prob, groups // 4, method=method, shift=-1.5).calibrator
     values = found.to_dict()
     z = np.log(np.maximum(prob, 1e-12)) - np.log(np.maximum(1 - prob, 1e-12))
     if method == "isotonic":
@@ -73,7 +74,7 @@ def test_the_formulas_of_the_docstring_are_what_is_computed(method):
     else:
         expected = {
             "none": lambda: prob,
-            "temperature": lambda: 1 / (1 + np.exp(-z / values["temperature"])),
+            "temperature": lambda: 1 / (1 + np.exp(-(z + 1.5) / values["temperature"])),
             "platt": lambda: 1 / (1 + np.exp(-(values["slope"] * z + values["intercept"]))),
         }[method]()
     np.testing.assert_allclose(found.apply(prob), expected, atol=1e-12)
@@ -83,7 +84,34 @@ def test_temperature_is_the_temperature_of_the_softmax():
     prob = np.array([0.0, 0.2, 0.7, 1.0])
     both = np.stack([1 - prob, prob], axis=1)
     found = Calibrator("temperature", temperature=1.7).apply(prob)
-    np.testing.assert_array_equal(found, apply_temperature(both, 1.7)[:, 1])
+    np.testing.assert_allclose(found, apply_temperature(both, 1.7)[:, 1], rtol=1e-12)
+
+
+def test_a_shift_is_taken_back_before_the_temperature():
+    # A half, where three lumps come to one other and both count alike, means three quarters.
+    found = Calibrator("temperature", temperature=1.0, shift=-np.log(3)).apply(np.array([0.5]))
+    assert found == pytest.approx([0.75])
+    truth, prob, groups = draw(4000, slope=0.5)
+    plain = fit_calibrator(truth, prob, groups, method="temperature").calibrator
+    moved = sigmoid(logit(prob) - 1.7)
+    back = fit_calibrator(truth, moved, groups, method="temperature", shift=-1.7).calibrator
+    assert back.temperature == pytest.approx(plain.temperature, rel=1e-4)
+    np.testing.assert_allclose(back.apply(moved), plain.apply(prob), atol=1e-4)
+    assert "after -1.7 was taken from the log odds" in back.words
+    assert "log odds" not in plain.words
+
+
+def test_auto_knows_the_shift():
+    truth, prob, groups = draw(3000, slope=0.5)
+    moved = sigmoid(logit(prob) - 2)
+    chosen = fit_calibrator(truth, moved, groups, repeats=1, shift=-2.0)
+    assert (chosen.calibrator.method, chosen.calibrator.shift) == ("temperature", -2.0)
+    assert fit_calibrator(truth, moved, groups, repeats=1).calibrator.method == "platt"
+
+
+def test_temperatures_of_earlier_versions_have_no_shift():
+    old = Calibrator.from_dict({"method": "temperature", "temperature": 2.0})
+    assert old == Calibrator("temperature", temperature=2.0)
 
 
 def test_plain_targets_give_the_logistic_regression_of_scikit_learn():
@@ -280,7 +308,11 @@ LINE = [[0, 0.1], [1, 0.9]]
         ([], "must be a dict with the key method"),
         ({"temperature": 2}, "must be a dict with the key method"),
         ({"method": "bayes"}, "must be one of none"),
-        ({"method": "temperature"}, "must have the keys method, temperature"),
+        ({"method": "temperature"}, "must have the keys method, shift, temperature"),
+        (
+            {"method": "temperature", "temperature": 2, "shift": float("nan")},
+            "Received: shift=nan",
+        ),
         ({"method": "none", "temperature": 1.0}, "must have the keys method. Received: method, t"),
         ({"method": "temperature", "temperature": 0}, "above 0 .*Received: temperature=0"),
         ({"method": "temperature", "temperature": "2"}, "Received: temperature='2'"),

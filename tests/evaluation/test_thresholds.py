@@ -40,6 +40,25 @@ def test_youden_by_hand():
     assert "Youden" in found.words
 
 
+def test_likelihood_is_the_share_of_lumps():
+    found = choose_threshold([0, 1, 1, 1], [0.6, 0.7, 0.75, 0.9], range(4), rule="likelihood")
+    assert found.threshold == 0.75
+    assert found.sensitivity["value"] == pytest.approx(2 / 3)
+    assert "0.750" in found.words
+
+
+def test_likelihood_is_youdens_where_probabilities_mean_what_they_say():
+    rng = np.random.default_rng(0)
+    prob = rng.beta(2, 1, 200_000)
+    truth = (rng.random(len(prob)) < prob).astype(int)
+    best, found = (
+        choose_threshold(truth, prob, np.arange(len(prob)), rule=rule)
+        for rule in ("youden", "likelihood")
+    )
+    ours, highest = (merit(truth, prob, one.threshold) for one in (found, best))
+    assert highest - 1e-3 < ours <= highest
+
+
 @settings(max_examples=80, deadline=None)
 @given(cases, st.floats(0.1, 10), st.floats(0.05, 0.95))
 def test_no_threshold_at_all_does_better(rows, miss, prevalence):
