@@ -141,7 +141,7 @@ def judge_folds(folder: Path) -> CrossValidation:
             prevalence=settings.prevalence,
             seed=config.seed,
         ),
-        "minutes": sum(run.environment["seconds_training"] for run in runs) / 60,
+        **_time_taken(runs),
     }
     write_json(folder / METRICS_FILE, metrics)
     manifest = read_manifest(folder / MANIFEST_FILE)
@@ -157,6 +157,18 @@ def judge_folds(folder: Path) -> CrossValidation:
         worst=worst_errors(_always_wrong(tables), manifest),
     )
     return CrossValidation(folder)
+
+
+def _time_taken(runs: Sequence[Run]) -> dict[str, float | str]:
+    """Return `minutes` of all folds, and what they were `minutes_of`.
+
+    Of a fold that was cut off and taken up nobody knows how long it took in all.
+    """
+    in_all = [run.environment.get("seconds_in_all") for run in runs]
+    if None not in in_all:
+        return {"minutes": sum(in_all) / 60, "minutes_of": "from images to report"}
+    epochs = sum(run.environment["seconds_training"] for run in runs)
+    return {"minutes": epochs / 60, "minutes_of": "of training"}
 
 
 def _manifest(folder: Path, config: Config, seed: int) -> pd.DataFrame:

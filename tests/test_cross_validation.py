@@ -67,6 +67,13 @@ def test_the_report_is_one_file(folds):
     assert not re.findall(r'(?:src|href)="(?!data:)', html)
 
 
+def test_it_says_how_long_all_folds_took(folds):
+    seconds = sum(run.environment["seconds_in_all"] for run in folds.runs)
+    assert folds.metrics["minutes"] == pytest.approx(seconds / 60)
+    minutes = f"All folds took {seconds / 60:.0f} minutes from images to report"
+    assert minutes in (folds.path / "report.html").read_text()
+
+
 def test_finished_folds_are_kept_and_other_settings_refused(folds, tiny_config):
     before = {run.path: (run.path / "best.keras").stat().st_mtime_ns for run in folds.runs}
     config = tiny_config.replace({"training": {"epochs": 1}})

@@ -152,7 +152,7 @@ def _scores(metrics: dict[str, Any]) -> str:
         f"every repeat; {metrics['resamples']} resamples. They say what other patients would have "
         "done to the mean, and not what other training images would have. PPV and NPV are for a "
         f"prevalence of {metrics['prevalence']:g}. All folds took {metrics['minutes']:.0f} minutes "
-        "of training."
+        f"{metrics['minutes_of']}."
     )
     return table(header, rows) + f'<p class="soft">{escape(note)}</p>'
 
