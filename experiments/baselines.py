@@ -38,7 +38,7 @@ from breastus.evaluation.decision import decide
 from breastus.evaluation.logistic import sigmoid
 from breastus.evaluation.pooled import mean_metrics
 from breastus.labels import LABELS, LUMP
-from experiments.results import write_between
+from experiments.places import write_between
 from experiments.score_table import header, row
 
 HERE = Path(__file__).parent

@@ -51,7 +51,7 @@ from breastus.evaluation.predictions import read_predictions
 from breastus.labels import LABELS
 from breastus.models.recipes import default_config
 from breastus.training.environment import describe_hardware
-from experiments.results import write_between
+from experiments.places import write_between
 from experiments.score_table import header, row
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from breastus.proportions import wilson_interval
 from experiments import drawing
 from experiments.alterations import ALTERATIONS
 from experiments.growth import THRESHOLD
-from experiments.results import write_between
+from experiments.places import write_between
 
 HERE = Path(__file__).parent
 SIZES = (1000, 10_000, 30_000, 100_000)

@@ -33,7 +33,7 @@ from breastus.training.environment import (
     usable_cores,
 )
 from experiments.growth import patterns
-from experiments.results import write_between
+from experiments.places import write_between
 
 HERE = Path(__file__).parent
 SIZES = (10_000, 30_000, 100_000)

@@ -50,7 +50,7 @@ def main() -> None:
                 rows.append(row)
     if not args.model:
         from breastus.training.environment import describe_hardware, hardware
-        from experiments.results import write_between
+        from experiments.places import write_between
 
         write_between(HERE / "BENCH.md", "memory", section(rows, describe_hardware(hardware())))
 

@@ -30,6 +30,7 @@ from breastus.files import write_json, write_text
 from breastus.setting_texts import join_sources, split_sources
 from breastus.training.environment import describe_hardware
 from breastus.training.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
+from experiments.places import write_between
 from experiments.score_table import entry, header, row
 
 HERE = Path(__file__).parent
@@ -76,7 +77,7 @@ def main() -> None:
     args = parser.parse_args()
 
     for folder in sorted(args.runs.glob("*")):
-        if (HERE / f"{folder.name}.py").is_file():
+        if _has_variants(folder.name):
             keep_records(folder)
     found = {folder.name: read_variants(folder) for folder in sorted(RECORDS.glob("*"))}
     if not found:
@@ -173,8 +174,8 @@ def section(
     machines = sorted({describe_hardware(run.environment["hardware"]) for run in runs})
     commands = sorted({run.environment["command"] for run in runs})
     packages = sorted({_packages(run) for run in runs})
-    minutes = [run.environment["seconds_training"] / 60 for run in runs]
-    between = f"{min(minutes):.1f} to {max(minutes):.1f}"
+    minutes = np.array([run.environment["seconds_training"] for run in runs]) / 60
+    between = f"{minutes.min():.1f} to {minutes.max():.1f}"
     return "\n".join(
         [
             f"## {title}",
@@ -304,16 +305,6 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
     return [*lines, ""]
 
 
-def write_between(path: Path, name: str, text: str) -> None:
-    """Put a text between the two comments that name its place; at the end, if there are none."""
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    old = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
-    if begin not in old:
-        old = f"{old.rstrip()}\n\n{begin}\n{end}\n"
-    before, _, rest = old.partition(begin)
-    write_text(path, f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
-
-
 def _started_from(runs: list[Run]) -> str:
     known = [run.environment.get("pretraining") for run in runs]
     if not known[0]:
@@ -324,6 +315,12 @@ def _started_from(runs: list[Run]) -> str:
         f"pretrained on {facts['on']} ({facts['images']:,} of them, {facts['epochs']} epochs, "
         f"{minutes:.1f} minutes)"
     )
+
+
+def _has_variants(name: str) -> bool:
+    # best.py writes its own section, of folds.
+    recipe = HERE / f"{name}.py"
+    return recipe.is_file() and "\nVARIANTS = {" in recipe.read_text(encoding="utf-8")
 
 
 def _variant(run: Run) -> str:

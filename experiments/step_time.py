@@ -54,7 +54,7 @@ def main() -> None:
     import_tensorflow()
 
     from breastus.training.environment import describe_hardware, hardware
-    from experiments.results import write_between
+    from experiments.places import write_between
 
     networks = {args.model: args.batch} if args.model else NETWORKS
     text = section(

@@ -35,7 +35,7 @@ def main() -> None:
         seconds, memory = train_streamed(Path(folder), args.images)
 
     from breastus.training.environment import describe_hardware, hardware
-    from experiments.results import write_between
+    from experiments.places import write_between
 
     rows = [
         ("images", f"{args.images:,}"),

@@ -21,7 +21,8 @@ from experiments.bench.process import Workers
 from experiments.bench.report import page
 from experiments.bench.results import Results
 from experiments.bench.variants import NETWORKS, PARTS, variants
-from experiments.results import without_folders, write_between
+from experiments.places import write_between
+from experiments.results import without_folders
 
 _OUT = Path("experiments", "BENCH.md")
 

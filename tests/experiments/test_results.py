@@ -127,6 +127,7 @@ def test_from_run_folders_to_both_files(results, tiny_run, monkeypatch):
     for variant in ("cnn-group-plain", "cnn-study-plain", "cnn-study-parula"):
         shutil.copytree(tiny_run.path, Path("runs", "study", f"{variant}-0"))
     shutil.copytree(tiny_run.path, Path("runs", "cnn"))  # no experiment's
+    shutil.copytree(tiny_run.path, Path("runs", "best", "repeat-0-fold-0"))  # has its own script
     shutil.rmtree(Path("runs", "study", "cnn-study-parula-0", "bundle"))  # not finished
     Path("README.md").write_text("# breastus\n")
     monkeypatch.setattr("sys.argv", ["results.py"])
@@ -134,6 +135,7 @@ def test_from_run_folders_to_both_files(results, tiny_run, monkeypatch):
     text = Path("experiments", "RESULTS.md").read_text()
     assert text.count("| cnn-group-plain-0 |") == 1
     assert "cnn-study-parula" not in text
+    assert "begin best" not in text
     assert f"{build_model('cnn', image_size=32).count_params():,}" in text
     accuracy = tiny_run.metrics["test"]["accuracy"]["value"]
     assert f"{accuracy:.2f}" in text
