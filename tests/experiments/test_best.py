@@ -56,6 +56,7 @@ def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, capsys,
     assert "| inside, out of fold | " in text
     assert "| outside, the bundle | " in text
     assert "Outside: 8 images" in text
+    assert "Of each fold by itself the ROC-AUC is " in text
     assert f"threshold, {info['threshold']:.3f}: " in text
     assert "of 4 lumps found" in text
     short = Path(tmp_path, "README.md").read_text()
