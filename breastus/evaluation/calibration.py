@@ -10,30 +10,37 @@ import numpy as np
 
 from breastus.evaluation.arrays import UndefinedMetricWarning, checked, ratio
 from breastus.evaluation.checks import check_choice
+from breastus.labels import LUMP
 
 STRATEGIES = ("count", "width")  # what bins have in common
 _TINY = 1e-12  # probabilities are kept off zero, as in the exported graph
 _BOUNDS = (0.05, 20.0)  # temperatures beyond these say that the fit went wrong
 
 
-def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(
+    probabilities: np.ndarray, temperature: float, *, shift: float = 0.0
+) -> np.ndarray:
     """Divide the logarithms of softmax probabilities by a temperature and normalise again.
 
     Args:
         probabilities: [n, classes].
         temperature: above 1 makes them less sure, below 1 surer; the order stays.
+        shift: taken from the logarithm of lump first.
     """
-    logits = np.log(np.maximum(np.asarray(probabilities, float), _TINY)) / temperature
+    logits = np.log(np.maximum(np.asarray(probabilities, float), _TINY))
+    logits[..., LUMP] -= shift
+    logits /= temperature
     raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return raised / raised.sum(axis=-1, keepdims=True)
 
 
-def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray) -> float:
+def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, *, shift: float = 0.0) -> float:
     """Return the temperature with the lowest cross-entropy; to be fitted on validation images.
 
     Args:
         y_true: int [n], class ids.
         probabilities: [n, classes], softmax probabilities of the network.
+        shift: taken from the logarithm of lump first.
 
     Returns:
         A number between 0.05 and 20; 1 with a warning when only one class is there, as then the
@@ -51,7 +58,7 @@ def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray) -> float:
         return 1.0
 
     def cross_entropy(log_temperature: float) -> float:
-        calibrated = apply_temperature(probabilities, np.exp(log_temperature))
+        calibrated = apply_temperature(probabilities, np.exp(log_temperature), shift=shift)
         return -np.log(np.maximum(calibrated[np.arange(len(y_true)), y_true], _TINY)).mean()
 
     fit = minimize_scalar(cross_entropy, bounds=np.log(_BOUNDS), method="bounded")

@@ -26,8 +26,10 @@ from typing import Any
 import numpy as np
 
 from breastus.errors import ConfigError
+from breastus.evaluation.calibration import apply_temperature
 from breastus.evaluation.checks import check_choice, check_number, check_probabilities
 from breastus.evaluation.logistic import logit, sigmoid
+from breastus.labels import LUMP
 
 # Method to the parameters it has, from the simplest to the one that bends most. The shift is known
 # before anything is fitted.
@@ -95,7 +97,8 @@ class Calibrator:
         """
         y_prob = check_probabilities(y_prob)
         if self.method == "temperature":
-            return sigmoid((logit(y_prob) - self.shift) / self.temperature)
+            both = np.stack([1 - y_prob, y_prob], axis=-1)
+            return apply_temperature(both, self.temperature, shift=self.shift)[:, LUMP]
         if self.method == "platt":
             return sigmoid(self.slope * logit(y_prob) + self.intercept)
         if self.method == "isotonic":

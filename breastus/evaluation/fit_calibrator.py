@@ -11,7 +11,7 @@ from breastus.evaluation.calibration import fit_temperature, image_log_loss
 from breastus.evaluation.calibrators import METHODS, Calibrator
 from breastus.evaluation.checks import check_choice, check_predictions, groups_of_class
 from breastus.evaluation.grouped_folds import deal_groups
-from breastus.evaluation.logistic import SLOPES, fit_logistic, logit, sigmoid
+from breastus.evaluation.logistic import SLOPES, fit_logistic, logit
 from breastus.evaluation.metrics import UndefinedMetricWarning
 
 FOLDS = 5
@@ -55,9 +55,9 @@ def fit_calibrator(
     """Fit a calibrator of the probability of lump; to be fitted on validation images alone.
 
     `temperature` takes the shift, which is known, from the log odds, and then minimises the
-    cross-entropy. `platt` does so over slope and intercept, with
-    Platt's targets, (lumps + 1) / (lumps + 2) for a lump and 1 / (others + 2) for no lump, so that
-    separated classes have a finite fit. `isotonic` is the rising step function of least squares
+    cross-entropy. `platt` does so over slope and intercept, with Platt's targets, (lumps + 1) /
+    (lumps + 2) for a lump and 1 / (others + 2) for no lump, so that separated classes have a finite
+    fit. `isotonic` is the rising step function of least squares
     (pool adjacent violators), images of one score taken together, straight between the steps, and
     kept off 0 and 1 by 1 / (groups + 2): by the rule of succession, as sure as one could be had all
     groups been of one class.
@@ -140,8 +140,8 @@ def _warn(text: str) -> None:
 
 def _fit(y_true, y_prob, groups, method: str, shift: float) -> Calibrator:
     if method == "temperature":
-        lump = sigmoid(logit(y_prob) - shift)
-        temperature = fit_temperature(y_true, np.stack([1 - lump, lump], axis=-1))
+        both = np.stack([1 - y_prob, y_prob], axis=-1)
+        temperature = fit_temperature(y_true, both, shift=shift)
         return Calibrator(method, temperature=temperature, shift=shift)
     if method == "platt":
         lumps, others = (y_true == 1).sum(), (y_true == 0).sum()
