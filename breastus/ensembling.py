@@ -19,11 +19,12 @@ import numpy as np
 import pandas as pd
 
 from breastus.bundling import bundle_info
+from breastus.config import EvaluationConfig
 from breastus.data.manifest import read_manifest, simulated
 from breastus.data.splits import read_splits
 from breastus.deploy.export import write_bundle
 from breastus.errors import RunError
-from breastus.evaluation.decision import decide
+from breastus.evaluation.decision import Decision, decide
 from breastus.evaluation.judgement import judgement
 from breastus.evaluation.logistic import logit, sigmoid
 from breastus.evaluation.predictions import read_predictions
@@ -61,8 +62,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     network = ensemble(networks)
 
     validation, test = mean_predictions(members, "val"), mean_predictions(members, "test")
-    shift = float(np.mean([odds_shift_of(run) for run in members]))  # as logits are averaged
-    decision = decide(validation, config.evaluation, seed=config.seed, shift=shift)
+    decision = decision_together(members, config.evaluation)
     tables = {"val": decision.apply(validation), "test": decision.apply(test)}
     manifest = read_manifest(first.file(MANIFEST_FILE))
     name = f"{len(members)} x {config.model.name}"
@@ -116,6 +116,18 @@ def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
     once = parts.drop_duplicates("image_id").set_index("image_id")
     once["raw"] = sigmoid(parts.groupby("image_id")["raw"].mean().loc[once.index].to_numpy())
     return once.reset_index().sort_values("image_id", ignore_index=True)
+
+
+def decision_together(runs: Sequence[Run], settings: EvaluationConfig) -> Decision:
+    """Return what the validation predictions of several runs decide for their average.
+
+    Args:
+        runs: finished.
+        settings: of the decision; its seed is the first run's.
+    """
+    shift = float(np.mean([odds_shift_of(run) for run in runs]))  # as logits are averaged
+    validation = mean_predictions(runs, "val")
+    return decide(validation, settings, seed=runs[0].config.seed, shift=shift)
 
 
 def _check(runs: Sequence[Run]) -> None:

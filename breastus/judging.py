@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from breastus.config import EvaluationConfig
 from breastus.data.images import read_image, to_png
 from breastus.data.lesions import lesion_shares
 from breastus.data.locate import DataWarning
@@ -54,16 +55,22 @@ def settle(run: Run) -> Decision:
         DataError: when its predictions are damaged, or an earlier version wrote them.
     """
     predictions = _predictions(run)
-    decision = decide(
-        predictions["val"],
-        run.config.evaluation,
-        seed=run.config.seed,
-        shift=odds_shift_of(run),
-    )
+    decision = decision_of(run, run.config.evaluation)
     for split, table in predictions.items():
         write_predictions(decision.apply(table), run.path / f"predictions_{split}.csv")
     write_json(run.path / DECISION_FILE, decision.to_dict())
     return decision
+
+
+def decision_of(run: Run, settings: EvaluationConfig) -> Decision:
+    """Return what a run's validation predictions decide, by its own settings or by others.
+
+    Raises:
+        RunError: when the run has no predictions yet.
+        DataError: when its predictions are damaged, or an earlier version wrote them.
+    """
+    validation = read_predictions(run.file("predictions_val.csv"))
+    return decide(validation, settings, seed=run.config.seed, shift=odds_shift_of(run))
 
 
 def judge(run: Run, decision: Decision | None = None) -> dict[str, Any]:

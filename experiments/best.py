@@ -19,15 +19,15 @@ Backbone frozen, cells rather than the mean of the map, zoom: these three were c
 folds of BUSI and of BUS-UCLM's sample, of which the scores outside are therefore no clean test
 any more. Class weights add a known number to the log odds, which is taken back before a temperature
 is fitted, and the threshold is the share of lumps (`likelihood`), not searched for. Platt's
-calibration and Youden's threshold, used before, follow twenty images without a lump too closely: on
-validation images left out of their fit they do worse. That was looked into because calibrated
+calibration and Youden's threshold, used before, follow twenty images without a lump too closely;
+trials on the validation parts of the folds spoke against them. They were made because calibrated
 scores, pooled over folds, had ordered the test images worse than raw ones; the scores inside
 flatter by what that saw. Epochs and views follow from what they cost; the rest was set once.
 
 `--network efficientnet_trio` does the same upon EfficientNet-Lite0, 1 and 2 side by side, which
-cost four times as much, into `runs/best-efficientnet_trio/` and a section of its own. On the
-validation parts of the folds the two do alike, so that the cheaper one is the recipe; all scores
-of both had been seen by then.
+take nearly four times the operations, into `runs/best-efficientnet_trio/` and a section of its own.
+On the validation parts of the folds the two do alike, so that the cheaper one is the recipe; all
+scores of both had been seen by then.
 """
 
 import argparse
@@ -47,7 +47,6 @@ from breastus.config import Config, DataConfig
 from breastus.data.manifest import included, load_manifest
 from breastus.errors import BreastusError, DataError
 from breastus.evaluation.arrays import UndefinedMetricWarning
-from breastus.evaluation.decision import decide
 from breastus.evaluation.pooled import mean_metrics
 from breastus.evaluation.predictions import read_predictions
 from breastus.labels import LABELS
@@ -205,7 +204,11 @@ def introduction(network: str) -> list[str]:
     """Return title and text: of the recipe what stands above, of another network only which."""
     title, _, rest = ast.get_docstring(ast.parse(Path(__file__).read_text("utf-8"))).partition("\n")
     if network != NETWORK:
-        return [f"## The best recipe, with `{network}`", "", "All else is as above."]
+        kept = (
+            f"Of each image {VIEWS[network]} views are kept, not {VIEWS[NETWORK]}, by what they "
+            "cost; all else is as above."
+        )
+        return [f"## The best recipe, with `{network}`", "", kept]
     return [f"## {title}", "", "```", *rest.strip("\n").splitlines(), "```"]
 
 
@@ -240,8 +243,8 @@ def scores_table(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> l
 
 def other_rules(runs: Sequence["Run"], elsewhere: pd.DataFrame | None) -> list[str]:
     """Return the lines of a table: thresholds by other rules, on the same predictions."""
-    from breastus.ensembling import mean_predictions
-    from breastus.training.odds_shift import odds_shift_of
+    from breastus.ensembling import decision_together
+    from breastus.judging import decision_of
 
     lines = [
         "The threshold by other rules, chosen by the same validation images: inside by those of "
@@ -251,13 +254,10 @@ def other_rules(runs: Sequence["Run"], elsewhere: pd.DataFrame | None) -> list[s
     ]
     for name, changes in RULES.items():
         folds: dict[int, list[pd.DataFrame]] = {}
-        thresholds, shifts = [], []
+        thresholds = []
         for run in runs:
             settings = run.config.replace({"evaluation": changes}).evaluation
-            validation = read_predictions(run.file("predictions_val.csv"))
-            shift = odds_shift_of(run)
-            decision = decide(validation, settings, seed=run.config.seed, shift=shift)
-            shifts.append(shift)
+            decision = decision_of(run, settings)
             test = decision.apply(read_predictions(run.file("predictions_test.csv")))
             folds.setdefault(run.config.seed, []).append(test)
             thresholds.append(decision.threshold)
@@ -265,10 +265,8 @@ def other_rules(runs: Sequence["Run"], elsewhere: pd.DataFrame | None) -> list[s
         between = f"{min(thresholds):.2f} to {max(thresholds):.2f}"
         lines.append(row(f"{name}: inside", mean_metrics(pooled), between))
         if elsewhere is not None:
-            config = runs[0].config
-            settings = config.replace({"evaluation": changes}).evaluation
-            validation = mean_predictions(runs, "val")
-            decision = decide(validation, settings, seed=config.seed, shift=np.mean(shifts))
+            settings = runs[0].config.replace({"evaluation": changes}).evaluation
+            decision = decision_together(runs, settings)
             called = (elsewhere["probability"] >= decision.threshold).astype(int)
             table = elsewhere.assign(
                 threshold=decision.threshold, predicted=np.array(LABELS)[called]

@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import BreastusError, RunError
-from breastus.evaluation.decision import decide
 from breastus.evaluation.pooled import mean_difference, mean_metrics
 from breastus.evaluation.predictions import read_predictions
 from breastus.evaluation.study import study_row
@@ -286,6 +285,8 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         return []
     runs = variants[base]
     before = _predictions(runs)
+    from breastus.judging import decision_of
+
     lines = [
         f"Decided anew on the predictions of `{base}`, without training (mean over seeds, and in "
         "the row below it the difference from the base's own, both with 95 % intervals):",
@@ -296,8 +297,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         tables = []
         for run in runs:
             settings = run.config.replace({"evaluation": changes}).evaluation
-            validation = read_predictions(run.file("predictions_val.csv"))
-            decision = decide(validation, settings, seed=run.config.seed)  # base: no odds to shift
+            decision = decision_of(run, settings)
             tables.append(decision.apply(read_predictions(run.file("predictions_test.csv"))))
         means = mean_metrics(tables, resamples=RESAMPLES)
         differences = mean_difference(tables, before, resamples=RESAMPLES)
