@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from breastus.errors import WeightsError
+from breastus.hub_checksum import matches_checksum
 from breastus.models.hub_backbone import load_preset, way_out
 
 _CONFIG, _TENSORS = "config.json", "model.safetensors"
@@ -101,12 +102,17 @@ def _fetch(preset: str, folder: Path | None, name: str) -> Path:
     fetch = functools.partial(api.hf_hub_download, repo, name, etag_timeout=_TIMEOUT)
     try:
         try:
-            api.model_info(repo, timeout=_TIMEOUT)  # unlike a download, it does not try for long
+            # Unlike a download, it does not try for long.
+            listed = api.model_info(repo, timeout=_TIMEOUT, files_metadata=True).siblings
         except Exception:
             with contextlib.suppress(LookupError, OSError):
                 return Path(fetch(local_files_only=True))  # what was fetched before
             raise
-        return Path(fetch())
+        path = Path(fetch())
+        if not all(matches_checksum(path, file) for file in listed if file.rfilename == name):
+            path.resolve().unlink()  # the content, which the name is a link to
+            raise OSError("it differs from the hub's checksum, and was removed. Try again.")
+        return path
     # Shows as anything from a missing file to a connection that breaks off.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

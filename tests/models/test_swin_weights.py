@@ -257,6 +257,17 @@ def test_a_handle_of_the_hub(hub, tensors):
             hub.close()
 
 
+def test_a_download_that_breaks_off_goes_on_and_a_damaged_one_comes_again(hub, tensors):
+    hub.damage["model.safetensors"] = 1
+    with pytest.raises(WeightsError, match=r"model\.safetensors: it differs from the hub"):
+        micro("hf://someone/swin")
+    hub.cut.add("model.safetensors")
+    model = micro("hf://someone/swin")
+    np.testing.assert_array_equal(
+        model.get_layer("stage_2_block_1_mlp").narrow.bias.numpy(), tensors[LAST]
+    )
+
+
 def test_a_hub_that_has_not_got_it_or_is_out_of_reach(hub):
     with pytest.raises(WeightsError, match=r"hf://someone/else cannot be had: config\.json"):
         micro("hf://someone/else")

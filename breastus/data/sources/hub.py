@@ -12,7 +12,6 @@ Reference:
 """
 
 import fnmatch
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -23,6 +22,7 @@ from breastus.data.images import SUFFIXES
 from breastus.data.sources.unpack import ARCHIVES, unpack
 from breastus.errors import HubError
 from breastus.files import write_json
+from breastus.hub_checksum import matches_checksum
 
 DATASET = "ShivamRaisharma/breastcancer"
 
@@ -113,7 +113,7 @@ def _download(api, repo_id: str, commit: str, files: list, own: Path) -> Path:
             stamp = [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None
             if stamp and checked.get(file.rfilename) == stamp:
                 continue
-            if stamp and _matches(path, file):
+            if stamp and matches_checksum(path, file):
                 checked[file.rfilename] = stamp
             else:
                 damaged.append(path)
@@ -152,16 +152,6 @@ def _snapshot(api, repo_id: str, commit: str) -> Path:
             f"The data set {repo_id} could not be fetched whole ({error}). What is there is kept: "
             f"run the command again to go on. {_WAYS_OUT}"
         ) from error
-
-
-def _matches(path: Path, file) -> bool:
-    data = path.read_bytes()
-    if file.lfs is not None:
-        return hashlib.sha256(data).hexdigest() == file.lfs.sha256
-    if file.blob_id is not None:
-        # Small files carry git's own checksum: SHA-1 of a header and the content.
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == file.blob_id
-    return file.size in (None, len(data))  # a mirror that lists no checksums
 
 
 def _fetched_before(own: Path) -> Path | None:
