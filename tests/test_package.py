@@ -15,7 +15,7 @@ ROOT = Path(breastus.__file__).parent
 ORDER = [
     ["labels", "errors"],
     ["setting_texts", "settings_tree"],
-    ["config", "files", "html", "opencv", "proportions"],
+    ["config", "files", "html", "hub_checksum", "opencv", "proportions"],
     ["data"],
     ["preprocessing"],
     ["augmentation"],
