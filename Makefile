@@ -72,7 +72,7 @@ test: $(STAMP)
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: $(STAMP)
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --hypothesis-profile default $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -6,8 +6,13 @@ import sys
 import warnings
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+
+# The same examples each time; `make test-all` draws new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -243,6 +243,7 @@ assert abs(results[0][2]).min() > 0.5  # the moving means: they did move
 """
 
 
+@pytest.mark.slow
 def test_two_devices_do_what_they_do_with_keras_layer():
     # A process of its own: how many devices there are is decided before TensorFlow starts.
     command = [sys.executable, "-c", _ON_TWO_DEVICES]

@@ -45,8 +45,15 @@ def mean_of_logits(models: list[keras.Model], images: np.ndarray) -> np.ndarray:
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("name", ["compact", "efficientnet_local"])
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [
+        ("compact", False),
+        ("compact", True),
+        pytest.param("efficientnet_local", False, marks=pytest.mark.slow),
+        ("efficientnet_local", True),
+    ],
+)
 def test_it_says_the_mean_of_logits_before_and_after_saving(name, shared, images, tmp_path):
     models = networks(name)
     if shared:

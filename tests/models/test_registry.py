@@ -28,7 +28,7 @@ SIZES = {
     "hybrid": 192,
     "hybrid_large": 224,
 }
-LARGE = {"efficientnet_trio", "swin_small", "swin_base", "hybrid_large"}
+LARGE = {"efficientnet_trio", "swin_small", "swin_base", "hybrid_large", "resnet50"}
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in list_models()
 ]

@@ -33,12 +33,18 @@ def fit(folder: Path, config, tables) -> dict[str, np.ndarray]:
     folder.mkdir(exist_ok=True)
     Trainer(folder, config, tables).fit()
     with np.load(folder / "state.npz") as saved:
-        arrays = {name: saved[name] for name in saved.files}
-    history = json.loads(str(arrays.pop("record")))["history"]
+        arrays = {name: saved[name] for name in saved.files if name != "record"}
+    history = read_history(folder)
     names = [name for name in history[0] if name != "seconds"]
     arrays["history"] = np.array([[row[name] for name in names] for row in history])
     best = keras.models.load_model(folder / "best.keras").get_weights()
     return arrays | {f"best.keras/{i}": weight for i, weight in enumerate(best)}
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Return what the last state of a training says of each epoch."""
+    with np.load(folder / "state.npz") as saved:
+        return json.loads(str(saved["record"]))["history"]
 
 
 def assert_equal(first: dict, second: dict) -> None:

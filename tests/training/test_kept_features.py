@@ -16,11 +16,13 @@ from breastus.training.mask_task import with_evidence
 from breastus.training.stages import stages_of
 
 
-@pytest.fixture(scope="module")
-def head_only(tiny_config):
+@pytest.fixture(
+    scope="module", params=["compact", pytest.param("efficientnet_local", marks=pytest.mark.slow)]
+)
+def head_only(tiny_config, request):
     return tiny_config.replace(
         {
-            "model": {"name": "efficientnet_local", "image_size": 64},
+            "model": {"name": request.param, "image_size": 64},
             "training": {
                 "epochs": 3,
                 "head_epochs": 3,
@@ -47,15 +49,17 @@ def test_with_a_view_an_epoch_nothing_is_different(head_only, kept, tables, tmp_
 
 def test_the_backbone_stays_as_it_came_and_the_head_does_not(head_only, kept):
     keras.utils.set_random_seed(head_only.seed)
-    model = build_model("efficientnet_local", image_size=64)
+    name = head_only.model.name
+    model = build_model(name, image_size=64)
     layers_of = [layer.name for layer in model.layers for _ in layer.weights]
     moved = {
         name
         for position, (name, weight) in enumerate(zip(layers_of, model.get_weights(), strict=True))
         if not np.array_equal(weight, kept[f"best.keras/{position}"])
     }
-    assert {"cell_conv", "local_conv", "evidence", "probabilities"} <= moved
-    assert not [name for name in moved if name.startswith(("stem", "block", "head"))]
+    own = {"cell_conv", "local_conv", "evidence"} if name == "efficientnet_local" else set()
+    assert {"probabilities", *own} <= moved
+    assert not [layer for layer in moved if layer.startswith(("stem", "stage", "block", "head"))]
 
 
 def test_killed_and_taken_up_it_ends_alike(head_only, kept, tables, tmp_path, interrupted):

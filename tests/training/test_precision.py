@@ -74,7 +74,9 @@ class StopOnNonFiniteInTraining(StopOnNonFinite):
         """There is no validation here."""
 
 
-@pytest.mark.parametrize("precision", PRECISIONS[1:])
+@pytest.mark.parametrize(
+    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_resumed_in_half_precision(tiny_config, tables, tmp_path, interrupted, precision):
     config = tiny_config.replace({"training": {"precision": precision, "epochs": 3}})
     whole = fit(tmp_path / "whole", config, tables)

@@ -75,7 +75,7 @@ def assert_same(
         assert first.file(name).read_bytes() == second.file(name).read_bytes()
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (2, 2)])
+@pytest.mark.parametrize(("epoch", "step"), [(0, 1), pytest.param(2, 2, marks=pytest.mark.slow)])
 def test_interrupted_in_the_middle_of_an_epoch(
     config, unbroken, tmp_path, monkeypatch, epoch, step
 ):

@@ -108,6 +108,7 @@ def _rates(images, flag):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_flags_of_the_real_bus_uclm(real_data):
     images = bus_uclm.read(real_data / "bus_uclm_sample").images
     assert _rates(images, "color_doppler") == (1.0, 1.0)
