@@ -43,8 +43,9 @@ class DataConfig:
         "kfold; source:NAME tests on one source; a .csv with image_id and split",
         check=check_split,
     )
-    fold: int = setting(0, "of split=kfold: the test part; the next one is val", 0)
+    fold: int = setting(0, "of split=kfold: the test part", 0)
     folds: int = setting(FOLDS, "of split=kfold: how many", 3, 100)
+    turn: int = setting(0, "of split=kfold: which of the other folds is val; 0: the next one", 0)
     dicom_frames: int = setting(
         1, "frames of a DICOM file with several, evenly spread; 1: the middle one", 1, 10_000
     )
@@ -197,7 +198,7 @@ class Config:
     def __post_init__(self) -> None:
         for key, spec, value in walk(self):
             check(key, spec, value)
-        check_folds(self.data.split, self.data.fold, self.data.folds)
+        check_folds(self.data.split, self.data.fold, self.data.folds, self.data.turn)
         if self.training.mask_weight and self.augmentation.mixup:
             raise ConfigError(
                 "augmentation.mixup must be 0 where masks are learned from: a cell of two mixed "

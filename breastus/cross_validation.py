@@ -9,11 +9,19 @@
       metrics.json, report.html, figures/
 
 Each repeat draws folds and weights anew. Calibration and threshold of a fold are fitted on its own
-validation part. Scores are of all folds of a repeat pooled, averaged over repeats; intervals draw
-whole groups, which come up in every repeat.
+validation part. With several turns, other folds than the next one are the validation part in turn
+(`repeat-0-fold-0-turn-1/` ...): the test part is judged by the mean of all turns' networks, with
+what all their validation predictions decide. So every image but the tested ones has its share in
+the weights and in the decision.
+
+Networks upon one frozen backbone whose features are kept share these.
+
+Scores are of all folds of a repeat pooled, averaged over repeats; intervals draw whole groups,
+which come up in every repeat.
 """
 
 import gc
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,20 +30,23 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 
-from breastus.config import Config
+from breastus.config import Config, EvaluationConfig
 from breastus.data.manifest import load_manifest, read_manifest, summary, write_manifest
 from breastus.errors import ConfigError, RunError
 from breastus.evaluation.cross_validation_report import write_cross_validation_report
 from breastus.evaluation.pooled import mean_metrics
 from breastus.evaluation.predictions import read_predictions
-from breastus.experiment import train
+from breastus.experiment import run_experiment
 from breastus.files import read_json, write_csv, write_json
-from breastus.judging import notices, worst_errors
+from breastus.judging import decision_of, notices, worst_errors
 from breastus.models.recipes import default_config
 from breastus.setting_texts import FOLDS, join_sources
+from breastus.together import decision_together, mean_predictions
 from breastus.training.run import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, Run
+from breastus.training.shared_features import SharedFeatures
 
 REPEATS = 3
 PREDICTIONS_FILE = "predictions_oof.csv"
@@ -53,9 +64,14 @@ class CrossValidation:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """The runs, repeat by repeat and fold by fold."""
+        """The runs, repeat by repeat, fold by fold and turn by turn."""
         found = [Run(file.parent) for file in self.path.glob(f"repeat-*-fold-*/{CONFIG_FILE}")]
-        return sorted(found, key=lambda run: (run.config.seed, run.config.data.fold))
+        return sorted(found, key=lambda run: (*_fold_of(run), run.config.data.turn))
+
+    @cached_property
+    def folds(self) -> list[list[Run]]:
+        """The runs of each fold, which are as many as there are turns, repeat by repeat."""
+        return [list(turns) for _, turns in itertools.groupby(self.runs, key=_fold_of)]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -76,6 +92,7 @@ def cross_validate(
     config: Config | None = None,
     folds: int = FOLDS,
     repeats: int = REPEATS,
+    turns: int = 1,
     seed: int | None = None,
 ) -> CrossValidation:
     """Train and test a network on every fold, several times, and judge the pooled predictions.
@@ -89,6 +106,8 @@ def cross_validate(
         config: all settings; None takes `breastus.default_config(model)`.
         folds: at least 3; one is test and one validation each time.
         repeats: how often folds are drawn anew, at least 1.
+        turns: how many networks a fold has, 1 to `folds - 1`, each with a validation part of its
+            own.
         seed: of the first repeat; the others take the next ones. None takes `config.seed`.
 
     Raises:
@@ -96,23 +115,27 @@ def cross_validate(
     """
     if repeats < 1:
         raise ConfigError(f"repeats must be at least 1. Received: {repeats}")
+    if not 1 <= turns < folds:
+        raise ConfigError(
+            f"turns must be from 1 to {folds - 1}, the folds that are not test. Received: {turns}"
+        )
     config = (config or default_config(model)).replace({"model": {"name": model}})
     if data is not None:
         config = config.replace({"data": {"source": join_sources(data)}})
     first = config.seed if seed is None else seed
     folder = Path("runs", f"{model}-cv") if out is None else Path(out)
-    config = config.replace({"data": {"split": "kfold", "folds": folds, "fold": 0}})
+    config = config.replace({"data": {"split": "kfold", "folds": folds, "fold": 0, "turn": 0}})
 
     manifest = _manifest(folder, config, first)
     print(summary(manifest), flush=True)
     source = {"source": str((folder / MANIFEST_FILE).absolute())}
-    for repeat in range(repeats):
-        for fold in range(folds):
-            path = folder / f"repeat-{repeat}-fold-{fold}"
-            changes = {"data": {**source, "fold": fold}, "seed": first + repeat}
-            _fold(
-                path, model, config.replace(changes), f"{repeat + 1}/{repeats}, {fold + 1}/{folds}"
-            )
+    shared = SharedFeatures(folder)
+    for repeat, fold, turn in np.ndindex(repeats, folds, turns):
+        path = folder / (f"repeat-{repeat}-fold-{fold}" + f"-turn-{turn}" * (turn > 0))
+        changes = {"data": {**source, "fold": fold, "turn": turn}, "seed": first + repeat}
+        where = f"{repeat + 1}/{repeats}, {fold + 1}/{folds}"
+        where += f", {turn + 1}/{turns}" if turns > 1 else ""
+        _train(path, config.replace(changes), where, shared)
     return judge_folds(folder)
 
 
@@ -120,10 +143,11 @@ def judge_folds(folder: Path) -> CrossValidation:
     """Pool the predictions of a cross-validation's runs, judge them, and write the report.
 
     Raises:
-        RunError: when there are no finished runs, or a repeat lacks a fold.
+        RunError: when there are no finished runs, or a repeat lacks a fold or a turn.
     """
-    runs = CrossValidation(folder).runs
-    tables = _pooled(folder, runs)
+    result = CrossValidation(folder)
+    runs = result.runs
+    tables = _pooled(result)
     write_csv(folder / PREDICTIONS_FILE, pd.concat(tables, ignore_index=True))
     config = runs[0].config
     settings = config.evaluation
@@ -131,6 +155,7 @@ def judge_folds(folder: Path) -> CrossValidation:
         "model": config.model.name,
         "folds": config.data.folds,
         "repeats": len(tables),
+        "turns": len(result.folds[0]),
         "confidence": settings.confidence,
         "resamples": settings.resamples,
         "prevalence": settings.prevalence,
@@ -159,6 +184,10 @@ def judge_folds(folder: Path) -> CrossValidation:
     return CrossValidation(folder)
 
 
+def _fold_of(run: Run) -> tuple[int, int]:
+    return run.config.seed, run.config.data.fold
+
+
 def _time_taken(runs: Sequence[Run]) -> dict[str, float | str]:
     """Return `minutes` of all folds, and what they were `minutes_of`.
 
@@ -182,7 +211,7 @@ def _manifest(folder: Path, config: Config, seed: int) -> pd.DataFrame:
     return manifest
 
 
-def _fold(path: Path, model: str, config: Config, where: str) -> None:
+def _train(path: Path, config: Config, where: str, shared: SharedFeatures) -> None:
     if Run(path).finished:
         asked = config.differences(Run(path).config)
         # What the machine decides stands in the run, and not in what was asked for.
@@ -193,31 +222,46 @@ def _fold(path: Path, model: str, config: Config, where: str) -> None:
             )
         return
     print(f"\n== {where}: {path}", flush=True)
-    train(model, config=config, out=path)
-    keras.utils.clear_session()  # or each fold leaves its graph behind
+    run_experiment(config, path, shared=shared if config.training.kept_views else None)
+    keras.utils.clear_session()  # or each run leaves its graph behind
     gc.collect()
 
 
-def _pooled(folder: Path, runs: Sequence[Run]) -> list[pd.DataFrame]:
+def _pooled(result: CrossValidation) -> list[pd.DataFrame]:
     """Return one table of out-of-fold predictions a repeat, in the order of image ids."""
-    if not runs:
-        raise RunError(f"{folder} holds no runs of a cross-validation.")
-    folds = runs[0].config.data.folds
+    if not result.runs:
+        raise RunError(f"{result.path} holds no runs of a cross-validation.")
+    folds, turns = result.runs[0].config.data.folds, len(result.folds[0])
     tables = []
-    for seed in sorted({run.config.seed for run in runs}):
-        own = [run for run in runs if run.config.seed == seed]
-        if [run.config.data.fold for run in own] != list(range(folds)):
+    for seed, repeat in itertools.groupby(result.folds, key=lambda runs: runs[0].config.seed):
+        own = list(repeat)
+        there = [(run.config.data.fold, run.config.data.turn) for runs in own for run in runs]
+        if there != list(np.ndindex(folds, turns)):
             raise RunError(
-                f"{folder}: a repeat lacks a fold. Run the same command again to finish it."
+                f"{result.path}: the repeat of seed {seed} lacks a fold or a turn. Run the same "
+                "command again to finish it."
             )
         parts = [
-            read_predictions(run.file("predictions_test.csv")).assign(
-                repeat=len(tables), fold=run.config.data.fold
+            judge_turns(runs, runs[0].config.evaluation).assign(
+                repeat=len(tables), fold=runs[0].config.data.fold
             )
-            for run in own
+            for runs in own
         ]
         tables.append(pd.concat(parts).sort_values("image_id").reset_index(drop=True))
     return tables
+
+
+def judge_turns(turns: Sequence[Run], settings: EvaluationConfig) -> pd.DataFrame:
+    """Return what the networks of a fold say of its test part together, as a predictions table.
+
+    Args:
+        turns: the fold's runs.
+        settings: of the decision, which is fitted on their validation parts.
+    """
+    if len(turns) == 1:
+        test = read_predictions(turns[0].file("predictions_test.csv"))
+        return decision_of(turns[0], settings).apply(test)
+    return decision_together(turns, settings).apply(mean_predictions(turns, "test"))
 
 
 def _always_wrong(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

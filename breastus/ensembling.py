@@ -16,25 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from breastus.bundling import bundle_info
-from breastus.config import EvaluationConfig
 from breastus.data.manifest import read_manifest, simulated
 from breastus.data.splits import read_splits
 from breastus.deploy.export import write_bundle
 from breastus.errors import RunError
-from breastus.evaluation.decision import Decision, decide
 from breastus.evaluation.judgement import judgement
-from breastus.evaluation.logistic import logit, sigmoid
-from breastus.evaluation.predictions import read_predictions
 from breastus.evaluation.tta import VIEWS
 from breastus.judging import attributes
 from breastus.models.ensemble import ensemble
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
+from breastus.together import decision_together, mean_predictions
 from breastus.training.callbacks import BEST_FILE
-from breastus.training.odds_shift import odds_shift_of
 from breastus.training.run import MANIFEST_FILE, SPLITS_FILE, Run
 from breastus.training.seen_images import pretraining_seen
 
@@ -100,36 +95,6 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
         )
 
 
-def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
-    """Return each image of a split once, with the mean of what those runs said that had it there.
-
-    Args:
-        runs: finished.
-        split: "val" or "test".
-
-    Returns:
-        A predictions table in the order of image ids; `raw` is the mean of logits, its other
-        columns that depend on a run's decision are the first run's.
-    """
-    parts = pd.concat([read_predictions(run.file(f"predictions_{split}.csv")) for run in runs])
-    parts = parts.assign(raw=logit(parts["raw"].to_numpy(float)))
-    once = parts.drop_duplicates("image_id").set_index("image_id")
-    once["raw"] = sigmoid(parts.groupby("image_id")["raw"].mean().loc[once.index].to_numpy())
-    return once.reset_index().sort_values("image_id", ignore_index=True)
-
-
-def decision_together(runs: Sequence[Run], settings: EvaluationConfig) -> Decision:
-    """Return what the validation predictions of several runs decide for their average.
-
-    Args:
-        runs: finished.
-        settings: of the decision; its seed is the first run's.
-    """
-    shift = float(np.mean([odds_shift_of(run) for run in runs]))  # as logits are averaged
-    validation = mean_predictions(runs, "val")
-    return decide(validation, settings, seed=runs[0].config.seed, shift=shift)
-
-
 def _check(runs: Sequence[Run]) -> None:
     if len(runs) < 2:
         raise RunError(f"An ensemble is of at least two runs. Received: {len(runs)}")
@@ -174,6 +139,7 @@ def _members(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "seed": run.config.seed,
             "split": run.config.data.split,
             "fold": run.config.data.fold,
+            "turn": run.config.data.turn,
             "data_fingerprint": run.environment["data_fingerprint"],
             "test_roc_auc": score if score is None else float(np.round(score, 4)),
         }

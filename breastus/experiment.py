@@ -58,6 +58,7 @@ from breastus.training.run import (
     open_run,
 )
 from breastus.training.seen_images import check_unseen, pretraining_of, pretraining_seen
+from breastus.training.shared_features import SharedFeatures
 from breastus.training.shortcut_test import shortcut_test
 from breastus.training.stages import stages_of
 from breastus.training.state import discard_states, has_state
@@ -100,7 +101,24 @@ def train(
         changes["data"] = {"source": join_sources(data)}
     if seed is not None:
         changes["seed"] = seed
-    config = (config or default_config(model)).replace(changes)
+    return run_experiment((config or default_config(model)).replace(changes), out, publish=publish)
+
+
+def run_experiment(
+    config: Config,
+    out: str | os.PathLike | None,
+    *,
+    publish: str | os.PathLike | None = None,
+    shared: SharedFeatures | None = None,
+) -> Run:
+    """Do what `train` says, as one of several runs that may share features.
+
+    Args:
+        config: all settings.
+        out: as for `train`.
+        publish: as for `train`.
+        shared: what a frozen backbone makes of the images, for runs of the same images.
+    """
     # These are cheap, and say what is impossible before any image is read.
     check_policy(config.augmentation.policy)
     stages_of(config.training)
@@ -119,7 +137,7 @@ def train(
         _write_environment(run, manifest, splits, weights, pretraining)
         # Also when it is taken up, as presets bring layers of their own; its state comes on top.
         config = _with_weights(config, weights.weights)
-        trainer = Trainer(run.path, config, _tables(manifest, splits))
+        trainer = Trainer(run.path, config, _tables(manifest, splits), shared=shared)
         trainer.fit()
         network = trainer.best_model()
         _predict(run, trainer, network)
@@ -185,6 +203,7 @@ def splits_of(config: Config, manifest: pd.DataFrame) -> pd.DataFrame:
         seed=config.seed,
         fold=settings.fold,
         folds=settings.folds,
+        turn=settings.turn,
     )
 
 

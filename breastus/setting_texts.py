@@ -3,7 +3,7 @@
 data.source        one or several data sets, `BUSI;BUS-UCLM`
 data.keep_faults   kinds of known faults that stay in, `axilla,needle`
 data.split         a scheme of SPLIT_SCHEMES, `source:NAME`, or a file that ends in .csv
-data.fold          of data.folds, with `kfold` alone
+data.fold          of data.folds, with `kfold` alone, as data.turn
 """
 
 import difflib
@@ -79,8 +79,8 @@ def check_split(text: str) -> None:
     )
 
 
-def check_folds(split: str, fold: int, folds: int) -> None:
-    """See that the fold is there, and that both are only changed where they mean something.
+def check_folds(split: str, fold: int, folds: int, turn: int = 0) -> None:
+    """See that fold and turn are there, and only changed where they mean something.
 
     Raises:
         ConfigError: when not.
@@ -89,10 +89,15 @@ def check_folds(split: str, fold: int, folds: int) -> None:
         raise ConfigError(
             f"data.fold must be below data.folds={folds}: the first is 0. Received: {fold}"
         )
-    if split != "kfold" and (fold, folds) != (0, FOLDS):
+    if turn > folds - 2:
         raise ConfigError(
-            "data.fold and data.folds are of data.split=kfold alone. Set that, or leave them. "
-            f"Received: data.split={split}"
+            f"data.turn must be below {folds - 1}, how many of data.folds={folds} are not test: "
+            f"the first is 0. Received: {turn}"
+        )
+    if split != "kfold" and (fold, folds, turn) != (0, FOLDS, 0):
+        raise ConfigError(
+            "data.fold, data.folds and data.turn are of data.split=kfold alone. Set that, or leave "
+            f"them. Received: data.split={split}"
         )
 
 

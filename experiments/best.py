@@ -33,7 +33,6 @@ scores of both had been seen by then.
 import argparse
 import ast
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,8 @@ from breastus.data.manifest import included, load_manifest
 from breastus.errors import BreastusError, DataError
 from breastus.evaluation.arrays import UndefinedMetricWarning
 from breastus.evaluation.pooled import mean_metrics
-from breastus.evaluation.predictions import read_predictions
+from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.ranking import roc_auc
 from breastus.labels import LABELS
 from breastus.models.recipes import default_config
 from breastus.training.environment import describe_hardware
@@ -57,10 +57,9 @@ from experiments.score_table import header, row
 
 if TYPE_CHECKING:
     from breastus.cross_validation import CrossValidation
-    from breastus.training.run import Run
 
 HERE = Path(__file__).parent
-NETWORK, FOLDS, REPEATS = "efficientnet_local", 5, 1
+NETWORK, FOLDS, REPEATS, TURNS = "efficientnet_local", 5, 1, 4
 VIEWS = {NETWORK: 10, "efficientnet_trio": 6}  # kept of each image, by what they cost
 EPOCHS = 50
 SETTINGS = {
@@ -104,6 +103,9 @@ def main() -> None:
     )
     parser.add_argument("--folds", type=int, default=FOLDS, help=f"default: {FOLDS}")
     parser.add_argument("--repeats", type=int, default=REPEATS, help=f"default: {REPEATS}")
+    parser.add_argument(
+        "--turns", type=int, default=TURNS, help=f"networks a fold (default: {TURNS})"
+    )
     parser.add_argument("--out", type=Path, help="of the folds (default: runs/best)")
     parser.add_argument("--publish", type=Path, help="put the bundle here, such as models/best")
     parser.add_argument(
@@ -127,6 +129,7 @@ def main() -> None:
         config=recipe(args.network).override(args.set),
         folds=args.folds,
         repeats=args.repeats,
+        turns=args.turns,
     )
     print(sentence(result.metrics), flush=True)
     bundle = export_ensemble(result.runs, args.publish or out / "bundle")
@@ -167,8 +170,10 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
     environment, metrics = result.runs[0].environment, result.metrics
     network = result.runs[0].config.model.name
     # Of a run that was killed and taken up nobody knows how long it took in all.
-    minutes = [run.environment["seconds_in_all"] or np.nan for run in result.runs]
-    minutes = np.array(minutes, float) / 60
+    seconds = [
+        [run.environment["seconds_in_all"] or np.nan for run in turns] for turns in result.folds
+    ]
+    minutes = np.array(seconds, float).sum(axis=1) / 60
     option = "" if network == NETWORK else f" --network {network}"
     lines = [
         *introduction(network),
@@ -185,7 +190,7 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
         "",
         *scores_table(result, elsewhere),
         "",
-        folds_apart(result.runs),
+        folds_apart(result),
     ]
     if elsewhere is not None:
         threshold = elsewhere["threshold"][0]
@@ -197,7 +202,7 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
             f"of {lump.sum()} lumps found, {(~lump & ~called).sum()} of {(~lump).sum()} images "
             "without one cleared.",
         ]
-    return "\n".join([*lines, "", *other_rules(result.runs, elsewhere)])
+    return "\n".join([*lines, "", *other_rules(result, elsewhere)])
 
 
 def introduction(network: str) -> list[str]:
@@ -212,18 +217,28 @@ def introduction(network: str) -> list[str]:
     return [f"## {title}", "", "```", *rest.strip("\n").splitlines(), "```"]
 
 
-def folds_apart(runs: Sequence["Run"]) -> str:
-    """Return the mean ROC-AUC of the folds by themselves, in a sentence.
+def folds_apart(result: "CrossValidation") -> str:
+    """Return the mean ROC-AUC of the folds by themselves, in a sentence or two.
 
     Pooled, scores of different networks are put in one order, which calibration has to make fit.
     """
-    means = {
-        split: np.mean([run.metrics[split]["roc_auc"]["value"] for run in runs])
+    from breastus.cross_validation import judge_turns
+
+    single = {
+        split: np.mean([run.metrics[split]["roc_auc"]["value"] for run in result.runs])
         for split in ("val", "test")
     }
+    text = (
+        f"Of each network by itself the ROC-AUC is {single['test']:.3f} on its test part (mean), "
+        f"and {single['val']:.3f} on its validation part, by which its epoch was chosen."
+    )
+    if result.metrics["turns"] == 1:
+        return text
+    folds = [judge_turns(turns, turns[0].config.evaluation) for turns in result.folds]
+    together = np.mean([roc_auc(*truth_and_probability(table)) for table in folds])
     return (
-        f"Of each fold by itself the ROC-AUC is {means['test']:.3f} on its test part (mean), and "
-        f"{means['val']:.3f} on its validation part, by which its epoch was chosen."
+        f"{text} Of each fold's {result.metrics['turns']} networks together it is {together:.3f} "
+        "(mean over folds)."
     )
 
 
@@ -241,10 +256,10 @@ def scores_table(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> l
     return [*header(), *rows]
 
 
-def other_rules(runs: Sequence["Run"], elsewhere: pd.DataFrame | None) -> list[str]:
+def other_rules(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> list[str]:
     """Return the lines of a table: thresholds by other rules, on the same predictions."""
-    from breastus.ensembling import decision_together
-    from breastus.judging import decision_of
+    from breastus.cross_validation import judge_turns
+    from breastus.together import decision_together
 
     lines = [
         "The threshold by other rules, chosen by the same validation images: inside by those of "
@@ -253,20 +268,16 @@ def other_rules(runs: Sequence["Run"], elsewhere: pd.DataFrame | None) -> list[s
         *header("threshold"),
     ]
     for name, changes in RULES.items():
-        folds: dict[int, list[pd.DataFrame]] = {}
-        thresholds = []
-        for run in runs:
-            settings = run.config.replace({"evaluation": changes}).evaluation
-            decision = decision_of(run, settings)
-            test = decision.apply(read_predictions(run.file("predictions_test.csv")))
-            folds.setdefault(run.config.seed, []).append(test)
-            thresholds.append(decision.threshold)
-        pooled = [pd.concat(parts, ignore_index=True) for parts in folds.values()]
-        between = f"{min(thresholds):.2f} to {max(thresholds):.2f}"
+        settings = result.runs[0].config.replace({"evaluation": changes}).evaluation
+        repeats: dict[int, list[pd.DataFrame]] = {}
+        for turns in result.folds:
+            repeats.setdefault(turns[0].config.seed, []).append(judge_turns(turns, settings))
+        pooled = [pd.concat(folds, ignore_index=True) for folds in repeats.values()]
+        thresholds = pd.concat(pooled)["threshold"]
+        between = f"{thresholds.min():.2f} to {thresholds.max():.2f}"
         lines.append(row(f"{name}: inside", mean_metrics(pooled), between))
         if elsewhere is not None:
-            settings = runs[0].config.replace({"evaluation": changes}).evaluation
-            decision = decision_together(runs, settings)
+            decision = decision_together(result.runs, settings)
             called = (elsewhere["probability"] >= decision.threshold).astype(int)
             table = elsewhere.assign(
                 threshold=decision.threshold, predicted=np.array(LABELS)[called]

@@ -17,12 +17,13 @@ from breastus.data.images import ImageFile
 from breastus.deploy.predictor import Predictor
 from breastus.ensembling import export_ensemble
 from breastus.errors import ConfigError, DataError, RunError
-from breastus.evaluation.logistic import logit
+from breastus.evaluation.logistic import logit, sigmoid
 from breastus.evaluation.metrics import compute_metrics
 from breastus.external import evaluate_external
 from breastus.models.ensemble import ensemble
 from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
+from breastus.training.kept_features import KeptFeatures
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
 
@@ -85,7 +86,63 @@ def test_finished_folds_are_kept_and_other_settings_refused(folds, tiny_config):
         cross_validate("cnn", config=other, out=folds.path, folds=3, repeats=1)
 
 
+def test_turns_judge_their_test_part_together(folds, tmp_path):
+    """Second turns that are copies of the first, sure of the same: nothing changes but the odds."""
+    whole = shutil.copytree(folds.path, tmp_path / "cv")
+    for run in folds.runs:
+        other = shutil.copytree(run.path, whole / f"{run.path.name}-turn-1")
+        settings = run.config.replace({"data": {"turn": 1}})
+        (other / "config.yaml").write_text(settings.to_yaml())
+        for file in other.glob("predictions_*.csv"):
+            table = pd.read_csv(file, keep_default_na=False)
+            table.assign(raw=sigmoid(3 * logit(table["raw"]))).to_csv(file, index=False)
+    result = judge_folds(whole)
+    assert [len(turns) for turns in result.folds] == [2, 2, 2]
+    assert result.metrics["turns"] == 2
+    np.testing.assert_allclose(
+        logit(result.predictions["raw"]), 2 * logit(folds.predictions["raw"]), rtol=1e-6
+    )
+    for _, fold in result.predictions.groupby("fold"):
+        np.testing.assert_array_equal(
+            fold["predicted"] == "lump", fold["probability"] >= fold["threshold"]
+        )
+    report = (whole / "report.html").read_text()
+    assert "2 networks together each time" in report
+    assert "mean of its fold's 2 networks" in report.replace("&#x27;", "'")
+    shutil.rmtree(whole / "repeat-0-fold-1-turn-1")
+    with pytest.raises(RunError, match="lacks a fold or a turn"):
+        judge_folds(whole)
+
+
+@pytest.mark.slow
+def test_each_turn_validates_on_another_part_and_features_are_shared(tiny_config, tmp_path):
+    training = {"epochs": 2, "head_epochs": 2, "kept_views": 2}
+    config = tiny_config.replace({"training": training})
+    arguments = {"config": config, "out": tmp_path / "cv", "folds": 3, "repeats": 1, "turns": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        made = []
+        patch.setattr(
+            "breastus.training.trainer.KeptFeatures",
+            lambda *args, **kwargs: made.append(kwargs) or KeptFeatures(*args, **kwargs),
+        )
+        result = cross_validate("compact", **arguments)
+    assert len(result.runs) == 6
+    assert len(made) == 2
+    for turns in result.folds:
+        splits = [pd.read_csv(run.path / "splits.csv").set_index("image_id") for run in turns]
+        parts = [set(one.index[one["split"] == "val"]) for one in splits]
+        test = set(splits[0].index[splits[0]["split"] == "test"])
+        assert not parts[0] & parts[1]
+        assert parts[0] | parts[1] | test == set(splits[0].index)
+    before = result.metrics
+    assert cross_validate("compact", **arguments).metrics == before
+    info = json.loads((export_ensemble(result.runs, tmp_path / "all") / "bundle.json").read_text())
+    assert [(one["fold"], one["turn"]) for one in info["members"]] == list(np.ndindex(3, 2))
+
+
 def test_what_cannot_be_cross_validated_is_said(folds, tiny_config, tmp_path):
+    with pytest.raises(ConfigError, match=r"turns must be from 1 to 2.*Received: 3"):
+        cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", folds=3, turns=3)
     with pytest.raises(ConfigError, match="repeats must be at least 1"):
         cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", repeats=0)
     with pytest.raises(ConfigError, match=r"data\.folds must be at least 3"):
@@ -102,6 +159,8 @@ def test_what_cannot_be_cross_validated_is_said(folds, tiny_config, tmp_path):
 def test_the_command_says_which_options_go_together(capsys):
     assert main(["train", "cnn", "--repeats", "2"]) == 2
     assert "--repeats goes with --folds" in capsys.readouterr().err
+    assert main(["train", "cnn", "--turns", "2"]) == 2
+    assert "--turns goes with --folds" in capsys.readouterr().err
     assert main(["train", "cnn", "--folds", "3", "--publish", "x"]) == 2
     assert "export the folds together" in capsys.readouterr().err
 

@@ -23,7 +23,7 @@ ORDER = [
     ["evaluation"],
     ["training"],
     ["deploy"],
-    ["judging", "bundling", "comparing"],
+    ["judging", "together", "bundling", "comparing"],
     ["recalibrating", "robust"],
     ["experiment", "external"],
     ["cross_validation", "ensembling", "pretraining"],

@@ -26,14 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, metavar="N", help="with --folds: draw folds N times (default: 3)"
     )
     parser.add_argument(
+        "--turns",
+        type=int,
+        metavar="N",
+        help="with --folds: average N networks a fold, each with another validation part "
+        "(default: 1)",
+    )
+    parser.add_argument(
         "--publish", type=Path, metavar="FOLDER", help="copy the finished bundle to this folder"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     config = settings(args, default_config(args.model))
-    if args.repeats is not None and args.folds is None:
-        raise ConfigError("--repeats goes with --folds, such as --folds 5 --repeats 3.")
+    for option, example in (("repeats", 3), ("turns", 4)):
+        if getattr(args, option) is not None and args.folds is None:
+            raise ConfigError(
+                f"--{option} goes with --folds, such as --folds 5 --{option} {example}."
+            )
     if args.folds is not None and args.publish:
         raise ConfigError("--publish is of one run; export the folds together: breastus export.")
     import_tensorflow()
@@ -67,6 +77,7 @@ def _cross_validate(args: argparse.Namespace, config: Config) -> int:
             out=args.out,
             folds=args.folds,
             repeats=REPEATS if args.repeats is None else args.repeats,
+            turns=1 if args.turns is None else args.turns,
         )
     except KeyboardInterrupt:
         print("\nbreastus: interrupted; the same command goes on from there", file=sys.stderr)

@@ -4,7 +4,7 @@ auto         given where the folders are split already, else group
 group        60/20/20 by label; five folds, of which 0 is test, 1 is val and the rest train
 study        the sizes of the published study's Table I, drawn by seed
 given        what the folders say, less the images that have a twin in a later part
-kfold        cross-validation: one fold is test, the next one val, the rest train
+kfold        cross-validation: one fold is test, another one val, the rest train
 source:NAME  the source of that name is test, train and val are drawn from the others
 mine.csv     a file with the columns image_id and split, kept as it is or refused
 """
@@ -36,6 +36,7 @@ def make_splits(
     seed: int = 0,
     fold: int = 0,
     folds: int = FOLDS,
+    turn: int = 0,
 ) -> pd.DataFrame:
     """Share the included images of a manifest out.
 
@@ -45,6 +46,7 @@ def make_splits(
         seed: decides what is drawn.
         fold: of `kfold`, the fold that is the test part, from 0.
         folds: of `kfold`, how many.
+        turn: of `kfold`, which of the other folds is val: 0 for the one after the test part.
 
     Returns:
         A table of `image_id`, `split` (train, val, test) and `fold` (of `group` and `kfold` the
@@ -60,7 +62,7 @@ def make_splits(
     """
     try:
         check_split(scheme)
-        check_folds(scheme, fold, folds)
+        check_folds(scheme, fold, folds, turn)
     except ConfigError as error:
         raise SplitError(str(error)) from error
     rows = included(manifest)
@@ -76,7 +78,7 @@ def make_splits(
         return by_own_file(manifest, rows, seed, Path(scheme))
     check_classes(rows)
     if scheme == "kfold":
-        return by_fold(rows, seed, fold=fold, folds=folds)
+        return by_fold(rows, seed, fold=fold, folds=folds, turn=turn)
     return by_study(rows, seed) if scheme == "study" else by_group(rows, seed)
 
 

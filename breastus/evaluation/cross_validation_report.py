@@ -71,7 +71,7 @@ def write_cross_validation_report(
         f'<p class="answer">{escape(sentence(metrics))}</p>'
         f"<h2>Scores</h2>{_scores(metrics)}"
         f'<h2>Figures</h2><div class="grid">{drawn}</div>'
-        f"<h2>Fold by fold</h2>{_folds(runs)}"
+        f"<h2>{'Network by network' if metrics['turns'] > 1 else 'Fold by fold'}</h2>{_folds(runs)}"
         "<h2>The errors that every repeat makes</h2>"
         + (f'<div class="tiles">{errors}</div>' if errors else "<p>None.</p>")
         + f"<h2>Data</h2><pre>{escape(data_summary)}</pre>"
@@ -95,10 +95,13 @@ def sentence(metrics: dict[str, Any]) -> str:
             ("ece", "calibration error"),
         )
     ]
+    turns = metrics["turns"]
+    several = f", {turns} networks together each time" if turns > 1 else ""
     return (
         f"Tested on {metrics['n'][0]} images of {metrics['n_groups']} patients or scenes, each by "
         f"networks that saw none of its group, in {metrics['folds']} folds and "
-        f"{metrics['repeats']} repeat{'s' * (metrics['repeats'] > 1)}: {', '.join(shares)} "
+        f"{metrics['repeats']} repeat{'s' * (metrics['repeats'] > 1)}{several}: "
+        f"{', '.join(shares)} "
         f"({100 * metrics['confidence']:.0f} % intervals)."
     )
 
@@ -146,7 +149,14 @@ def _scores(metrics: dict[str, Any]) -> str:
         for name, metric in METRICS.items()
         if name not in HIDDEN
     ]
+    turns = metrics["turns"]
     note = (
+        f"What is said of an image is the mean of its fold's {turns} networks, each of which had "
+        "another validation part; calibration and threshold are fitted on all of these. "
+        if turns > 1
+        else ""
+    )
+    note += (
         f"Predictions of all folds of a repeat are pooled; each image is called by the threshold "
         f"of its own fold. Intervals: bootstrap over groups (patients or scenes), drawn alike in "
         f"every repeat; {metrics['resamples']} resamples. They say what other patients would have "

@@ -74,25 +74,37 @@ class KeptFeatures:
         # [views * images, ...], as the passes came.
         self._targets = tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *targets)
 
-    def training(self, order: Callable, **batching: int) -> tf.data.Dataset:
+    def training(
+        self, order: Callable, *, part: Sequence[int] | None = None, **batching: int
+    ) -> tf.data.Dataset:
         """Return the batches of epochs `first_epoch` to `epochs - 1`, as `training_dataset` does.
 
         Args:
             order: (epoch) to the epoch's draws, int32 [n]; `draw % images` is the image.
+            part: the images that are drawn from, by their number; None for all.
             **batching: from `batch_size` on, the arguments of `epoch_batches`.
         """
+        images = self._numbers(part)
 
         def row(epoch: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
             # An image that is drawn twice in an epoch comes in two views.
-            view = (epoch + draw // self._images) % self._views
-            return view * self._images + draw % self._images
+            view = (epoch + draw // len(images)) % self._views
+            return view * self._images + tf.gather(images, draw % len(images))
 
         return epoch_batches(order, row, self._batch, **batching)
 
-    def once(self, *, batch_size: int) -> tf.data.Dataset:
-        """Return the images of the first view once, in their order."""
-        rows = tf.data.Dataset.range(self._images, output_type=tf.int32)
+    def once(self, *, part: Sequence[int] | None = None, batch_size: int) -> tf.data.Dataset:
+        """Return the images of the first view once, in their order.
+
+        Args:
+            part: which of them, by their number; None for all.
+            batch_size: images a batch.
+        """
+        rows = tf.data.Dataset.from_tensor_slices(self._numbers(part))
         return rows.batch(batch_size).map(self._batch).prefetch(2)
+
+    def _numbers(self, part: Sequence[int] | None) -> np.ndarray:
+        return np.arange(self._images, dtype=np.int32) if part is None else np.int32(part)
 
     def _batch(self, rows: tf.Tensor) -> tuple:
         features = tf.numpy_function(self._take, [rows], tf.float16, stateful=False)

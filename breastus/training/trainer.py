@@ -26,7 +26,7 @@ from breastus.data.pipeline import (
 from breastus.errors import RunError
 from breastus.evaluation.tta import VIEWS, View
 from breastus.files import write_aside
-from breastus.labels import LABELS, label_id
+from breastus.labels import LABELS, SPLITS, label_id
 from breastus.models.backbone import cut
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
@@ -42,9 +42,12 @@ from breastus.training.mask_task import (
 )
 from breastus.training.network import compile_model, execution_of, new_model
 from breastus.training.sampling import epoch_order
+from breastus.training.shared_features import SharedFeatures, everything, fingerprint
 from breastus.training.stages import Freezer, stages_of
 from breastus.training.state import load_state
 from breastus.training.views import mean_over_views, see
+
+_EVERYTHING = "train, val and test"  # a key of tables beside these
 
 
 class Trainer:
@@ -54,12 +57,22 @@ class Trainer:
         folder: the run folder.
         config: the experiment's settings.
         tables: "train", "val" and "test" to manifest rows (columns `path` and `label`).
+        shared: features that several runs share, where views are kept (`training.kept_views`);
+            None lets the run have its own.
     """
 
-    def __init__(self, folder: Path, config: Config, tables: Mapping[str, pd.DataFrame]):
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        tables: Mapping[str, pd.DataFrame],
+        *,
+        shared: SharedFeatures | None = None,
+    ):
         self.folder = folder
+        self._shared = shared
         self.config = config
-        self.tables = tables
+        self.tables = dict(tables)
         self.transform = Transform.of(config)
         self.execution = execution_of(config)
         self._strategy = strategy(config)
@@ -164,40 +177,69 @@ class Trainer:
     ) -> tuple[tf.data.Dataset, tf.data.Dataset]:
         """Return batches for training and validation, of what a frozen backbone makes of images."""
         settings = self.config.training
-        count = len(self._labels("train"))
-        views = [
-            self._training_batches(lambda epoch: tf.range(count), view, view + 1, parts=1)
-            for view in range(settings.kept_views)
-        ]
-        train = KeptFeatures(backbone, views, images=count, folder=self.folder)
-        val = KeptFeatures(
-            backbone,
-            [self._validation_batches()],
-            images=len(self._labels("val")),
-            folder=self.folder,
-        )
+        if self._shared is None:
+            train, val = self._views(backbone, "train"), self._clean(backbone, "val")
+            parts = {"train": None, "val": None}
+        else:
+            whole = everything([self.tables[split] for split in SPLITS])
+            self.tables[_EVERYTHING] = whole
+            train, val = self._shared.get(
+                fingerprint(self.config, backbone, whole["image_id"]),
+                lambda: (self._views(backbone, _EVERYTHING), self._clean(backbone, _EVERYTHING)),
+            )
+            number = pd.Index(whole["image_id"])
+            parts = {
+                split: number.get_indexer(self.tables[split]["image_id"])
+                for split in ("train", "val")
+            }
         batches = train.training(
             order,
+            part=parts["train"],
             batch_size=settings.batch_size,
             parts=self.execution.parts,
             first_epoch=first_epoch,
             epochs=end_epoch,
             **self._width,
         )
-        return batches, val.once(batch_size=settings.batch_size)
+        return batches, val.once(part=parts["val"], batch_size=settings.batch_size)
+
+    def _views(self, backbone: keras.Model, split: str) -> KeptFeatures:
+        """Return what the backbone makes of augmented views of a split's images."""
+        count = len(self._labels(split))
+        views = [
+            self._training_batches(lambda epoch: tf.range(count), view, view + 1, split, parts=1)
+            for view in range(self.config.training.kept_views)
+        ]
+        return self._keep(backbone, views, count)
+
+    def _clean(self, backbone: keras.Model, split: str) -> KeptFeatures:
+        """Return what the backbone makes of a split's images as they are."""
+        count, batches = len(self._labels(split)), [self._validation_batches(split)]
+        return self._keep(backbone, batches, count)
+
+    def _keep(self, backbone: keras.Model, passes: list, count: int) -> KeptFeatures:
+        # Shared ones outlive the run.
+        folder = self.folder if self._shared is None else self._shared.folder
+        return KeptFeatures(backbone, passes, images=count, folder=folder)
 
     def _training_batches(
-        self, order, first_epoch: int, end_epoch: int, *, parts: int | None = None
+        self,
+        order,
+        first_epoch: int,
+        end_epoch: int,
+        split: str = "train",
+        *,
+        parts: int | None = None,
     ) -> tf.data.Dataset:
         config = self.config
         augmentation = config.augmentation
         return training_dataset(
-            self._split_pixels("train"),
-            self._labels("train"),
+            self._split_pixels(split),
+            self._labels(split),
             classes=len(LABELS),
             order=order,
             augment=self._augmenter,
-            masks=self._mask_targets(),
+            masks=self._mask_targets(split),
             image_seed=functools.partial(image_seed, config.seed),
             mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
             tone=self.transform.tone,
@@ -237,8 +279,8 @@ class Trainer:
             model.save(aside)
         return model
 
-    def _validation_batches(self) -> tf.data.Dataset:
-        batches = self._evaluation_batches("val")
+    def _validation_batches(self, split: str = "val") -> tf.data.Dataset:
+        batches = self._evaluation_batches(split)
         if self._grid is None:
             return batches
         # Cells that count for nothing: the epoch is chosen by the loss of the probabilities.
@@ -250,11 +292,11 @@ class Trainer:
             )
         )
 
-    def _mask_targets(self) -> MaskTargets | None:
+    def _mask_targets(self, split: str) -> MaskTargets | None:
         if self._grid is None:
             return None
         return MaskTargets(
-            self.tables["train"],
+            self.tables[split],
             geometry=self.transform.mask_geometry,
             size=self.config.model.image_size,
             grid=self._grid,

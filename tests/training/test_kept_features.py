@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from fitting import assert_equal, fit
@@ -13,6 +14,7 @@ from breastus.models.backbone import cut
 from breastus.models.registry import build_model
 from breastus.training.kept_features import KeptFeatures
 from breastus.training.mask_task import with_evidence
+from breastus.training.shared_features import SharedFeatures
 from breastus.training.stages import stages_of
 
 
@@ -67,6 +69,41 @@ def test_killed_and_taken_up_it_ends_alike(head_only, kept, tables, tmp_path, in
     assert not list((tmp_path / "run").glob("tmp*"))
 
 
+def test_runs_on_other_parts_of_the_same_images_share_them(
+    head_only, tables, tmp_path, monkeypatch
+):
+    rows = pd.concat(tables.values(), ignore_index=True)
+    config = head_only.replace({"training": {"epochs": 1, "head_epochs": 1}})
+    made = []
+
+    def counted(*args, **kwargs):
+        made.append(kwargs["images"])
+        return KeptFeatures(*args, **kwargs)
+
+    monkeypatch.setattr("breastus.training.trainer.KeptFeatures", counted)
+
+    def run(name, held_out, shared, config=config):
+        split = np.repeat("train", len(rows)).astype(object)
+        split[held_out], split[8:12] = "val", "test"
+        parts = {
+            part: rows[split == part].sample(frac=1, random_state=1).reset_index(drop=True)
+            for part in ("train", "val", "test")
+        }
+        return fit(tmp_path / name, config, parts, shared=shared)
+
+    shared = SharedFeatures(tmp_path)
+    first = run("first", slice(0, 4), shared)
+    assert made == [24, 24]  # views of all images, and all of them as they are
+    second = run("second", slice(4, 8), shared)
+    assert made == [24, 24]
+    alone = run("alone", slice(4, 8), SharedFeatures(tmp_path))
+    assert_equal(second, alone)
+    assert not np.array_equal(first["history"], second["history"])
+    run("seed", slice(4, 8), shared, config.replace({"seed": 1}))
+    assert len(made) == 6
+    assert not list(tmp_path.glob("tmp*"))
+
+
 @pytest.mark.parametrize("name", ["cnn", "compact", "swin_micro"])
 def test_backbone_and_head_are_the_network(name):
     size = 112 if name == "swin_micro" else 64
@@ -111,6 +148,16 @@ def test_views_come_in_turn_and_an_image_drawn_twice_in_two(tmp_path):
     np.testing.assert_array_equal(np.concatenate(features)[:, 0], 2.0 * expected)
     once = list(kept.once(batch_size=4).as_numpy_iterator())
     np.testing.assert_array_equal(np.concatenate([target for _, target in once]), range(5))
+
+
+def test_a_part_of_the_images_is_drawn_from_or_passed_through(tmp_path):
+    kept = KeptFeatures(doubled(), numbers(2), images=5, folder=tmp_path)
+    order = lambda epoch: tf.constant([1, 0, 2])  # noqa: E731 - 2 is the first again
+    batches = kept.training(order, part=[4, 2], batch_size=3, parts=1, first_epoch=0, epochs=2)
+    targets = [target.tolist() for _, target in batches.as_numpy_iterator()]
+    assert targets == [[2, 4, 104], [102, 104, 4]]
+    once = kept.once(part=[3, 0], batch_size=4).as_numpy_iterator()
+    assert [target.tolist() for _, target in once] == [[3, 0]]
 
 
 def test_what_float16_or_the_disk_cannot_hold_is_refused(tmp_path, monkeypatch):
