@@ -2,10 +2,12 @@
 
     python -m experiments.best --data path/to/BUSI --outside path/to/bus_uclm_sample
 
-Five folds by scene, known faults left out; each fold's validation part chooses epoch, calibration
-and threshold, and its test part is scored. All networks are then averaged into one bundle, which is
-what is judged on the other hospital's images: with the calibration and the threshold that travel
-with it. Into `runs/best/`; folds that are finished are kept, one that was killed is taken up.
+Five folds by scene, known faults left out. A fold has four networks: each validates on another one
+of the four folds that are not its test part, and learns from the other three. Their mean is scored
+on the test part; their validation parts, which are all other images, decide calibration and
+threshold together. All networks are then averaged into one bundle, which is what is judged on the
+other hospital's images: with the calibration and the threshold that travel with it. Into
+`runs/best/`; runs that are finished are kept, one that was killed is taken up.
 
 EfficientNet-Lite0 keeps ImageNet's weights, frozen: a few hundred images from one hospital teach
 a network that hospital. What is learned are 70 thousand weights that look at its maps of strides 8,
@@ -104,7 +106,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=FOLDS, help=f"default: {FOLDS}")
     parser.add_argument("--repeats", type=int, default=REPEATS, help=f"default: {REPEATS}")
     parser.add_argument(
-        "--turns", type=int, default=TURNS, help=f"networks a fold (default: {TURNS})"
+        "--turns", type=int, help=f"networks a fold (default: {TURNS}, or what the folds allow)"
     )
     parser.add_argument("--out", type=Path, help="of the folds (default: runs/best)")
     parser.add_argument("--publish", type=Path, help="put the bundle here, such as models/best")
@@ -129,7 +131,7 @@ def main() -> None:
         config=recipe(args.network).override(args.set),
         folds=args.folds,
         repeats=args.repeats,
-        turns=args.turns,
+        turns=min(TURNS, args.folds - 1) if args.turns is None else args.turns,
     )
     print(sentence(result.metrics), flush=True)
     bundle = export_ensemble(result.runs, args.publish or out / "bundle")
