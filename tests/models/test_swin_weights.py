@@ -208,6 +208,7 @@ def preset(tensors, tmp_path):
     return tmp_path / "preset"
 
 
+@pytest.mark.slow
 def test_a_preset_that_is_not_whole_is_refused(preset):
     path = preset / "model.weights.h5"
     whole, names = path.read_bytes(), []

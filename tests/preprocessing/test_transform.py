@@ -24,7 +24,7 @@ def png(pixels) -> bytes:
         ("plain", "keep", "squash"),
         ("parula", "keep", "keep"),
         ("plain", "remove", "keep"),
-        ("parula", "only", "squash"),
+        pytest.param("parula", "only", "squash", marks=pytest.mark.slow),
     ],
 )
 def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color, marks, aspect):

@@ -16,6 +16,13 @@ def tables(tiny_config):
 
 
 @pytest.fixture(scope="session")
+def uneven_tables(tables):
+    """The same with 3 training phantoms of no lump, of 13."""
+    no_lump = tables["train"].query("label == 'no_lump'").index
+    return {**tables, "train": tables["train"].drop(index=no_lump[3:]).reset_index(drop=True)}
+
+
+@pytest.fixture(scope="session")
 def interrupted():
     """A function (folder, config, tables, epoch, step): killed then, taken up, to its end."""
     from fitting import Kill, Killed, fit

@@ -208,6 +208,7 @@ def test_more_devices_than_there_are():
     assert strategy(settings(devices=1)) is None
 
 
+@pytest.mark.slow
 def test_two_devices_share_a_batch():
     code = (
         "import tensorflow as tf\n"

@@ -35,16 +35,14 @@ def test_half_precision_is_exported_as_float32(tiny_config, tmp_path, precision)
     np.testing.assert_allclose(found, table["probability"], atol=1e-4)
 
 
-def test_remedies_reach_the_loss(tiny_config, tables, tmp_path):
+def test_remedies_reach_the_loss(tiny_config, uneven_tables, tmp_path):
     base = tiny_config.replace(
         {"training": {"epochs": 1, "learning_rate": 1e-9}, "augmentation": {"policy": "none"}}
     )
-    no_lump = tables["train"]["label"] == "no_lump"
-    uneven = {**tables, "train": tables["train"].drop(index=no_lump[no_lump].index[3:])}
 
     def first_loss(**changes):
         out = tmp_path / "-".join(map(str, changes.values()))
-        fit(out, base.replace({"training": changes}), uneven)
+        fit(out, base.replace({"training": changes}), uneven_tables)
         return read_history(out)[0]["loss"]
 
     # The weights hardly move, so the losses differ by their formulas alone.

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from fitting import Kill, Killed
+from fitting import Kill, Killed, assert_equal, fit
 
 from breastus.errors import RunError, TrainingError
 from breastus.experiment import train
@@ -152,7 +152,7 @@ def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
     assert_same(Run(tmp_path / "run"), unbroken, model=None, optimizer=None)
 
 
-def test_interrupted_with_every_remedy_at_work(config, tmp_path, monkeypatch):
+def test_interrupted_with_every_remedy_at_work(config, uneven_tables, tmp_path, interrupted):
     config = config.replace(
         {
             "training": {
@@ -169,19 +169,15 @@ def test_interrupted_with_every_remedy_at_work(config, tmp_path, monkeypatch):
             }
         }
     )
-    whole = train_and_keep(config, tmp_path / "whole")
-    fail = Kill(epoch=2, step=1)
-    monkeypatch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: fail)
-    with pytest.raises(Killed):
-        train("cnn", config=config, out=tmp_path / "run")
-    monkeypatch.undo()
-    assert_same(train_and_keep(config, tmp_path / "run"), whole, optimizer=None)
+    whole = fit(tmp_path / "whole", config, uneven_tables)
+    assert_equal(interrupted(tmp_path / "run", config, uneven_tables, 2, 1), whole)
 
 
 def test_the_same_seed_gives_the_same_run(config, unbroken, tmp_path):
     assert_same(train_and_keep(config, tmp_path / "run"), unbroken)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another(config, unbroken, tmp_path):
     other = train("cnn", config=config.replace({"seed": 1}), out=tmp_path / "run")
     assert not other.history["loss"].equals(unbroken.history["loss"])
