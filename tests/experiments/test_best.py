@@ -22,7 +22,7 @@ def test_its_settings_leave_the_backbone_as_it_came(network):
 
 
 def test_each_network_has_a_title_of_its_own():
-    titles = [best.introduction(network)[0] for network in best.VIEWS]
+    titles = [best.introduction(network, 1)[0] for network in best.VIEWS]
     assert titles == [
         "## The best recipe known here: how good it is, inside and at another hospital, and its "
         "bundle.",
