@@ -7,9 +7,9 @@ and from weights that reconstructed hidden patches of images, into `runs/pretrai
 is finished or recorded is skipped, one that was killed is taken up. Then `python -m
 experiments.results`, which compares them with the runs of networks.py, that started from random
 weights and are otherwise the same; where their precision differs, as the tables of costs say,
-precision.py shows that it makes no distinct difference. All split by scene with the known faults left out, as `group`
-of study.py, with the settings of breastus/models/recipes.py for pretraining and training, which
-were set once and not tuned.
+precision.py shows that it makes no distinct difference. All split by scene with the known faults
+left out, as `group` of study.py, with the settings of breastus/models/recipes.py for pretraining
+and training, which were set once and not tuned.
 
     phantoms    25 epochs of 400 phantoms that never come twice, small lumps among them; lump or
                 not, and for networks with a map where
