@@ -21,6 +21,7 @@ from scipy.special import expit, logit
 from breastus.evaluation.arrays import check_probabilities, checked
 
 _TINY = 1e-12
+_FAR = -logit(_TINY)
 _STEPS = 100  # a dozen are common; what takes more than these has no fit
 _CLOSE = 1e-10  # the last step moved no image's logit by more, as a part of the logits' size
 
@@ -128,5 +129,6 @@ def _reach(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _arrays(y_true, y_prob, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     y_true, y_prob, weights = checked(y_true, y_prob, weights)
     check_probabilities(y_prob)
-    x = logit(np.clip(y_prob, _TINY, 1 - _TINY))
+    # Not the probability: 1 - 1e-12 is rounded, so that the two ends would not be equally far.
+    x = np.clip(logit(y_prob), -_FAR, _FAR)
     return y_true.astype(float), x, weights.reshape(math.prod(weights.shape[:-1]), len(y_true))
