@@ -222,7 +222,7 @@ def _train(path: Path, config: Config, where: str, shared: SharedFeatures) -> No
             )
         return
     print(f"\n== {where}: {path}", flush=True)
-    run_experiment(config, path, shared=shared if config.training.kept_views else None)
+    run_experiment(config, path, shared=shared)
     keras.utils.clear_session()  # or each run leaves its graph behind
     gc.collect()
 
@@ -258,7 +258,7 @@ def judge_turns(turns: Sequence[Run], settings: EvaluationConfig) -> pd.DataFram
         turns: the fold's runs.
         settings: of the decision, which is fitted on their validation parts.
     """
-    if len(turns) == 1:
+    if len(turns) == 1:  # to the last bit what the run says itself
         test = read_predictions(turns[0].file("predictions_test.csv"))
         return decision_of(turns[0], settings).apply(test)
     return decision_together(turns, settings).apply(mean_predictions(turns, "test"))

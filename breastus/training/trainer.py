@@ -57,7 +57,7 @@ class Trainer:
         folder: the run folder.
         config: the experiment's settings.
         tables: "train", "val" and "test" to manifest rows (columns `path` and `label`).
-        shared: features that several runs share, where views are kept (`training.kept_views`);
+        shared: where views are kept (`training.kept_views`), their features, for several runs;
             None lets the run have its own.
     """
 
