@@ -58,20 +58,21 @@ def robustness_sentence(robustness: dict[str, Any]) -> str:
     images = f"{robustness['n']} images of {robustness['n_groups']} patients or scenes"
     if _undefined(clean["value"]):
         return f"On the clean {images} ROC-AUC is undefined, and so is every change."
-    falls = _falls(robustness) or "No corruption makes it fall beyond chance."
+    falls = _falls(robustness) or f"No corruption makes it fall beyond chance{_lowest(robustness)}."
     if _undefined(clean["ci_low"]):
         falls = "From so few of a class, what is beyond chance cannot be told."
     return f"On the clean {images} ROC-AUC is {clean['value']:.2f} ({_bounds(clean)}). {falls}"
 
 
 def robustness_lead(robustness: dict[str, Any]) -> str:
-    """Say the same in one sentence, for the top of a report."""
+    """Say the same more shortly, for the top of a report, and what becomes of the calls."""
     count = len(robustness["corruptions"])
     text = f"Made worse on purpose in {count} {'way' if count == 1 else 'ways'}: "
     if _undefined(robustness["clean"]["roc_auc"]["ci_low"]):
         return text + "with so few patients or scenes of a class, what that does cannot be told."
     falls = _falls(robustness).replace("It falls", "ROC-AUC falls")
-    return text + (falls or "none makes ROC-AUC fall beyond chance.")
+    falls = falls or f"none makes ROC-AUC fall beyond chance{_lowest(robustness)}."
+    return f"{text}{falls} {_called(robustness)}"
 
 
 def _falls(robustness: dict[str, Any]) -> str:
@@ -89,6 +90,15 @@ def _falls(robustness: dict[str, Any]) -> str:
                 f"(down to {worst['roc_auc']['value']:.2f})"
             )
     return f"It falls beyond chance with {'; '.join(falls)}." if falls else ""
+
+
+def _lowest(robustness: dict[str, Any]) -> str:
+    """Return where the order is worst, as a sentence ends; what may be chance may have fallen."""
+    title, entry = _extreme(robustness, "roc_auc", min)
+    worst = f"{entry['roc_auc']['value']:.2f}"
+    if worst >= f"{robustness['clean']['roc_auc']['value']:.2f}":
+        return ""
+    return f"; its worst, {worst} ({title}, severity {entry['severity']}), may be chance"
 
 
 def _called(robustness: dict[str, Any]) -> str:

@@ -85,7 +85,10 @@ def test_a_lost_order_is_beyond_chance_and_said():
     assert "▼ <b>0.50</b> (−0.50)" in html
     assert "(±0.00)" in html
     gain[4]["beyond_chance"] = False
-    assert "No corruption" in robustness_section(found)
+    worst = "fall beyond chance; its worst, 0.50 (gain up, severity 5), may be chance."
+    assert f"No corruption makes it {worst}" in robustness_section(found)
+    assert f"none makes ROC-AUC {worst} At its threshold of 0." in robustness_lead(found)
+    assert "it finds 100 % of the lumps" in robustness_lead(found)
     assert "No corruption" in robustness_section(
         judged(images, truth, np.arange(40), corruptions=["blur"])
     )
