@@ -95,7 +95,7 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
             row = table[~fine].iloc[0]
             raise DataError(
                 f"{name}: the {column} of {row['image_id']} must be from 0 to 1. "
-                f"Received: {row[column]}"
+                f"Received: {row[column] or 'nothing'}"
             )
         table[column] = number
     return table
