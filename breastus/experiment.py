@@ -122,10 +122,12 @@ def run_experiment(
     # These are cheap, and say what is impossible before any image is read.
     check_policy(config.augmentation.policy)
     stages_of(config.training)
-    config = resolve(config, build=functools.partial(new_model, _with_weights(config, None)))
+    build = functools.partial(new_model, _with_weights(config, None))
+    decided = functools.partial(resolve, config, build=build)
 
     start = time.perf_counter()
-    with open_run(out, config) as run:
+    with open_run(out, decided(), resume=lambda begun: decided(begun=begun)) as run:
+        config = run.config
         taken_up = has_state(run.path)
         weights = _initial_weights(run, taken_up=taken_up)
         pretraining = _pretraining(run, weights, taken_up=taken_up)

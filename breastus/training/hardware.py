@@ -111,17 +111,21 @@ def resolve(
     *,
     build: Callable[..., keras.Model],
     machine: Machine | None = None,
+    begun: Config | None = None,
 ) -> Config:
     """Return the settings with profile, precision, XLA and accumulation as concrete values.
 
     Values that are given stay. `training.accumulation` becomes the smallest number of equal parts
-    of a batch for which the memory plan fits. On one machine the result is always the same: what
-    counts is how much memory there is, not how much happens to be free.
+    of a batch for which the memory plan fits. What counts is how much memory there is, not how much
+    happens to be free.
 
     Args:
         config: the settings.
         build: (precision=...) to the network that will be trained, as `new_model` builds it.
         machine: None looks at this one.
+        begun: settings of the run that is to be taken up. Its precision holds if it is left to the
+            machine and the profile is the same: whether bfloat16 pays is measured, and on a
+            machine that is busy with other work may be measured otherwise.
 
     Raises:
         HardwareError: when the machine does not have what is asked for, or not even one image at a
@@ -130,10 +134,13 @@ def resolve(
     let_memory_grow()
     settings = config.training
     profile = find_profile(settings.profile, machine)
-    if settings.precision == "auto":
+    precision = settings.precision
+    if precision == "auto" and begun is not None and begun.training.profile == profile.name:
+        precision = begun.training.precision
+    if precision == "auto":
         precision, model = in_its_precision(profile, build)
     else:
-        precision, model = settings.precision, build(precision=settings.precision)
+        model = build(precision=precision)
     accumulation = settings.accumulation or _parts(model, config, profile, _count(config))
     xla = profile.xla if settings.xla == "auto" else settings.xla
     return config.replace(

@@ -13,9 +13,9 @@ GIB = 2**30
 # Of GPUs whose memory nvidia-smi does not tell, by a word of their name.
 _KNOWN_MEMORY = {"RTX 2060": 6 * GIB, "T4": 15 * GIB}
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
-# Meant to lie far from any processor's gain, so that a run decides alike when it is resumed.
+# Meant to lie far from any processor's gain, so that runs with the same settings decide alike.
 _WORTH_IT = 1.3
-_SIDE, _REPEATS = 1024, 6  # of the matrices that are multiplied to find out
+_SIDE, _REPEATS = 1024, 20  # of the matrices that are multiplied to find out
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,16 @@ def bfloat16_gain() -> float:
     """
     import tensorflow as tf
 
-    seconds = {}
-    for dtype in (tf.float32, tf.bfloat16):
-        square = tf.cast(tf.random.stateless_normal([_SIDE, _SIDE], [0, 0]), dtype)
-        times = []
-        for _ in range(_REPEATS):
+    random = tf.random.stateless_normal([_SIDE, _SIDE], [0, 0])
+    squares = {dtype: tf.cast(random, dtype) for dtype in (tf.float32, tf.bfloat16)}
+    times = {dtype: [] for dtype in squares}
+    # By turns, so that other work on the machine disturbs both alike.
+    for _ in range(_REPEATS):
+        for dtype, square in squares.items():
             start = time.perf_counter()
             tf.matmul(square, square)[0, 0].numpy()
-            times.append(time.perf_counter() - start)
-        seconds[dtype] = min(times)  # the first runs prepare, and others may be disturbed
+            times[dtype].append(time.perf_counter() - start)
+    seconds = {dtype: min(tries) for dtype, tries in times.items()}  # the first runs prepare
     return seconds[tf.float32] / seconds[tf.bfloat16]
 
 

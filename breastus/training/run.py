@@ -1,7 +1,7 @@
 """A run folder: where it is made, taken up again, or refused, and how a finished one is read."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,11 +94,23 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_run(out: str | Path | None, config: Config) -> Iterator[Run]:
+def open_run(
+    out: str | Path | None,
+    config: Config,
+    *,
+    resume: Callable[[Config], Config] | None = None,
+) -> Iterator[Run]:
     """Make a run folder, or take up an unfinished one with the same settings, and hold it.
 
     Without `out`, the first of `runs/<model>`, `runs/<model>-2`, ... that is free, or unfinished
     with the same settings, is taken. While the block runs, no other process gets the folder.
+
+    Args:
+        out: the folder.
+        config: all settings, of which nothing is left to the machine; the run has them as
+            `.config`.
+        resume: (the settings of an unfinished run) to those that it would be taken up with, where
+            the machine had decided something then; None takes `config`.
 
     Raises:
         RunError: when `out` holds a finished run, a run with other settings, something that is no
@@ -116,7 +128,7 @@ def open_run(out: str | Path | None, config: Config) -> Iterator[Run]:
             try:
                 path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(filelock.FileLock(path / ".lock", timeout=0))
-                _check_usable(path, config)
+                settings = _usable_with(path, config, resume or (lambda _: config))
             except filelock.Timeout:
                 if out is None:
                     continue
@@ -131,16 +143,17 @@ def open_run(out: str | Path | None, config: Config) -> Iterator[Run]:
                 raise RunError(
                     f"The run folder {path} cannot be made: {error.strerror}. Choose another --out."
                 ) from error
-            write_text(path / CONFIG_FILE, config.to_yaml())
+            write_text(path / CONFIG_FILE, settings.to_yaml())
             yield Run(path)
             return
     raise RunError("runs/ is full of finished runs. Choose a folder with --out.")
 
 
-def _check_usable(path: Path, config: Config) -> None:
+def _usable_with(path: Path, config: Config, resume: Callable[[Config], Config]) -> Config:
+    """Return the settings with which a folder can be a run's, as for `open_run`."""
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
     if not names:
-        return
+        return config
     way_out = "Choose another --out, or delete it."
     begun = SPLITS_FILE in names  # written once the data could be had and split
     if CONFIG_FILE not in names or not (begun or names <= {CONFIG_FILE, MANIFEST_FILE}):
@@ -149,6 +162,7 @@ def _check_usable(path: Path, config: Config) -> None:
     if run.finished:
         raise RunError(f"{path} holds a finished run. {way_out}")
     try:
+        config = resume(run.config)
         changed = run.config.differences(config)
     except ConfigError as error:
         raise RunError(f"{path} cannot be taken up. {error} {way_out}") from error
@@ -157,3 +171,4 @@ def _check_usable(path: Path, config: Config) -> None:
             f"{path} holds an unfinished run with other settings ({'; '.join(changed)}). To go on "
             f"with it, use the settings it was started with. {way_out}"
         )
+    return config

@@ -105,6 +105,20 @@ def test_everything_becomes_concrete_and_stays_so():
     assert Config.from_dict(first.to_dict()) == first
 
 
+def test_a_run_that_is_taken_up_keeps_its_precision_where_it_was_left_to_the_machine():
+    config = settings()
+    build = functools.partial(new_model, config)
+    begun = resolve(config, build=build, machine=OLD_CPU)
+    assert begun.training.precision == "float32"
+    # The same machine, measured anew.
+    assert resolve(config, build=build, machine=CPU, begun=begun) == begun
+    asked = settings(precision="mixed_bfloat16")
+    again = resolve(asked, build=build, machine=CPU, begun=begun)
+    assert again.training.precision == "mixed_bfloat16"
+    elsewhere = resolve(config, build=build, machine=with_gpus(T4), begun=begun)
+    assert elsewhere.training.precision == "mixed_float16"
+
+
 @pytest.mark.parametrize(
     ("model", "machine", "precision"),
     [
