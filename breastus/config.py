@@ -45,12 +45,7 @@ class DataConfig:
     )
     fold: int = setting(0, "of split=kfold: the test part", 0)
     folds: int = setting(FOLDS, "of split=kfold: how many", 3, 100)
-    turn: int = setting(
-        0,
-        "of split=kfold: which of the other folds is val; 0: the next one. Others draw weights, "
-        "order and augmentation by a seed of their own",
-        0,
-    )
+    turn: int = setting(0, "of split=kfold: which of the other folds is val; 0: the next one", 0)
     dicom_frames: int = setting(
         1, "frames of a DICOM file with several, evenly spread; 1: the middle one", 1, 10_000
     )

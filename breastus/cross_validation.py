@@ -12,9 +12,9 @@ Each repeat draws folds and weights anew. Calibration and threshold of a fold ar
 validation part. With several turns, other folds than the next one are the validation part in turn
 (`repeat-0-fold-0-turn-1/` ...): the test part is judged by the mean of all turns' networks, with
 what all their validation predictions decide. So every image but the tested ones has its share in
-the weights and in the decision. Each turn has a seed of its own for weights and augmentation.
+the weights and in the decision.
 
-Networks of a turn upon one frozen backbone whose features are kept share these.
+Networks upon one frozen backbone whose features are kept share these.
 
 Scores are of all folds of a repeat pooled, averaged over repeats; intervals draw whole groups,
 which come up in every repeat.
@@ -130,8 +130,7 @@ def cross_validate(
     print(summary(manifest), flush=True)
     source = {"source": str((folder / MANIFEST_FILE).absolute())}
     shared = SharedFeatures(folder)
-    # Turn by turn: each has its own seed, and so its own features to share.
-    for repeat, turn, fold in np.ndindex(repeats, turns, folds):
+    for repeat, fold, turn in np.ndindex(repeats, folds, turns):
         path = folder / (f"repeat-{repeat}-fold-{fold}" + f"-turn-{turn}" * (turn > 0))
         changes = {"data": {**source, "fold": fold, "turn": turn}, "seed": first + repeat}
         where = f"{repeat + 1}/{repeats}, {fold + 1}/{folds}"

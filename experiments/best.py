@@ -26,11 +26,9 @@ trials on the validation parts of the folds spoke against them. They were made b
 scores, pooled over folds, had ordered the test images worse than raw ones; the scores inside
 flatter by what that saw. Epochs and views follow from what they cost; the rest was set once.
 
-Four networks a fold instead of one (`--turns 1`) came later, not by scores: so all images but the
+Four networks a fold instead of one (`--turns 1`) came last, not by scores: so all images but the
 tested ones are learned from, and decide. The scores of one network a fold had been seen by then.
-Inside they were lower, outside a little higher, by less than ten patients can tell apart. At first
-all four drew weights and augmented views alike, and so erred alike. That each now has a seed of its
-own came last, when those scores had been seen as well.
+Inside they were lower, outside a little higher, by less than ten patients can tell apart.
 
 `--network efficientnet_trio` does the same upon EfficientNet-Lite0, 1 and 2 side by side, which
 take nearly four times the operations, into `runs/best-efficientnet_trio/` and a section of its own.
@@ -191,9 +189,9 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
         "",
         f"- Command: `python -m experiments.best --data ... --outside ...{option}`",
         f"- Machine: {describe_hardware(environment['hardware'])}",
-        f"- Time: {np.nanmean(minutes):.1f} minutes a fold with everything (mean; "
-        f"{np.nanmin(minutes):.1f} to {np.nanmax(minutes):.1f}, as one computes the features of "
-        f"all), in {result.runs[0].config.training.precision}",
+        f"- Time: {np.nanmedian(minutes):.1f} minutes a fold with everything (median; "
+        f"{np.nanmin(minutes):.1f} to {np.nanmax(minutes):.1f}), in "
+        f"{result.runs[0].config.training.precision}",
         "",
         f"95 % intervals by bootstrap over scenes (BUSI) and patients. Inside: "
         f"{metrics['n'][0]} images of {metrics['n_groups']} scenes, pooled over "

@@ -42,7 +42,6 @@ from breastus.training.mask_task import (
 )
 from breastus.training.network import compile_model, execution_of, new_model
 from breastus.training.sampling import epoch_order
-from breastus.training.seeds import network_seed
 from breastus.training.shared_features import SharedFeatures, everything, fingerprint
 from breastus.training.stages import Freezer, stages_of
 from breastus.training.state import load_state
@@ -73,7 +72,6 @@ class Trainer:
         self.folder = folder
         self._shared = shared
         self.config = config
-        self._seed = network_seed(config)
         self.tables = dict(tables)
         self.transform = Transform.of(config)
         self.execution = execution_of(config)
@@ -99,9 +97,9 @@ class Trainer:
         config, settings = self.config, self.config.training
         stages = stages_of(settings)
         # Decides the initial weights and the seed of dropout's generator.
-        keras.utils.set_random_seed(self._seed)
+        keras.utils.set_random_seed(config.seed)
         labels = self._labels("train")
-        order, draws = epoch_order(labels, strategy=settings.sampling, seed=self._seed)
+        order, draws = epoch_order(labels, strategy=settings.sampling, seed=config.seed)
         steps = steps_per_epoch(draws, settings.batch_size)
         with self._on_devices():
             model = new_model(config, precision=self.execution.precision)
@@ -242,7 +240,7 @@ class Trainer:
             order=order,
             augment=self._augmenter,
             masks=self._mask_targets(split),
-            image_seed=functools.partial(image_seed, self._seed),
+            image_seed=functools.partial(image_seed, config.seed),
             mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
             tone=self.transform.tone,
             batch_size=config.training.batch_size,
