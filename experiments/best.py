@@ -60,6 +60,7 @@ from breastus.evaluation.ranking import roc_auc
 from breastus.labels import LABELS
 from breastus.models.recipes import default_config
 from breastus.training.environment import describe_hardware
+from experiments.new_hospital import recalibrated
 from experiments.places import write_between
 from experiments.score_table import header, row
 
@@ -213,7 +214,10 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
             f"of {lump.sum()} lumps found, {(~lump & ~called).sum()} of {(~lump).sum()} images "
             "without one cleared.",
         ]
-    return "\n".join([*lines, "", *other_rules(result, elsewhere)])
+    lines += ["", *other_rules(result, elsewhere)]
+    if elsewhere is not None:
+        lines += ["", *recalibrated(elsewhere, result.runs[0].config.evaluation)]
+    return "\n".join(lines)
 
 
 def introduction(network: str, turns: int) -> list[str]:
