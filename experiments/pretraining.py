@@ -17,7 +17,8 @@ and training, which were set once and not tuned.
                 seed's split, and on no other: labels are not read, nothing of val or test is seen
 
 The pretrained weights stay in `runs/pretraining/weights/`. What pretraining took stands in the
-table of costs, and is not in the minutes of a run.
+table of costs, and is not in the minutes of a run. That of `swin_micro-images` was halted for other
+work in between: its minutes are those of the clock, more than twice what it needs.
 """
 
 from experiments.runner import run
