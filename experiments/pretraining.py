@@ -18,7 +18,7 @@ and training, which were set once and not tuned.
 
 The pretrained weights stay in `runs/pretraining/weights/`. What pretraining took stands in the
 table of costs, and is not in the minutes of a run. That of `swin_micro-images` was halted for other
-work in between: its minutes are those of the clock, more than twice what it needs.
+work in between, whose time its minutes hold too.
 """
 
 from experiments.runner import run
