@@ -9,13 +9,13 @@ threshold together. All networks are then averaged into one bundle, which is wha
 other hospital's images: with the calibration and the threshold that travel with it. Into
 `runs/best/`; runs that are finished are kept, one that was killed is taken up.
 
-EfficientNet-Lite0 keeps ImageNet's weights, frozen: a few hundred images from one hospital teach
-a network that hospital. What is learned are 70 thousand weights that look at its maps of strides 8,
-16 and 32 cell by cell (`efficientnet_local`), taught by lesion masks and by labels alike. Images
-are 384 pixels and not squashed, so that small lumps are seen and round ones stay round; in training
-they are zoomed from 0.55 to 1.25, turned, shadowed and given other gain curves and speckle
-(augmentation `ultrasound`), as hospitals set their scanners; prediction averages over the mirror
-image.
+EfficientNet-Lite0 keeps ImageNet's weights, frozen: a few hundred images from one hospital teach a
+network that hospital. What is learned are 103 thousand weights that look at its maps of strides 8,
+16 and 32 cell by cell (`efficientnet_local`), as they are and relative to their image, taught by
+lesion masks and by labels alike. Images are 384 pixels and not squashed, so that small lumps are
+seen and round ones stay round; in training they are zoomed from 0.55 to 1.25, turned, shadowed and
+given other gain curves and speckle (augmentation `ultrasound`), as hospitals set their scanners;
+prediction averages over the mirror image.
 
 Backbone frozen, cells rather than the mean of the map, zoom: these three were chosen by trials on
 folds of BUSI and of BUS-UCLM's sample, of which the scores outside are therefore no clean test
@@ -26,16 +26,24 @@ trials on the validation parts of the folds spoke against them. They were made b
 scores, pooled over folds, had ordered the test images worse than raw ones; the scores inside
 flatter by what that saw. Epochs and views follow from what they cost; the rest was set once.
 
-Four networks a fold instead of one (`--turns 1`) came last, not by scores: so all images but the
+Four networks a fold instead of one (`--turns 1`) came later, not by scores: so all images but the
 tested ones are learned from, and decide. The scores of one network a fold had been seen by then.
 Inside they were lower, outside a little higher, by less than ten patients can tell apart. A seed
 and augmented views of its own for each of the four take nearly twice as long; they were tried, gave
 the same ROC-AUC to two digits inside and outside, and were given up.
 
+That cells are seen relative to their image as well as they are came last. With one network a fold,
+seeing them as they are, relative alone, centred alone and in both ways were tried. On the
+validation parts both ways did best, by less than chance. Outside all three new ones were better
+than the old, relative alone the best, which inside was the second worst; these scores had been seen
+when both ways were chosen. Views with other gain, shifts or zoom did not change the order of the
+images beyond chance.
+
 `--network efficientnet_trio` does the same upon EfficientNet-Lite0, 1 and 2 side by side, which
 take nearly four times the operations, into `runs/best-efficientnet_trio/` and a section of its own.
-With one network a fold the two do alike on the validation parts, so that the cheaper one is the
-recipe; all scores of both had been seen by then.
+Its cells are seen only as they are. When those of the recipe were too, the two did alike on the
+validation parts with one network a fold, so that the cheaper one is the recipe; all scores of both
+had been seen by then.
 """
 
 import argparse

@@ -7,6 +7,11 @@ at. Lesion masks can teach the cells (`training.mask_weight`); without them they
 labels alone, as in multiple-instance learning. Maps of several strides are those of feature
 pyramids (Lin et al., Feature Pyramid Networks, CVPR 2017), joined here without going down again.
 
+Each cell is seen twice: as it is, and relative to the mean and spread of its channel in the image.
+What a scanner and its settings do to a whole image is gone from the second, in which a lump is what
+differs from the tissue around it. Batch and instance normalisation side by side are known to carry
+over to images of another kind (Pan et al., IBN-Net, ECCV 2018).
+
 The backbone's own pooled features are not used. They tell hospitals apart as well as lumps: with
 them a network gains little on images of the hospital it learned from and loses on another's.
 """
@@ -26,6 +31,8 @@ from breastus.models.registry import register_model
 _STRIDE = 32  # of the coarse map; the others have 8 and 16
 _WIDTH = 64  # channels of what looks at the maps
 _PRIOR = -2.0  # logit that cells start with: a lump covers about a tenth of an image
+# Added to an image's own variance, which is about 1: or channels that hardly vary would be noise.
+_EPSILON = 0.1
 _SHARES = (0.0, 0.04)  # of the cells whose mean evidence the head sees; 0: the strongest one
 
 
@@ -33,7 +40,7 @@ _SHARES = (0.0, 0.04)  # of the cells whose mean evidence the head sees; 0: the 
 def efficientnet_local(
     *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.3
 ) -> keras.Model:
-    """Build the network; 3.1 million parameters, 70 thousand of them not the backbone's.
+    """Build the network; 3.1 million parameters, 100 thousand of them not the backbone's.
 
     Args:
         num_classes: width of the softmax.
@@ -52,7 +59,12 @@ def efficientnet_local(
     backbone = efficientnet_lite0(num_classes=num_classes, image_size=image_size, weights=weights)
     maps = [backbone.get_layer(name).output for name in LITES[0].map_layers]
     return cell_by_cell(
-        backbone.input, [maps], num_classes=num_classes, dropout=dropout, name="efficientnet_local"
+        backbone.input,
+        [maps],
+        num_classes=num_classes,
+        dropout=dropout,
+        relative=True,
+        name="efficientnet_local",
     )
 
 
@@ -73,6 +85,7 @@ def cell_by_cell(
     *,
     num_classes: int,
     dropout: float,
+    relative: bool,
     name: str,
 ) -> keras.Model:
     """Return the network that looks at the maps of one backbone or several.
@@ -82,6 +95,7 @@ def cell_by_cell(
         backbones: of each the maps of strides 8, 16 and 32.
         num_classes: width of the softmax.
         dropout: share of the maps' channels, and of what is seen in them, dropped in training.
+        relative: whether cells are seen relative to their image as well.
         name: of the network.
     """
     joined = []
@@ -96,6 +110,11 @@ def cell_by_cell(
     x = layers.Concatenate(name="feature_map")(joined)
     # The maps differ in scale a hundredfold.
     x = BatchNormalization(center=False, scale=False, name="map_norm")(x)
+    if relative:
+        own = layers.GroupNormalization(  # a group for each channel: instance normalisation
+            -1, epsilon=_EPSILON, center=False, scale=False, name="relative_map"
+        )
+        x = layers.Concatenate(name="seen_twice")([x, own(x)])
     x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
     x = layers.Conv2D(_WIDTH, 1, use_bias=False, name="cell_conv")(x)
     x = layers.ReLU(name="cell_relu")(BatchNormalization(name="cell_norm")(x))

@@ -1,9 +1,10 @@
 """EfficientNet-Lite0, 1 and 2, cell by cell: z-scored images in, softmax probabilities out.
 
-`efficientnet_local` upon three backbones side by side. Networks of one family that were trained on
-the same images still see different things in others: what is fitted to the features of all three
-is surer than what is fitted to those of the best. It costs about four times as much as the
-first alone, most of it once, where the backbones stay as they came (`training.kept_views`).
+`efficientnet_local` upon three backbones side by side, its cells seen only as they are. Networks of
+one family that were trained on the same images still see different things in others: what is fitted
+to the features of all three is surer than what is fitted to those of the best. It costs about four
+times as much as the first alone, most of it once, where the backbones stay as they came
+(`training.kept_views`).
 """
 
 import keras
@@ -42,5 +43,10 @@ def efficientnet_trio(
     image = keras.Input((image_size, image_size, 3), name="image")
     maps = [strided_maps(lite, image_size=image_size, weights=weights)(image) for lite in LITES]
     return cell_by_cell(
-        image, maps, num_classes=num_classes, dropout=dropout, name="efficientnet_trio"
+        image,
+        maps,
+        num_classes=num_classes,
+        dropout=dropout,
+        relative=False,
+        name="efficientnet_trio",
     )
