@@ -36,8 +36,12 @@ That cells are seen relative to their image as well as they are came last. With 
 seeing them as they are, relative alone, centred alone and in both ways were tried. On the
 validation parts both ways did best, by less than chance. Outside all three new ones were better
 than the old, relative alone the best, which inside was the second worst; these scores had been seen
-when both ways were chosen. Views with other gain, shifts or zoom did not change the order of the
-images beyond chance.
+when both ways were chosen.
+
+Tried and given up: predictions averaged over other gain, shifts or zoom, which ordered the images
+no better beyond chance; and more images to learn from, with lesions pasted into images without one
+and erased from others by tissue of those, which made the scores outside better and those inside
+worse by more.
 
 `--network efficientnet_trio` does the same upon EfficientNet-Lite0, 1 and 2 side by side, which
 take nearly four times the operations, into `runs/best-efficientnet_trio/` and a section of its own.
