@@ -10,11 +10,11 @@ other hospital's images: with the calibration and the threshold that travel with
 `runs/best/`; runs that are finished are kept, one that was killed is taken up.
 
 EfficientNet-Lite0 keeps ImageNet's weights, frozen: a few hundred images from one hospital teach a
-network that hospital. What is learned are 103 thousand weights that look at its maps of strides 8,
-16 and 32 cell by cell (`efficientnet_local`), as they are and relative to their image, taught by
-lesion masks and by labels alike. Images are 384 pixels and not squashed, so that small lumps are
-seen and round ones stay round; in training they are zoomed from 0.55 to 1.25, turned, shadowed and
-given other gain curves and speckle (augmentation `ultrasound`), as hospitals set their scanners;
+network that hospital. What is learned is a small head that looks at its maps of strides 8, 16 and
+32 cell by cell (`efficientnet_local`), as they are and relative to their image, taught by lesion
+masks and by labels alike. Images are 384 pixels and not squashed, so that small lumps are seen and
+round ones stay round; in training they are zoomed from 0.55 to 1.25, turned, shadowed and given
+other gain curves and speckle (augmentation `ultrasound`), as hospitals set their scanners;
 prediction averages over the mirror image.
 
 Backbone frozen, cells rather than the mean of the map, zoom: these three were chosen by trials on
@@ -34,14 +34,17 @@ the same ROC-AUC to two digits inside and outside, and were given up.
 
 That cells are seen relative to their image as well as they are came last. With one network a fold,
 seeing them as they are, relative alone, centred alone and in both ways were tried. On the
-validation parts both ways did best, by less than chance. Outside all three new ones were better
+validation parts these lay close together, both ways first. Outside all three new ones were better
 than the old, relative alone the best, which inside was the second worst; these scores had been seen
-when both ways were chosen.
+when both ways were chosen. With four networks a fold, both ways then came out slightly lower inside
+than cells as they are had, on the validation parts too, and higher outside; each within the
+interval of the other.
 
-Tried and given up: predictions averaged over other gain, shifts or zoom, which ordered the images
-no better beyond chance; and more images to learn from, with lesions pasted into images without one
-and erased from others by tissue of those, which made the scores outside better and those inside
-worse by more.
+Tried and given up: predictions averaged over other gain, shifts or zoom, by networks that saw cells
+as they are, which changed the scores inside and outside little; and more images to learn from, with
+lesions pasted into images without one and erased from others by tissue of those, which (on four of
+the folds, with fewer views and epochs, cells as they are) made the scores outside better and those
+inside worse by more.
 
 `--network efficientnet_trio` does the same upon EfficientNet-Lite0, 1 and 2 side by side, which
 take nearly four times the operations, into `runs/best-efficientnet_trio/` and a section of its own.
