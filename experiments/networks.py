@@ -16,8 +16,6 @@ weights instead. The large networks train for fewer epochs than their settings s
 processor cores get through them; the table says how many. What stands there of a large network that
 started from random weights and saw the images once or a few times is what it costs, not what it can
 do.
-
-The runs of `efficientnet_local` are from before its cells were seen relative to their image too.
 """
 
 from experiments.runner import run
