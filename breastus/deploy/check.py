@@ -150,15 +150,22 @@ def _case(info: Mapping[str, Any], case: Case, prediction: Prediction) -> str:
 
 def _bar(prediction: Prediction) -> str:
     share, threshold = 100 * prediction.probability, 100 * prediction.threshold
-    text = (
-        f"probability of a lump {prediction.probability:.2f}; called lump from "
-        f"{prediction.threshold:.3g} (the mark)"
-    )
+    said, mark = rounded_apart(prediction.probability, prediction.threshold)
+    text = f"probability of a lump {said}; called lump from {mark} (the mark)"
     return (
         f'<div class="bar" role="img" aria-label="{text}">'
         f'<span class="{prediction.label}" style="width:{share:.1f}%"></span>'
         f'<i style="left:{threshold:.1f}%"></i></div><p class="soft">{text}</p>'
     )
+
+
+def rounded_apart(probability: float, threshold: float) -> tuple[str, str]:
+    """Return both with three digits, or as many as show on which side of the threshold one is."""
+    for digits in range(3, 16):
+        texts = f"{probability:.{digits}f}", f"{threshold:.{digits}f}"
+        if (float(texts[0]) >= float(texts[1])) == (probability >= threshold):
+            break
+    return texts
 
 
 def _of_the_image(prediction: Prediction) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 from breastus.data.images import read_image, to_png
 from breastus.data.manifest import included, read_manifest
-from breastus.deploy.check import Case, check, how_sure
+from breastus.deploy.check import Case, check, how_sure, rounded_apart
 from breastus.deploy.predictor import Predictor
 from breastus.errors import BundleError, ImageError
 
@@ -162,6 +162,20 @@ def test_the_check_page(predictor, scan, tmp_path):
     assert "has never seen a patient" in html
     assert "not a medical device" in html
     assert not re.findall(r'(?:src|href)="(?!data:)', html)
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "texts"),
+    [
+        (0.78, 0.858, ("0.780", "0.858")),
+        (0.8576, 0.8581, ("0.8576", "0.8581")),
+        (0.85799999, 0.858, ("0.85799999", "0.85800000")),
+        (0.8581, 0.8581, ("0.858", "0.858")),
+        (1.0, 0.9999, ("1.000", "1.000")),
+    ],
+)
+def test_rounding_shows_the_side_of_the_threshold(probability, threshold, texts):
+    assert rounded_apart(probability, threshold) == texts
 
 
 def test_how_sure_counts_validation_images():
