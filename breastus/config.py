@@ -180,7 +180,8 @@ class EvaluationConfig:
         0.9, "share of each class that conformal sets hold; the rest refers to a reader", 0.5, 0.999
     )
     resamples: int = setting(2000, "bootstrap resamples of an interval", 100)
-    confidence: float = setting(0.95, "level of the intervals", 0.5, 0.999)
+    # Above 0.5: the one-sided bound of a sensitivity is the end of an interval of 2 c - 1.
+    confidence: float = setting(0.95, "level of the intervals", 0.501, 0.999)
 
 
 @dataclass(frozen=True, kw_only=True)

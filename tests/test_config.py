@@ -72,6 +72,9 @@ def test_overrides():
         ("training=5", "training is a section"),
         ("seed.x=1", "seed must be of type int"),
         ("evaluation.threshold=1.5", "at least 0 and at most 1"),
+        # choose_threshold would refuse it, at the end of the training.
+        ("evaluation.confidence=0.5", "evaluation.confidence must be at least 0.501"),
+        ("evaluation.confidence=0.3", "evaluation.confidence must be at least 0.501"),
         ("data.source=[", "not readable"),
     ],
 )

@@ -1,5 +1,7 @@
 """Intervals of shares agree with what was published; repeated images count once."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -59,6 +61,46 @@ def test_a_share_of_nothing_or_all_counts_groups():
     assert effective_size([], []) == 0
 
 
-def test_images_that_differ_within_a_group_are_worth_themselves():
-    hits = [True, False] * 10
-    assert effective_size(hits, np.repeat(np.arange(10), 2)) == 20
+@pytest.mark.parametrize("count", [7, 13, 40, 147, 500])
+def test_all_and_none_reach_the_ends(count):
+    assert wilson_interval(count, count)[1] == 1.0
+    assert wilson_interval(0, count)[0] == 0.0
+
+
+def test_images_that_differ_within_a_group_are_worth_more_the_more_groups_there_are():
+    for groups, worth in ((10, 13.3), (1000, 1980)):
+        hits = [True, False] * groups
+        assert effective_size(hits, np.repeat(np.arange(groups), 2)) == pytest.approx(worth, 0.01)
+
+
+def test_groups_of_uneven_size_are_worth_fewer():
+    # One group holds nearly all images: what they say is that of little more than one.
+    groups = np.append(np.zeros(97), [1, 2, 3])
+    assert effective_size(np.full(100, True), groups) == pytest.approx(100**2 / (97**2 + 3))
+    one_miss = np.append(np.full(99, True), False)
+    assert effective_size(one_miss, groups) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("sizes", "within"),
+    [
+        ([1] * 60, 0.0),
+        ([3] * 60, 0.9),
+        ([1, 2, 3, 5] * 10, 0.3),
+        ([1, 1, 1, 20] * 7, 0.9),
+        ([1, 1, 1, 20] * 15, 0.9),
+        ([20] * 8, 0.95),  # like a hospital of few patients
+    ],
+)
+@pytest.mark.parametrize("share", [0.75, 0.9])
+def test_coverage_is_what_it_says(sizes, within, share):
+    rng = np.random.default_rng(0)
+    member = np.repeat(np.arange(len(sizes)), sizes)
+    limit, held = NormalDist().inv_cdf(share), 0
+    for _ in range(400):
+        score = np.sqrt(within) * rng.normal(size=len(sizes))[member]
+        hits = score + np.sqrt(1 - within) * rng.normal(size=len(member)) < limit
+        worth = effective_size(hits, member)
+        low, high = wilson_interval(hits.mean() * worth, worth)
+        held += low <= share <= high
+    assert held / 400 >= 0.92  # 0.95 less what 400 trials leave open

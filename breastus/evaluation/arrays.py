@@ -53,10 +53,10 @@ def checked(y_true, y_prob, weights=None) -> tuple[np.ndarray, np.ndarray, np.nd
     return y_true, y_prob, weights
 
 
-def check_probabilities(y_prob: np.ndarray) -> None:
-    """Raise a ValueError where a number is no probability, such as a logit."""
+def check_probabilities(y_prob: np.ndarray, name: str = "y_prob") -> None:
+    """Raise a ValueError where a number is no probability, such as a logit or NaN."""
     if len(wrong := y_prob[~((y_prob >= 0) & (y_prob <= 1))]):
-        raise ValueError(f"y_prob must lie from 0 to 1. Received: {wrong[0]}")
+        raise ValueError(f"{name} must lie from 0 to 1. Received: {wrong[0]}")
 
 
 def check_share(**named: float) -> None:
@@ -70,20 +70,40 @@ def members(groups: Sequence | None, count: int) -> np.ndarray:
     """Return the number of each image's group, from 0: int [count]. None: each is its own.
 
     Raises:
-        ValueError: when there is not one group for each image.
+        ValueError: when there is not one group for each image: None, NaN, NA and blank text are
+            none.
     """
     if groups is None:
         return np.arange(count)
-    groups = np.asarray(groups)
-    if groups.shape != (count,):
+    array = np.asarray(groups)
+    if array.shape != (count,):
         raise ValueError(
-            f"groups must name the group of each of {count} images. Received: shape {groups.shape}"
+            f"groups must name the group of each of {count} images. Received: shape {array.shape}"
         )
-    # What is missing is unequal to itself. Pooled as one group, images of many patients would pass
-    # for those of one.
-    if any(group is None or group != group for group in groups.tolist()):
-        raise ValueError("groups must name the group of each image. Received: a missing one")
-    return np.unique(groups, return_inverse=True)[1]
+    # Not of the array: beside text, NaN has become the text "nan" there.
+    if (place := first_missing(groups)) is not None:
+        raise ValueError(
+            "groups must name the group of each image; where none is known, give the image one of "
+            f"its own. Received: a missing one at position {place}"
+        )
+    return np.unique(array, return_inverse=True)[1]
+
+
+def first_missing(groups: Sequence) -> int | None:
+    """Return the position of the first group that is missing; None where each is there.
+
+    Pooled as one group, images of many patients would pass for those of one.
+    """
+    return next((place for place, value in enumerate(groups) if _is_missing(value)), None)
+
+
+def _is_missing(value) -> bool:
+    if isinstance(value, str):
+        return not value or value.isspace()
+    if value is None:
+        return True
+    same = value == value  # NaN and NaT are unequal to themselves, NA says neither
+    return not (isinstance(same, bool | np.bool_) and same)
 
 
 def ratio(part, whole, undefined: float = np.nan) -> np.ndarray:

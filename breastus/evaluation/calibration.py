@@ -8,7 +8,12 @@ import warnings
 
 import numpy as np
 
-from breastus.evaluation.arrays import UndefinedMetricWarning, checked, ratio
+from breastus.evaluation.arrays import (
+    UndefinedMetricWarning,
+    check_probabilities,
+    checked,
+    ratio,
+)
 from breastus.evaluation.checks import check_choice
 from breastus.labels import LUMP
 
@@ -37,41 +42,125 @@ def apply_temperature(
 def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, *, shift: float = 0.0) -> float:
     """Return the temperature with the lowest cross-entropy; to be fitted on validation images.
 
+    Of one class only, or where no image has another class likelier than its own, the loss falls
+    with the temperature without end: the surest answer would always be the best. Images without an
+    error cannot say how often a sure answer is wrong, so they are no evidence for surer
+    probabilities, and the temperature is left at 1. Platt's smoothed targets would be finite there,
+    but used throughout they would change every temperature, and used there alone they would
+    sharpen all the same; who wants them takes the method platt.
+
     Args:
         y_true: int [n], class ids.
-        probabilities: [n, classes], softmax probabilities of the network.
+        probabilities: [n, classes], softmax probabilities of the network, 0 to 1.
         shift: taken from the logarithm of lump first.
 
     Returns:
-        A number between 0.05 and 20; 1 with a warning when only one class is there, as then the
-        surest answer would always be the best.
-    """
-    from scipy.optimize import minimize_scalar
+        A number from 0.05 to 20.
 
-    y_true = np.asarray(y_true)
-    if len(np.unique(y_true)) < 2:
+    Raises:
+        ValueError: when the two do not fit each other, or hold something else.
+
+    Warns:
+        UndefinedMetricWarning: when the temperature is left at 1.
+        UserWarning: when it is held at 0.05 or 20, as the lowest cross-entropy lies beyond.
+    """
+    y_true, probabilities = _classes_and_probabilities(y_true, probabilities)
+    if reason := _why_undefined(y_true, probabilities, shift):
         warnings.warn(
-            "The temperature is left at 1: the validation images are of one class only.",
-            UndefinedMetricWarning,
-            stacklevel=2,
+            f"The temperature is left at 1: {reason}", UndefinedMetricWarning, stacklevel=2
         )
         return 1.0
+    temperature = _lowest_loss(y_true, probabilities, shift, floor=_TINY)
+    if (_own(y_true, probabilities, temperature, shift) <= _TINY).any():
+        # Below 1e-12 a wrong image costs no more, so that one of them, given up, lets the others
+        # grow as sure as they like. Searched again with all that it costs.
+        temperature = _lowest_loss(y_true, probabilities, shift, floor=np.finfo(float).tiny)
+    if temperature in _BOUNDS:
+        warnings.warn(_of_bound(temperature), stacklevel=2)
+    return temperature
+
+
+def _classes_and_probabilities(y_true, probabilities) -> tuple[np.ndarray, np.ndarray]:
+    y_true, probabilities = np.asarray(y_true), np.asarray(probabilities, float)
+    if probabilities.ndim != 2 or y_true.shape != probabilities.shape[:1]:
+        raise ValueError(
+            "probabilities must be [n, classes], a row for each of y_true. "
+            f"Received: shapes {probabilities.shape} and {y_true.shape}"
+        )
+    check_probabilities(probabilities, "probabilities")
+    classes = range(probabilities.shape[1])
+    if not (known := np.isin(y_true, classes)).all():
+        raise ValueError(
+            f"y_true must hold class ids from 0 to {len(classes) - 1}. "
+            f"Received: {y_true[~known][0]}"
+        )
+    return y_true.astype(int), probabilities
+
+
+def _own(y_true, probabilities, temperature: float, shift: float) -> np.ndarray:
+    """Return what is said of each image's own class at a temperature, [n]."""
+    calibrated = apply_temperature(probabilities, temperature, shift=shift)
+    return calibrated[np.arange(len(y_true)), y_true]
+
+
+def _why_undefined(y_true: np.ndarray, probabilities: np.ndarray, shift: float) -> str:
+    """Say why no temperature is low enough; nothing where there is a lowest cross-entropy."""
+    if len(np.unique(y_true)) < 2:
+        return "the validation images are of one class only."
+    likeliest = apply_temperature(probabilities, 1.0, shift=shift).max(axis=1)
+    # By more than rounding.
+    if (_own(y_true, probabilities, 1.0, shift) < likeliest - _TINY).any():
+        return ""
+    return (
+        "no validation image has another class likelier than its own, so the surest answer would "
+        "always be the best, and to know how sure to be takes more validation images or "
+        "evaluation.calibration=platt."
+    )
+
+
+def _lowest_loss(y_true, probabilities, shift: float, *, floor: float) -> float:
+    """Return the temperature of the lowest cross-entropy; exactly a bound where it ends there."""
+    from scipy.optimize import minimize_scalar
 
     def cross_entropy(log_temperature: float) -> float:
-        calibrated = apply_temperature(probabilities, np.exp(log_temperature), shift=shift)
-        return -np.log(np.maximum(calibrated[np.arange(len(y_true)), y_true], _TINY)).mean()
+        own = _own(y_true, probabilities, np.exp(log_temperature), shift)
+        return -np.log(np.maximum(own, floor)).mean()
 
-    fit = minimize_scalar(cross_entropy, bounds=np.log(_BOUNDS), method="bounded")
+    ends = np.log(_BOUNDS)
+    fit = minimize_scalar(cross_entropy, bounds=ends, method="bounded")
+    # The search stops short of an end, by some times its tolerance of 1e-5.
+    for bound, end in zip(_BOUNDS, ends, strict=True):
+        if abs(fit.x - end) < 1e-4:
+            return bound
     return float(np.exp(fit.x))
+
+
+def _of_bound(temperature: float) -> str:
+    if temperature == _BOUNDS[1]:
+        return (
+            f"The temperature is held at its highest, {temperature:g}, which leaves hardly any "
+            "difference between the images, as on validation the network is not more often right "
+            "where it is surer: see that no labels are exchanged, train longer, or, where all "
+            "probabilities are too high or too low, take evaluation.calibration=platt."
+        )
+    return (
+        f"The temperature is held at its lowest, {temperature:g}, where small differences between "
+        "probabilities decide, as on validation the network is right far more often than they say: "
+        "train longer, or take evaluation.calibration=platt."
+    )
 
 
 def image_log_loss(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
     """Return the log loss of each image, [n]: minus the logarithm of what was said of its class.
 
     From 0, lower is better; probabilities are kept off zero by 1e-12.
+
+    Raises:
+        ValueError: when the arrays differ in length, or hold what is no label or probability.
     """
-    said = np.where(np.asarray(y_true) == 1, y_prob, 1 - np.asarray(y_prob, float))
-    return -np.log(np.maximum(said, _TINY))
+    y_true, y_prob, _ = checked(y_true, y_prob)
+    check_probabilities(y_prob)
+    return -np.log(np.maximum(np.where(y_true == 1, y_prob, 1 - y_prob), _TINY))
 
 
 def reliability(
@@ -91,9 +180,13 @@ def reliability(
 
     Raises:
         ConfigError: when the strategy is unknown.
+        ValueError: when there is no bin, or the arrays differ in length or hold what is no label
+            or probability.
     """
     check_choice("strategy", strategy, STRATEGIES)
-    y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, float)
+    _check_bins(bins)
+    y_true, y_prob, _ = checked(y_true, y_prob)
+    check_probabilities(y_prob)
     if not len(y_prob):
         return []
     if strategy == "width":
@@ -134,13 +227,21 @@ def expected_calibration_error(
 
     Returns:
         A value for each of the weights' leading shape; NaN without images.
+
+    Raises:
+        ConfigError: when the strategy is unknown.
+        ValueError: when there is no bin, or the arrays do not fit each other or hold what is no
+            label, probability or count.
     """
+    check_choice("strategy", strategy, STRATEGIES)
+    _check_bins(bins)
     y_true, y_prob, weights = checked(y_true, y_prob, weights)
+    check_probabilities(y_prob)
     order = np.argsort(y_prob, kind="stable")
     prob, weights = y_prob[order], weights[..., order]
     if not len(prob):
         return np.full(weights.shape[:-1], np.nan)[()]
-    if check_choice("strategy", strategy, STRATEGIES) == "count":
+    if strategy == "count":
         ends = _bin_ends(prob, weights, bins)
     else:
         edges = np.searchsorted(prob, np.linspace(0, 1, bins + 1)[1:-1])
@@ -149,6 +250,12 @@ def expected_calibration_error(
     excess = np.concatenate([np.zeros((*excess.shape[:-1], 1)), excess], axis=-1)
     gaps = np.abs(np.diff(np.take_along_axis(excess, ends, axis=-1), axis=-1))
     return ratio(gaps.sum(-1), weights.sum(-1))[()]
+
+
+def _check_bins(bins: int) -> None:
+    whole = isinstance(bins, int | np.integer) and not isinstance(bins, bool)
+    if not whole or bins < 1:
+        raise ValueError(f"bins must be a whole number from 1. Received: bins={bins!r}")
 
 
 def _bin_ends(prob: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:

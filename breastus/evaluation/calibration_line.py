@@ -58,20 +58,55 @@ def calibration_intercept(y_true: np.ndarray, y_prob: np.ndarray, weights=None) 
     """
     truth, x, rows = _arrays(y_true, y_prob, weights)
     shift = np.full(len(rows), np.nan)
-    both = [(rows * (truth == value)).sum(-1) > 0 for value in (0, 1)]
-    left = np.flatnonzero(both[0] & both[1])
-    guess = np.zeros(len(rows))
+    lumps, others = rows @ truth, rows @ (1 - truth)
+    both = np.flatnonzero((lumps > 0) & (others > 0))
+    if len(both):
+        # Shifted so far, all probabilities are at most, or at least, the share of lumps.
+        odds = np.log(lumps[both] / others[both])
+        shift[both] = _root(truth, x, rows[both], odds - x.max(), odds - x.min())
+    return shift.reshape(np.shape(weights)[:-1])
+
+
+def _root(truth, x, rows, low, high) -> np.ndarray:
+    """Return the shift between low and high, [rows], at which as many lumps are said as there are.
+
+    Newton's steps while each stays between the ends and is half of the last one at most; else the
+    middle of the ends. Where all images are sure the equation is all but level, and from there
+    Newton's steps alone go anywhere.
+    """
+    guess = np.clip(0.0, low, high)
+    last = high - low
+    left = np.arange(len(rows))
     for _ in range(_STEPS):
+        some = rows if len(left) == len(rows) else rows[left]
+        missing, spread = _missing_lumps(truth, x + guess[left, None], some)
+        low[left] = np.where(missing >= 0, guess[left], low[left])
+        high[left] = np.where(missing <= 0, guess[left], high[left])
+        step = missing / np.maximum(spread, np.finfo(float).tiny)
+        there = guess[left] + step
+        good = (low[left] <= there) & (there <= high[left]) & (2 * np.abs(step) <= last[left])
+        there = np.where(good, there, (low[left] + high[left]) / 2)
+        last[left] = np.abs(there - guess[left])
+        guess[left] = there
+        left = left[last[left] > _CLOSE * (1 + np.abs(there))]
         if not len(left):
             break
-        mean = expit(x + guess[left, None])
-        gradient = (rows[left] * (truth - mean)).sum(-1)
-        step = gradient / np.maximum((rows[left] * mean * (1 - mean)).sum(-1), _TINY)
-        guess[left] += _damped(step, np.abs(step))
-        close = np.abs(step) <= _CLOSE * (1 + np.abs(guess[left]))
-        shift[left[close]] = guess[left[close]]
-        left = left[~close]
-    return shift.reshape(np.shape(weights)[:-1])
+    return guess
+
+
+def _missing_lumps(truth, scores, rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return by how much the probabilities of scores fall short of the lumps, and its slope."""
+    # What is called is counted apart from the tails, which beside 1 would be rounded away: with
+    # probabilities of 1e-12 they alone say where the root is.
+    called = ~np.signbit(scores)
+    tail = expit(-np.abs(scores))
+    missing = _summed(rows, truth - called) + _summed(rows, np.copysign(tail, scores))
+    return missing, _summed(rows, tail - tail * tail)
+
+
+def _summed(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the weighted sum of each row, [rows], without a third array of that size."""
+    return np.einsum("rn,rn->r", rows, values)
 
 
 def _newton(truth: np.ndarray, z: np.ndarray, rows: np.ndarray) -> np.ndarray:

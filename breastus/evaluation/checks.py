@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from breastus.errors import ConfigError, DataError
+from breastus.evaluation.arrays import first_missing
 from breastus.labels import LABELS
 
 
@@ -43,7 +44,8 @@ def check_predictions(
         groups: [n], images of one patient or scene have the same.
 
     Raises:
-        DataError: when the three differ in length or hold something else, unknown groups included.
+        DataError: when the three differ in length or hold something else, or a group is missing:
+            None, NaN, NA or blank text.
     """
     y_true, y_prob, groups = np.asarray(y_true), check_probabilities(y_prob), list(groups)
     if y_true.shape != y_prob.shape or len(groups) != len(y_prob):
@@ -53,8 +55,11 @@ def check_predictions(
         )
     if not np.isin(y_true, (0, 1)).all():
         raise DataError(f"y_true must hold 0 and 1. Received: {set(y_true.tolist()) - {0, 1}}")
-    if unknown := [group for group in groups if group is None or group != group]:  # NaN
-        raise DataError(f"Each image must have a group. Received: {unknown[0]}")
+    if (place := first_missing(groups)) is not None:
+        raise DataError(
+            "Each image must have a group; where none is known, give it one of its own. "
+            f"Received: {groups[place]!r} at position {place}"
+        )
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     return y_true.astype(int), y_prob, np.array([numbers[group] for group in groups], int)
 

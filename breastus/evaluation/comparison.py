@@ -13,10 +13,11 @@ import pandas as pd
 
 from breastus.errors import DataError
 from breastus.evaluation.arrays import UndefinedMetricWarning, check_share
+from breastus.evaluation.calibration_noise import calibration_difference_interval
 from breastus.evaluation.delong import delong_difference
 from breastus.evaluation.intervals import (
-    bounds,
     classes_of_few_groups,
+    percentiles,
     resample_weights,
     resampled_metrics,
 )
@@ -24,7 +25,7 @@ from breastus.evaluation.mcnemar import mcnemar
 from breastus.evaluation.metrics import METRICS, PREVALENCE, compute_metrics
 from breastus.evaluation.predictions import check_predictions, truth_and_probability
 from breastus.labels import LABELS, LUMP, NO_LUMP, POSITIVE
-from breastus.proportions import wilson_interval
+from breastus.proportions import effective_size, wilson_interval
 
 # Metrics that are a share of the same images for both models: of which class, None for all.
 _SHARE_OF = {
@@ -137,7 +138,8 @@ def _differences(once, drawn, truth, groups, confidence: float) -> dict[str, dic
         mine, other = (float(values[name]) for values in once)
         low = high = math.nan
         if drawn is not None:
-            low, high = _interval(name, mine - other, drawn, truth, groups, confidence)
+            values = drawn[0][name] - drawn[1][name]
+            low, high = difference_interval(name, mine - other, values, truth, groups, confidence)
         result[name] = {
             "ours": mine,
             "theirs": other,
@@ -148,17 +150,36 @@ def _differences(once, drawn, truth, groups, confidence: float) -> dict[str, dic
     return result
 
 
-def _interval(name, difference, drawn, truth, groups, confidence: float) -> tuple[float, float]:
-    values = drawn[0][name] - drawn[1][name]
-    defined = values[~np.isnan(values)]
+def difference_interval(
+    name: str,
+    difference: float,
+    drawn: np.ndarray,
+    truth: np.ndarray,
+    groups: np.ndarray,
+    confidence: float,
+) -> tuple[float, float]:
+    """Return the interval of one metric's difference, see `compare`.
+
+    Args:
+        name: of `METRICS`.
+        difference: of the images themselves.
+        drawn: float [resamples], of the resamples.
+        truth: int [n], 1 for lump.
+        groups: [n], what was drawn together.
+        confidence: level, such as 0.95.
+    """
+    defined = drawn[~np.isnan(drawn)]
     if not len(defined) or math.isnan(difference):
         return math.nan, math.nan
     if np.ptp(defined) > _NOTHING:
-        return bounds(name, difference, values, (1 - confidence) / 2, lowest=-math.inf)
+        tail = (1 - confidence) / 2
+        if name == "ece":
+            return calibration_difference_interval(difference, drawn, tail)
+        return percentiles(drawn, tail)
     if name not in _SHARE_OF or abs(difference) > _NOTHING:
         return math.nan, math.nan
-    value = _SHARE_OF[name]
-    count = len(np.unique(groups if value is None else groups[truth == value]))
+    among = np.full(len(truth), True) if _SHARE_OF[name] is None else truth == _SHARE_OF[name]
+    count = effective_size(np.ones(int(among.sum()), bool), groups[among])
     reach = wilson_interval(0, count, confidence=confidence)[1]
     return -reach, reach
 
@@ -173,8 +194,8 @@ def _aligned(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[pd.DataFrame, pd
         if len(missing := table.index.difference(other.index)):
             some = ", ".join(map(str, missing[:3])) + (", ..." if len(missing) > 3 else "")
             raise DataError(
-                "Two models can be compared on the same images only. "
-                f"Received: {name} without {len(missing)} images: {some}"
+                "Two models can be compared on the same images only; train both with the same "
+                f"data, split and seed. Received: {name} without {len(missing)} images: {some}"
             )
     for column in ("label", "group_id"):
         if (different := ours[column] != theirs[column]).any():  # true for what is missing as well

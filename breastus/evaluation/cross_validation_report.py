@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from breastus.evaluation.evaluate import number, percent, reading  # alike in words
 from breastus.evaluation.figure_style import COLORS, STYLE
 from breastus.evaluation.metrics import METRICS
 from breastus.evaluation.plots import plot_reliability, plot_scores
@@ -84,26 +85,32 @@ def write_cross_validation_report(
 
 
 def sentence(metrics: dict[str, Any]) -> str:
-    """Say the result in plain words, with intervals."""
-    shares = [
-        f"{words} {cell(metrics[name])}"
-        for name, words in (
-            ("roc_auc", "ROC-AUC"),
-            ("balanced_accuracy", "balanced accuracy"),
-            ("sensitivity", "sensitivity"),
-            ("specificity", "specificity"),
-            ("ece", "calibration error"),
-        )
-    ]
-    turns = metrics["turns"]
-    several = f", {turns} networks together each time" if turns > 1 else ""
-    return (
-        f"Tested on {metrics['n'][0]} images of {metrics['n_groups']} patients or scenes, each by "
-        f"networks that saw none of its group, in {metrics['folds']} folds and "
-        f"{metrics['repeats']} repeat{'s' * (metrics['repeats'] > 1)}{several}: "
-        f"{', '.join(shares)} "
-        f"({100 * metrics['confidence']:.0f} % intervals)."
+    """Say the result in plain words, with intervals, and what to make of it, as of a run."""
+    (cleared, alarms), (missed, found) = metrics["confusion_matrix"]  # means over repeats
+    lumps, others = found + missed, cleared + alarms
+    text = (
+        f"Each of {metrics['n'][0]} images of {metrics['n_groups']} patients or scenes was judged "
+        f"by networks that had seen nothing of its patient or scene: {_count(found)} of "
+        f"{_count(lumps)} lumps were found (sensitivity {percent(metrics['sensitivity'])}) and "
+        f"{_count(cleared)} of {_count(others)} images without a lump were cleared (specificity "
+        f"{percent(metrics['specificity'])}). ROC-AUC {number(metrics['roc_auc'])}. "
     )
+    for called, nothing_else in (("lump", cleared + missed == 0), ("no lump", alarms + found == 0)):
+        if nothing_else:
+            text += f"Every image is called {called}: nothing is told apart. "
+    part = {"roc_auc": metrics["roc_auc"], "n_no_lump": round(others)}
+    return f"{text}{reading(part, metrics['confidence'])} {_how_often(metrics)}"
+
+
+def _count(mean: float) -> str:
+    return f"{mean:.0f}" if mean == round(mean) else f"{mean:.1f}"
+
+
+def _how_often(metrics: dict[str, Any]) -> str:
+    repeats, turns = metrics["repeats"], metrics["turns"]
+    text = f"In {metrics['folds']} folds and {repeats} repeat"
+    text += "s, of which these are means" if repeats > 1 else ""
+    return f"{text}{f', {turns} networks together each time' if turns > 1 else ''}."
 
 
 def plot_repeats(tables: Sequence[pd.DataFrame]) -> Figure:
@@ -157,12 +164,12 @@ def _scores(metrics: dict[str, Any]) -> str:
         else ""
     )
     note += (
-        f"Predictions of all folds of a repeat are pooled; each image is called by the threshold "
-        f"of its own fold. Intervals: bootstrap over groups (patients or scenes), drawn alike in "
-        f"every repeat; {metrics['resamples']} resamples. They say what other patients would have "
-        "done to the mean, and not what other training images would have. PPV and NPV are for a "
-        f"prevalence of {metrics['prevalence']:g}. All folds took {metrics['minutes']:.0f} minutes "
-        f"{metrics['minutes_of']}."
+        "Predictions of all folds of a repeat are pooled; each image is called by the threshold "
+        "of its own fold. Intervals count groups (patients or scenes), alike in every repeat: of "
+        f"the ROC-AUC DeLong's, of the rest by bootstrap, {metrics['resamples']} resamples. They "
+        "say what other patients would have done to the mean, and not what other training images "
+        f"would have. PPV and NPV are for a prevalence of {metrics['prevalence']:g}. All folds "
+        f"took {metrics['minutes']:.0f} minutes {metrics['minutes_of']}."
     )
     return table(header, rows) + f'<p class="soft">{escape(note)}</p>'
 

@@ -61,19 +61,54 @@ def delong_interval(
     Warns:
         UndefinedMetricWarning: when something is NaN.
     """
-    truth, (lumps, others), member = _shares(y_true, y_prob, groups, confidence=confidence)
-    value = float(lumps.mean()) if len(lumps) and len(others) else math.nan
-    error = _standard_error(truth, lumps, others, member)
+    groups = members(groups, len(y_true))
+    return mean_delong_interval([(y_true, y_prob, groups)], confidence=confidence)
+
+
+def mean_delong_interval(
+    tables: Sequence[tuple[np.ndarray, np.ndarray, Sequence]], *, confidence: float = 0.95
+) -> dict[str, float]:
+    """Return the mean ROC-AUC of several tables and its interval, likewise.
+
+    The same groups may come up in several tables, such as the repeats of a cross-validation: what
+    they add to the mean is summed over all of them, so that more tables of the same patients are no
+    more patients.
+
+    Args:
+        tables: (y_true, y_prob, groups) of each, as for `delong_interval`.
+        confidence: level, such as 0.95.
+    """
+    number = [len(groups) for _, _, groups in tables]
+    every = members(np.concatenate([np.asarray(groups) for _, _, groups in tables]), sum(number))
+    parts, truths = [], []
+    for (y_true, y_prob, _), member in zip(
+        tables, np.split(every, np.cumsum(number)[:-1]), strict=True
+    ):
+        truth, (lumps, others) = _shares(y_true, y_prob, confidence=confidence)
+        parts.append((truth, lumps, others, member))
+        truths.append(truth)
+    truth = np.concatenate(truths)
+    whole = all(len(lumps) and len(others) for _, lumps, others, _ in parts)
+    value = float(np.mean([lumps.mean() for _, lumps, _, _ in parts])) if whole else math.nan
+    error = _standard_error(parts) if whole else math.nan
     if math.isnan(error):
-        _warn("The ROC-AUC has no interval", truth, member)
+        _warn("The ROC-AUC has no interval", truth, every)
         low = high = math.nan
     elif error < _NOTHING:
-        pairs = _independent_pairs(truth, member)
-        low, high = wilson_interval(value * pairs, pairs, confidence=confidence)
+        low, high = unvaried_auc_interval(value, truth, every, confidence=confidence)
     else:
         half = _quantile(confidence) * error / (value * (1 - value))
         low, high = (float(expit(logit(value) + end)) for end in (-half, half))
     return {"value": value, "standard_error": error, "ci_low": low, "ci_high": high}
+
+
+def unvaried_auc_interval(
+    value: float, y_true: np.ndarray, groups: Sequence, *, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of a ROC-AUC whose shares do not scatter, see `delong_interval`."""
+    lump, member = np.asarray(y_true) == 1, members(groups, len(y_true))
+    pairs = min(*_groups_of(lump, member), len(np.unique(member)) // 2)
+    return wilson_interval(value * pairs, pairs, confidence=confidence)
 
 
 def delong_difference(
@@ -105,12 +140,13 @@ def delong_difference(
     Warns:
         UndefinedMetricWarning: when something is NaN.
     """
-    truth, ours, member = _shares(y_true, y_prob, groups, confidence=confidence)
-    _, theirs, _ = _shares(y_true, other_prob, groups, confidence=confidence)
+    truth, ours = _shares(y_true, y_prob, confidence=confidence)
+    _, theirs = _shares(y_true, other_prob, confidence=confidence)
+    member = members(groups, len(truth))
     # Variances of differences are those of the differences of shares.
     lumps, others = (one - other for one, other in zip(ours, theirs, strict=True))
     difference = float(lumps.mean()) if len(lumps) and len(others) else math.nan
-    error = _standard_error(truth, lumps, others, member)
+    error = _standard_error([(truth, lumps, others, member)])
     low = high = p_value = math.nan
     if math.isnan(error):
         _warn("The difference of ROC-AUCs has no interval", truth, member)
@@ -136,10 +172,10 @@ def delong_difference(
 
 
 def _shares(
-    y_true, y_prob, groups, *, confidence: float
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Return truth [n], (for each lump the share of others below it, for each other image the share
-    of lumps above it), ties counting half, and each image's group [n].
+    y_true, y_prob, *, confidence: float
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return whether each is a lump [n], and (for each lump the share of others below it, for each
+    other image the share of lumps above it), ties counting half.
     """
     check_share(confidence=confidence)
     y_true, y_prob, _ = checked(y_true, y_prob)
@@ -148,19 +184,27 @@ def _shares(
     rank = rankdata(y_prob)
     below = (rank[lump] - rankdata(lumps)) / max(len(others), 1)
     above = 1 - (rank[~lump] - rankdata(others)) / max(len(lumps), 1)
-    return lump, (below, above), members(groups, len(y_true))
+    return lump, (below, above)
 
 
-def _standard_error(lump, lumps, others, member) -> float:
-    """Obuchowski's formula; NaN where a class comes from fewer than two groups."""
+def _standard_error(parts: Sequence[tuple]) -> float:
+    """Obuchowski's formula; NaN where a class comes from fewer than two groups.
+
+    Args:
+        parts: (whether each is a lump, shares of the lumps, of the others, group of each) of each
+            table; with several, the error is that of the mean over them.
+    """
+    lump, member = (np.concatenate([part[which] for part in parts]) for which in (0, 3))
     of_lump, of_other = _groups_of(lump, member)
     if min(of_lump, of_other) < 2:
         return math.nan
     number = int(member.max()) + 1
-    mean = lumps.mean()
     # Sums over each group of what its images exceed the mean by.
-    first = np.bincount(member[lump], lumps - mean, number) / len(lumps)
-    second = np.bincount(member[~lump], others - mean, number) / len(others)
+    first, second = np.zeros(number), np.zeros(number)
+    for is_lump, lumps, others, group in parts:
+        mean = lumps.mean()
+        first += np.bincount(group[is_lump], lumps - mean, number) / len(lumps) / len(parts)
+        second += np.bincount(group[~is_lump], others - mean, number) / len(others) / len(parts)
     variance = (
         of_lump / (of_lump - 1) * (first**2).sum()
         + of_other / (of_other - 1) * (second**2).sum()
@@ -171,10 +215,6 @@ def _standard_error(lump, lumps, others, member) -> float:
 
 def _groups_of(lump: np.ndarray, member: np.ndarray) -> tuple[int, int]:
     return len(np.unique(member[lump])), len(np.unique(member[~lump]))
-
-
-def _independent_pairs(lump: np.ndarray, member: np.ndarray) -> int:
-    return min(*_groups_of(lump, member), len(np.unique(member)) // 2)
 
 
 def _quantile(confidence: float) -> float:

@@ -17,6 +17,12 @@ from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.study import study_row
 from breastus.labels import POSITIVE
 
+INTERVAL = (
+    "percentile bootstrap over groups (patients or scenes); of the ROC-AUC DeLong's, over groups; "
+    "of a share of exactly 0 or 1 Wilson's, over groups; of the calibration error from 0 "
+    "where chance alone explains it"
+)
+
 
 def evaluate(
     predictions: dict[str, pd.DataFrame],
@@ -51,8 +57,7 @@ def evaluate(
         "prevalence": prevalence,
         "confidence": confidence,
         "resamples": resamples,
-        "interval": "percentile bootstrap over groups (patients or scenes); for a share of exactly "
-        "0 or 1 Wilson's, over groups; for the calibration error the basic bootstrap",
+        "interval": INTERVAL,
     }
     for split, table in predictions.items():
         y_true, y_prob = truth_and_probability(table)
@@ -97,9 +102,9 @@ def sentence(metrics: dict[str, Any], split: str = "test") -> str:
     (cleared, alarms), (missed, found) = part["confusion_matrix"]
     text = (
         f"On {part['n']} {split} images of {part['n_groups']} patients or scenes the model found "
-        f"{found} of {part['n_lump']} lumps (sensitivity {_percent(part['sensitivity'])}) and "
+        f"{found} of {part['n_lump']} lumps (sensitivity {percent(part['sensitivity'])}) and "
         f"cleared {cleared} of {part['n_no_lump']} images without a lump (specificity "
-        f"{_percent(part['specificity'])}). ROC-AUC {_number(part['roc_auc'])}. "
+        f"{percent(part['specificity'])}). ROC-AUC {number(part['roc_auc'])}. "
     )
     for called, nothing_else in (("lump", cleared + missed == 0), ("no lump", alarms + found == 0)):
         if nothing_else:
@@ -107,14 +112,20 @@ def sentence(metrics: dict[str, Any], split: str = "test") -> str:
                 f"It calls every image {called}: at a threshold of {metrics['threshold']:.3g} it "
                 "tells nothing apart. "
             )
-    return text + _reading(part, metrics["confidence"])
+    return text + reading(part, metrics["confidence"])
 
 
-def _reading(part: dict[str, Any], confidence: float) -> str:
+def reading(part: dict[str, Any], confidence: float) -> str:
+    """Say what to make of a split's metrics, by the interval of its ROC-AUC."""
     level = f"{100 * confidence:.0f} %"
-    low = part["roc_auc"]["ci_low"]
+    low, high = part["roc_auc"]["ci_low"], part["roc_auc"]["ci_high"]
     if low is None or low != low:  # NaN
         return f"The {level} intervals are undefined: there are too few groups of a class."
+    if high < 0.5:
+        return (
+            f"Its order is worse than guessing (the {level} interval of ROC-AUC stays below 0.5): "
+            "see whether labels are exchanged."
+        )
     if low <= 0.5:
         return f"By its {level} interval the ROC-AUC may be no better than guessing."
     text = f"Its order is better than guessing (the {level} interval of ROC-AUC stays above 0.5)"
@@ -123,11 +134,13 @@ def _reading(part: dict[str, Any], confidence: float) -> str:
     return text + "."
 
 
-def _percent(entry: dict) -> str:
+def percent(entry: dict) -> str:
+    """Return a share with its interval in per cent, as text."""
     return _with_interval(entry, lambda value: f"{100 * value:.0f} %")
 
 
-def _number(entry: dict) -> str:
+def number(entry: dict) -> str:
+    """Return a metric with its interval, as text."""
     return _with_interval(entry, lambda value: f"{value:.2f}")
 
 

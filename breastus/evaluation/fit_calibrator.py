@@ -55,9 +55,10 @@ def fit_calibrator(
     """Fit a calibrator of the probability of lump; to be fitted on validation images alone.
 
     `temperature` takes the shift, which is known, from the log odds, and then minimises the
-    cross-entropy. `platt` does so over slope and intercept, with Platt's targets, (lumps + 1) /
-    (lumps + 2) for a lump and 1 / (others + 2) for no lump, so that separated classes have a finite
-    fit. `isotonic` is the rising step function of least squares
+    cross-entropy; where every image's own class is the likelier one, nothing says how sure to be,
+    and it is left at 1 (see `fit_temperature`). `platt` minimises it over slope and intercept, with
+    Platt's targets, (lumps + 1) / (lumps + 2) for a lump and 1 / (others + 2) for no lump, so that
+    separated classes have a finite fit. `isotonic` is the rising step function of least squares
     (pool adjacent violators), images of one score taken together, straight between the steps, and
     kept off 0 and 1 by 1 / (groups + 2): by the rule of succession, as sure as one could be had all
     groups been of one class.
@@ -85,9 +86,9 @@ def fit_calibrator(
 
     Warns:
         UndefinedMetricWarning: when images of one class only, or too few groups to compare, leave
-            the probabilities as they are.
-        UserWarning: when isotonic was asked for with few groups, or the scores order the images
-            no better than chance.
+            the probabilities as they are, or the temperature is left at 1.
+        UserWarning: when isotonic was asked for with few groups, the scores order the images no
+            better than chance, or the temperature is held at a bound.
 
     References:
         Breiman, Friedman, Olshen, Stone: Classification and Regression Trees. 1984 (one standard
@@ -122,7 +123,10 @@ def fit_calibrator(
         return CalibratorFit(Calibrator(), f"fewer than {FOLDS} groups of a class")
 
     methods = [m for m in METHODS if m != "isotonic" or min(number.values()) >= ISOTONIC_GROUPS]
-    losses = _cross_validated(y_true, y_prob, groups, methods, shift, repeats, seed)
+    with warnings.catch_warnings():
+        # What a fit that lacks a fold is worth, its loss says; the last one, of all images, warns.
+        warnings.filterwarnings("ignore", message="The temperature is")
+        losses = _cross_validated(y_true, y_prob, groups, methods, shift, repeats, seed)
     rows = _compare(losses, groups)
     chosen = next(row["method"] for row in rows if row["chosen"])
     best = min(rows, key=lambda row: row["log_loss"])["method"]

@@ -21,7 +21,7 @@ def grouped_share(
     Returns:
         `value`, `ci_low`, `ci_high` (NaN where there are no images), `n` and `n_groups`.
     """
-    hits, groups = np.asarray(hits, bool), np.asarray(groups)
+    hits, groups = np.asarray(hits, bool), np.asarray(list(groups))
     result = {"n": len(hits), "n_groups": len(np.unique(groups))}
     if not len(hits):
         return {"value": math.nan, "ci_low": math.nan, "ci_high": math.nan, **result}

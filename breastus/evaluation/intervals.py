@@ -1,7 +1,8 @@
 """How sure a score is: percentile bootstrap, in which whole groups are drawn, not images.
 
 Images of one patient or scene go together; drawing them one by one would count the same evidence
-several times and give intervals that are too narrow.
+several times and give intervals that are too narrow. The interval of the ROC-AUC is DeLong's, over
+groups as well: near 1 and with few images the bootstrap's holds the truth too seldom.
 """
 
 import warnings
@@ -10,28 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from breastus.evaluation.arrays import UndefinedMetricWarning, check_share, members
+from breastus.evaluation.calibration_noise import calibration_error_interval, calibration_noise
+from breastus.evaluation.delong import delong_interval
 from breastus.evaluation.metrics import (
     METRICS,
     PREVALENCE,
     compute_metrics,
     confusion_matrix,
-    predictive_values,
 )
-from breastus.proportions import wilson_interval
+from breastus.evaluation.unvaried import widen_unvaried
 
-# Metrics that are a share of some images: (truth, called lump) to the images they are a share of.
-SHARE_OF = {
-    "accuracy": lambda lump, called: np.ones_like(lump),
-    "sensitivity": lambda lump, called: lump,
-    "recall": lambda lump, called: lump,
-    "specificity": lambda lump, called: ~lump,
-    "recall_no_lump": lambda lump, called: ~lump,
-    "precision": lambda lump, called: called,
-    "precision_no_lump": lambda lump, called: ~called,
-}
-# Biased upwards, and as much again in a resample: of good probabilities the percentiles lie above
-# the truth, which is 0, and often above the value. Turned about the value they undo the bias.
-_BIASED = ("ece",)
 UNDEFINED_SHARE = 0.05  # more undefined resamples than this, and there is no interval
 _BLOCK = 500  # resamples computed at a time, which bounds memory
 
@@ -88,14 +77,11 @@ def bootstrap_intervals(
 ) -> dict[str, tuple]:
     """Return the interval of each metric, and of the confusion matrix's cells.
 
-    A share of exactly 0 or 1 is the same in every resample, as if it were certain. There the
-    interval is Wilson's, which counts groups; that of PPV and NPV then follows from those of
-    sensitivity and specificity.
+    That of the ROC-AUC is `delong_interval`'s. Where a metric is the same in every resample, as if
+    it were certain, such as a sensitivity of 1, `widen_unvaried` gives the interval, which is
+    Wilson's over groups for a share.
 
-    The interval of the calibration error is the basic one, which takes off the bias once more:
-    2 * value - percentile (Davison, Hinkley: Bootstrap Methods and their Application, 1997, 5.2).
-    It still holds the truth less often than it says: of perfect probabilities about 3 times in 4.
-    Slope and intercept say more about calibration.
+    That of the calibration error is `calibration_error_interval`'s, as noise only adds to it.
 
     Args:
         y_true: int [n], 1 for lump.
@@ -136,22 +122,24 @@ def bootstrap_intervals(
     once = compute_metrics(y_true, y_prob, weights=np.ones(len(y_true)), **options)
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn.pop("confusion_matrix"), [tail, 1 - tail], axis=0)
-    intervals = {name: bounds(name, once[name], values, tail) for name, values in drawn.items()}
+    intervals = {name: percentiles(values, tail) for name, values in drawn.items()}
+    noise = calibration_noise(y_true, y_prob, weights)
+    intervals["ece"] = calibration_error_interval(float(once["ece"]), drawn["ece"], noise, tail)
     # What no resample defines is undefined itself, of which compute_metrics warns.
     _warn_of_missing(
         [name for name, (end, _) in intervals.items() if np.isnan(end) and _any(drawn[name])]
     )
-    lump, called = y_true == 1, y_prob >= threshold
-    for name, among in SHARE_OF.items():
-        if _certain(intervals[name]):
-            count = len(np.unique(groups[among(lump, called)]))
-            part = int(intervals[name][0]) * count
-            intervals[name] = wilson_interval(part, count, confidence=confidence)
-    both = zip(intervals["sensitivity"], intervals["specificity"], strict=True)
-    ends = [predictive_values(*shares, prevalence) for shares in both]
-    for name, values in zip(("ppv", "npv"), zip(*ends, strict=True), strict=True):
-        if _certain(intervals[name]):
-            intervals[name] = tuple(float(value) for value in values)
+    area = delong_interval(y_true, y_prob, groups, confidence=confidence)
+    intervals["roc_auc"] = area["ci_low"], area["ci_high"]
+    intervals = widen_unvaried(
+        intervals,
+        {name: float(value) for name, value in once.items()},
+        lump=y_true == 1,
+        called=y_prob >= threshold,
+        groups=groups,
+        prevalence=prevalence,
+        confidence=confidence,
+    )
     return {**intervals, "confusion_matrix": (low, high)}
 
 
@@ -162,21 +150,6 @@ def classes_of_few_groups(y_true: np.ndarray, groups: np.ndarray) -> list[str]:
         for name, value in (("no lump", 0), ("lump", 1))
         if len(np.unique(groups[y_true == value])) < 2
     ]
-
-
-def bounds(
-    name: str, value: float, drawn: np.ndarray, tail: float, *, lowest: float = 0.0
-) -> tuple[float, float]:
-    """Return the ends of a metric's interval, from its value and its resamples [resamples].
-
-    NaN where more than 5 % of the resamples are. `lowest` is the least that an error can be.
-    """
-    low, high = percentiles(drawn, tail)
-    if name in _BIASED:
-        # Where all resamples lie on one side of the value, the interval still reaches up to it.
-        value = float(value)
-        return min(value, max(lowest, 2 * value - high)), max(value, 2 * value - low)
-    return low, high
 
 
 def percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:
@@ -199,10 +172,6 @@ def _warn_of_missing(names: list[str]) -> None:
             UndefinedMetricWarning,
             stacklevel=3,
         )
-
-
-def _certain(interval: tuple[float, float]) -> bool:
-    return interval in ((0.0, 0.0), (1.0, 1.0))
 
 
 def _any(values: np.ndarray) -> bool:

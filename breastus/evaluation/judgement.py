@@ -74,7 +74,9 @@ def judgement(
     )
     curve = decision_curve(y_true, y_prob, groups, **drawn)
     metrics["test"]["decision_curve"] = curve.to_dict("list")
-    metrics["subgroups"] = subgroups(test, attributes, threshold=decision.threshold, **drawn)
+    metrics["subgroups"] = subgroups(
+        test, attributes, threshold=decision.threshold, confidence=settings.confidence
+    )
     return metrics
 
 

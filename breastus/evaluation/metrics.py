@@ -49,16 +49,34 @@ def confusion_matrix(
     Args:
         y_true: int [n].
         y_prob: float [n].
-        threshold: called lump when `y_prob >= threshold`.
+        threshold: called lump when `y_prob >= threshold`, 0 to 1; or one for each image, [n].
         weights: [..., n], how often each image counts; None counts each once.
 
     Returns:
         [..., 2, 2]: rows actual (no lump, lump), columns called (no lump, lump).
+
+    Raises:
+        ValueError: when the arrays do not fit each other, or a threshold is not from 0 to 1.
     """
     y_true, y_prob, weights = checked(y_true, y_prob, weights)
+    threshold = _thresholds(threshold, len(y_prob))
     cell = 2 * (y_true == 1) + (y_prob >= threshold)
     counts = weights @ (cell[:, None] == np.arange(4)).astype(float)
     return counts.reshape(*weights.shape[:-1], 2, 2)
+
+
+def _thresholds(threshold, count: int) -> np.ndarray:
+    """Return one threshold, [], or that of each image, [n]."""
+    values = np.asarray(threshold, float)
+    if values.shape not in ((), (count,)):
+        raise ValueError(
+            f"threshold must be one number, or one for each of {count} images. "
+            f"Received: shape {values.shape}"
+        )
+    # Against NaN nothing is called lump, which would pass for a sensitivity of 0.
+    if (wrong := ~((values >= 0) & (values <= 1))).any():
+        raise ValueError(f"threshold must be from 0 to 1. Received: threshold={values[wrong][0]}")
+    return values
 
 
 def _share(row: int, column: int, axis: int) -> Callable:
@@ -192,7 +210,7 @@ def compute_metrics(
     Args:
         y_true: int [n], 1 for lump.
         y_prob: float [n], probability of lump.
-        threshold: called lump when `y_prob >= threshold`.
+        threshold: called lump when `y_prob >= threshold`, 0 to 1; or one for each image, [n].
         prevalence: share of lumps for which PPV and NPV hold.
         weights: [..., n], how often each image counts; None counts each once.
 
@@ -200,8 +218,8 @@ def compute_metrics(
         Name to value, a float or an array of the weights' leading shape; NaN where undefined.
 
     Raises:
-        ValueError: when the arrays differ in length, or hold something that is no label or
-            probability.
+        ValueError: when the arrays differ in length or hold something that is no label or
+            probability, or an option is out of range.
 
     Warns:
         UndefinedMetricWarning: when a metric is NaN and no weights were given.

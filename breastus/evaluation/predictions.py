@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import DataError
+from breastus.evaluation.arrays import first_missing
 from breastus.files import write_csv
-from breastus.labels import LABELS, LUMP
+from breastus.labels import FINDINGS, LABELS, LUMP, label_of_finding
 
 COLUMNS = ("image_id", "split", "group_id", "finding", "label", "predicted", "probability")
 # What earlier versions did not write: the network's own probability of lump, before calibration,
 # and the threshold by which `predicted` was called.
 LATER_COLUMNS = ("raw", "threshold")
+# An empty finding is one that the data set does not tell, as an unknown one is.
+_LABELS_OF_FINDINGS = {"": "", **{finding: label_of_finding(finding) for finding in FINDINGS}}
 
 
 def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
@@ -23,8 +26,9 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
         `probability` is that of lump, calibrated, 0 to 1.
 
     Raises:
-        DataError: when it cannot be read, lacks a column, names an image twice, has an unknown
-            label, or a probability that is none.
+        DataError: when it cannot be read, lacks a column, names an image twice or not at all, has
+            no group for one, an unknown label, a finding that is unknown or of another label, or a
+            probability that is none.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -57,11 +61,21 @@ def truth_and_probability(
         column: "probability", or "raw" for those before calibration.
 
     Raises:
-        DataError: when an earlier version, which kept none, wrote the predictions.
+        DataError: when an earlier version, which kept none, wrote the predictions, or a label is
+            no label.
     """
     if column not in table:
         raise DataError(
             f"The predictions lack the column {column}: an earlier version wrote them. Train again."
+        )
+    if not (known := table["label"].isin(LABELS)).all():
+        wrong = table.loc[~known, "label"].iloc[0]
+        # What is not lump would pass for no lump, a malignant one included.
+        meant = _LABELS_OF_FINDINGS.get(wrong)
+        hint = f"{wrong} is a finding; its label is {meant}. " if meant else ""
+        raise DataError(
+            f"The label of a prediction must be one of {', '.join(LABELS)}. {hint}"
+            f"Received: label={wrong!r}"
         )
     return (table["label"] == LABELS[LUMP]).to_numpy(int), table[column].to_numpy(float)
 
@@ -75,6 +89,7 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if missing := [column for column in COLUMNS if column not in table]:
         raise DataError(f"{name} lacks the column {', '.join(missing)}.")
     table = table[[*COLUMNS, *(name for name in LATER_COLUMNS if name in table)]].copy()
+    _check_named(table, name)
     if (twice := table["image_id"].duplicated()).any():
         raise DataError(
             f"{name}: each image must stand once. Received: "
@@ -87,6 +102,7 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
                 f"{name}: the {column} of {row['image_id']} must be one of {', '.join(LABELS)}. "
                 f"Received: {row[column]!r}"
             )
+    _check_findings(table, name)
     for column in ("probability", *LATER_COLUMNS):
         if column not in table:
             continue
@@ -99,3 +115,38 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
             )
         table[column] = number
     return table
+
+
+def _check_named(table: pd.DataFrame, name: str) -> None:
+    ways_out = {
+        "image_id": "Each row needs the name of its image.",
+        # All without one would be taken for the images of one patient.
+        "group_id": "Name its patient or scene; where none is known, give it a group of its own.",
+    }
+    for column, way_out in ways_out.items():
+        if (place := first_missing(table[column])) is not None:
+            row = table.iloc[place]
+            raise DataError(
+                f"{name}, row {place + 2}: {column} must not be empty. {way_out} "
+                f"Received: {column}={row[column]!r}, image_id={row['image_id']!r}"
+            )
+
+
+def _check_findings(table: pd.DataFrame, name: str) -> None:
+    """Raise a DataError at a finding that is unknown or of another label; it may be empty."""
+    label = table["finding"].astype(object).fillna("").map(_LABELS_OF_FINDINGS)
+    unknown = label.isna()
+    wrong = unknown | ((label != "") & (label != table["label"]))
+    if not wrong.any():
+        return
+    place = int(np.flatnonzero(wrong)[0])
+    row = table.iloc[place]
+    rule = (
+        f"must be one of {', '.join(FINDINGS)}, or empty"
+        if unknown.iloc[place]
+        else f"means the label {label.iloc[place]}, not {row['label']}; correct one of them"
+    )
+    raise DataError(
+        f"{name}, row {place + 2}: the finding of {row['image_id']} {rule}. "
+        f"Received: finding={row['finding']!r}, label={row['label']!r}"
+    )

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from breastus.evaluation.calibration import reliability
+from breastus.evaluation.delong import unvaried_auc_interval
 from breastus.evaluation.intervals import percentiles
 from breastus.evaluation.metrics import METRICS, roc_auc
-from breastus.proportions import wilson_interval
+from breastus.evaluation.unvaried import mean_interval, unvaried
+from breastus.proportions import effective_size, wilson_interval
 
 CALIBRATION_ERROR = "calibration_error"
 # Name to title; all but the last are metrics of `METRICS`, and equal to them.
@@ -96,7 +98,8 @@ def score_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Return the interval of each score, within what it can be.
 
-    A share of exactly 0 or 1 is the same in every resample; it has Wilson's interval, over groups.
+    A score that is the same in every resample, such as a share of exactly 1, has Wilson's interval,
+    over groups, as in `bootstrap_intervals`.
 
     Args:
         values: of the images themselves.
@@ -106,10 +109,22 @@ def score_intervals(
         confidence: level, such as 0.95.
     """
     bounds = {name: score_interval(name, values[name], drawn[name], confidence) for name in values}
+    truth, groups = np.asarray(truth), np.asarray(groups)
     for name, among in (("sensitivity", 1), ("specificity", 0)):
-        if bounds[name] in ((0.0, 0.0), (1.0, 1.0)):
-            count = len(np.unique(np.asarray(groups)[np.asarray(truth) == among]))
-            bounds[name] = wilson_interval(bounds[name][0] * count, count, confidence=confidence)
+        if unvaried(bounds[name]):
+            count = effective_size(
+                np.ones(int((truth == among).sum()), bool), groups[truth == among]
+            )
+            bounds[name] = wilson_interval(values[name] * count, count, confidence=confidence)
+    if unvaried(bounds["balanced_accuracy"]):
+        parts = ("sensitivity", "specificity")
+        bounds["balanced_accuracy"] = mean_interval(
+            [values[name] for name in parts], [bounds[name] for name in parts]
+        )
+    if unvaried(bounds["roc_auc"]):
+        bounds["roc_auc"] = unvaried_auc_interval(
+            values["roc_auc"], truth, groups, confidence=confidence
+        )
     low, high = bounds[CALIBRATION_ERROR]
     bounds[CALIBRATION_ERROR] = (float(np.maximum(low, 0)), float(np.maximum(high, 0)))
     return bounds

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from breastus.evaluation.grouped_share import grouped_share
 from breastus.html import table
-from breastus.proportions import effective_size, wilson_interval
 
 MOST = 60  # images of each kind: an interval is at most a quarter wide, and it stays cheap
 
@@ -58,15 +58,13 @@ def flips(
     after = np.asarray(predict(changed), float)
     was, now = before >= threshold, after >= threshold
     flipped = (~was & now) if called_lump else (was & ~now)
-    share = float(flipped.mean())
-    worth = effective_size(flipped, groups)
-    low, high = wilson_interval(share * worth, worth, confidence=confidence)
+    share = grouped_share(flipped, groups, confidence=confidence)
     return {
         **result,
         "flipped": int(flipped.sum()),
-        "share": share,
-        "ci_low": low,
-        "ci_high": high,
+        "share": share["value"],
+        "ci_low": share["ci_low"],
+        "ci_high": share["ci_high"],
         "mean_change": float((after - before).mean()),
     }
 

@@ -17,16 +17,16 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import ConfigError, DataError
-from breastus.evaluation.intervals import percentiles, resample_weights
-from breastus.evaluation.metrics import roc_auc
+from breastus.evaluation.delong import delong_interval
+from breastus.evaluation.grouped_share import grouped_share
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.html import Markup, table
 from breastus.labels import FINDINGS, LABELS, LUMP
-from breastus.proportions import effective_size, wilson_interval
 
 # Wilson's interval of 5 of 5 still goes down to 0.57; of fewer, there is nothing worth a row.
 MINIMUM = 5  # groups that a score needs, of each class it is of
 SCORES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "roc_auc": "ROC-AUC"}
+_BOUNDS = ("value", "ci_low", "ci_high")
 _NEEDED = ("image_id", "group_id", "finding", "label", "probability")
 _SIZES = {"lesion_share": ("share of the image", 100, "%"), "lesion_mm2": ("area", 1, "mm²")}
 
@@ -36,9 +36,7 @@ def subgroups(
     attributes: pd.DataFrame,
     *,
     threshold: float,
-    resamples: int = 2000,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Score each part of the images.
 
@@ -48,9 +46,7 @@ def subgroups(
             a manifest), `lesion_share` (0 to 1, as from `breastus.data.lesions`; NaN is unknown)
             and `lesion_mm2` (area where the spacing is known, else NaN). Other images may be in it.
         threshold: probability of lump from which an image is called lump.
-        resamples: bootstrap resamples of ROC-AUC, drawn by group.
         confidence: level of the intervals.
-        seed: of the resamples.
 
     Returns:
         What JSON holds, NaN apart: the settings, `minimum`, and `families`, a list with `name`,
@@ -66,12 +62,11 @@ def subgroups(
     for name, value, fine in (
         ("threshold", threshold, 0 <= threshold <= 1),
         ("confidence", confidence, 0 < confidence < 1),
-        ("resamples", resamples, resamples >= 1),
     ):
         if not fine:
             raise ConfigError(f"{name} is out of range. Received: {value}")
     rows = _joined(predictions, attributes)
-    judge = _Judge(rows, threshold, resamples, confidence, seed)
+    judge = _Judge(rows, threshold, confidence)
     everything = np.ones(len(rows), bool)
     families = [_family("all", "All images", "", [("all", everything)], judge)]
     for name, title, note, parts in _families(rows):
@@ -81,8 +76,6 @@ def subgroups(
         "n_groups": int(rows["group_id"].nunique()),
         "threshold": threshold,
         "confidence": confidence,
-        "resamples": resamples,
-        "seed": seed,
         "minimum": MINIMUM,
         "families": families,
     }
@@ -175,12 +168,11 @@ def _family(name: str, title: str, note: str, parts: list, judge: "_Judge") -> d
 class _Judge:
     """Scores of parts of one table."""
 
-    def __init__(self, rows: pd.DataFrame, threshold, resamples, confidence, seed):
+    def __init__(self, rows: pd.DataFrame, threshold, confidence):
         self.lump, self.prob = truth_and_probability(rows)
         self.lump = self.lump == 1
         self.groups = rows["group_id"].to_numpy()
         self.threshold, self.confidence = threshold, confidence
-        self.resamples, self.seed = resamples, seed
 
     def part(self, inside: np.ndarray) -> dict[str, Any]:
         """Score the images of bool [n]."""
@@ -215,11 +207,8 @@ class _Judge:
     def _share(self, among: np.ndarray, right: np.ndarray, what: str) -> dict[str, Any]:
         if reason := self._too_few(among, what):
             return _undefined(reason)
-        hits = right[among]
-        worth = float(effective_size(hits, self.groups[among]))
-        share = float(hits.mean())
-        low, high = wilson_interval(share * worth, worth, confidence=self.confidence)
-        return {"value": share, "ci_low": low, "ci_high": high, "reason": ""}
+        found = grouped_share(right[among], self.groups[among], confidence=self.confidence)
+        return {**{key: found[key] for key in _BOUNDS}, "reason": ""}
 
     def _roc_auc(self, lumps: np.ndarray, others: np.ndarray) -> dict[str, Any]:
         reasons = self._too_few(lumps, "lumps"), self._too_few(others, "images without a lump")
@@ -227,10 +216,8 @@ class _Judge:
             return _undefined(reason)
         chosen = lumps | others
         truth, prob = self.lump[chosen].astype(int), self.prob[chosen]
-        weights = resample_weights(self.groups[chosen], resamples=self.resamples, seed=self.seed)
-        low, high = percentiles(roc_auc(truth, prob, weights), (1 - self.confidence) / 2)
-        value = float(roc_auc(truth, prob))
-        return {"value": value, "ci_low": low, "ci_high": high, "reason": ""}
+        found = delong_interval(truth, prob, self.groups[chosen], confidence=self.confidence)
+        return {**{key: found[key] for key in _BOUNDS}, "reason": ""}
 
 
 def _undefined(reason: str) -> dict[str, Any]:
@@ -253,7 +240,7 @@ def section(subgroups: dict[str, Any]) -> str:
     level = f"{100 * subgroups['confidence']:.0f} %"
     note = (
         f"{level} intervals: of shares Wilson's, of as many independent images as the grouped ones "
-        f"are worth; of ROC-AUC by bootstrap over groups, {subgroups['resamples']} resamples. "
+        "are worth; of ROC-AUC DeLong's, over groups. "
         f"There is no score from fewer than {subgroups['minimum']} groups of a class. Parts of one "
         "class, marked †, have their ROC-AUC against all images of the other class. These are "
         f"{count} parts: some will lie off the whole by chance, so a difference seen here is a "

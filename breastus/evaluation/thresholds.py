@@ -2,7 +2,8 @@
 
 An image is called lump when `probability >= threshold`. A threshold lies midway between two
 neighbouring scores of validation images, or between the outermost score and 0 or 1, so that the
-last digits of a probability flip no call.
+last digits of a probability flip no call; the rules fixed and likelihood, which do not search, may
+meet a score.
 """
 
 import math
@@ -23,6 +24,7 @@ from breastus.evaluation.checks import (
     check_predictions,
 )
 from breastus.evaluation.grouped_share import grouped_share
+from breastus.proportions import effective_size
 
 RULES = ("fixed", "youden", "likelihood", "sensitivity", "cost")
 
@@ -163,7 +165,7 @@ def choose_threshold(
 
 
 def groups_for_sensitivity(target: float, *, confidence: float = 0.95) -> int:
-    """Return how many groups of lumps, all of them found, show a sensitivity of `target`.
+    """Return how many groups of one size, all their lumps found, show a sensitivity of `target`.
 
     Wilson's lower bound of n of n is n / (n + z^2); with 0.95 and 95 % it takes 52.
     """
@@ -224,19 +226,22 @@ def _sensitive(y_prob, groups, candidates, target, confidence) -> tuple[float, b
         if found["ci_low"] < target:
             break
         chosen = float(candidate)
-    number = len(np.unique(groups))
+    number, worth = len(np.unique(groups)), effective_size(np.ones(len(groups), bool), groups)
+    received = f"{number} groups"
+    if worth < number - 0.5:
+        received += f", worth {worth:.0f} of one size"
     asked = f"a sensitivity of at least {target:g} with {100 * confidence:g} % confidence"
     if chosen is not None:
         return chosen, True, f"largest threshold with {asked}, lumps of {number} groups"
     needed = groups_for_sensitivity(target, confidence=confidence)
     warnings.warn(
         f"No threshold shows {asked}: that takes lumps of {needed} groups, all of them found. The "
-        f"threshold calls every lump of validation lump. Received: {number} groups",
+        f"threshold calls every lump of validation lump. Received: {received}",
         stacklevel=3,
     )
     return (
         float(candidates[candidates <= y_prob.min()][-1]),
         False,
-        f"largest threshold that calls every lump of validation lump, as {number} groups are too "
-        f"few to show {asked}",
+        f"largest threshold that calls every lump of validation lump, as {received} are too few to "
+        f"show {asked}",
     )

@@ -82,6 +82,32 @@ def test_no_overlap_is_no_slope(truth, prob):
     assert np.isfinite(calibration_intercept(np.array(truth), np.array(prob)))
 
 
+def test_the_intercept_of_sure_probabilities():
+    # As many are wrong on either side, so nothing is to be shifted.
+    assert calibration_intercept([0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1]) == pytest.approx(0)
+    assert calibration_intercept([1, 0], [0, 1]) == pytest.approx(0)
+    # The logit of 1e-12 and of its complement, both kept 1e-12 off: half of the first three wrong.
+    truth, prob = np.array([0, 1, 1, 1]), np.array([0.0, 0.0, 1.0, 1.0])
+    assert calibration_intercept(truth, prob) == pytest.approx(-logit(1e-12), abs=1e-6)
+    assert calibration_intercept(1 - truth, 1 - prob) == pytest.approx(logit(1e-12), abs=1e-6)
+
+
+def test_the_intercept_of_sure_resamples_has_its_symmetry():
+    rng = np.random.default_rng(0)
+    truth, prob = rng.integers(0, 2, 80), rng.choice([0.0, 1e-9, 0.3, 1 - 1e-9, 1.0], 80)
+    sure = np.where(rng.random(80) < 0.9, truth, 1 - truth).astype(float)
+    weights = rng.multinomial(80, np.full(80, 1 / 80), size=300)
+    for said in (prob, sure):
+        found = calibration_intercept(truth, said, weights)
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(
+            calibration_intercept(1 - truth, 1 - said, weights), -found, atol=1e-6
+        )
+        # A row is what it is alone, whatever stands beside it.
+        alone = [calibration_intercept(truth, said, row) for row in weights[:20]]
+        np.testing.assert_allclose(found[:20], alone, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("value", [0, 1])
 def test_one_class_is_undefined(value):
     prob = np.array([0.1, 0.6, 0.9])

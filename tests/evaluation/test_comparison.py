@@ -162,14 +162,14 @@ def with_value(table, row, column, value):
         (lambda t: pd.concat([t, t.head(1).assign(image_id="y")]), "ours without 1 images: y"),
         (lambda t: pd.concat([t, t.head(1)]), "theirs: each image must stand once"),
         (
-            lambda t: with_value(t, 0, "label", "no_lump"),
+            lambda t: with_value(t, 0, "label", "no_lump").assign(finding="unknown"),
             "the same label. Received: x/000 with 'lump' and 'no_lump'",
         ),
         (
             lambda t: with_value(t, 3, "group_id", "g9"),
             "the same group_id. Received: x/003 with 'g1' and 'g9'",
         ),
-        (lambda t: with_value(t, 3, "group_id", None), "the same group_id. Received: x/003"),
+        (lambda t: with_value(t, 3, "group_id", None), "theirs, row 5: group_id must not be"),
         (lambda t: with_value(t, 0, "probability", np.nan), "theirs: the probability of x/000"),
         (lambda t: t.drop(columns="group_id"), "theirs lacks the column group_id"),
     ],

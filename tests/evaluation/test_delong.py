@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from breastus.evaluation.arrays import UndefinedMetricWarning
-from breastus.evaluation.delong import delong_difference, delong_interval
-from breastus.evaluation.intervals import bootstrap_intervals
+from breastus.evaluation.delong import (
+    delong_difference,
+    delong_interval,
+    mean_delong_interval,
+)
+from breastus.evaluation.intervals import resample_weights
+from breastus.evaluation.ranking import roc_auc
 from breastus.proportions import wilson_interval
 
 
@@ -154,11 +159,32 @@ def test_equal_models_differ_as_often_as_they_may(size, within):
     assert 0.4 <= np.mean(p_values) <= 0.6
 
 
+def test_a_mean_over_tables_counts_patients_once():
+    truth, prob, other, groups = draw(5, 60, 2, within=0.8)
+    alone = delong_interval(truth, prob, groups)
+    table = truth, prob, groups
+    assert mean_delong_interval([table] * 3) == pytest.approx(alone, abs=1e-12)
+    # Of other patients the variances add up, but for i / (i - 1) of their number.
+    second = truth, other, groups + 60
+    both = mean_delong_interval([table, second])
+    errors = [delong_interval(*part)["standard_error"] for part in (table, second)]
+    assert both["standard_error"] == pytest.approx(np.hypot(*errors) / 2, rel=0.02)
+    # Other scores of the same patients: the variance of a mean, from that of the difference.
+    same = mean_delong_interval([table, (truth, other, groups)])
+    errors = [delong_interval(*part, groups)["standard_error"] for part in (table[:2], second[:2])]
+    apart = delong_difference(truth, prob, other, groups)["standard_error"]
+    whole = (errors[0] ** 2 + errors[1] ** 2) / 2 - apart**2 / 4
+    assert same["standard_error"] ** 2 == pytest.approx(whole, abs=1e-12)
+    with pytest.warns(UndefinedMetricWarning):
+        assert np.isnan(mean_delong_interval([table, (np.ones(2), prob[:2], [0, 1])])["value"])
+
+
 def test_it_is_about_as_wide_as_the_bootstrap():
     truth, prob, _, groups = draw(3, 100, 3, within=0.8)
     prob = 1 / (1 + np.exp(-prob))
     found = delong_interval(truth, prob, groups)
-    low, high = bootstrap_intervals(truth, prob, groups, resamples=500)["roc_auc"]
+    weights = resample_weights(groups, resamples=500, seed=0)
+    low, high = np.quantile(roc_auc(truth, prob, weights), [0.025, 0.975])
     assert found["ci_high"] - found["ci_low"] == pytest.approx(high - low, rel=0.15)
     wide = delong_interval(truth, prob, groups, confidence=0.99)
     assert wide["ci_low"] < found["ci_low"] < found["ci_high"] < wide["ci_high"]

@@ -212,11 +212,28 @@ def test_wrong_arrays_are_refused(truth, prob, message):
         ({"weights": [1, float("nan")]}, "must be 0 or more. Received: nan"),
         ({"prevalence": 0}, "between 0 and 1. Received: prevalence=0"),
         ({"prevalence": 1}, "between 0 and 1. Received: prevalence=1"),
+        ({"threshold": float("nan")}, "from 0 to 1. Received: threshold=nan"),
+        ({"threshold": float("inf")}, "from 0 to 1. Received: threshold=inf"),
+        ({"threshold": 50}, "from 0 to 1. Received: threshold=50"),
+        ({"threshold": -0.1}, "from 0 to 1. Received: threshold=-0.1"),
+        ({"threshold": [0.5, float("nan")]}, "from 0 to 1. Received: threshold=nan"),
+        ({"threshold": [0.5, 1.5]}, "from 0 to 1. Received: threshold=1.5"),
+        ({"threshold": [0.5]}, r"one for each of 2 images. Received: shape \(1,\)"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         compute_metrics(np.array([0, 1]), np.array([0.1, 0.9]), **options)
+    if "threshold" in options:
+        with pytest.raises(ValueError, match=message):
+            confusion_matrix(np.array([0, 1]), np.array([0.1, 0.9]), **options)
+
+
+def test_thresholds_may_be_at_the_ends_or_of_each_image():
+    truth, prob = np.array([0, 1, 1]), np.array([0.0, 0.6, 1.0])
+    assert confusion_matrix(truth, prob, threshold=0).tolist() == [[0, 1], [0, 2]]
+    assert confusion_matrix(truth, prob, threshold=1).tolist() == [[1, 0], [1, 1]]
+    assert confusion_matrix(truth, prob, threshold=[0, 0.7, 0.7]).tolist() == [[0, 1], [1, 1]]
 
 
 def test_no_images_are_undefined():

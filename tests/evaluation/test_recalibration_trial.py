@@ -83,7 +83,8 @@ def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
         found = recalibration_trial(table, SETTINGS, images=15, seed=0)
     assert found["drawn"]["n_groups"] == 3
     few = table.assign(
-        label=np.where(table["group_id"].isin(["p0", "p1", "p2"]), "lump", "no_lump")
+        finding="unknown",
+        label=np.where(table["group_id"].isin(["p0", "p1", "p2"]), "lump", "no_lump"),
     )
     # A seed that draws one of the three patients with lumps, and leaves two.
     seed = next(s for s in range(99) if (few["label"] == "lump")[drawn(few, s)].sum() == 5)

@@ -42,7 +42,7 @@ def made(findings=FINDINGS, seed=0):
 
 
 def judged(predictions, attributes, **options):
-    return subgroups(predictions, attributes, **{"threshold": 0.5, "resamples": 200, **options})
+    return subgroups(predictions, attributes, **{"threshold": 0.5, **options})
 
 
 def family(result, name):
@@ -67,7 +67,7 @@ def test_findings_are_each_set_against_the_others():
     assert malignant["sensitivity"]["ci_high"] == pytest.approx(high)
     chosen = found != "benign"
     truth = (found[chosen] == "malignant").astype(int)
-    assert malignant["roc_auc"]["value"] == roc_auc(truth, prob[chosen])
+    assert malignant["roc_auc"]["value"] == pytest.approx(roc_auc(truth, prob[chosen]))
     assert malignant["roc_auc"]["ci_low"] < malignant["roc_auc"]["value"]
     assert malignant["against"] == "all images without a lump"
     assert malignant["specificity"]["reason"] == "no images without a lump"
@@ -173,7 +173,7 @@ def test_wrong_tables_are_refused(change, message):
         judged(*change(*made()))
 
 
-@pytest.mark.parametrize("options", [{"threshold": 2}, {"confidence": 0}, {"resamples": 0}])
+@pytest.mark.parametrize("options", [{"threshold": 2}, {"confidence": 0}])
 def test_wrong_settings_are_refused(options):
     ((name, value),) = options.items()
     with pytest.raises(ConfigError, match=f"{name} is out of range. Received: {value}"):

@@ -1,0 +1,76 @@
+"""A predictions table names images and groups, and its findings and labels agree."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from breastus.errors import DataError
+from breastus.evaluation.predictions import (
+    read_predictions,
+    truth_and_probability,
+    write_predictions,
+)
+
+
+def table(**columns):
+    made = pd.DataFrame(
+        {
+            "image_id": ["x/1", "x/2", "x/3", "x/4"],
+            "split": "test",
+            "group_id": ["a", "a", "b", "c"],
+            "finding": ["normal", "benign", "unknown", ""],
+            "label": ["no_lump", "lump", "no_lump", "lump"],
+            "predicted": "lump",
+            "probability": [0.2, 0.9, 0.4, 0.5],
+        }
+    )
+    return made.assign(**columns)
+
+
+def test_a_finding_may_be_unknown_or_empty(tmp_path):
+    write_predictions(table(), tmp_path / "p.csv")
+    pd.testing.assert_frame_equal(read_predictions(tmp_path / "p.csv"), table())
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"group_id": ""}, "row 2: group_id must not be empty.*group_id='', image_id='x/1'"),
+        ({"group_id": ["a", "a", " ", "c"]}, "row 4: group_id must not be empty.*of its own"),
+        ({"group_id": ["a", None, "b", "c"]}, "row 3: group_id must not be empty"),
+        ({"image_id": ["x/1", "x/2", "x/3", ""]}, "row 5: image_id must not be empty"),
+        ({"image_id": ["x/1", "", "", "x/4"]}, "row 3: image_id must not be empty"),
+        (
+            {"finding": ["normal", "cyst", "unknown", ""]},
+            "row 3: the finding of x/2 must be one of .*, or empty. Received: finding='cyst'",
+        ),
+        (
+            {"finding": ["benign", "benign", "unknown", ""]},
+            "row 2: the finding of x/1 means the label lump, not no_lump; correct one of them. "
+            "Received: finding='benign', label='no_lump'",
+        ),
+        ({"finding": ["normal", "benign", "", "normal"]}, "row 5: .*means the label no_lump, not"),
+    ],
+)
+def test_what_names_nothing_or_contradicts_itself_is_refused(tmp_path, columns, message):
+    path = tmp_path / "p.csv"
+    table(**columns).to_csv(path, index=False)
+    with pytest.raises(DataError, match=rf"p\.csv, {message}"):
+        read_predictions(path)
+    with pytest.raises(DataError, match=f"the predictions, {message.split(' must')[0]}"):
+        write_predictions(table(**columns), tmp_path / "written.csv")
+    assert not (tmp_path / "written.csv").exists()
+
+
+def test_truth_is_of_labels_alone():
+    truth, prob = truth_and_probability(table())
+    assert truth.tolist() == [0, 1, 0, 1]
+    np.testing.assert_array_equal(prob, [0.2, 0.9, 0.4, 0.5])
+    of_findings = table(label=["no_lump", "malignant", "benign", "lump"])
+    with pytest.raises(DataError, match="malignant is a finding; its label is lump"):
+        truth_and_probability(of_findings)
+    for wrong in ("", "Lump", "unknown", None):
+        with pytest.raises(DataError, match=f"one of no_lump, lump. Received: label={wrong!r}"):
+            truth_and_probability(
+                table(label=pd.Series(["lump", wrong, "lump", "lump"], dtype=object))
+            )
