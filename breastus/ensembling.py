@@ -4,9 +4,12 @@
 
 Their logits are averaged. Calibration, threshold and referral are fitted anew, on validation
 predictions of the runs: of each image, the mean over those runs that had it in validation. The
-scores that travel with the bundle are of test images, each judged by the runs that had it in test;
-where the runs split the images differently, fewer networks judged an image than the bundle has, and
-the whole should do a little better than that.
+scores that travel with the bundle are of test images, each judged by the runs that had it in test.
+
+Where the runs split the images differently, as folds do, test images of one are validation of
+another. The bundle's own decision would be tested on what it was fitted to; so a test image is
+called by what the runs that had it in test decide without it, and card and bundle.json say so. Such
+scores are of fewer networks and fewer validation images than the bundle has, and not of the bundle.
 """
 
 import os
@@ -16,19 +19,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from breastus.bundling import bundle_info
+from breastus.config import Config
 from breastus.data.manifest import read_manifest, simulated
 from breastus.data.splits import read_splits
+from breastus.deploy.card import DECIDED_APART, DECIDED_BY_ALL
 from breastus.deploy.export import write_bundle
 from breastus.errors import RunError
+from breastus.evaluation.conformal import coverage_report
+from breastus.evaluation.decision import Decision
+from breastus.evaluation.evaluate import evaluate
 from breastus.evaluation.judgement import judgement
+from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.tta import VIEWS
 from breastus.judging import attributes
 from breastus.models.ensemble import ensemble
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
-from breastus.together import decision_together, mean_predictions
+from breastus.together import (
+    CalledApart,
+    call_apart,
+    check_alike,
+    decision_together,
+    mean_predictions,
+    parts_overlap,
+)
 from breastus.training.callbacks import BEST_FILE
 from breastus.training.run import MANIFEST_FILE, SPLITS_FILE, Run
 from breastus.training.seen_images import pretraining_seen
@@ -45,8 +62,8 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
         `out`.
 
     Raises:
-        RunError: when there are fewer than two runs, one is not finished, or they differ in what
-            has to be alike.
+        RunError: when there are fewer than two runs, one is not finished, they differ in what has
+            to be alike, or there are so many repeats that nothing is left to decide a score on.
         DataError: when an earlier version wrote their predictions.
     """
     members = [run if isinstance(run, Run) else Run.load(run) for run in runs]
@@ -56,20 +73,14 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     networks = [load_network(run.file(BEST_FILE)) for run in members]
     network = ensemble(networks)
 
-    validation, test = mean_predictions(members, "val"), mean_predictions(members, "test")
+    validation = mean_predictions(members, "val")
     decision = decision_together(members, config.evaluation)
-    tables = {"val": decision.apply(validation), "test": decision.apply(test)}
+    apart = call_apart(members, config.evaluation) if parts_overlap(members) else None
+    test = decision.apply(mean_predictions(members, "test")) if apart is None else apart.table
+    tables = {"val": decision.apply(validation), "test": test}
     manifest = read_manifest(first.file(MANIFEST_FILE))
     name = f"{len(members)} x {config.model.name}"
-    metrics = judgement(
-        tables,
-        decision,
-        attributes=attributes(manifest, test["image_id"]),
-        model=name,
-        color=config.preprocessing.color,
-        settings=config.evaluation,
-        seed=config.seed,
-    )
+    metrics = _metrics(tables, decision, apart, manifest=manifest, name=name, config=config)
     seen = _seen(members)
     info = bundle_info(
         config=config,
@@ -90,9 +101,72 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
             transform=Transform.of(config),
             calibrator=decision.calibrator,
             views=VIEWS[config.evaluation.tta],
-            info={**info, "model": name, "members": _members(members)},
+            info={
+                **info,
+                "model": name,
+                "members": _members(members),
+                **_scored(apart, len(members)),
+            },
             seen=[*seen, *(sha for run in members for sha in pretraining_seen(run.path))],
         )
+
+
+def _metrics(
+    tables: dict[str, pd.DataFrame],
+    decision: Decision,
+    apart: CalledApart | None,
+    *,
+    manifest: pd.DataFrame,
+    name: str,
+    config: Config,
+) -> dict[str, Any]:
+    """Return what bundle.json says of validation and test, each image by its own threshold."""
+    settings = config.evaluation
+    options = {"model": name, "color": config.preprocessing.color}
+    metrics = judgement(
+        tables,
+        decision,
+        attributes=attributes(manifest, tables["test"]["image_id"]),
+        settings=settings,
+        seed=config.seed,
+        **options,
+    )
+    if apart is None:
+        return metrics
+    # Of these, what depends on thresholds and sets was computed by those of the bundle.
+    del metrics["subgroups"]  # as everywhere, they would not travel
+    metrics["test"] |= evaluate(
+        {"test": apart.table},
+        threshold=apart.table["threshold"].to_numpy(),
+        prevalence=settings.prevalence,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=config.seed,
+        **options,
+    )["test"]
+    metrics["test"]["referral"] = coverage_report(
+        *truth_and_probability(apart.table),
+        apart.table["group_id"].tolist(),
+        apart,
+        confidence=settings.confidence,
+    )
+    return metrics
+
+
+def _scored(apart: CalledApart | None, members: int) -> dict[str, Any]:
+    """Return how the scores of test images came about, where not by the bundle's own decision."""
+    if apart is None:
+        return {}
+    return {
+        "scored": {
+            "networks": [int(apart.networks.min()), int(apart.networks.max())],
+            "of": members,
+            "decisions": apart.decisions,
+            "thresholds": [float(end(apart.table["threshold"])) for end in (min, max)],
+            "decision_of_bundle": DECIDED_BY_ALL,
+            "decision_of_scores": DECIDED_APART,
+        }
+    }
 
 
 def _check(runs: Sequence[Run]) -> None:
@@ -105,13 +179,20 @@ def _check(runs: Sequence[Run]) -> None:
         for what, of in (
             ("transform", lambda run: Transform.of(run.config)),
             ("evaluation.tta", lambda run: run.config.evaluation.tta),
-            ("images", lambda run: set(read_manifest(run.file(MANIFEST_FILE))["sha256"])),
+            ("images", _images),
         ):
             if of(run) != of(first):
                 raise RunError(
                     f"The runs of an ensemble must have the same {what}. Received: {run.path} and "
                     f"{first.path}, which differ"
                 )
+    check_alike(pd.concat([read_manifest(run.file(MANIFEST_FILE)) for run in runs]))
+
+
+def _images(run: Run) -> set[tuple[str, str]]:
+    """Return name and content, as predictions are averaged by the one and images known by both."""
+    manifest = read_manifest(run.file(MANIFEST_FILE))
+    return set(zip(manifest["image_id"], manifest["sha256"], strict=True))
 
 
 def _seen(runs: Sequence[Run]) -> list[str]:

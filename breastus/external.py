@@ -8,9 +8,10 @@
       recalibration.json, robustness.json, where they were asked for
 
 Calibration, threshold and referral are those the run came with: what happens to them at another
-hospital is the question. Images that took part in training are left out, and so are those that
-the data set's own curation leaves out. With `recalibrate`, what some labelled images would mend is
-tried beside that, and judged on the others.
+hospital is the question. Images that took part in training are left out, with their near-duplicates
+and whatever else is of their patients and scenes; so is what the data set's own curation leaves
+out. With `recalibrate`, what some labelled images would mend is tried beside that, and judged on
+the others.
 """
 
 import os
@@ -49,6 +50,7 @@ from breastus.robust import measure_robustness
 from breastus.setting_texts import join_sources
 from breastus.training.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, Run
 from breastus.training.seen_images import pretraining_seen
+from breastus.training.seen_twins import seen_twins
 from breastus.training.trainer import Trainer
 
 FOLDER = "external"
@@ -61,14 +63,19 @@ class External:
     Attributes:
         path: the folder of the report.
         metrics: as in its metrics.json: as from `judge`, of "test" alone, `left_out`, how many
-            images were left out as they took part in training, and `prevalence_estimate`.
+            images were left out as they took part in training, `near_duplicates` (`left_out`, how
+            many resemble such an image or are of the patient or scene of one, `compared`, with how
+            many training images, and `missing`, how many of these are not where they were), and
+            `prevalence_estimate`.
         lead: sentences of the report: the scores at home, what recalibration and making the images
             worse came to.
+        left_out: sentences of the report: what was left out, and how it was looked for.
     """
 
     path: Path
     metrics: dict[str, Any]
     lead: tuple[str, ...] = ()
+    left_out: str = ""
 
 
 def evaluate_external(
@@ -115,12 +122,15 @@ def evaluate_external(
     config, decision = run.config, Decision.from_dict(read_json(run.file(DECISION_FILE)))
     manifest = load_manifest(join_sources(data), settings=config.data, seed=config.seed)
     manifest, seen = _without_seen(manifest, run)
+    manifest, twins = _without_twins(manifest, run)
     rows = included(manifest).reset_index(drop=True)
     if rows.empty:
         raise DataError(
             f"No image of {join_sources(data)} is left to test on: {seen} took part in training, "
-            "the others are left out or have no label. Name another data set."
+            f"{twins['left_out']} are near-duplicates of such, the others are left out or have no "
+            "label. Name another data set."
         )
+    left_out = _left_out(seen, twins, pretrained=bool(pretraining_seen(run.path)))
     if recalibrate is not None:
         seed = config.seed if seed is None else seed
         # Also before it takes time: what does not fit is known from labels and groups.
@@ -161,6 +171,7 @@ def evaluate_external(
         seed=config.seed,
     )
     metrics["left_out"] = seen
+    metrics["near_duplicates"] = twins
     metrics["prevalence_estimate"] = prevalence_estimate(
         table,
         training_prevalence=_share_of_lumps(run),
@@ -181,7 +192,7 @@ def evaluate_external(
         metrics=metrics,
         config=config.to_dict(),
         environment=run.environment,
-        notices=[*notices(run, manifest), _notice(rows, seen)],
+        notices=[*notices(run, manifest), f"{_notice(rows)} {left_out}"],
         data_summary=summary(manifest),
         worst=worst_errors(table, manifest),
         figures=figures,
@@ -189,23 +200,77 @@ def evaluate_external(
         lead=lead,
         sections=[*mending, prevalence_section(metrics["prevalence_estimate"]), *worsening],
     )
-    return External(folder, metrics, lead)
+    return External(folder, metrics, lead, left_out)
 
 
 def _without_seen(manifest: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, int]:
     """Exclude images that the run trained or was chosen by; return how many there were."""
+    return _excluding(manifest, _is_seen(manifest, run), "duplicate: took part in training")
+
+
+def _without_twins(manifest: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Exclude near-duplicates of images that the run has seen, and their patients and scenes.
+
+    Returns:
+        The manifest, and what metrics.json says of it.
+    """
+    threshold = run.config.data.duplicate_threshold
+    found = seen_twins(included(manifest), _used(run), threshold=threshold)
+    twin = pd.Series([found.twin_of.get(name, "") for name in manifest["image_id"]], dtype=object)
+    twin.index = manifest.index
+    known = (twin != "") | _is_seen(manifest, run)
+    reasons = "duplicate: near-duplicate of " + twin + ", which took part in training"
+    manifest, alike = _excluding(manifest, twin != "", reasons)
+    # Of a patient or scene that was seen no image is from elsewhere.
+    of_group = manifest["group_id"].isin(set(manifest.loc[known, "group_id"]) - {""})
+    reason = "duplicate: of one group with an image that took part in training"
+    manifest, related = _excluding(manifest, of_group, reason)
+    counts = {"left_out": alike + related, "compared": found.compared, "missing": found.missing}
+    return manifest, counts
+
+
+def _is_seen(manifest: pd.DataFrame, run: Run) -> pd.Series:
+    files = {*_used(run)["sha256"], *pretraining_seen(run.path)}
+    return manifest["sha256"].isin(files) & (manifest["sha256"] != "")
+
+
+def _used(run: Run) -> pd.DataFrame:
+    """Return the manifest rows of the images that the run trained or was chosen by."""
     own = pd.read_csv(run.file(MANIFEST_FILE), dtype=str, keep_default_na=False)
     splits = pd.read_csv(run.file("splits.csv"), dtype=str).set_index("image_id")["split"]
-    used = own[own["image_id"].map(splits).isin(("train", "val"))]["sha256"]
-    used = {*used, *pretraining_seen(run.path)}
-    seen = manifest["sha256"].isin(used) & (manifest["sha256"] != "")
-    fresh = seen & (manifest["excluded"] == "")
-    return (
-        manifest.assign(
-            excluded=manifest["excluded"].mask(fresh, "duplicate: took part in training")
-        ),
-        int(fresh.sum()),
-    )
+    return own[own["image_id"].map(splits).isin(("train", "val"))]
+
+
+def _excluding(
+    manifest: pd.DataFrame, which: pd.Series, reason: str | pd.Series
+) -> tuple[pd.DataFrame, int]:
+    """Give images that nothing else excludes a reason; return how many there were."""
+    fresh = which & (manifest["excluded"] == "")
+    return manifest.assign(excluded=manifest["excluded"].mask(fresh, reason)), int(fresh.sum())
+
+
+def _left_out(seen: int, twins: dict[str, int], *, pretrained: bool) -> str:
+    """Say what was left out as the network may know it, and what was not looked for."""
+    compared, missing = twins["compared"], twins["missing"]
+    texts = [f"Left out as they took part in training: {seen} images."]
+    if compared or twins["left_out"]:
+        texts.append(
+            "Left out as near-duplicates of images that did, or of the patient or scene of one: "
+            f"{twins['left_out']}."
+        )
+    if missing and compared:
+        texts.append(
+            f"The files of {missing} of {missing + compared} training images are not where they "
+            "were, or were changed: of these only identical files were looked for."
+        )
+    elif missing:
+        texts.append(
+            "Only identical files were looked for, and no near-duplicates, as the files of the "
+            "training images are not where they were, or were changed."
+        )
+    if pretrained:
+        texts.append("Of the images of the pretraining only identical files were looked for.")
+    return " ".join(texts)
 
 
 def _folder(run: Run, rows: pd.DataFrame) -> Path:
@@ -235,13 +300,10 @@ def _at_home(run: Run) -> str:
     )
 
 
-def _notice(rows: pd.DataFrame, seen: int) -> str:
+def _notice(rows: pd.DataFrame) -> str:
     lumps = int(_truth(rows).sum())
-    text = (
+    return (
         f"Images from elsewhere: {len(rows)} of {_sources(rows)} ({lumps} with a lump). "
         "Calibration, threshold and referral are those that the model came with; nothing was "
         "fitted here, but where a part says that it was recalibrated."
     )
-    if seen:
-        text += f" {seen} images that took part in training were left out."
-    return text

@@ -13,6 +13,7 @@ from breastus.deploy.check import how_sure
 from breastus.deploy.predictor import Predictor
 from breastus.errors import DataError, RunError
 from breastus.evaluation.calibrators import Calibrator
+from breastus.evaluation.decision import Decision
 from breastus.evaluation.predictions import read_predictions
 from breastus.evaluation.same_predictions import StaleWarning
 from breastus.external import evaluate_external
@@ -138,6 +139,8 @@ def test_the_bundle_applies_it_and_says_so(run, external, tmp_path, monkeypatch,
         odds = np.log(table.loc[name, "probability"] / (1 - table.loc[name, "probability"]))
         expected = 1 / (1 + np.exp(-line["slope"] * odds - line["intercept"]))
         assert predictor(paths[name]).probability == pytest.approx(expected, abs=1e-5)
+        referred = Decision.from_dict(trial["decision"]).referred([expected])[0]
+        assert predictor(paths[name]).referred == referred
     assert "seen_in_training" in predictor(paths[drawn]).flags
     assert "seen_in_training" not in predictor(paths[other]).flags
 

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             **worse,
         )
         print(sentence(judged.metrics))
-        for text in judged.lead:
+        for text in (judged.left_out, *judged.lead):
             print(text)
         print(f"Report: {judged.path / 'report.html'}")
         if args.recalibrate is not None:

@@ -4,8 +4,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from breastus.cli.quiet import import_tensorflow
+
+if TYPE_CHECKING:
+    from breastus.deploy.predictor import Prediction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +32,13 @@ def run(args: argparse.Namespace) -> int:
         if prediction.error:
             print(f"breastus: error: {prediction.error}", file=sys.stderr)
         elif args.format == "text":
-            flags = f"  ({', '.join(prediction.flags)})" if prediction.flags else ""
-            print(f"{prediction.path}: {prediction.label} {prediction.probability:.3f}{flags}")
+            print(_line(prediction))
     if args.format == "json":
         print(json.dumps([p.to_dict() for p in predictions], indent=2, ensure_ascii=False))
     return int(any(prediction.error for prediction in predictions))
+
+
+def _line(prediction: "Prediction") -> str:
+    referred = "  refer to a reader" if prediction.referred else ""
+    flags = f"  ({', '.join(prediction.flags)})" if prediction.flags else ""
+    return f"{prediction.path}: {prediction.label} {prediction.probability:.3f}{referred}{flags}"

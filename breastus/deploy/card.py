@@ -24,6 +24,20 @@ HELD_OUT_SEEN = (
     "the model."
 )
 
+# Of an ensemble whose members split the images differently.
+DECIDED_BY_ALL = (
+    "fitted on the validation predictions of all its networks: of each image, the mean of those "
+    "that had it in their validation part"
+)
+DECIDED_APART = (
+    "The networks were trained on different parts of the images, so that the bundle was not tested "
+    "as a whole. Each test image is scored by the networks that had it in their test part, and "
+    "called by a calibration, threshold and referral that were fitted on validation "
+    "images of these networks, none of which any of them tests. The other networks may have "
+    "learned from the image, or been chosen by it, and have no part in its score; nor have the "
+    "bundle's own calibration, threshold and referral, which it may have helped to fit."
+)
+
 _USE = """\
 ## Use
 
@@ -75,7 +89,8 @@ def model_card(info: dict[str, Any]) -> str:
         "Input": f"{size} x {size} pixels, {info['preprocessing']['color']}",
         "Classes": ", ".join(info["labels"]),
         "Called lump": f"from a probability of {info['threshold']:.3g}: {info['threshold_rule']}",
-        "Calibration": f"{info['calibration']}, fitted on the validation images",
+        **_referred(info),
+        "Calibration": f"{info['calibration']}, {_fitted_on(info)}",
         **_recalibrated(info),
         "Views averaged": info["views"],
         "Trained on": f"{trained['images']} images of {trained['groups']} groups: {sources}",
@@ -92,6 +107,26 @@ def model_card(info: dict[str, Any]) -> str:
         + "\n".join(lines)
         + f"\n\n## Scores\n\n{_scores(info)}\n{_USE}\n{_LIMITS}"
     )
+
+
+def _referred(info: dict[str, Any]) -> dict[str, str]:
+    if (sets := info.get("conformal")) is None:
+        return {}
+    low, high = sets["lump_from"], sets["no_lump_to"]
+    if (low, high) == (0, 1):
+        who = "every image, as too few patients or scenes were there to fit on"
+    elif low <= high:
+        who = f"a probability of {low:.3g} to {high:.3g}, where neither answer can be ruled out"
+    else:
+        who = f"a probability between {high:.3g} and {low:.3g}, which is unusual for both classes"
+    share = f"{100 * sets['coverage']:.0f} %"
+    return {"Referred to a reader": f"{who} (conformal sets, to hold {share} of each class)"}
+
+
+def _fitted_on(info: dict[str, Any]) -> str:
+    if not info.get("scored"):
+        return "fitted on the validation images"
+    return f"like threshold and referral {DECIDED_BY_ALL}"
 
 
 def _recalibrated(info: dict[str, Any]) -> dict[str, str]:
@@ -111,12 +146,16 @@ def _scores(info: dict[str, Any]) -> str:
     metrics, done = info["metrics"], info.get("recalibration")
     test = metrics["test"]
     level = f"{100 * metrics['confidence']:.0f} %"
+    scored = None if done else info.get("scored")
     where = "that took no part in training"
     if done:
         where = f"from {', '.join(done['sources'])}, that nothing was fitted on"
+    elif scored:
+        where = f"judged by {_span(scored['networks'], 'd')} of the {scored['of']} networks each"
     rows = [
         f"On {test['n']} test images of {test['n_groups']} groups ({test['n_lump']} lump, "
-        f"{test['n_no_lump']} no lump) {where}; {level} intervals by bootstrap over groups.\n",
+        f"{test['n_no_lump']} no lump) {where}; {level} intervals over groups (patients or "
+        "scenes), DeLong's of the ROC-AUC and by bootstrap of the rest.\n",
         f"| | value | {level} interval |",
         "|---|---|---|",
     ]
@@ -126,7 +165,20 @@ def _scores(info: dict[str, Any]) -> str:
             f"| {title} | {_number(entry['value'])} | "
             f"{_number(entry['ci_low'])} to {_number(entry['ci_high'])} |"
         )
+    if scored:
+        rows.append(f"\n{DECIDED_APART} {_decisions(scored)}")
     return "\n".join(rows) + "\n"
+
+
+def _decisions(scored: dict[str, Any]) -> str:
+    number, thresholds = scored["decisions"], _span(scored["thresholds"], ".3g")
+    made = "One such decision was" if number == 1 else f"{number} such decisions were"
+    return f"{made} made, with a threshold of {thresholds}."
+
+
+def _span(ends: list[float], form: str) -> str:
+    low, high = (f"{end:{form}}" for end in ends)
+    return low if low == high else f"{low} to {high}"
 
 
 def _number(value: float | None) -> str:

@@ -1,7 +1,8 @@
 """The outside-hospital check: a bundle and a handful of images in, one self-contained page out.
 
-For each image: what the model says, how often such a score was right on the validation images, and
-what is unusual about the image. An image that cannot be read is reported; the others go on.
+For each image: what the model says, whether a reader has to judge it, how often such a score was
+right on the validation images, and what is unusual about the image. An image that cannot be read is
+reported; the others go on.
 """
 
 import os
@@ -79,6 +80,8 @@ def summary(predictions: Sequence[Prediction]) -> str:
     lumps = sum(p.label == LABELS[LUMP] for p in read)
     strange = sum(bool(_of_the_image(p)) for p in read)
     parts = [f"The model calls {lumps} of {_images(len(read))} lump."]
+    if referred := sum(bool(p.referred) for p in read):
+        parts.append(f"Refer to a reader: {referred} of them, whatever they are called.")
     if strange:
         parts.append(
             f"{_images(strange)} {_are(strange)} unlike those it learned from or must be read with "
@@ -136,6 +139,7 @@ def _case(info: Mapping[str, Any], case: Case, prediction: Prediction) -> str:
         f'<section class="case">{picture(to_png(read_image(case.path), side=_SIDE), name)}'
         f"<div><h3>{escape(name)}</h3>{known}"
         f'<p class="verdict {prediction.label}">{_WORDS[prediction.label]}</p>'
+        f"{_referral(info, prediction)}"
         f"{_bar(prediction)}<p>{escape(how_sure(info, prediction.probability))}</p>"
         + (
             "<p><b>Unusual</b>, so that what held for the validation images may not hold here:</p>"
@@ -146,6 +150,19 @@ def _case(info: Mapping[str, Any], case: Case, prediction: Prediction) -> str:
         )
         + "</div></section>"
     )
+
+
+def _referral(info: Mapping[str, Any], prediction: Prediction) -> str:
+    if not prediction.referred:
+        return ""
+    sets = info["conformal"]
+    if (sets["lump_from"], sets["no_lump_to"]) == (0, 1):
+        why = "the bundle refers every image, as it was fitted on too few patients or scenes."
+    elif sets["lump_from"] <= sets["no_lump_to"]:
+        why = "with such a score neither “lump” nor “no lump” can be ruled out."
+    else:
+        why = "such a score is unusual for images with a lump, and for images without one as well."
+    return f"<p><b>Refer to a reader</b>: {why}</p>"
 
 
 def _bar(prediction: Prediction) -> str:
@@ -184,6 +201,8 @@ def _model_facts(info: Mapping[str, Any]) -> str:
         return text
     of = _sources(info)
     where = f"images of {of} that nothing was fitted on" if of else "its own test images"
+    if not of and (scored := info.get("scored")):
+        where = f"images judged by those of its {scored['of']} networks that had not seen them"
     score = f" ROC-AUC on {where}: {auc['value']:.2f}"
     if auc["ci_low"] is not None:
         score += f" ({auc['ci_low']:.2f} to {auc['ci_high']:.2f})"
@@ -192,6 +211,7 @@ def _model_facts(info: Mapping[str, Any]) -> str:
 
 def _how_to_read(info: Mapping[str, Any]) -> str:
     items = [
+        *_who_is_referred(info),
         _calibrated_on(info)
         + " At another hospital, with other scanners and other patients, it can be off in either "
         "direction.",
@@ -200,8 +220,22 @@ def _how_to_read(info: Mapping[str, Any]) -> str:
         "them in ways that these numbers do not see.",
         "A handful of images shows how the model behaves; it does not measure how good it is. That "
         "takes images with known findings, hundreds of them.",
+        "Only a file that is the same to the last byte is known again as one of the training "
+        "images; a copy that was saved anew, or a near-duplicate, is not.",
     ]
     return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+
+
+def _who_is_referred(info: Mapping[str, Any]) -> list[str]:
+    if (sets := info.get("conformal")) is None:
+        return ["This model does not say which images to refer to a reader."]
+    of = _sources(info) or "the data that the model learned from"
+    return [
+        "“Refer to a reader”: the model's answer is not to be relied on, whichever it is. Of the "
+        f"images with a lump and of those without, {100 * sets['coverage']:.0f} % are meant to be "
+        "either referred or within the bounds of their own class, if they come from where the "
+        f"bounds were fitted: {of}. An image that is not referred can still be called wrong."
+    ]
 
 
 def _sources(info: Mapping[str, Any]) -> str:

@@ -20,7 +20,10 @@ from breastus.deploy.export import (
     SEEN_FILE,
     checksums,
 )
-from breastus.errors import BundleError, ImageError
+from breastus.errors import BundleError, ConfigError, ImageError
+from breastus.evaluation.conformal import REFER, ConformalSets
+from breastus.evaluation.logistic import TINY
+from breastus.evaluation.predictions import lump_probability
 
 PHANTOM_FLAG = "trained_on_phantoms"
 PHANTOM_NOTICE = (
@@ -31,6 +34,9 @@ SEEN_FLAG = "seen_in_training"
 SEEN_REASON = (
     "this very file took part in the model's training, so what the model says of it proves nothing"
 )
+# In log odds: by how much the graph's float32 may miss the float64 in which the bounds of referral
+# were fitted. At a probability of 0.5 that is 0.000025, and near 0 and 1 less.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,9 @@ class Prediction:
             `caliper`, `brightness_high` or `trained_on_phantoms`.
         reasons: flag to sentence.
         error: why the image could not be read, else "".
+        referred: whether a reader has to judge the image, as the bundle's conformal sets do not
+            settle it; None when the bundle carries none or the image could not be read, which says
+            nothing, and not that the answer is sure.
     """
 
     path: str
@@ -55,6 +64,7 @@ class Prediction:
     flags: tuple[str, ...] = ()
     reasons: dict[str, str] = field(default_factory=dict)
     error: str = ""
+    referred: bool | None = None
 
     def to_dict(self) -> dict:
         """Return the fields that `breastus predict --format json` prints; absent ones are None."""
@@ -65,6 +75,7 @@ class Prediction:
             "threshold": self.threshold,
             "flags": list(self.flags),
             "error": self.error or None,
+            "referred": self.referred,
         }
 
 
@@ -94,6 +105,7 @@ class Predictor:
             raise BundleError(f"{self.path} holds no usable SavedModel: {error}") from error
         self.threshold = float(self.info["threshold"])
         self.labels = tuple(self.info["labels"])
+        self._sets = _conformal_sets(self.info, self.path)
         self.trained_on_phantoms = bool(self.info["trained_on"]["phantom"])
 
     def __call__(self, image: str | os.PathLike | bytes | np.ndarray) -> Prediction:
@@ -124,7 +136,14 @@ class Predictor:
             threshold=self.threshold,
             flags=tuple(reasons),
             reasons=reasons,
+            referred=self._refers(judged["probabilities"].numpy()),
         )
+
+    def _refers(self, probabilities: np.ndarray) -> bool | None:
+        if self._sets is None:
+            return None
+        # From both classes, as float32 levels those of lump that are nearly 1.
+        return bool(self._sets.decide(lump_probability(probabilities))[0] == REFER)
 
     def has_seen(self, sha256: str) -> bool:
         """Whether the file with this SHA-256 took part in the model's training or validation."""
@@ -166,6 +185,36 @@ def _read_info(bundle: Path) -> dict:
             f"in {INFO_FILE}. Export the run again or copy the bundle anew."
         )
     return info
+
+
+def _conformal_sets(info: dict, bundle: Path) -> ConformalSets | None:
+    if info.get("conformal") is None:
+        return None
+    try:
+        return forgiving(ConformalSets.from_dict(info["conformal"]))
+    except ConfigError as error:
+        raise BundleError(
+            f"{bundle} is damaged: conformal in {INFO_FILE} cannot be used. {error} Export the run "
+            "again or copy the bundle anew."
+        ) from error
+
+
+def forgiving(sets: ConformalSets) -> ConformalSets:
+    """Return sets that also hold what lies off their bounds by rounding alone.
+
+    The bounds are scores of validation images, which have to be within; in the exported graph such
+    an image may come out a little lower or higher than when the bounds were fitted.
+    """
+    less = float(np.exp(-_ROUNDING))
+    low, high = sets.lump_from, sets.no_lump_to
+    # The odds times `less`, and divided by it: a lower bound of 0 and an upper one of 1, which mean
+    # always, stay. The graph keeps probabilities off 0 and 1 by `TINY`; isotonic calibration as it
+    # was fitted does not.
+    return ConformalSets(
+        sets.coverage,
+        min(low * less / (low * less + 1 - low), 1 - 2 * TINY),
+        max(high / (high + (1 - high) * less), 2 * TINY),
+    )
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:

@@ -1,0 +1,181 @@
+"""Whom the bundle refers to a reader: the same images as the run's own decision, and in words."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from breastus.cli.main import main
+from breastus.data.manifest import read_manifest
+from breastus.deploy.card import model_card
+from breastus.deploy.check import Case, check, check_page
+from breastus.deploy.export import write_bundle
+from breastus.deploy.predictor import Prediction, Predictor, forgiving
+from breastus.errors import BundleError
+from breastus.evaluation.conformal import ConformalSets
+from breastus.evaluation.decision import Decision
+from breastus.evaluation.predictions import read_predictions
+from breastus.evaluation.tta import VIEWS
+from breastus.experiment import train
+from breastus.judging import settle
+from breastus.preprocessing.transform import Transform
+from breastus.training.run import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
+
+
+@pytest.fixture(scope="module")
+def run(tiny_config, tmp_path_factory):
+    """A run on phantoms whose sets leave some images to the model; with views."""
+    settings = {"coverage": 0.5, "tta": "flip", "calibration": "platt"}
+    config = tiny_config.replace({"evaluation": settings, "training": {"epochs": 6}})
+    return train("cnn", config=config, out=tmp_path_factory.mktemp("referral") / "cnn")
+
+
+@pytest.fixture
+def bundle(run, tmp_path):
+    """A copy that may be changed."""
+    return shutil.copytree(run.bundle, tmp_path / "bundle")
+
+
+def info_of(bundle):
+    return json.loads((bundle / "bundle.json").read_text())
+
+
+def with_sets(bundle, sets):
+    info = {**info_of(bundle), "conformal": sets}
+    (bundle / "bundle.json").write_text(json.dumps(info))
+    return Predictor(bundle)
+
+
+def paths_of(run):
+    return read_manifest(run.path / "manifest.csv").set_index("image_id")["path"]
+
+
+def calibrated_by(run, method, folder):
+    """Return a copy of a run with its bundle, as if it had been calibrated by another method."""
+    other = Run(shutil.copytree(run.path, folder))
+    config = run.config.replace({"evaluation": {"calibration": method}})
+    (folder / "config.yaml").write_text(config.to_yaml())
+    decision = settle(other)
+    info = info_of(run.bundle) | {
+        "threshold": decision.threshold,
+        "conformal": decision.conformal.to_dict(),
+    }
+    write_bundle(
+        other.bundle,
+        keras_file=folder / "best.keras",
+        transform=Transform.of(config),
+        calibrator=decision.calibrator,
+        views=VIEWS["flip"],
+        info=info,
+        seen=[],
+    )
+    return Run(folder)
+
+
+@pytest.mark.parametrize("method", ["platt", "temperature", "isotonic"])
+def test_the_bundle_refers_whom_the_decision_of_the_run_refers(run, method, tmp_path):
+    if method != "platt":
+        run = calibrated_by(run, method, tmp_path / "cnn")
+    tables = [read_predictions(run.path / f"predictions_{split}.csv") for split in ("val", "test")]
+    table = pd.concat(tables)
+    decision = Decision.from_dict(json.loads((run.path / "decision.json").read_text()))
+    # The bounds are scores of validation images, which the graph must put on the same side.
+    bounds = {decision.conformal.lump_from, decision.conformal.no_lump_to}
+    assert any(
+        np.isclose(table["probability"], bound, rtol=0, atol=1e-15).any() for bound in bounds
+    )
+    expected = decision.referred(table["probability"].to_numpy())
+    predictor, paths = Predictor(run.bundle), paths_of(run)
+    found = [predictor(paths[image_id]).referred for image_id in table["image_id"]]
+    assert found == expected.tolist()
+    if method == "platt":
+        assert set(found) == {True, False}
+
+
+def test_rounding_in_the_graph_does_not_move_an_image_across_a_bound(bundle, run):
+    table = read_predictions(run.path / "predictions_val.csv").sort_values("probability")
+    path = paths_of(run)[table["image_id"].iloc[2]]
+    probability = Predictor(bundle)(path).probability
+    assert 0.3 < probability < 0.9
+    for off, held in ((1e-6, True), (1e-3, False)):
+        # Alone in the set of lump, or in none.
+        sets = {"coverage": 0.6, "lump_from": probability + off, "no_lump_to": probability / 2}
+        assert with_sets(bundle, sets)(path).referred is not held
+        sets = {"coverage": 0.6, "lump_from": 0.999, "no_lump_to": probability - off}
+        assert with_sets(bundle, sets)(path).referred is not held
+
+
+def test_bounds_give_way_by_rounding_alone():
+    always = ConformalSets(0.9, 0.0, 1.0)
+    assert forgiving(always) == always
+    sets = forgiving(ConformalSets(0.9, 1e-6, 1 - 1e-6))
+    assert sets.lump_from == pytest.approx(1e-6, rel=1e-3)
+    assert sets.lump_from < 1e-6
+    assert 1 - sets.no_lump_to == pytest.approx(1e-6, rel=1e-3)
+    assert sets.no_lump_to > 1 - 1e-6
+    # What isotonic calibration puts at 0 or 1 the graph keeps off them.
+    ends = forgiving(ConformalSets(0.9, 1.0, 0.0))
+    assert ends.decide([1e-12, 1 - 1e-12]).tolist() == ["no_lump", "lump"]
+
+
+def test_a_bundle_without_sets_says_nothing_of_a_reader(bundle, run, tmp_path):
+    predictor = with_sets(bundle, None)
+    path = paths_of(run).iloc[0]
+    found = predictor(path)
+    assert found.referred is None
+    assert found.to_dict()["referred"] is None
+    assert list(found.to_dict())[-1] == "referred"
+    check(predictor, [Case(path)], tmp_path / "check.html")
+    html = (tmp_path / "check.html").read_text()
+    assert "does not say which images to refer to a reader" in html
+    assert "Refer to a reader" not in html
+    assert "Referred to a reader" not in model_card(predictor.info)
+    info = info_of(bundle)
+    del info["conformal"]  # as of an earlier version
+    (bundle / "bundle.json").write_text(json.dumps(info))
+    assert Predictor(bundle)(path).referred is None
+
+
+def test_damaged_sets_are_named(bundle):
+    with pytest.raises(BundleError, match=r"conformal in bundle\.json .* Received: \{'coverage"):
+        with_sets(bundle, {"coverage": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "why", "card"),
+    [
+        (0.0, 1.0, "the bundle refers every image", "reader: every image, as too few"),
+        (0.2, 0.7, "neither “lump” nor “no lump” can be ruled out", "of 0.2 to 0.7, where neither"),
+        (0.7, 0.2, "unusual for images with a lump, and for", "between 0.2 and 0.7, which is"),
+    ],
+)
+def test_page_and_card_say_it_in_words(bundle, run, low, high, why, card):
+    info = info_of(bundle) | {"conformal": {"coverage": 0.9, "lump_from": low, "no_lump_to": high}}
+    path = paths_of(run).iloc[0]
+    told = {"path": path, "label": "lump", "probability": 0.5, "threshold": 0.4}
+    predictions = [Prediction(**told, referred=referred) for referred in (True, False, None)]
+    html = check_page(info, [Case(path)] * 3, predictions)
+    assert html.count("<b>Refer to a reader</b>") == 1
+    assert why in html
+    assert "calls 3 of 3 images lump. Refer to a reader: 1 of them" in html
+    assert "90 % are meant to be" in html
+    assert card in model_card(info)
+
+
+def test_the_commands_say_it(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    predictor, paths = Predictor(run.bundle), paths_of(run).tolist()
+    referred = [predictor(path).referred for path in paths]
+    assert main(["predict", str(run.bundle), *paths, "--format", "json"]) == 0
+    assert [one["referred"] for one in json.loads(capsys.readouterr().out)] == referred
+    assert main(["predict", str(run.bundle), *paths]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [bool(re.search(r"lump \d\.\d+  refer to a reader", line)) for line in lines] == referred
+    assert main(["check", str(run.bundle), *paths]) == 0
+    assert f"Refer to a reader: {sum(referred)} of them" in capsys.readouterr().out
+    assert (tmp_path / "check.html").read_text().count("<b>Refer to a reader") == sum(referred)
