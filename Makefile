@@ -3,10 +3,11 @@
 #   make train-cnn                     train, judge and export the study's CNN
 #   make train-cnn DATA=path/to/BUSI   ... on a folder of your own (see README.md)
 #   make train-swin                    the same for its Swin Transformer;  train-NAME: any network
-#   make train-best                    the best recipe known here: five networks as one bundle
+#   make train-best                    the best recipe known here: twenty networks as one bundle
 #   make check DATA=path/to/images     what the model makes of a handful of images
 #   make check ARGS="a.png b.png"      ... of these images
-#   make reproduce DATA=path/to/BUSI   the study's rows beside ours, and the ablation, into RESULTS.md
+#   make reproduce DATA=path/to/BUSI   the study's rows beside ours, and the ablation, run anew (many
+#                                      hours; goes on where it was cut off), into RESULTS.md
 #   make test                          the quick tests;  make test-all: the slow ones too
 #   make bench ARGS=--quick            how fast it is, beside PyTorch and others (downloads several GB)
 #
@@ -59,14 +60,18 @@ models/%/bundle.json:
 check: $(STAMP) models/$(MODEL)/bundle.json
 	$(BIN)/breastus check models/$(MODEL) $(if $(filter-out auto,$(DATA)),--data "$(DATA)") $(ARGS)
 
-# Prepared once for the ablation; the study's own splits keep what that leaves out.
-runs/prepared/splits.csv: | $(STAMP)
-	$(BIN)/breastus data prepare --data "$(DATA)" --out runs/prepared
+# Prepared once for the ablation; the study's own splits keep what that leaves out. Each DATA has a
+# folder of its own, named by a checksum, as DATA may hold spaces and more.
+PREPARED := runs/prepared/$(firstword $(shell printf '%s' "$(DATA)" | cksum))
+$(PREPARED)/splits.csv: | $(STAMP)
+	$(BIN)/breastus data prepare --data "$(DATA)" --out $(PREPARED)
 
-reproduce: $(STAMP) runs/prepared/splits.csv
+# Runs that are finished in runs/study and runs/ablation are skipped, with ARGS=--missing also those
+# whose records are kept. With changed settings it is a try, in runs/tried, that writes no tables.
+reproduce: $(STAMP) $(PREPARED)/splits.csv
 	$(BIN)/python -m experiments.study --data "$(DATA)" $(ARGS)
-	$(BIN)/python -m experiments.ablation --data runs/prepared $(ARGS)
-	$(BIN)/python -m experiments.results
+	$(BIN)/python -m experiments.ablation --data $(PREPARED) $(ARGS)
+	$(if $(findstring --set,$(ARGS)),,$(BIN)/python -m experiments.results)
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -3,6 +3,7 @@
     result = cross_validate("compact", data="path/to/BUSI", folds=5, repeats=3)
 
     runs/compact-cv/
+      settings.yaml                what was asked for; with other data or settings it is refused
       manifest.csv                 the images, prepared once
       repeat-0-fold-0/ ...         a run folder each; one that was killed is taken up
       predictions_oof.csv          every image once a repeat, by a network that never saw its group
@@ -40,16 +41,19 @@ from breastus.evaluation.cross_validation_report import write_cross_validation_r
 from breastus.evaluation.pooled import mean_metrics
 from breastus.evaluation.predictions import read_predictions
 from breastus.experiment import run_experiment
-from breastus.files import read_json, write_csv, write_json
+from breastus.files import read_json, write_csv, write_json, write_text
 from breastus.judging import decision_of, notices, worst_errors
 from breastus.models.recipes import default_config
 from breastus.setting_texts import FOLDS, join_sources
 from breastus.together import decision_together, mean_predictions
 from breastus.training.run import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, Run
+from breastus.training.same_settings import PRECISION, SOURCE, absolute_source, changed_settings
 from breastus.training.shared_features import SharedFeatures
 
 REPEATS = 3
 PREDICTIONS_FILE = "predictions_oof.csv"
+SETTINGS_FILE = "settings.yaml"  # not config.yaml, by which a run folder is known
+_WAY_OUT = "Choose another --out, or delete it."
 
 
 @dataclass(frozen=True)
@@ -111,22 +115,24 @@ def cross_validate(
         seed: of the first repeat; the others take the next ones. None takes `config.seed`.
 
     Raises:
-        BreastusError: as `breastus.train`; a RunError when `out` holds another cross-validation.
+        BreastusError: as `breastus.train`; a RunError when `out` holds a cross-validation of other
+            data or settings. Those that are a machine's, such as `training.profile`, may differ.
     """
     if repeats < 1:
         raise ConfigError(f"repeats must be at least 1. Received: {repeats}")
-    if not 1 <= turns < folds:
-        raise ConfigError(
-            f"turns must be from 1 to {folds - 1}, the folds that are not test. Received: {turns}"
-        )
     config = (config or default_config(model)).replace({"model": {"name": model}})
     if data is not None:
         config = config.replace({"data": {"source": join_sources(data)}})
     first = config.seed if seed is None else seed
     folder = Path("runs", f"{model}-cv") if out is None else Path(out)
+    # Before turns, which could not be right with too few folds.
     config = config.replace({"data": {"split": "kfold", "folds": folds, "fold": 0, "turn": 0}})
+    if not 1 <= turns < folds:
+        raise ConfigError(
+            f"turns must be from 1 to {folds - 1}, the folds that are not test. Received: {turns}"
+        )
 
-    manifest = _manifest(folder, config, first)
+    manifest = _manifest(folder, config.replace({"seed": first}))
     print(summary(manifest), flush=True)
     source = {"source": str((folder / MANIFEST_FILE).absolute())}
     shared = SharedFeatures(folder)
@@ -200,25 +206,51 @@ def _time_taken(runs: Sequence[Run]) -> dict[str, float | str]:
     return {"minutes": epochs / 60, "minutes_of": "of training"}
 
 
-def _manifest(folder: Path, config: Config, seed: int) -> pd.DataFrame:
-    file = folder / MANIFEST_FILE
+def _manifest(folder: Path, config: Config) -> pd.DataFrame:
+    """Return the images of a folder, which are read and written there unless they are there."""
+    file, settings = folder / MANIFEST_FILE, folder / SETTINGS_FILE
     if file.is_file():
+        _check_asked(folder, config)
         return read_manifest(file)
-    if folder.is_dir() and any(folder.iterdir()):
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if any(not name.startswith(".") for name in names - {SETTINGS_FILE}):
         raise RunError(f"{folder} exists and is no cross-validation. Choose another --out.")
-    manifest = load_manifest(config.data.source, settings=config.data, seed=seed)
+    manifest = load_manifest(config.data.source, settings=config.data, seed=config.seed)
+    # Before the images, so that nobody takes these for those of other settings.
+    source = absolute_source(config.data.source)
+    write_text(settings, config.replace({"data": {"source": source}}).to_yaml())
     write_manifest(manifest, file)
     return manifest
 
 
+def _check_asked(folder: Path, config: Config) -> None:
+    """Refuse a folder that was begun with other data or settings."""
+    file = folder / SETTINGS_FILE
+    if not file.is_file():
+        print(
+            f"{folder} was begun by an earlier version, which did not write down of which data it "
+            "is: whether --data is the same was not checked.",
+            flush=True,
+        )
+        return
+    begun = Config.from_yaml(file)
+    # What was left to the machine then may be named now: each fold says which it is of.
+    but = {PRECISION} if begun.training.precision == "auto" else ()
+    if changed := changed_settings(begun, config, but=but):
+        raise RunError(
+            f"{folder} holds a cross-validation that was begun with other data or settings: "
+            f"{'; '.join(changed)}. {_WAY_OUT}"
+        )
+
+
 def _train(path: Path, config: Config, where: str, shared: SharedFeatures) -> None:
-    if Run(path).finished:
-        asked = config.differences(Run(path).config)
-        # What the machine decides stands in the run, and not in what was asked for.
-        if changed := [line for line in asked if not line.startswith("training.")]:
+    if (run := Run(path)).finished:
+        # The images are those of the folder, which may have been moved. And what the machine
+        # decides stands in the run, not in what was asked for.
+        but = {SOURCE, PRECISION} if config.training.precision == "auto" else {SOURCE}
+        if changed := changed_settings(run.config, config, but=but):
             raise RunError(
-                f"{path} was trained with other settings: {'; '.join(changed)}. Choose another "
-                "--out, or delete it."
+                f"{path} was trained with other settings: {'; '.join(changed)}. {_WAY_OUT}"
             )
         return
     print(f"\n== {where}: {path}", flush=True)

@@ -20,6 +20,7 @@ import pandas as pd
 from breastus.augmentation.policies import check_policy
 from breastus.bundling import bundle_info
 from breastus.config import Config
+from breastus.data.locate import check_places
 from breastus.data.manifest import (
     load_manifest,
     read_manifest,
@@ -129,6 +130,8 @@ def run_experiment(
     with open_run(out, decided(), resume=lambda begun: decided(begun=begun)) as run:
         config = run.config
         taken_up = has_state(run.path)
+        if not (run.path / MANIFEST_FILE).exists():
+            check_places(config.data.source)  # before weights are fetched
         weights = _initial_weights(run, taken_up=taken_up)
         pretraining = _pretraining(run, weights, taken_up=taken_up)
         manifest, splits, held_out_seen = _data(run, pretraining)

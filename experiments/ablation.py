@@ -6,11 +6,12 @@ The base is `compact` for 20 epochs at 128 pixels, otherwise with its own settin
 splits of BUSI (60/20/20 by scene, known faults left out): augmentation `study`, temperature and
 threshold (Youden) from the validation images. Small and short, so that two processor cores get
 through all of it in an evening; what helps there need not help at 224. Every other variant changes
-one thing; `cnn-two-blocks` is compared with `cnn`. Into `runs/ablation/`; a run that is finished or
-recorded is skipped. Then `python -m experiments.results`, which also decides anew on the base's
-predictions: other calibrations and thresholds need no training. There are about 20 normal test
-images a seed, so that only large effects can be told from none: what the intervals of the
-differences hold is what is known. Settings were set once; none was chosen by these test images.
+one thing; `cnn-two-blocks` is compared with `cnn`. Into `runs/ablation/`; a run that is finished
+there is skipped, with `--missing` also one whose record is kept. Then `python -m
+experiments.results`, which also decides anew on the base's predictions: other calibrations and
+thresholds need no training. There are about 20 normal test images a seed, so that only large
+effects can be told from none: what the intervals of the differences hold is what is known. Settings
+were set once; none was chosen by these test images.
 
     class-weights to label-smoothing    the study's remedies for few images without a lump
     augmentation-none to pixels-224     what is seen

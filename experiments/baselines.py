@@ -311,13 +311,15 @@ def main() -> None:
         f"- Machine: {describe_hardware(hardware())}; {minutes:.0f} minutes",
         "",
         f"Inside, BUSI: {len(inside.rows)} images of {inside.rows['group_id'].nunique()} scenes, "
-        f"mean over {REPEATS} repeats (95 % intervals by bootstrap over scenes).",
+        f"mean over {REPEATS} repeats (95 % intervals over scenes: of the "
+        "ROC-AUC DeLong's, of the rest by bootstrap).",
         "",
         *header(),
         *lines["inside"],
         "",
         f"Outside, BUS-UCLM's sample: {len(other.rows)} images of "
-        f"{other.rows['patient_id'].nunique()} patients (95 % intervals by bootstrap over them).",
+        f"{other.rows['patient_id'].nunique()} patients (95 % intervals likewise, over "
+        "patients).",
         "",
         *header(),
         *lines["outside"],

@@ -211,7 +211,8 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
         f"{np.nanmin(minutes):.1f} to {np.nanmax(minutes):.1f}), in "
         f"{result.runs[0].config.training.precision}",
         "",
-        f"95 % intervals by bootstrap over scenes (BUSI) and patients. Inside: "
+        f"95 % intervals over scenes (BUSI) and patients: of the ROC-AUC DeLong's, of the rest by "
+        f"bootstrap. Inside: "
         f"{metrics['n'][0]} images of {metrics['n_groups']} scenes, pooled over "
         f"{metrics['folds']} folds{_times(metrics['repeats'])}.",
         "",
@@ -224,8 +225,9 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
         lump, called = elsewhere["label"] == LABELS[1], elsewhere["predicted"] == LABELS[1]
         lines += [
             "",
-            f"Outside: {len(elsewhere)} images of {elsewhere['patient_id'].nunique()} patients, "
-            f"called a lump from the bundle's threshold, {threshold:.3f}: {(lump & called).sum()} "
+            f"Outside: {len(elsewhere)} images of {elsewhere['patient_id'].nunique()} patients of "
+            f"BUS-UCLM ({', '.join(sorted(set(elsewhere['patient_id'])))}), called a lump "
+            f"from the bundle's threshold, {threshold:.3f}: {(lump & called).sum()} "
             f"of {lump.sum()} lumps found, {(~lump & ~called).sum()} of {(~lump).sum()} images "
             "without one cleared.",
         ]

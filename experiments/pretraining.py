@@ -4,10 +4,9 @@
 
 `compact`, `swin_micro` and `cnn` over three seeds, each from weights that found lumps in phantoms
 and from weights that reconstructed hidden patches of images, into `runs/pretraining/`; a run that
-is finished or recorded is skipped, one that was killed is taken up. Then `python -m
-experiments.results`, which compares them with the runs of networks.py, that started from random
-weights and are otherwise the same; where their precision differs, as the tables of costs say,
-precision.py shows that it makes no distinct difference. All split by scene with the known faults
+is finished is skipped, one that was killed is taken up. Then `python -m experiments.results`, which
+compares them with the runs of precision.py, that started from random weights and are otherwise the
+same, bfloat16 included. All split by scene with the known faults
 left out, as `group` of study.py, with the settings of breastus/models/recipes.py for pretraining
 and training, which were set once and not tuned.
 

@@ -7,11 +7,15 @@ A variant is a network and the settings it has besides those of `breastus.defaul
 where its backbone is pretrained first, on what: "phantoms" or "images". That is done anew for each
 seed, as the images it may see are those of that seed's training part.
 
-Runs go to `runs/<experiment>/<variant>-<seed>/`; one that is finished, or whose record is kept, is
-skipped, one that was killed is taken up. Each run is a process of its own, so that its peak memory
-is its own too. With `--jobs 2` two go on at a time, each on half of the cores, as their records
-say; what they say of their progress is then in `runs/<experiment>/logs/`. The images are prepared
-(read, hashed, compared with each other) once for all runs by
+Runs go to `runs/<experiment>/<variant>-<seed>/`; one that is finished there is skipped, one that
+was killed is taken up. `--missing` skips those whose record is kept in `experiments/records/` as
+well, to go on where these were made in another sitting. Runs with `--set` are not the experiment's
+own: they go to `runs/tried/<experiment>/`, of which no records are kept and no tables made.
+
+Each run is a process of its own, so that its peak memory is its own too. With `--jobs 2` two go on
+at a time, each on half of the cores, as their records say; what they say of their progress is then
+in `runs/<experiment>/logs/`. The images are prepared (read, hashed, compared with each other) once
+for all runs by
 
     breastus data prepare --data path/to/BUSI --out busi    # then: --data busi
 """
@@ -30,15 +34,18 @@ from typing import Any
 from breastus.cli.options import add_data
 from breastus.cli.quiet import import_tensorflow
 from breastus.config import Config
-from breastus.errors import BreastusError
+from breastus.errors import BreastusError, RunError
 from breastus.models.recipes import default_config, pretraining_config
+from breastus.setting_texts import join_sources
 from breastus.training.environment import usable_cores
-from breastus.training.run import BUNDLE_FOLDER
+from breastus.training.run import Run
+from breastus.training.same_settings import PRECISION, changed_settings
 
 RUNS, RECORDS = Path("runs"), Path(__file__).parent / "records"
 SEEDS = 3
 WEIGHTS = "weights"  # of pretrained backbones, beside the runs that start from them
 LOGS = "logs"  # of runs that go on at the same time
+TRIED = "tried"  # beside the experiments' folders; no experiment has this name
 
 
 def run(
@@ -53,6 +60,29 @@ def run(
         experiment: the recipe's name, and that of its folder of runs.
         variants: name to (network, settings), or to (network, settings, what it is pretrained on).
     """
+    args = _arguments(doc, variants)
+    try:
+        _work_off(_wanted(args, experiment, variants), args.jobs)
+    except BreastusError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A run that is asked for.
+
+    Args:
+        out: its folder.
+        config: all settings, data and seed among them.
+        pretrained_on: "phantoms" or "images", or "" for nothing.
+    """
+
+    out: Path
+    config: Config
+    pretrained_on: str
+
+
+def _arguments(doc: str, variants: Mapping[str, tuple]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     add_data(parser)
     parser.add_argument(
@@ -64,7 +94,11 @@ def run(
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="change a setting of all these runs, such as training.epochs=2",
+        help="change a setting of all these runs, such as training.epochs=2; they go to "
+        f"{RUNS / TRIED}",
+    )
+    parser.add_argument(
+        "--missing", action="store_true", help="skip runs whose record is kept as well"
     )
     parser.add_argument(
         "--jobs",
@@ -75,44 +109,81 @@ def run(
     args = parser.parse_args()
     if args.seeds < 1:
         parser.error(f"--seeds must be at least 1. Received: {args.seeds}")
+    if args.missing and args.set:
+        parser.error(
+            "--missing does not go with --set: records are of runs with the experiment's own "
+            "settings. Leave out one of them."
+        )
     if not 1 <= args.jobs <= usable_cores():
         parser.error(f"--jobs must be from 1 to {usable_cores()}, the cores. Received: {args.jobs}")
     if args.jobs > 1 and not hasattr(os, "sched_setaffinity"):
         parser.error("--jobs needs a system that keeps a process on some cores, such as Linux.")
-    todo: queue.SimpleQueue = queue.SimpleQueue()
+    return args
+
+
+def _wanted(args: argparse.Namespace, experiment: str, variants: Mapping[str, tuple]) -> list:
+    """Return the runs that are asked for and not there yet.
+
+    Raises:
+        BreastusError: before anything is trained, when the data is not there, a setting is
+            impossible, or a finished run is of other data or settings.
+    """
+    folder = RUNS / TRIED / experiment if args.set else RUNS / experiment
+    wanted = []
     for name in args.only or variants:
         for seed in range(args.seeds):
-            out = RUNS / experiment / f"{name}-{seed}"
-            if (out / BUNDLE_FOLDER).is_dir() or (RECORDS / experiment / out.name).is_dir():
-                print(f"{out}: finished before", flush=True)
+            asked = _asked(folder / f"{name}-{seed}", variants[name], seed, args)
+            if _finished(asked):
+                print(f"{asked.out}: finished before", flush=True)
+            elif args.missing and (RECORDS / experiment / asked.out.name).is_dir():
+                print(f"{asked.out}: recorded before", flush=True)
             else:
-                todo.put(_Asked(out, variants[name], seed, args.set, args.data))
-    with ThreadPoolExecutor(args.jobs) as threads:
-        workers = [threads.submit(_work, todo, share) for share in _shares(args.jobs)]
-    try:
-        for worker in workers:
-            worker.result()
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
+                wanted.append(asked)
+    if wanted:
+        from breastus.data.locate import check_places
+
+        check_places(wanted[0].config.data.source)  # before weights are fetched or made
+    return wanted
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A run that is asked for, as `run` takes it.
+def _asked(out: Path, variant: tuple, seed: int, args: argparse.Namespace) -> _Asked:
+    network, settings, *on = variant
+    config = default_config(network).replace({**settings, "seed": seed}).override(args.set)
+    if args.data is not None:
+        config = config.replace({"data": {"source": join_sources(args.data)}})
+    if on:
+        weights = out.parent / WEIGHTS / f"{network}-{on[0]}-{seed}"
+        config = config.replace({"model": {"weights": str(weights)}})
+    return _Asked(out, config, *(on or [""]))
 
-    Args:
-        out: its folder.
-        variant: network and settings, and what it is pretrained on, if anything.
-        seed: of the run.
-        changes: settings as `section.key=value`.
-        data: the images.
+
+def _finished(asked: _Asked) -> bool:
+    """Whether a run is finished.
+
+    Raises:
+        RunError: when it is, with other data or settings.
     """
+    if not (run := Run(asked.out)).finished:
+        return False
+    # What the machine decides stands in the run, not in what is asked for.
+    but = {PRECISION} if asked.config.training.precision == "auto" else ()
+    if changed := changed_settings(run.config, asked.config, but=but):
+        raise RunError(
+            f"{asked.out} holds a finished run of other data or settings: {'; '.join(changed)}. "
+            f"Move {asked.out.parent} elsewhere, or delete that run, to train it anew."
+        )
+    return True
 
-    out: Path
-    variant: tuple
-    seed: int
-    changes: list[str]
-    data: list[str]
+
+def _work_off(wanted: list[_Asked], jobs: int) -> None:
+    """Do the runs, so many at a time."""
+    todo: queue.SimpleQueue = queue.SimpleQueue()
+    for asked in wanted:
+        todo.put(asked)
+    with ThreadPoolExecutor(jobs) as threads:
+        workers = [threads.submit(_work, todo, share) for share in _shares(jobs)]
+    for worker in workers:
+        worker.result()
 
 
 def _shares(jobs: int) -> list[set[int] | None]:
@@ -169,32 +240,25 @@ def _train(asked: _Asked) -> str:
     from breastus.evaluation.evaluate import sentence
     from breastus.experiment import train
 
-    network, settings, *on = asked.variant
-    config = default_config(network).replace({**settings, "seed": asked.seed})
-    config = config.override(asked.changes)
-    if on:
-        weights = _pretrain(asked.out.parent, config, *on, asked.data)
-        config = config.replace({"model": {"weights": weights}})
-    run = train(network, data=asked.data, config=config, out=asked.out)
-    return sentence(run.metrics)
+    config = asked.config
+    if asked.pretrained_on:
+        _pretrain(config, asked.pretrained_on)
+    return sentence(train(config.model.name, config=config, out=asked.out).metrics)
 
 
-def _pretrain(folder: Path, config: Config, on: str, data: list[str]) -> str:
-    """Return the folder of weights for a seed, made unless it is there.
+def _pretrain(config: Config, on: str) -> None:
+    """Make the weights that a training starts from, unless they are there.
 
-    Of the settings those of data, preprocessing and image size hold for the pretraining as well, so
-    that it splits the images as the training does.
+    Of the training's settings those of data, preprocessing and image size hold for the pretraining
+    as well, so that it splits the images as the training does.
     """
-    network, settings = config.model.name, config.to_dict()
-    out = folder / WEIGHTS / f"{network}-{on}-{config.seed}"
+    network, settings, out = config.model.name, config.to_dict(), Path(config.model.weights)
     if out.is_dir():  # written as a whole; of what it was made, the training's own check sees
         print(f"{out}: pretrained before", flush=True)
-        return str(out)
+        return
     import_tensorflow()
     from breastus.pretraining import pretrain
 
     shared = {name: settings[name] for name in ("data", "preprocessing", "seed")}
     shared["model"] = {"image_size": config.model.image_size}
-    config = pretraining_config(network, on).replace(shared)
-    images = {"data": data} if on == "images" else {}
-    return str(pretrain(network, on=on, config=config, out=out, **images))
+    pretrain(network, on=on, config=pretraining_config(network, on).replace(shared), out=out)

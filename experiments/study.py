@@ -2,10 +2,10 @@
 
     python -m experiments.study --data path/to/BUSI
 
-Ten variants times three seeds, one after the other, into `runs/study/`; a run that is finished or
-recorded is skipped, one that was killed is taken up. Afterwards `python -m experiments.results`
-writes what came out, with command, hardware and minutes, into `experiments/RESULTS.md` and
-README.md, beside what the study published (its Tables IV to VII).
+Ten variants times three seeds, one after the other, into `runs/study/`; a run that is finished
+there is skipped (with `--missing` also one whose record is kept), one that was killed is taken up.
+Afterwards `python -m experiments.results` writes what came out, with command, hardware and minutes,
+into `experiments/RESULTS.md` and README.md, beside what the study published (its Tables IV to VII).
 
     group          leak-free: the known faults of BUSI left out, 60/20/20 by scene, calibration and
                    threshold from the validation images. The score to believe
@@ -17,7 +17,7 @@ README.md, beside what the study published (its Tables IV to VII).
 Networks and their training are those of the study's Tables II and III. Swin starts from ImageNet's
 weights where the hub can be reached and from random ones where it cannot; the tables say which. On
 two processor cores an epoch of it takes a minute or more: `--set training.epochs=2 --seeds 1` with
-`--only` shows that it runs, not what it can do.
+`--only` shows that it runs, not what it can do, and goes to `runs/tried/study/`.
 Its rows of the study's protocol ran beside other work: seconds and minutes are upper bounds.
 """
 

@@ -14,11 +14,15 @@ from breastus.cli.main import main
 from breastus.comparing import compare_runs, comparison_sentence
 from breastus.cross_validation import CrossValidation, cross_validate, judge_folds
 from breastus.data.images import ImageFile
+from breastus.deploy.check import check
 from breastus.deploy.predictor import Predictor
 from breastus.ensembling import export_ensemble
 from breastus.errors import ConfigError, DataError, RunError
+from breastus.evaluation.conformal import ConformalSets
+from breastus.evaluation.decision import Decision
 from breastus.evaluation.logistic import logit, sigmoid
 from breastus.evaluation.metrics import compute_metrics
+from breastus.evaluation.predictions import read_predictions
 from breastus.external import evaluate_external
 from breastus.models.ensemble import ensemble
 from breastus.models.registry import build_model
@@ -62,7 +66,11 @@ def test_scores_are_of_the_pooled_predictions_each_by_its_own_threshold(folds):
 def test_the_report_is_one_file(folds):
     html = (folds.path / "report.html").read_text()
     assert "cross-validated" in html
-    assert "in 3 folds and 1 repeat:" in html
+    answer = html[html.index('<p class="answer">') :]
+    (cleared, alarms), (missed, found) = folds.metrics["confusion_matrix"]
+    assert f"{found:.0f} of {found + missed:.0f} lumps were found (sensitivity" in answer
+    assert f"{cleared:.0f} of {cleared + alarms:.0f} images without a lump were cleared" in answer
+    assert "In 3 folds and 1 repeat." in answer
     assert "It has never seen a patient" in html
     assert html.count("repeat-0-fold-") >= 3
     assert not re.findall(r'(?:src|href)="(?!data:)', html)
@@ -82,7 +90,9 @@ def test_finished_folds_are_kept_and_other_settings_refused(folds, tiny_config):
     assert {r.path: (r.path / "best.keras").stat().st_mtime_ns for r in again.runs} == before
     assert again.metrics == folds.metrics
     other = config.replace({"preprocessing": {"color": "parula"}})
-    with pytest.raises(RunError, match=r"other settings: preprocessing\.color: parula -> plain"):
+    with pytest.raises(
+        RunError, match=r"preprocessing\.color is plain there and parula was asked for"
+    ):
         cross_validate("cnn", config=other, out=folds.path, folds=3, repeats=1)
 
 
@@ -145,8 +155,9 @@ def test_what_cannot_be_cross_validated_is_said(folds, tiny_config, tmp_path):
         cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", folds=3, turns=3)
     with pytest.raises(ConfigError, match="repeats must be at least 1"):
         cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", repeats=0)
-    with pytest.raises(ConfigError, match=r"data\.folds must be at least 3"):
-        cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", folds=2)
+    for few in (1, 2):
+        with pytest.raises(ConfigError, match=rf"data\.folds must be at least 3.*Received: {few}"):
+            cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", folds=few)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").touch()
     with pytest.raises(RunError, match="is no cross-validation"):
@@ -188,7 +199,64 @@ def test_an_ensemble_is_one_bundle_that_tensorflow_serves(folds, tmp_path):
     expected = 1 / (1 + np.exp(-odds / info["temperature"]))
     assert float(served["lump"][0]) == pytest.approx(expected, abs=1e-5)
     # Every image trained one of them or chose its epoch, and the bundle knows it.
-    assert "seen_in_training" in Predictor(bundle)(path).flags
+    predictor = Predictor(bundle)
+    assert "seen_in_training" in predictor(path).flags
+    sets = ConformalSets.from_dict(info["conformal"])
+    assert predictor(path).referred == (sets.decide([expected])[0] == "refer")
+
+
+def test_an_ensemble_of_folds_is_not_scored_by_what_was_fitted_to_its_test(folds, tmp_path):
+    bundle = export_ensemble(folds.runs, tmp_path / "all")
+    info = json.loads((bundle / "bundle.json").read_text())
+    test, pooled = info["metrics"]["test"], folds.predictions
+    assert test["n"] == len(pooled)
+    for name in ("sensitivity", "specificity", "accuracy", "brier", "roc_auc"):
+        assert test[name]["value"] == pytest.approx(folds.metrics[name]["value"])
+    assert test["confusion_matrix"] == folds.metrics["confusion_matrix"]
+    referred = 0
+    for run in folds.runs:
+        decision = Decision.from_dict(json.loads((run.path / "decision.json").read_text()))
+        own = read_predictions(run.path / "predictions_test.csv")
+        referred += decision.referred(own["probability"].to_numpy()).sum()
+    assert test["referral"]["referred"]["value"] == pytest.approx(referred / len(pooled))
+
+    assert info["scored"]["networks"] == [1, 1]
+    assert (info["scored"]["of"], info["scored"]["decisions"]) == (3, 3)
+    ends = [pooled["threshold"].min(), pooled["threshold"].max()]
+    assert info["scored"]["thresholds"] == pytest.approx(ends)
+    assert "validation predictions of all" in info["scored"]["decision_of_bundle"]
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert "judged by 1 of the 3 networks each" in card
+    assert "3 such decisions were made, with a threshold of " in card
+    assert "the bundle was not tested as a whole" in card
+    assert "took no part in training" not in card
+    check(Predictor(bundle), [], tmp_path / "check.html")
+    page = (tmp_path / "check.html").read_text()
+    assert "images judged by those of its 3 networks that had not seen them" in page
+
+
+def test_an_ensemble_on_one_split_is_scored_by_its_own_decision(tiny_run, tmp_path):
+    bundle = export_ensemble([tiny_run, tiny_run], tmp_path / "two")
+    info = json.loads((bundle / "bundle.json").read_text())
+    assert "scored" not in info
+    assert info["threshold"] == pytest.approx(tiny_run.metrics["decision"]["threshold"])
+    assert (
+        info["metrics"]["test"]["confusion_matrix"]
+        == (tiny_run.metrics["test"]["confusion_matrix"])
+    )
+    assert "that took no part in training" in (bundle / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize("column", ["label", "group_id"])
+def test_runs_that_disagree_on_an_image_are_no_ensemble(folds, tmp_path, column):
+    other = shutil.copytree(folds.runs[1].path, tmp_path / "other")
+    manifest = pd.read_csv(other / "manifest.csv", dtype=str, keep_default_na=False)
+    first = manifest.loc[0, column]
+    manifest.loc[0, column] = "lump" if first == "no_lump" else "no_lump"
+    manifest.to_csv(other / "manifest.csv", index=False)
+    with pytest.raises(RunError, match=f"must give each image one {column}. Received: '{first}'"):
+        export_ensemble([folds.runs[0], other], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
 
 
 def test_networks_that_do_not_fit_are_no_ensemble(folds, tiny_run):

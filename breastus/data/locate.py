@@ -3,7 +3,7 @@
 import difflib
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from breastus.data.sources import (
@@ -19,6 +19,7 @@ from breastus.data.sources import (
 )
 from breastus.errors import DataError, HubError
 from breastus.labels import FAULTS
+from breastus.setting_texts import split_sources
 
 RAW = Path("data", "raw")
 PHANTOM = "phantom"
@@ -77,6 +78,24 @@ def locate(where: str | os.PathLike, *, phantom_images: int, seed: int) -> tuple
     if where == PHANTOM:
         return _phantoms(phantom_images, seed), PHANTOM
     return _directory(Path(where), "--data"), ""
+
+
+def check_places(where: str | os.PathLike | Iterable[str | os.PathLike]) -> None:
+    """See that the directories and files that are named are there; nothing is fetched or read.
+
+    To be called before what takes long or goes to the network.
+
+    Args:
+        where: as for `load_manifest`.
+
+    Raises:
+        DataError: when one does not exist.
+    """
+    for name in split_sources(where):
+        if name == "auto" and (chosen := os.environ.get("BREASTUS_DATA")):
+            _directory(Path(chosen), "$BREASTUS_DATA")
+        elif name not in ("auto", "hub", PHANTOM):
+            _directory(Path(name), "--data")
 
 
 def read_content(

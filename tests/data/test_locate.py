@@ -3,7 +3,7 @@
 import pytest
 
 from breastus.data import locate as module
-from breastus.data.locate import DataWarning, locate, read_content
+from breastus.data.locate import DataWarning, check_places, locate, read_content
 from breastus.data.sources import hub
 from breastus.errors import DataError, HubError
 
@@ -74,3 +74,15 @@ def test_a_folder_that_may_not_be_read(elsewhere, monkeypatch):
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(DataError, match=r"locked cannot be read: Permission denied"):
         read_content(elsewhere / "locked", "", known_faults=True)
+
+
+def test_places_are_looked_for_before_anything_is_fetched(elsewhere, monkeypatch):
+    (elsewhere / "a").mkdir()
+    (elsewhere / "b.csv").touch()
+    check_places("a;b.csv")
+    check_places(["auto", "hub", "phantom"])  # of which the second is out of reach
+    with pytest.raises(DataError, match=r"--data must be .* Received: c, which does not exist"):
+        check_places("a;c")
+    monkeypatch.setenv("BREASTUS_DATA", "gone")
+    with pytest.raises(DataError, match=r"\$BREASTUS_DATA must be a directory.* Received: gone"):
+        check_places("auto")

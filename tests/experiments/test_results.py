@@ -13,6 +13,7 @@ from breastus.evaluation.predictions import read_predictions
 from breastus.models import registry
 from breastus.models.recipes import default_config, pretraining_config
 from breastus.models.registry import build_model, list_models
+from experiments.run_tables import DECIDED_ANEW
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
@@ -72,7 +73,7 @@ def test_a_recipes_variants_can_be_run(name, monkeypatch):
 
 
 def test_pretrained_networks_stand_beside_those_from_random_weights(results, tiny_run, monkeypatch):
-    shutil.copytree(tiny_run.path, Path("runs", "networks", "cnn-0"))
+    shutil.copytree(tiny_run.path, Path("runs", "precision", "cnn-0"))
     shutil.copytree(tiny_run.path, Path("runs", "pretraining", "cnn-images-0"))
     Path("runs", "pretraining", "weights", "cnn-images-0").mkdir(parents=True)  # is no run
     run = Path("runs", "pretraining", "cnn-images-0")
@@ -106,7 +107,7 @@ def test_an_ablation_is_compared_with_its_base_and_decided_anew(results, tiny_ru
         "| focal",
     ]
     anew = text[text.index("Decided anew") : text.index("What they cost")]
-    assert anew.count("| less the base's |") == len(results.DECIDED_ANEW["ablation"][1])
+    assert anew.count("| less the base's |") == len(DECIDED_ANEW["ablation"][1])
     half = next(line for line in anew.splitlines() if line.startswith("| threshold 0.5 |"))
     test = read_predictions(tiny_run.file("predictions_test.csv"))
     called = np.where(test["probability"] >= 0.5, "lump", "no_lump")
@@ -134,7 +135,9 @@ def test_from_run_folders_to_both_files(results, tiny_run, monkeypatch):
     results.main()
     text = Path("experiments", "RESULTS.md").read_text()
     assert text.count("| cnn-group-plain-0 |") == 1
-    assert "cnn-study-parula" not in text
+    assert "| cnn-study-parula" not in text
+    assert "`cnn-study-parula` was not run" in text
+    assert "`cnn-group-plain` 1 seed" in text
     assert "begin best" not in text
     assert f"{build_model('cnn', image_size=32).count_params():,}" in text
     accuracy = tiny_run.metrics["test"]["accuracy"]["value"]
@@ -157,6 +160,29 @@ def test_records_say_nothing_of_the_machine_and_outlive_the_runs(results, tiny_r
     shutil.rmtree(Path("runs", "networks"))
     results.main()
     assert Path("experiments", "RESULTS.md").read_text() == before
+
+
+def test_a_command_is_one_that_can_be_given(results, tiny_run, monkeypatch):
+    shutil.copytree(tiny_run.path, Path("runs", "leakage", "group-0"))
+    file = Path("runs", "leakage", "group-0", "environment.json")
+    environment = json.loads(file.read_text()) | {"command": "leakage.py --data /x/busi --seeds 5"}
+    file.write_text(json.dumps(environment))
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    Path("README.md").write_text("# breastus\n")
+    results.main()
+    text = Path("experiments", "RESULTS.md").read_text()
+    assert "Command: `python -m experiments.leakage --data ... --seeds 5`" in text
+
+
+def test_seeds_of_other_settings_are_no_seeds_of_a_variant(results, tiny_run, monkeypatch):
+    for seed, epochs in enumerate((2, 3)):
+        run = Path("runs", "networks", f"cnn-{seed}")
+        shutil.copytree(tiny_run.path, run)
+        changed = tiny_run.config.replace({"seed": seed, "training": {"epochs": epochs}})
+        (run / "config.yaml").write_text(changed.to_yaml())
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    with pytest.raises(results.RunError, match=r"networks/cnn.*training.epochs.*seeds 0 and 1"):
+        results.main()
 
 
 def test_no_runs_are_an_error_that_leaves_the_files_alone(results, monkeypatch):

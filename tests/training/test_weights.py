@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from breastus.errors import WeightsError
+from breastus.errors import DataError, WeightsError
 from breastus.experiment import train
 from breastus.models import registry
 from breastus.models.cnn import cnn
@@ -47,3 +47,9 @@ def test_weights_that_were_asked_for_are_not_replaced(out_of_reach, tiny_config,
     with pytest.raises(WeightsError, match="no route to the hub"):
         train("lonely", config=config, out=tmp_path / "run")
     assert not (tmp_path / "run" / "manifest.csv").exists()
+
+
+def test_data_is_looked_for_before_weights_are_fetched(out_of_reach, tiny_config, tmp_path):
+    config = tiny_config.replace({"model": {"weights": "imagenet"}})
+    with pytest.raises(DataError, match=r"Received: nowhere, which does not exist"):
+        train("lonely", data="nowhere", config=config, out=tmp_path / "run")

@@ -1,0 +1,42 @@
+"""What `make` would run, without running it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+
+
+def commands(*arguments):
+    """The lines of `make --dry-run`."""
+    done = subprocess.run(
+        ["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def prepared(data):
+    """The folder that the ablation of a data set takes."""
+    (line,) = [line for line in commands("reproduce", f"DATA={data}") if "ablation" in line]
+    return re.search(r"--data (\S+)", line)[1]
+
+
+def test_each_data_set_is_prepared_in_a_folder_of_its_own():
+    folders = {prepared(data) for data in ("a", "b", "a b;c", "somewhere/a")}
+    assert len(folders) == 4
+    assert prepared("a") in folders
+    data = "never prepared here"
+    assert f'.venv/bin/breastus data prepare --data "{data}" --out {prepared(data)}' in commands(
+        "reproduce", f"DATA={data}"
+    )
+
+
+def test_a_try_writes_no_tables():
+    tables = ".venv/bin/python -m experiments.results"
+    assert tables in commands("reproduce")
+    assert tables in commands("reproduce", "ARGS=--seeds 1 --missing")
+    assert tables not in commands("reproduce", "ARGS=--seeds 1 --set training.epochs=2")
