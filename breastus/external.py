@@ -1,4 +1,4 @@
-"""Judge a run on images from elsewhere: a run and a data set in, a report out.
+"""Judge a model on images from elsewhere: a run or bundle and a data set in, a report out.
 
     elsewhere = evaluate_external("runs/compact", data="path/to/BUS-UCLM")
     elsewhere.metrics["test"]["roc_auc"]
@@ -23,23 +23,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from breastus.data.manifest import included, load_manifest, summary, write_manifest
+from breastus.data.manifest import included, load_manifest, simulated, summary, write_manifest
+from breastus.data.merging import ANONYMOUS
+from breastus.deploy.export import SEEN_DIGITS
+from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import DataError
 from breastus.evaluation.corruptions import SEVERITIES
-from breastus.evaluation.decision import Decision
 from breastus.evaluation.judgement import judgement
 from breastus.evaluation.plots import save_figures
-from breastus.evaluation.predictions import (
-    lump_probability,
-    read_predictions,
-    write_predictions,
-)
+from breastus.evaluation.predictions import lump_probability, write_predictions
 from breastus.evaluation.prevalence_estimate import prevalence_estimate, prevalence_section
 from breastus.evaluation.recalibration_trial import check_count, drawn_images
 from breastus.evaluation.report import cell, write_report
 from breastus.evaluation.robustness import cells
-from breastus.files import read_json, write_json
-from breastus.judging import attributes, notices, robustness_part, worst_errors
+from breastus.files import write_json
+from breastus.judged_model import JudgedModel
+from breastus.judging import attributes, robustness_part, worst_errors
 from breastus.labels import LABELS, LUMP
 from breastus.recalibrating import (
     PREDICTIONS_FILE,
@@ -47,13 +46,10 @@ from breastus.recalibrating import (
     recalibration_part,
 )
 from breastus.robust import measure_robustness
-from breastus.setting_texts import join_sources
-from breastus.training.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, Run
-from breastus.training.seen_images import pretraining_seen
+from breastus.setting_texts import join_sources, split_sources
+from breastus.training.run import MANIFEST_FILE, METRICS_FILE, Run
 from breastus.training.seen_twins import seen_twins
 from breastus.training.trainer import Trainer
-
-FOLDER = "external"
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class External:
 
 
 def evaluate_external(
-    run: Run | str | os.PathLike,
+    model: Run | str | os.PathLike,
     data: str | os.PathLike | Sequence[str | os.PathLike],
     *,
     out: str | os.PathLike | None = None,
@@ -89,19 +85,20 @@ def evaluate_external(
     severities: Sequence[int] = SEVERITIES,
     corruptions: Sequence[str] | None = None,
 ) -> External:
-    """Predict a data set with a run's network and judge it as the run's test images were.
+    """Predict a data set with a model's network and judge it as its own test images were.
 
     What an earlier call recalibrated or measured stays in the report while the predictions are the
     same.
 
     Args:
-        run: a finished run.
+        model: a finished run, a bundle, or a cross-validation's folder for the bundle in it.
         data: as for `breastus.train`.
-        out: a folder; None takes `external/<sources>` in the run.
+        out: a folder; None takes `external/<sources>` in the run, and beside a bundle
+            `<bundle>-external/<sources>`.
         recalibrate: recalibrate on so many labelled images, at least, drawn by whole groups, and
             judge on the others before and after; None does not. The scores of the whole stay those
             of the model as it came.
-        seed: of that draw; None takes the run's.
+        seed: of that draw; None takes the model's.
         robustness: make the images worse as well, as `robustness_of` does.
         severities: of it.
         corruptions: of it.
@@ -109,6 +106,7 @@ def evaluate_external(
     Raises:
         ConfigError: when an option is out of range.
         RunError: when the run is not finished.
+        BundleError: when the bundle is damaged, or has been recalibrated.
         DataError: when no image with a label is left, or `recalibrate` does not fit what there is.
 
     Warns:
@@ -118,11 +116,11 @@ def evaluate_external(
     cells(corruptions, severities)
     if recalibrate is not None:
         check_count(recalibrate)
-    run = run if isinstance(run, Run) else Run.load(run)
-    config, decision = run.config, Decision.from_dict(read_json(run.file(DECISION_FILE)))
+    model = JudgedModel.load(model)
+    config, decision = model.config, model.decision
     manifest = load_manifest(join_sources(data), settings=config.data, seed=config.seed)
-    manifest, seen = _without_seen(manifest, run)
-    manifest, twins = _without_twins(manifest, run)
+    manifest, seen = _without_seen(manifest, model)
+    manifest, twins = _without_twins(manifest, model)
     rows = included(manifest).reset_index(drop=True)
     if rows.empty:
         raise DataError(
@@ -130,21 +128,21 @@ def evaluate_external(
             f"{twins['left_out']} are near-duplicates of such, the others are left out or have no "
             "label. Name another data set."
         )
-    left_out = _left_out(seen, twins, pretrained=bool(pretraining_seen(run.path)))
+    left_out = _left_out(seen, twins, model)
     if recalibrate is not None:
         seed = config.seed if seed is None else seed
         # Also before it takes time: what does not fit is known from labels and groups.
         drawn_images(_truth(rows), rows["group_id"].to_numpy(), recalibrate, seed=seed)
-    folder = Path(out) if out is not None else _folder(run, rows)
-    trainer = Trainer(run.path, config, {"test": rows})
+    folder = Path(out) if out is not None else _folder(model, rows, data)
     table = rows[["image_id", "group_id", "finding", "label"]].assign(split="test")
-    network = trainer.best_model()
-    table["raw"] = lump_probability(trainer.predict(network, "test"))
+    network = model.network()
+    predicted = Trainer(model.path, config, {"test": rows}).predict(network, "test")
+    table["raw"] = lump_probability(predicted)
     table = decision.apply(table)
     if recalibrate is not None:
         measure_recalibration(
             folder,
-            run=run,
+            model=model,
             table=table,
             manifest=manifest,
             images=recalibrate,
@@ -153,7 +151,7 @@ def evaluate_external(
     if robustness:
         measure_robustness(
             folder,
-            run=run,
+            config=config,
             network=network,
             decision=decision,
             table=table,
@@ -165,7 +163,7 @@ def evaluate_external(
         {"test": table},
         decision,
         attributes=attributes(manifest, table["image_id"]),
-        model=f"{config.model.name}, elsewhere",
+        model=f"{model.name}, elsewhere",
         color=config.preprocessing.color,
         settings=config.evaluation,
         seed=config.seed,
@@ -174,7 +172,7 @@ def evaluate_external(
     metrics["near_duplicates"] = twins
     metrics["prevalence_estimate"] = prevalence_estimate(
         table,
-        training_prevalence=_share_of_lumps(run),
+        training_prevalence=model.prevalence,
         settings=config.evaluation,
         seed=config.seed,
     )
@@ -186,39 +184,41 @@ def evaluate_external(
     )
     mended, mending = recalibration_part(folder, table, manifest)
     worsened, worsening = robustness_part(folder, table)
-    lead = (_at_home(run), *mended, *worsened)
+    lead = (_at_home(model), *mended, *worsened)
     write_report(
         folder / "report.html",
         metrics=metrics,
         config=config.to_dict(),
-        environment=run.environment,
-        notices=[*notices(run, manifest), f"{_notice(rows)} {left_out}"],
+        environment=model.environment,
+        notices=[*_notices(model, manifest), f"{_notice(rows, model)} {left_out}"],
         data_summary=summary(manifest),
         worst=worst_errors(table, manifest),
         figures=figures,
-        title=f"Elsewhere: the model “{config.model.name}” on images of {_sources(rows)}",
+        title=f"Elsewhere: the model “{model.name}” on images of {_sources(rows)}",
         lead=lead,
         sections=[*mending, prevalence_section(metrics["prevalence_estimate"]), *worsening],
     )
     return External(folder, metrics, lead, left_out)
 
 
-def _without_seen(manifest: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, int]:
-    """Exclude images that the run trained or was chosen by; return how many there were."""
-    return _excluding(manifest, _is_seen(manifest, run), "duplicate: took part in training")
+def _without_seen(manifest: pd.DataFrame, model: JudgedModel) -> tuple[pd.DataFrame, int]:
+    """Exclude images that the model trained or was chosen by; return how many there were."""
+    return _excluding(manifest, _is_seen(manifest, model), "duplicate: took part in training")
 
 
-def _without_twins(manifest: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Exclude near-duplicates of images that the run has seen, and their patients and scenes.
+def _without_twins(
+    manifest: pd.DataFrame, model: JudgedModel
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Exclude near-duplicates of images that the model has seen, and their patients and scenes.
 
     Returns:
         The manifest, and what metrics.json says of it.
     """
-    threshold = run.config.data.duplicate_threshold
-    found = seen_twins(included(manifest), _used(run), threshold=threshold)
+    threshold = model.config.data.duplicate_threshold
+    found = seen_twins(included(manifest), model.seen_images, threshold=threshold)
     twin = pd.Series([found.twin_of.get(name, "") for name in manifest["image_id"]], dtype=object)
     twin.index = manifest.index
-    known = (twin != "") | _is_seen(manifest, run)
+    known = (twin != "") | _is_seen(manifest, model)
     reasons = "duplicate: near-duplicate of " + twin + ", which took part in training"
     manifest, alike = _excluding(manifest, twin != "", reasons)
     # Of a patient or scene that was seen no image is from elsewhere.
@@ -229,16 +229,8 @@ def _without_twins(manifest: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, dict
     return manifest, counts
 
 
-def _is_seen(manifest: pd.DataFrame, run: Run) -> pd.Series:
-    files = {*_used(run)["sha256"], *pretraining_seen(run.path)}
-    return manifest["sha256"].isin(files) & (manifest["sha256"] != "")
-
-
-def _used(run: Run) -> pd.DataFrame:
-    """Return the manifest rows of the images that the run trained or was chosen by."""
-    own = pd.read_csv(run.file(MANIFEST_FILE), dtype=str, keep_default_na=False)
-    splits = pd.read_csv(run.file("splits.csv"), dtype=str).set_index("image_id")["split"]
-    return own[own["image_id"].map(splits).isin(("train", "val"))]
+def _is_seen(manifest: pd.DataFrame, model: JudgedModel) -> pd.Series:
+    return manifest["sha256"].str[:SEEN_DIGITS].isin(model.seen) & (manifest["sha256"] != "")
 
 
 def _excluding(
@@ -249,7 +241,7 @@ def _excluding(
     return manifest.assign(excluded=manifest["excluded"].mask(fresh, reason)), int(fresh.sum())
 
 
-def _left_out(seen: int, twins: dict[str, int], *, pretrained: bool) -> str:
+def _left_out(seen: int, twins: dict[str, int], model: JudgedModel) -> str:
     """Say what was left out as the network may know it, and what was not looked for."""
     compared, missing = twins["compared"], twins["missing"]
     texts = [f"Left out as they took part in training: {seen} images."]
@@ -268,31 +260,34 @@ def _left_out(seen: int, twins: dict[str, int], *, pretrained: bool) -> str:
             "Only identical files were looked for, and no near-duplicates, as the files of the "
             "training images are not where they were, or were changed."
         )
-    if pretrained:
+    if model.seen_images.empty:
+        texts.append(
+            "Only identical files were looked for, and no near-duplicates, as a bundle carries no "
+            "images that these could be compared with."
+        )
+    elif model.pretrained:
         texts.append("Of the images of the pretraining only identical files were looked for.")
     return " ".join(texts)
 
 
-def _folder(run: Run, rows: pd.DataFrame) -> Path:
-    return run.path / FOLDER / "-".join(sorted(set(rows["source"])))
+def _folder(model: JudgedModel, rows: pd.DataFrame, data) -> Path:
+    sources = sorted(set(rows["source"]))
+    # What is no known data set has the name of its kind; its own tells two of them apart.
+    names = [Path(place).stem for place in split_sources(join_sources(data))]
+    known = not set(sources) & ANONYMOUS
+    return model.reports / "-".join(sources if known else sorted(set(names)))
 
 
 def _sources(rows: pd.DataFrame) -> str:
     return ", ".join(sorted(set(rows["source"])))
 
 
-def _share_of_lumps(run: Run) -> float:
-    """Return the share of lumps where the run's probabilities were calibrated."""
-    validation = read_predictions(run.file("predictions_val.csv"))
-    return float(_truth(validation).mean())
-
-
 def _truth(rows: pd.DataFrame) -> np.ndarray:
     return (rows["label"] == LABELS[LUMP]).to_numpy(int)
 
 
-def _at_home(run: Run) -> str:
-    test = run.metrics["test"]
+def _at_home(model: JudgedModel) -> str:
+    test = model.home
     auc, found, cleared = (cell(test[n]) for n in ("roc_auc", "sensitivity", "specificity"))
     return (
         f"On its own {test['n']} test images: ROC-AUC {auc}, sensitivity {found}, specificity "
@@ -300,10 +295,18 @@ def _at_home(run: Run) -> str:
     )
 
 
-def _notice(rows: pd.DataFrame) -> str:
+def _notices(model: JudgedModel, manifest: pd.DataFrame) -> list[str]:
+    texts = [PHANTOM_NOTICE] if simulated(manifest) else []
+    return texts + [text for text in model.notices if text not in texts]
+
+
+def _notice(rows: pd.DataFrame, model: JudgedModel) -> str:
     lumps = int(_truth(rows).sum())
-    return (
+    text = (
         f"Images from elsewhere: {len(rows)} of {_sources(rows)} ({lumps} with a lump). "
         "Calibration, threshold and referral are those that the model came with; nothing was "
         "fitted here, but where a part says that it was recalibrated."
     )
+    if own := int(rows["sha256"].isin(model.tested_on).sum()):
+        text += f" {own} of them are not from elsewhere: they are the model's own test images."
+    return text

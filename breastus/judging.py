@@ -149,7 +149,12 @@ def _lesion_share(mask_paths: str, size: tuple[int, int]) -> float:
 
 def notices(run: Run, manifest: pd.DataFrame) -> list[str]:
     """Return the texts on a run that must not be overlooked."""
-    texts = [PHANTOM_NOTICE] if simulated(manifest) else []
+    return [*([PHANTOM_NOTICE] if simulated(manifest) else []), *run_notices(run)]
+
+
+def run_notices(run: Run) -> list[str]:
+    """Return those of how it was trained, whatever images it is judged on."""
+    texts = []
     if run.config.data.groups == "ignore":
         texts.append(GROUPS_IGNORED)
     if count := (run.environment.get("pretraining") or {}).get("held_out_seen"):

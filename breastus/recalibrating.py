@@ -25,23 +25,29 @@ from breastus.evaluation.recalibration_section import recalibration_lead, recali
 from breastus.evaluation.recalibration_trial import recalibration_trial, rest_after
 from breastus.evaluation.same_predictions import read_measured, write_measured
 from breastus.evaluation.tta import VIEWS
-from breastus.files import read_json, sha256_of
+from breastus.files import read_json
+from breastus.judged_model import JudgedModel
 from breastus.preprocessing.transform import Transform
-from breastus.training.callbacks import BEST_FILE
-from breastus.training.run import DECISION_FILE, MANIFEST_FILE, Run
+from breastus.training.run import MANIFEST_FILE, Run
 
 RECALIBRATION_FILE = "recalibration.json"
 PREDICTIONS_FILE = "predictions.csv"
 
 
 def measure_recalibration(
-    folder: Path, *, run: Run, table: pd.DataFrame, manifest: pd.DataFrame, images: int, seed: int
+    folder: Path,
+    *,
+    model: JudgedModel,
+    table: pd.DataFrame,
+    manifest: pd.DataFrame,
+    images: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Recalibrate on some of a new hospital's predictions; write recalibration.json to `folder`.
 
     Args:
         folder: of the outside evaluation.
-        run: whose network predicted.
+        model: whose network predicted.
         table: the predictions.
         manifest: of the new hospital.
         images: how many are drawn to recalibrate on, at least.
@@ -50,10 +56,10 @@ def measure_recalibration(
     Raises:
         BreastusError: as `recalibration_trial`.
     """
-    trial = recalibration_trial(table, run.config.evaluation, images=images, seed=seed)
+    trial = recalibration_trial(table, model.config.evaluation, images=images, seed=seed)
     rows = manifest[manifest["image_id"].isin(set(table["image_id"]))]
     trial["sources"] = sorted(set(rows["source"]))
-    trial["of"] = _identity(run)
+    trial["of"] = model.identity
     write_measured(folder / RECALIBRATION_FILE, trial, of=table)
     return trial
 
@@ -95,16 +101,16 @@ def recalibration_part(
 
 
 def export_recalibrated(
-    run: Run | str | os.PathLike, folder: str | os.PathLike, out: str | os.PathLike
+    model: JudgedModel | Run | str | os.PathLike, folder: str | os.PathLike, out: str | os.PathLike
 ) -> Path:
-    """Write the bundle of a run as recalibrated for a new hospital.
+    """Write the bundle of a run, or another bundle, as recalibrated for a new hospital.
 
     Its graph applies the recalibration; bundle.json and the card say on how many images of which
     data set, and the scores are those of the images there that nothing was fitted on.
 
     Args:
-        run: a finished run.
-        folder: of `evaluate_external(run, ..., recalibrate=N)`.
+        model: a finished run, a bundle, or a cross-validation's folder for the bundle in it.
+        folder: of `evaluate_external(model, ..., recalibrate=N)`.
         out: the bundle's folder.
 
     Returns:
@@ -115,14 +121,14 @@ def export_recalibrated(
             predictions in it, or it is one of another network or calibration.
         DataError: when the predictions are damaged.
     """
-    run = run if isinstance(run, Run) else Run.load(run)
+    model = model if isinstance(model, JudgedModel) else JudgedModel.load(model)
     folder = Path(folder)
-    trial = _trial(folder, run)
+    trial = _trial(folder, model)
     _, manifest = _outside(folder)
     decision = Decision.from_dict(trial["decision"])
     drawn = manifest[manifest["image_id"].isin(set(trial["drawn"]["image_ids"]))]
     counts = {name: value for name, value in trial["drawn"].items() if name != "image_ids"}
-    came = read_json(run.bundle / INFO_FILE)
+    came = read_json(model.bundle / INFO_FILE)
     info = {name: value for name, value in came.items() if name not in ("files", "created")}
     info |= {
         "threshold": decision.threshold,
@@ -140,39 +146,39 @@ def export_recalibrated(
         "metrics_before_recalibration": came["metrics"],
         "reliability": trial["reliability"],
     }
-    seen = (run.bundle / SEEN_FILE).read_text(encoding="utf-8").split()
+    seen = (model.bundle / SEEN_FILE).read_text(encoding="utf-8").split()
     return write_bundle(
         Path(out),
-        keras_file=run.file(BEST_FILE),
-        transform=Transform.of(run.config),
-        calibrator=Decision.from_dict(read_json(run.file(DECISION_FILE))).calibrator,
+        keras_file=model.network_file,
+        transform=Transform.of(model.config),
+        calibrator=model.decision.calibrator,
         recalibrator=decision.calibrator,
-        views=VIEWS[run.config.evaluation.tta],
+        views=VIEWS[model.config.evaluation.tta],
         info=info,
         seen=[*seen, *(sha[:SEEN_DIGITS] for sha in drawn["sha256"])],
     )
 
 
-def recalibrated_name(run: Run, folder: str | os.PathLike) -> str:
+def recalibrated_name(model: JudgedModel, folder: str | os.PathLike) -> str:
     """Return what a recalibrated bundle is called: model and sources.
 
     Raises:
         RunError: as `export_recalibrated`.
     """
-    return "-".join([run.config.model.name, *_trial(Path(folder), run)["sources"]])
+    return "-".join([model.config.model.name, *_trial(Path(folder), model)["sources"]])
 
 
-def _trial(folder: Path, run: Run) -> dict[str, Any]:
+def _trial(folder: Path, model: JudgedModel) -> dict[str, Any]:
     way_out = "Name the folder of breastus evaluate RUN --data OTHER --recalibrate N."
     if not (folder / RECALIBRATION_FILE).is_file():
         raise RunError(f"{folder} holds no {RECALIBRATION_FILE}. {way_out}")
     trial = read_measured(folder / RECALIBRATION_FILE, of=_outside(folder)[0])
     if trial is None:
         raise RunError(f"{folder} was evaluated anew since it was recalibrated. {way_out}")
-    if trial["of"] != _identity(run):
+    if trial["of"] != model.identity:
         raise RunError(
-            f"{folder} was recalibrated for another network, or for {run.path} before it was judged"
-            f" again. {way_out}"
+            f"{folder} was recalibrated for another network, or for {model.path} before it was "
+            f"judged again. {way_out}"
         )
     return trial
 
@@ -182,11 +188,3 @@ def _outside(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         if not (folder / name).is_file():
             raise RunError(f"{folder} is no folder of an outside evaluation: it has no {name}.")
     return read_predictions(folder / PREDICTIONS_FILE), read_manifest(folder / MANIFEST_FILE)
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    """Return what a recalibration is of: the network, and how its probabilities were calibrated."""
-    return {
-        "network": sha256_of(run.file(BEST_FILE)),
-        "calibrator": read_json(run.file(DECISION_FILE))["calibrator"],
-    }

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from breastus.config import Config
 from breastus.data.images import ImageFile
 from breastus.data.manifest import read_manifest
 from breastus.errors import DataError
@@ -68,7 +69,7 @@ def robustness_of(
     network = Trainer(run.path, run.config, {}).best_model()
     found = measure_robustness(
         run.path,
-        run=run,
+        config=run.config,
         network=network,
         decision=decision,
         table=table,
@@ -83,7 +84,7 @@ def robustness_of(
 def measure_robustness(
     folder: Path,
     *,
-    run: Run,
+    config: Config,
     network: keras.Model,
     decision: Decision,
     table: pd.DataFrame,
@@ -95,9 +96,9 @@ def measure_robustness(
 
     Args:
         folder: of the predictions.
-        run: whose settings they were predicted with.
-        network: the run's best.
-        decision: the run's calibration and threshold.
+        config: settings that they were predicted with.
+        network: that predicted them.
+        decision: its calibration and threshold.
         table: the predictions.
         manifest: with a row for each of them.
         severities: as of `robustness_of`.
@@ -106,7 +107,6 @@ def measure_robustness(
     Raises:
         DataError: as `robustness_of`.
     """
-    config = run.config
     rows = table[["image_id"]].merge(manifest, on="image_id", validate="one_to_one")
 
     def load(number: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`breastus evaluate RUN`: judge a run again, on images from elsewhere, or against another run."""
+"""`breastus evaluate RUN`: judge a run again, against another one, or any model elsewhere."""
 
 import argparse
 from pathlib import Path
@@ -8,13 +8,19 @@ from breastus.cli.quiet import import_tensorflow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument(
+        "run_folder",
+        type=Path,
+        metavar="RUN",
+        help="a run folder; with --data also a bundle, such as models/cnn, or the folder of a "
+        "cross-validation, for the bundle in it",
+    )
     add_data(
         parser,
         "images from elsewhere to test on; nothing is fitted on them but with --recalibrate; "
         "several times for several data sets",
     )
-    add_out(parser, "with --data, the report's folder (default: in the run)")
+    add_out(parser, "with --data, the report's folder (default: in the run, beside a bundle)")
     parser.add_argument(
         "--recalibrate",
         type=int,
@@ -55,35 +61,18 @@ def run(args: argparse.Namespace) -> int:
     from breastus.training.run import Run
 
     _check_together(args)
-    trained = Run.load(args.run_folder)
-    if args.against:
-        from breastus.comparing import compare_runs, comparison_sentence
-
-        print(comparison_sentence(compare_runs(trained, Run.load(args.against))))
-        return 0
     worse = {
         name: getattr(args, name)
         for name in ("severities", "corruptions")
         if getattr(args, name) is not None
     }
     if args.data:
-        from breastus.external import evaluate_external
+        return _elsewhere(args, worse)
+    trained = Run.load(args.run_folder)
+    if args.against:
+        from breastus.comparing import compare_runs, comparison_sentence
 
-        judged = evaluate_external(
-            trained,
-            args.data,
-            out=args.out,
-            recalibrate=args.recalibrate,
-            seed=args.seed,
-            robustness=args.robustness,
-            **worse,
-        )
-        print(sentence(judged.metrics))
-        for text in (judged.left_out, *judged.lead):
-            print(text)
-        print(f"Report: {judged.path / 'report.html'}")
-        if args.recalibrate is not None:
-            print(f"Export: breastus export {args.run_folder} --recalibrated {judged.path}")
+        print(comparison_sentence(compare_runs(trained, Run.load(args.against))))
         return 0
     if args.robustness:
         from breastus.evaluation.robustness_section import robustness_lead
@@ -97,6 +86,29 @@ def run(args: argparse.Namespace) -> int:
 
         print(sentence(judge(trained)))
     print(f"Report: {args.run_folder / 'report.html'}")
+    return 0
+
+
+def _elsewhere(args: argparse.Namespace, worse: dict) -> int:
+    """Judge on images from elsewhere and say what came out."""
+    from breastus.evaluation.evaluate import sentence
+    from breastus.external import evaluate_external
+
+    judged = evaluate_external(
+        args.run_folder,
+        args.data,
+        out=args.out,
+        recalibrate=args.recalibrate,
+        seed=args.seed,
+        robustness=args.robustness,
+        **worse,
+    )
+    print(sentence(judged.metrics))
+    for text in (judged.left_out, *judged.lead):
+        print(text)
+    print(f"Report: {judged.path / 'report.html'}")
+    if args.recalibrate is not None:
+        print(f"Export: breastus export {args.run_folder} --recalibrated {judged.path}")
     return 0
 
 

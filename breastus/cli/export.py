@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="RUN",
         help="a finished run folder; of several, or of a cross-validation's folder, the networks "
-        "are averaged",
+        "are averaged; with --recalibrated, a bundle too",
     )
     parser.add_argument(
         "--recalibrated",
@@ -32,27 +32,38 @@ def run(args: argparse.Namespace) -> int:
     from breastus.cross_validation import CrossValidation
     from breastus.deploy.export import publish
     from breastus.ensembling import export_ensemble
-    from breastus.errors import BundleError, ConfigError
-    from breastus.recalibrating import export_recalibrated, recalibrated_name
     from breastus.training.run import Run
 
+    if args.recalibrated:
+        return _recalibrated(args)
     runs = []
     for folder in args.run_folders:
         runs += CrossValidation(folder).runs or [Run.load(folder)]
-    name = runs[0].config.model.name
-    if args.recalibrated:
-        if len(runs) > 1:
-            raise ConfigError(
-                "--recalibrated is of one run, whose probabilities were recalibrated. "
-                f"Received: {len(runs)} runs"
-            )
-        name = recalibrated_name(runs[0], args.recalibrated)
-    out = args.out or Path("models", name)
-    if out.exists():
-        raise BundleError(f"{out} exists. Choose another --out, or delete it.")
-    if args.recalibrated:
-        bundle = export_recalibrated(runs[0], args.recalibrated, out)
-    else:
-        bundle = publish(runs[0].bundle, out) if len(runs) == 1 else export_ensemble(runs, out)
+    out = _free(args.out or Path("models", runs[0].config.model.name))
+    bundle = publish(runs[0].bundle, out) if len(runs) == 1 else export_ensemble(runs, out)
     print(f"Bundle: {bundle}")
     return 0
+
+
+def _recalibrated(args: argparse.Namespace) -> int:
+    from breastus.errors import ConfigError
+    from breastus.judged_model import JudgedModel
+    from breastus.recalibrating import export_recalibrated, recalibrated_name
+
+    if len(args.run_folders) > 1:
+        raise ConfigError(
+            "--recalibrated is of one run or bundle, whose probabilities were recalibrated. "
+            f"Received: {len(args.run_folders)} of them"
+        )
+    model = JudgedModel.load(args.run_folders[0])
+    out = _free(args.out or Path("models", recalibrated_name(model, args.recalibrated)))
+    print(f"Bundle: {export_recalibrated(model, args.recalibrated, out)}")
+    return 0
+
+
+def _free(out: Path) -> Path:
+    from breastus.errors import BundleError
+
+    if out.exists():
+        raise BundleError(f"{out} exists. Choose another --out, or delete it.")
+    return out

@@ -18,7 +18,7 @@ from breastus.data.sources import SourceContent
 
 # What these call a patient is known within one data set alone: two hospitals may both have a 001.
 # Other names stand for one hospital or publication, wherever they come up.
-_ANONYMOUS = {"csv", "folder", "dicom", "phantom"}
+ANONYMOUS = {"csv", "folder", "dicom", "phantom"}
 _PUBLIC = {module.SOURCE for module in PUBLIC.values()}
 
 
@@ -131,8 +131,8 @@ def _place(source: str, part: int) -> str:
     """Return where a name of a patient holds."""
     name, _, number = source.rpartition("-")
     # An earlier merge numbers sources too; but site-2 may be another hospital than site.
-    original = name if number.isdigit() and name in _PUBLIC | _ANONYMOUS else source
-    return f"{part}/{source}" if original in _ANONYMOUS else original
+    original = name if number.isdigit() and name in _PUBLIC | ANONYMOUS else source
+    return f"{part}/{source}" if original in ANONYMOUS else original
 
 
 def _groups(table: pd.DataFrame, earlier: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from breastus.training.views import PLAIN
 
 FORMAT = 1
 INFO_FILE = "bundle.json"
+NETWORK_FILE = "model.keras"
 SAVED_MODEL = "saved_model"
 CARD_FILE = "MODEL_CARD.md"
 SEEN_FILE = "seen_images.txt"
@@ -64,7 +65,7 @@ def write_bundle(
     with write_folder_aside(out) as folder:
         module = ServingModule(model, transform, calibrator, views, recalibrator)
         module.save(folder / SAVED_MODEL)
-        shutil.copyfile(keras_file, folder / "model.keras")
+        shutil.copyfile(keras_file, folder / NETWORK_FILE)
         info = {
             "format": FORMAT,
             **info,

@@ -96,7 +96,7 @@ class Predictor:
 
     def __init__(self, bundle: str | os.PathLike):
         self.path = Path(bundle)
-        self.info = _read_info(self.path)
+        self.info = read_info(self.path)
         try:
             self._module = tf.saved_model.load(str(self.path / SAVED_MODEL))
             self._seen = frozenset((self.path / SEEN_FILE).read_text().split())
@@ -164,7 +164,12 @@ class Predictor:
                 )
 
 
-def _read_info(bundle: Path) -> dict:
+def read_info(bundle: Path) -> dict:
+    """Read a bundle's bundle.json, and check its files against it.
+
+    Raises:
+        BundleError: when the folder is no bundle, is damaged, or is of a newer format.
+    """
     file = bundle / INFO_FILE
     try:
         info = json.loads(file.read_text(encoding="utf-8"))

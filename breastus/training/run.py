@@ -42,7 +42,10 @@ class Run:
         """
         path = Path(path)
         if not (path / CONFIG_FILE).is_file():
-            raise RunError(f"{path} is not a run folder: it has no {CONFIG_FILE}.")
+            raise RunError(
+                f"{path} is not a run folder: it has no {CONFIG_FILE}. Name one such as runs/cnn. "
+                "A bundle, or a cross-validation, is judged with --data alone."
+            )
         return cls(path)
 
     @property
