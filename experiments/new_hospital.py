@@ -2,8 +2,8 @@
 
     lines = recalibrated(elsewhere, config.evaluation)
 
-`breastus evaluate BUNDLE --data OTHER --recalibrate N` draws once; with few patients it then depends
-on whom it drew. Here many draws are averaged.
+`breastus evaluate BUNDLE --data OTHER --recalibrate N` draws once; with few patients it then
+depends on whom it drew. Here many draws are averaged.
 """
 
 import dataclasses
@@ -46,9 +46,9 @@ def recalibrated(elsewhere: pd.DataFrame, settings: EvaluationConfig) -> list[st
             names = {f"{images} images: as it came": "before", "recalibrated": "after"}
             rows += [_row(name, [trial[part] for trial in trials]) for name, part in names.items()]
     return [
-        "What some labelled images of that hospital would mend, as `breastus evaluate BUNDLE --data "
-        "OTHER --recalibrate N` does: calibration and threshold are fitted to them and judged on "
-        f"the others. Whole patients are drawn, {DRAWS} times; draws that left too few of a class "
+        "What some labelled images of that hospital would mend, as `breastus evaluate BUNDLE "
+        "--data OTHER --recalibrate N` does: calibration and threshold are fitted to them and "
+        f"judged on the others. Whole patients are drawn, {DRAWS} times; draws that left too few of a class "
         f"to fit to or to judge by do not count, so that {' and '.join(counts)} images do. Mean "
         "over draws, and what nine draws of ten lie between.",
         "",

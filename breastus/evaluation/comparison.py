@@ -17,6 +17,7 @@ from breastus.evaluation.calibration_noise import calibration_difference_interva
 from breastus.evaluation.delong import delong_difference
 from breastus.evaluation.intervals import (
     classes_of_few_groups,
+    expanded_tail,
     percentiles,
     resample_weights,
     resampled_metrics,
@@ -172,7 +173,7 @@ def difference_interval(
     if not len(defined) or math.isnan(difference):
         return math.nan, math.nan
     if np.ptp(defined) > _NOTHING:
-        tail = (1 - confidence) / 2
+        tail = expanded_tail(confidence, truth, groups)
         if name == "ece":
             return calibration_difference_interval(difference, drawn, tail)
         return percentiles(drawn, tail)

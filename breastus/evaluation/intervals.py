@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from breastus.evaluation.arrays import UndefinedMetricWarning, check_share, members
 from breastus.evaluation.calibration_noise import calibration_error_interval, calibration_noise
@@ -77,11 +79,11 @@ def bootstrap_intervals(
 ) -> dict[str, tuple]:
     """Return the interval of each metric, and of the confusion matrix's cells.
 
-    That of the ROC-AUC is `delong_interval`'s. Where a metric is the same in every resample, as if
-    it were certain, such as a sensitivity of 1, `widen_unvaried` gives the interval, which is
-    Wilson's over groups for a share.
-
-    That of the calibration error is `calibration_error_interval`'s, as noise only adds to it.
+    With few groups more is left in than the confidence says, see `expanded_tail`. The interval of
+    the ROC-AUC is `delong_interval`'s, that of the calibration error, to which noise only adds,
+    `calibration_error_interval`'s. Where a metric is the same in every resample, as if it were
+    certain, such as a sensitivity of 1, `widen_unvaried` gives the interval, which for a share is
+    Wilson's over groups.
 
     Args:
         y_true: int [n], 1 for lump.
@@ -120,7 +122,7 @@ def bootstrap_intervals(
     options = {"threshold": threshold, "prevalence": prevalence}
     drawn = resampled_metrics(y_true, y_prob, weights, **options)
     once = compute_metrics(y_true, y_prob, weights=np.ones(len(y_true)), **options)
-    tail = (1 - confidence) / 2
+    tail = expanded_tail(confidence, y_true, groups)
     low, high = np.quantile(drawn.pop("confusion_matrix"), [tail, 1 - tail], axis=0)
     intervals = {name: percentiles(values, tail) for name, values in drawn.items()}
     noise = calibration_noise(y_true, y_prob, weights)
@@ -150,6 +152,19 @@ def classes_of_few_groups(y_true: np.ndarray, groups: np.ndarray) -> list[str]:
         for name, value in (("no lump", 0), ("lump", 1))
         if len(np.unique(groups[y_true == value])) < 2
     ]
+
+
+def expanded_tail(confidence: float, y_true: np.ndarray, groups: np.ndarray) -> float:
+    """Return what a percentile interval leaves out at either end, by how many groups there are.
+
+    Resamples of few groups scatter too little, by a factor of sqrt((n - 1) / n) and as a normal
+    distribution does where it takes Student's; leaving out less makes up for both (the expanded
+    percentile interval: Hesterberg, The American Statistician 69, 2015, 371, section 5.3). n is
+    the number of groups of the class that comes from fewer, at least two.
+    """
+    count = min(len(np.unique(groups[y_true == value])) for value in (0, 1))
+    reach = student.ppf((1 + confidence) / 2, count - 1) * np.sqrt(count / (count - 1))
+    return float(norm.cdf(-reach))
 
 
 def percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:

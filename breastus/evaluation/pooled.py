@@ -19,7 +19,12 @@ from breastus.evaluation.arrays import UndefinedMetricWarning, check_share
 from breastus.evaluation.calibration_noise import calibration_error_interval, calibration_noise
 from breastus.evaluation.comparison import difference_interval
 from breastus.evaluation.delong import mean_delong_interval
-from breastus.evaluation.intervals import classes_of_few_groups, percentiles, resample_weights
+from breastus.evaluation.intervals import (
+    classes_of_few_groups,
+    expanded_tail,
+    percentiles,
+    resample_weights,
+)
 from breastus.evaluation.metrics import METRICS, PREVALENCE, compute_metrics, confusion_matrix
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.unvaried import widen_unvaried
@@ -70,7 +75,7 @@ def mean_metrics(
         _warn(f"There are no intervals: {' and '.join(few)} comes from fewer than two groups.")
         intervals = dict.fromkeys(METRICS, (math.nan, math.nan))
     else:
-        tail = (1 - confidence) / 2
+        tail = expanded_tail(confidence, lump.astype(int), groups)
         intervals = {name: percentiles(np.mean(drawn[name], axis=0), tail) for name in METRICS}
         intervals["ece"] = calibration_error_interval(
             means["ece"], *(np.mean(drawn[name], axis=0) for name in ("ece", _NOISE)), tail

@@ -240,7 +240,8 @@ def section(subgroups: dict[str, Any]) -> str:
     level = f"{100 * subgroups['confidence']:.0f} %"
     note = (
         f"{level} intervals: of shares Wilson's, of as many independent images as the grouped ones "
-        "are worth; of ROC-AUC DeLong's, over groups. "
+        "are worth, which is taken with caution where groups are few, so that they are wider than "
+        "the table of scores has them; of ROC-AUC DeLong's, over groups. "
         f"There is no score from fewer than {subgroups['minimum']} groups of a class. Parts of one "
         "class, marked †, have their ROC-AUC against all images of the other class. These are "
         f"{count} parts: some will lie off the whole by chance, so a difference seen here is a "

@@ -72,10 +72,11 @@ def test_the_roc_auc_near_one_is_held_as_often_as_it_says(count, shift):
 
 
 @pytest.mark.filterwarnings("ignore:No interval")  # of slopes, which nothing here is about
-def test_every_score_of_calls_is_held_as_often_as_it_says():
-    # Two images alike of each of 100 patients, half of them lumps, 0.85 of them called right with
-    # a probability of 0.8 or 0.2: what each score is in the long run follows by hand.
-    right, groups = 0.85, np.repeat(np.arange(100), 2)
+@pytest.mark.parametrize("patients", [30, 100])
+def test_every_score_of_calls_is_held_as_often_as_it_says(patients):
+    # Two images alike of each patient, half of them lumps, 0.85 of them called right with a
+    # probability of 0.8 or 0.2: what each score is in the long run follows by hand.
+    right, groups = 0.85, np.repeat(np.arange(patients), 2)
     ppv, npv = predictive_values(right, right, PREVALENCE)
     in_the_long_run = {
         **dict.fromkeys(("accuracy", "sensitivity", "specificity", "precision", "f1"), right),
@@ -89,14 +90,16 @@ def test_every_score_of_calls_is_held_as_often_as_it_says():
     rng = np.random.default_rng(0)
     held = dict.fromkeys(in_the_long_run, 0)
     for trial in range(150):
-        truth = np.repeat([0, 1], 100)
-        called = truth == (rng.random(100) < right)[groups]
+        truth = np.repeat([0, 1], patients)
+        called = truth == (rng.random(patients) < right)[groups]
         found = bootstrap_intervals(
             truth, np.where(called, 0.8, 0.2), groups, resamples=200, seed=trial
         )
         for name, value in in_the_long_run.items():
             held[name] += found[name][0] <= value <= found[name][1]
-    assert all(0.88 <= count / 150 <= 0.995 for count in held.values()), held
+    assert all(count / 150 >= 0.88 for count in held.values()), held
+    if patients == 100:  # of few the intervals err on the wide side
+        assert all(count / 150 <= 0.995 for count in held.values()), held
 
 
 @pytest.mark.parametrize("wrong", [False, True])
