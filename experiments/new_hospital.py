@@ -49,8 +49,8 @@ def recalibrated(elsewhere: pd.DataFrame, settings: EvaluationConfig) -> list[st
         "What some labelled images of that hospital would mend, as `breastus evaluate BUNDLE "
         "--data OTHER --recalibrate N` does: calibration and threshold are fitted to them and "
         f"judged on the others. Whole patients are drawn, {DRAWS} times; draws that left too few "
-        f"of a class to fit to or to judge by do not count, so that {' and '.join(counts)} images do. Mean "
-        "over draws, and what nine draws of ten lie between.",
+        f"of a class to fit to or to judge by do not count, so that {' and '.join(counts)} images "
+        "do. Mean over draws, and what nine draws of ten lie between.",
         "",
         f"| | {' | '.join(COLUMNS.values())} |",
         "|---" * (1 + len(COLUMNS)) + "|",

@@ -19,8 +19,8 @@ from breastus.labels import POSITIVE
 
 INTERVAL = (
     "percentile bootstrap over groups (patients or scenes), expanded where they are few; of the "
-    "ROC-AUC DeLong's, over groups; of a share of exactly 0 or 1 Wilson's, over groups; of the calibration "
-    "error from 0 where chance alone explains it"
+    "ROC-AUC DeLong's, over groups; of a share of exactly 0 or 1 Wilson's, over groups; of the "
+    "calibration error from 0 where chance alone explains it"
 )
 
 
