@@ -17,7 +17,8 @@ and training, which were set once and not tuned.
 
 The pretrained weights stay in `runs/pretraining/weights/`. What pretraining took stands in the
 table of costs, and is not in the minutes of a run. That of `swin_micro-images` was halted for other
-work in between, whose time its minutes hold too.
+work in between, whose time its minutes hold too; `cnn-images` ran beside other work, so that its
+times are upper bounds.
 """
 
 from experiments.runner import run

@@ -18,7 +18,8 @@ Networks and their training are those of the study's Tables II and III. Swin sta
 weights where the hub can be reached and from random ones where it cannot; the tables say which. On
 two processor cores an epoch of it takes a minute or more: `--set training.epochs=2 --seeds 1` with
 `--only` shows that it runs, not what it can do, and goes to `runs/tried/study/`.
-Its rows of the study's protocol ran beside other work: seconds and minutes are upper bounds.
+Its rows in PARULA and of the study's protocol ran beside other work: seconds and minutes are upper
+bounds.
 """
 
 from experiments.runner import run
