@@ -37,12 +37,15 @@ import pandas as pd
 from breastus.config import Config, EvaluationConfig
 from breastus.data.manifest import load_manifest, read_manifest, summary, write_manifest
 from breastus.errors import ConfigError, RunError
+from breastus.evaluation.conformal import KnownSets, coverage_report
 from breastus.evaluation.cross_validation_report import write_cross_validation_report
-from breastus.evaluation.pooled import mean_metrics
-from breastus.evaluation.predictions import read_predictions
+from breastus.evaluation.decision import Decision
+from breastus.evaluation.pooled import mean_metrics, thresholds_of
+from breastus.evaluation.predictions import read_predictions, truth_and_probability
+from breastus.evaluation.subgroups import subgroups
 from breastus.experiment import run_experiment
 from breastus.files import read_json, write_csv, write_json, write_text
-from breastus.judging import decision_of, notices, worst_errors
+from breastus.judging import attributes, decision_of, notices, worst_errors
 from breastus.models.recipes import default_config
 from breastus.setting_texts import FOLDS, join_sources
 from breastus.together import decision_together, mean_predictions
@@ -53,6 +56,7 @@ from breastus.training.shared_features import SharedFeatures
 REPEATS = 3
 PREDICTIONS_FILE = "predictions_oof.csv"
 SETTINGS_FILE = "settings.yaml"  # not config.yaml, by which a run folder is known
+_HELD = ("holds_no_lump", "holds_lump")  # columns of conformal sets, which are not written
 _WAY_OUT = "Choose another --out, or delete it."
 
 
@@ -84,7 +88,7 @@ class CrossValidation:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """Means over repeats with intervals, as from `mean_metrics`."""
+        """Means over repeats with intervals, as from `mean_metrics`; `referral` and `subgroups`."""
         return read_json(self.path / METRICS_FILE)
 
 
@@ -154,6 +158,8 @@ def judge_folds(folder: Path) -> CrossValidation:
     result = CrossValidation(folder)
     runs = result.runs
     tables = _pooled(result)
+    sets = [table[list(_HELD)].to_numpy() for table in tables]
+    tables = [table.drop(columns=list(_HELD)) for table in tables]
     write_csv(folder / PREDICTIONS_FILE, pd.concat(tables, ignore_index=True))
     config = runs[0].config
     settings = config.evaluation
@@ -174,8 +180,9 @@ def judge_folds(folder: Path) -> CrossValidation:
         ),
         **_time_taken(runs),
     }
-    write_json(folder / METRICS_FILE, metrics)
     manifest = read_manifest(folder / MANIFEST_FILE)
+    metrics |= _parts_of_first(tables[0], KnownSets(sets[0], settings.coverage), manifest, settings)
+    write_json(folder / METRICS_FILE, metrics)
     write_cross_validation_report(
         folder,
         metrics=metrics,
@@ -188,6 +195,25 @@ def judge_folds(folder: Path) -> CrossValidation:
         worst=worst_errors(_always_wrong(tables), manifest),
     )
     return CrossValidation(folder)
+
+
+def _parts_of_first(
+    table: pd.DataFrame, sets: KnownSets, manifest: pd.DataFrame, settings: EvaluationConfig
+) -> dict[str, Any]:
+    """Return `referral` and `subgroups` of the first repeat."""
+    groups = table["group_id"].tolist()
+    confidence = settings.confidence
+    return {
+        "referral": coverage_report(
+            *truth_and_probability(table), groups, sets, confidence=confidence
+        ),
+        "subgroups": subgroups(
+            table,
+            attributes(manifest, table["image_id"]),
+            threshold=thresholds_of(table),
+            confidence=confidence,
+        ),
+    }
 
 
 def _fold_of(run: Run) -> tuple[int, int]:
@@ -274,9 +300,7 @@ def _pooled(result: CrossValidation) -> list[pd.DataFrame]:
                 "command again to finish it."
             )
         parts = [
-            judge_turns(runs, runs[0].config.evaluation).assign(
-                repeat=len(tables), fold=runs[0].config.data.fold
-            )
+            _with_sets(runs).assign(repeat=len(tables), fold=runs[0].config.data.fold)
             for runs in own
         ]
         tables.append(pd.concat(parts).sort_values("image_id").reset_index(drop=True))
@@ -290,10 +314,24 @@ def judge_turns(turns: Sequence[Run], settings: EvaluationConfig) -> pd.DataFram
         turns: the fold's runs.
         settings: of the decision, which is fitted on their validation parts.
     """
+    return _decided(turns, settings)[0]
+
+
+def _decided(turns: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFrame, Decision]:
     if len(turns) == 1:  # to the last bit what the run says itself
         test = read_predictions(turns[0].file("predictions_test.csv"))
-        return decision_of(turns[0], settings).apply(test)
-    return decision_together(turns, settings).apply(mean_predictions(turns, "test"))
+        decision = decision_of(turns[0], settings)
+    else:
+        test = mean_predictions(turns, "test")
+        decision = decision_together(turns, settings)
+    return decision.apply(test), decision
+
+
+def _with_sets(turns: Sequence[Run]) -> pd.DataFrame:
+    """Return what a fold says of its test part, and what its conformal sets of these hold."""
+    table, decision = _decided(turns, turns[0].config.evaluation)
+    held = decision.conformal.sets(table["probability"].to_numpy())
+    return table.assign(**dict(zip(_HELD, held.T, strict=True)))
 
 
 def _always_wrong(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

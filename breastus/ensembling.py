@@ -147,7 +147,7 @@ def _metrics(
     metrics["test"]["referral"] = coverage_report(
         *truth_and_probability(apart.table),
         apart.table["group_id"].tolist(),
-        apart,
+        apart.sets,
         confidence=settings.confidence,
     )
     return metrics

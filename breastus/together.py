@@ -16,11 +16,10 @@ import pandas as pd
 
 from breastus.config import EvaluationConfig
 from breastus.errors import RunError
-from breastus.evaluation.conformal import REFER
+from breastus.evaluation.conformal import KnownSets
 from breastus.evaluation.decision import Decision, decide
 from breastus.evaluation.logistic import logit, sigmoid
 from breastus.evaluation.predictions import read_predictions
-from breastus.labels import LABELS
 from breastus.training.odds_shift import odds_shift_of
 from breastus.training.run import Run
 
@@ -92,32 +91,19 @@ def decision_together(
 
 @dataclass(frozen=True)
 class CalledApart:
-    """Test images, called by several decisions; stands in for `ConformalSets` in their report.
+    """Test images, called by several decisions.
 
     Attributes:
         table: a predictions table, in the order of image ids.
-        held: bool [n, 2], whether the conformal set of an image holds no lump and lump.
+        sets: their conformal sets.
         networks: int [n], of how many runs the mean is.
-        coverage: of the conformal sets.
         decisions: how many there were.
     """
 
     table: pd.DataFrame
-    held: np.ndarray
+    sets: KnownSets
     networks: np.ndarray
-    coverage: float
     decisions: int
-
-    def sets(self, y_prob: np.ndarray) -> np.ndarray:
-        """Return `held`, whatever the probabilities are: those of the table."""
-        del y_prob
-        return self.held
-
-    def decide(self, y_prob: np.ndarray) -> np.ndarray:
-        """Return "no_lump", "lump" or "refer" of each image, as `ConformalSets.decide`."""
-        held = self.sets(y_prob)
-        alone = held.sum(axis=1) == 1
-        return np.where(alone, np.array(LABELS)[held.argmax(axis=1)], REFER)
 
 
 def parts_overlap(runs: Sequence[Run]) -> bool:
@@ -157,7 +143,8 @@ def call_apart(runs: Sequence[Run], settings: EvaluationConfig) -> CalledApart:
         parts.append(decision.apply(rows))
         held[rows.index] = decision.conformal.sets(parts[-1]["probability"].to_numpy())
     table = pd.concat(parts).sort_index()
-    return CalledApart(table, held, np.array([*map(len, by)]), settings.coverage, len(parts))
+    sets = KnownSets(held, settings.coverage)
+    return CalledApart(table, sets, np.array([*map(len, by)]), len(parts))
 
 
 def _tables(runs: Sequence[Run], split: str) -> list[pd.DataFrame]:

@@ -118,6 +118,15 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
         )
     report = (whole / "report.html").read_text()
     assert "2 networks together each time" in report
+    assert "When it should ask a reader" in report
+    assert "Who is served worse?" in report
+    everyone = result.metrics["subgroups"]["families"][0]["parts"][0]  # each by its own threshold
+    assert everyone["n"] == len(result.predictions)
+    for name in ("sensitivity", "specificity"):
+        assert everyone[name]["value"] == pytest.approx(result.metrics[name]["value"])
+    referral = result.metrics["referral"]
+    assert referral["referred"]["n"] == len(result.predictions)
+    assert not {"holds_lump", "holds_no_lump"} & set(result.predictions)
     assert "mean of its fold's 2 networks" in report.replace("&#x27;", "'")
     shutil.rmtree(whole / "repeat-0-fold-1-turn-1")
     with pytest.raises(RunError, match="lacks a fold or a turn"):

@@ -24,6 +24,7 @@ ORDER = [
     ["training"],
     ["deploy"],
     ["judging", "together", "bundling", "comparing"],
+    ["judged_model"],
     ["recalibrating", "robust"],
     ["experiment", "external"],
     ["cross_validation", "ensembling", "pretraining"],

@@ -90,7 +90,7 @@ def said(called, image_ids):
     """Return all that is made of some images, but for their truth."""
     here = called.table["image_id"].isin(image_ids).to_numpy()
     columns = ["image_id", "raw", "probability", "threshold", "predicted"]
-    return called.table.loc[here, columns].reset_index(drop=True), called.held[here]
+    return called.table.loc[here, columns].reset_index(drop=True), called.sets.held[here]
 
 
 @pytest.mark.parametrize(("repeats", "turns"), [(1, 1), (1, 3), (2, 1), (2, 2)])
@@ -124,13 +124,13 @@ def test_of_one_cross_validation_it_is_what_its_report_is_made_of(tmp_path):
 def test_what_is_referred_is_referred_by_the_decision_of_the_same_networks(tmp_path):
     runs = write_folds(tmp_path)
     called = call_apart(runs, CONFIG.evaluation)
-    table, decided = called.table, called.decide(called.table["probability"])
+    table, decided = called.table, called.sets.decide(called.table["probability"])
     for run in runs:
         own = pd.read_csv(run.path / "predictions_test.csv")["image_id"]
         here = table["image_id"].isin(own).to_numpy()
         sets = decision_together([run], CONFIG.evaluation).conformal
         assert decided[here].tolist() == sets.decide(table["probability"][here]).tolist()
-    report = coverage_report(*truth_and_probability(table), table["group_id"].tolist(), called)
+    report = coverage_report(*truth_and_probability(table), table["group_id"].tolist(), called.sets)
     assert report["asked"] == 0.7
     assert report["referred"]["value"] == pytest.approx((decided == "refer").mean())
     assert 0 < report["referred"]["value"] < 1

@@ -18,6 +18,8 @@ from breastus.evaluation.pooled import thresholds_of
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.ranking import roc_auc
 from breastus.evaluation.report import HIDDEN, cell, glossary, listing
+from breastus.evaluation.subgroups import section as subgroups_section
+from breastus.evaluation.use import referral_section
 from breastus.files import write_aside, write_text
 from breastus.html import page, picture, table
 
@@ -71,6 +73,7 @@ def write_cross_validation_report(
     body = (
         f'<p class="answer">{escape(sentence(metrics))}</p>'
         f"<h2>Scores</h2>{_scores(metrics)}"
+        f"{_first_repeat(metrics)}"
         f'<h2>Figures</h2><div class="grid">{drawn}</div>'
         f"<h2>{'Network by network' if metrics['turns'] > 1 else 'Fold by fold'}</h2>{_folds(runs)}"
         "<h2>The errors that every repeat makes</h2>"
@@ -172,6 +175,16 @@ def _scores(metrics: dict[str, Any]) -> str:
         f"took {metrics['minutes']:.0f} minutes {metrics['minutes_of']}."
     )
     return table(header, rows) + f'<p class="soft">{escape(note)}</p>'
+
+
+def _first_repeat(metrics: dict[str, Any]) -> str:
+    """Return whom it refers and who is served worse, of one repeat, as intervals are of images."""
+    several = "<p>Of the first repeat.</p>" if metrics["repeats"] > 1 else ""
+    parts = (
+        referral_section(metrics["referral"], metrics["confidence"]),
+        subgroups_section(metrics["subgroups"]),
+    )
+    return "".join(f"{part}{several}" for part in parts)
 
 
 def _folds(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:

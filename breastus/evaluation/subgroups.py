@@ -35,7 +35,7 @@ def subgroups(
     predictions: pd.DataFrame,
     attributes: pd.DataFrame,
     *,
-    threshold: float,
+    threshold: float | np.ndarray,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
     """Score each part of the images.
@@ -45,7 +45,8 @@ def subgroups(
         attributes: by `image_id`, whatever is known of `source` (text), `flags` (`;`-joined, as in
             a manifest), `lesion_share` (0 to 1, as from `breastus.data.lesions`; NaN is unknown)
             and `lesion_mm2` (area where the spacing is known, else NaN). Other images may be in it.
-        threshold: probability of lump from which an image is called lump.
+        threshold: probability of lump from which an image is called lump; of each, [n], in the
+            order of the predictions, where they were not called by one.
         confidence: level of the intervals.
 
     Returns:
@@ -60,7 +61,11 @@ def subgroups(
             image or has it twice.
     """
     for name, value, fine in (
-        ("threshold", threshold, 0 <= threshold <= 1),
+        (
+            "threshold",
+            threshold,
+            bool(np.all((np.asarray(threshold) >= 0) & (np.asarray(threshold) <= 1))),
+        ),
         ("confidence", confidence, 0 < confidence < 1),
     ):
         if not fine:
@@ -74,7 +79,7 @@ def subgroups(
     return {
         "n": len(rows),
         "n_groups": int(rows["group_id"].nunique()),
-        "threshold": threshold,
+        "threshold": np.asarray(threshold).tolist(),
         "confidence": confidence,
         "minimum": MINIMUM,
         "families": families,

@@ -41,28 +41,40 @@ def section(metrics: dict[str, Any]) -> str:
         ]
         for name, before in test["before_calibration"].items()
     ]
-    rows = [[title, _share(test["referral"][name])] for name, title in _SHARES.items()]
     threshold = facts["threshold"]
-    asked = 100 * test["referral"]["asked"]
     said = (
         f"Calibration: {calibrator.words}; {facts['calibration']['reason']}. Threshold "
         f"{decision['threshold']:.3g}: {threshold['words']}; there, sensitivity "
         f"{_share(threshold['sensitivity'])} and specificity {_share(threshold['specificity'])}. "
         "All of it was fitted on the validation images, on which it flatters itself."
     )
-    referral = (
-        "A conformal set holds no lump, lump, or both; who has a set of both or none is referred "
-        f"to a reader. For images like the validation images it holds the truth of each class for "
-        f"{asked:.0f} % of new patients or scenes; at another hospital that promise does not hold. "
-        f"{level} intervals after Wilson, over groups."
-    )
     header = ["On the test images", "before calibration", f"after ({level} interval)"]
     return (
         f"<h2>From probability to decision</h2><p>{escape(said)}</p>"
         + table(header, calibration)
-        + "<h2>When it should ask a reader</h2>"
+        + referral_section(test["referral"], metrics["confidence"])
+    )
+
+
+def referral_section(referral: dict[str, Any], confidence: float) -> str:
+    """Return the part of a report on whom the model refers, HTML.
+
+    Args:
+        referral: as from `coverage_report`, or as JSON gives it back.
+        confidence: level of its intervals.
+    """
+    level = f"{100 * confidence:.0f} %"
+    rows = [[title, _share(referral[name])] for name, title in _SHARES.items()]
+    note = (
+        "A conformal set holds no lump, lump, or both; who has a set of both or none is referred "
+        f"to a reader. For images like the validation images it holds the truth of each class for "
+        f"{100 * referral['asked']:.0f} % of new patients or scenes; elsewhere that promise "
+        f"does not hold. {level} intervals after Wilson, over groups."
+    )
+    return (
+        "<h2>When it should ask a reader</h2>"
         + table(["On the test images", f"value ({level} interval)"], rows)
-        + f'<p class="soft">{escape(referral)}</p>'
+        + f'<p class="soft">{escape(note)}</p>'
     )
 
 
