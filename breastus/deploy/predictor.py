@@ -75,7 +75,6 @@ class Prediction:
             "threshold": self.threshold,
             "flags": list(self.flags),
             "error": self.error or None,
-            "referred": self.referred,
         }
 
 

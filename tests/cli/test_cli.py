@@ -105,11 +105,7 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
     assert run("predict", "models/cnn", scan, "bad.png", "--format", "json") == 1
     said = capsys.readouterr()
     good, bad = json.loads(said.out)
-    assert list(good) == [
-        *("path", "label", "probability", "threshold", "flags", "error", "referred"),
-    ]
-    # Eight validation images are too few for sets that leave any image out.
-    assert (good["referred"], bad["referred"]) == (True, None)
+    assert set(good) == {"path", "label", "probability", "threshold", "flags", "error"}
     assert good["path"] == str(scan)
     assert good["label"] in ("lump", "no_lump")
     assert good["error"] is None
@@ -117,8 +113,6 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
     assert bad["probability"] is None
     assert "bad.png is empty" in bad["error"]
     assert "never seen a patient" in said.err
-    assert run("predict", "models/cnn", scan) == 0
-    assert "  refer to a reader  (trained_on_phantoms" in capsys.readouterr().out
 
     assert run("check", "models/cnn", scan) == 0
     assert run("check", "models/cnn", "--data", "phantom", "--count", "2") == 0
@@ -134,6 +128,9 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
 
     assert run("train", "cnn", "--data", "phantom", "--out", "runs/cnn", *TINY) == 1
     assert "holds a finished run" in capsys.readouterr().err
+    # Eight validation images are too few for sets that leave any image out.
+    assert run("predict", "models/cnn", scan) == 0
+    assert "  refer to a reader  (trained_on_phantoms" in capsys.readouterr().out
 
 
 def test_data_prepare_and_show(elsewhere, class_folders, capsys):

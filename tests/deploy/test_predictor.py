@@ -99,7 +99,6 @@ def test_a_bad_image_does_not_stop_the_others(predictor, scan, tmp_path):
         "threshold": first.threshold,
         "flags": [],
         "error": first.error,
-        "referred": None,
     }
 
 
