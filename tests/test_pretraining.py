@@ -15,6 +15,7 @@ from breastus.deploy.predictor import Predictor
 from breastus.errors import ConfigError, RunError, WeightsError
 from breastus.experiment import data_fingerprint, images_of, splits_of, train
 from breastus.external import _without_seen
+from breastus.judged_model import JudgedModel
 from breastus.models.pretrained import WEIGHTS_FILE, backbone_of, in_words, read_pretrained
 from breastus.models.recipes import pretraining_config
 from breastus.models.registry import build_model
@@ -113,7 +114,7 @@ def test_weights_that_saw_the_test_are_refused_or_the_run_says_so(
     assert all(map(Predictor(run.bundle).has_seen, facts["seen"]))
     # Nor are they tested on when the run is judged on images from elsewhere.
     manifest = images_of(base)
-    left, _ = _without_seen(manifest, run)
+    left, _ = _without_seen(manifest, JudgedModel.of_run(run))
     out = set(manifest["sha256"]) - set(left.loc[left["excluded"] == "", "sha256"])
     assert set(facts["seen"]) <= out < set(manifest["sha256"])
 
