@@ -26,14 +26,19 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
         `probability` is that of lump, calibrated, 0 to 1.
 
     Raises:
-        DataError: when it cannot be read, lacks a column, names an image twice or not at all, has
-            no group for one, an unknown label, a finding that is unknown or of another label, or a
-            probability that is none.
+        DataError: when it cannot be read, is of no image, lacks a column, names an image twice or
+            not at all, has no group for one, an unknown label, a finding that is unknown or of
+            another label, or a probability that is none.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise DataError(f"The predictions {path} cannot be read: {error}") from error
+    if table.empty:
+        raise DataError(
+            f"The predictions {path} must be of at least one image. Received: a header alone. Run "
+            "the command that wrote them again."
+        )
     return check_predictions(table, str(path))
 
 

@@ -62,6 +62,13 @@ def test_what_names_nothing_or_contradicts_itself_is_refused(tmp_path, columns, 
     assert not (tmp_path / "written.csv").exists()
 
 
+def test_a_header_alone_is_refused(tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text("image_id,split,group_id,finding,label,predicted,probability\n")
+    with pytest.raises(DataError, match=r"predictions\.csv must be of at least one image"):
+        read_predictions(path)
+
+
 def test_truth_is_of_labels_alone():
     truth, prob = truth_and_probability(table())
     assert truth.tolist() == [0, 1, 0, 1]
