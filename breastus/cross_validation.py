@@ -205,7 +205,11 @@ def _parts_of_first(
     confidence = settings.confidence
     return {
         "referral": coverage_report(
-            *truth_and_probability(table), groups, sets, confidence=confidence
+            *truth_and_probability(table),
+            groups,
+            sets,
+            threshold=thresholds_of(table),
+            confidence=confidence,
         ),
         "subgroups": subgroups(
             table,

@@ -32,6 +32,7 @@ from breastus.evaluation.conformal import coverage_report
 from breastus.evaluation.decision import Decision
 from breastus.evaluation.evaluate import evaluate
 from breastus.evaluation.judgement import judgement
+from breastus.evaluation.pooled import thresholds_of
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.tta import VIEWS
 from breastus.judging import attributes
@@ -148,6 +149,7 @@ def _metrics(
         *truth_and_probability(apart.table),
         apart.table["group_id"].tolist(),
         apart.sets,
+        threshold=thresholds_of(apart.table),
         confidence=settings.confidence,
     )
     return metrics

@@ -113,12 +113,14 @@ def _referred(info: dict[str, Any]) -> dict[str, str]:
     if (sets := info.get("conformal")) is None:
         return {}
     low, high = sets["lump_from"], sets["no_lump_to"]
+    lowest, middle, highest = sorted((low, high, info["threshold"]))
     if (low, high) == (0, 1):
         who = "every image, as too few patients or scenes were there to fit on"
-    elif low <= high:
-        who = f"a probability of {low:.3g} to {high:.3g}, where neither answer can be ruled out"
     else:
-        who = f"a probability between {high:.3g} and {low:.3g}, which is unusual for both classes"
+        why = "neither answer can be ruled out" if low <= high else "both classes are unusual"
+        if middle != info["threshold"]:  # it calls some what the sets do not hold
+            why += ", or the sets hold another answer than the threshold gives"
+        who = f"a probability of {lowest:.3g} to {highest:.3g}, where {why}"
     share = f"{100 * sets['coverage']:.0f} %"
     return {"Referred to a reader": f"{who} (conformal sets, to hold {share} of each class)"}
 

@@ -162,6 +162,9 @@ def _referral(info: Mapping[str, Any], prediction: Prediction) -> str:
         why = "with such a score neither “lump” nor “no lump” can be ruled out."
     else:
         why = "such a score is unusual for images with a lump, and for images without one as well."
+    bounds = sorted((sets["lump_from"], sets["no_lump_to"]))
+    if not bounds[0] <= prediction.probability <= bounds[1]:  # between bounds and threshold
+        why = "the threshold calls it one thing, and the bounds of referral the other."
     return f"<p><b>Refer to a reader</b>: {why}</p>"
 
 

@@ -21,7 +21,7 @@ from breastus.deploy.export import (
     checksums,
 )
 from breastus.errors import BundleError, ConfigError, ImageError
-from breastus.evaluation.conformal import REFER, ConformalSets
+from breastus.evaluation.conformal import ConformalSets
 from breastus.evaluation.logistic import TINY
 from breastus.evaluation.predictions import lump_probability
 
@@ -53,8 +53,8 @@ class Prediction:
         reasons: flag to sentence.
         error: why the image could not be read, else "".
         referred: whether a reader has to judge the image, as the bundle's conformal sets do not
-            settle it; None when the bundle carries none or the image could not be read, which says
-            nothing, and not that the answer is sure.
+            settle it, or settle it against `label`; None when the bundle carries none or the image
+            could not be read, which says nothing, and not that the answer is sure.
     """
 
     path: str
@@ -135,14 +135,17 @@ class Predictor:
             threshold=self.threshold,
             flags=tuple(reasons),
             reasons=reasons,
-            referred=self._refers(judged["probabilities"].numpy()),
+            referred=self._refers(
+                judged["probabilities"].numpy(), called_lump=probability >= self.threshold
+            ),
         )
 
-    def _refers(self, probabilities: np.ndarray) -> bool | None:
+    def _refers(self, probabilities: np.ndarray, *, called_lump: bool) -> bool | None:
         if self._sets is None:
             return None
         # From both classes, as float32 levels those of lump that are nearly 1.
-        return bool(self._sets.decide(lump_probability(probabilities))[0] == REFER)
+        decided = self._sets.decide(lump_probability(probabilities))[0]
+        return bool(decided != self.labels[int(called_lump)])
 
     def has_seen(self, sha256: str) -> bool:
         """Whether the file with this SHA-256 took part in the model's training or validation."""

@@ -159,6 +159,11 @@ def _bound(scores, groups, coverage: float, *, always: float) -> float:
     return float(scores[order[place]]) if place < len(order) else always
 
 
+def called(y_prob: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
+    """Return "lump" or "no_lump" of each image, by a threshold or one for each, [n]."""
+    return np.where(np.asarray(y_prob) >= threshold, LABELS[LUMP], LABELS[1 - LUMP])
+
+
 @dataclass(frozen=True)
 class KnownSets:
     """The sets of certain images, each by the bounds of its own fold; for `coverage_report`.
@@ -188,6 +193,7 @@ def coverage_report(
     groups: Sequence,
     conformal: ConformalSets | KnownSets,
     *,
+    threshold: float | np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
     """Count how often the sets hold the truth, how many images they refer, and what is left.
@@ -197,6 +203,9 @@ def coverage_report(
         y_prob: [n], probability of lump, 0 to 1, of images the sets were not fitted on.
         groups: [n], images of one patient or scene have the same.
         conformal: the sets.
+        threshold: by which images are called, one or one for each, [n]; an image whose set holds
+            nothing but the other class than it is called is referred as well. None: the sets alone
+            decide.
         confidence: level of the intervals.
 
     Returns:
@@ -215,6 +224,8 @@ def coverage_report(
     held = conformal.sets(y_prob)
     decided = conformal.decide(y_prob)
     referred = decided == REFER
+    if threshold is not None:
+        referred = decided != called(y_prob, threshold)
     result: dict[str, Any] = {"asked": conformal.coverage}
     shares = {"referred": (referred, np.full(len(y_true), True))}
     for value, label in enumerate(LABELS):

@@ -17,7 +17,7 @@ import pandas as pd
 from breastus.config import EvaluationConfig
 from breastus.evaluation.arrays import UndefinedMetricWarning
 from breastus.evaluation.calibrators import Calibrator
-from breastus.evaluation.conformal import REFER, ConformalSets, fit_conformal
+from breastus.evaluation.conformal import ConformalSets, called, fit_conformal
 from breastus.evaluation.fit_calibrator import fit_calibrator
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.thresholds import choose_threshold
@@ -52,8 +52,11 @@ class Decision:
         )
 
     def referred(self, y_prob: np.ndarray) -> np.ndarray:
-        """Return bool [n], which calibrated probabilities are for a reader to judge."""
-        return self.conformal.decide(y_prob) == REFER
+        """Return bool [n], which calibrated probabilities are for a reader to judge: those whose
+        set holds both classes or none, or the other one than they are called.
+        """
+        y_prob = np.asarray(y_prob, float)
+        return self.conformal.decide(y_prob) != called(y_prob, self.threshold)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain JSON values."""

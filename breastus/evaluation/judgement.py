@@ -70,7 +70,12 @@ def judgement(
     y_true, y_prob = truth_and_probability(test)
     groups = test["group_id"].tolist()
     metrics["test"]["referral"] = coverage_report(
-        y_true, y_prob, groups, decision.conformal, confidence=settings.confidence
+        y_true,
+        y_prob,
+        groups,
+        decision.conformal,
+        threshold=decision.threshold,
+        confidence=settings.confidence,
     )
     curve = decision_curve(y_true, y_prob, groups, **drawn)
     metrics["test"]["decision_curve"] = curve.to_dict("list")

@@ -66,10 +66,11 @@ def referral_section(referral: dict[str, Any], confidence: float) -> str:
     level = f"{100 * confidence:.0f} %"
     rows = [[title, _share(referral[name])] for name, title in _SHARES.items()]
     note = (
-        "A conformal set holds no lump, lump, or both; who has a set of both or none is referred "
-        f"to a reader. For images like the validation images it holds the truth of each class for "
-        f"{100 * referral['asked']:.0f} % of new patients or scenes; elsewhere that promise "
-        f"does not hold. {level} intervals after Wilson, over groups."
+        "A conformal set holds no lump, lump, or both; who has a set of both or none, or of the "
+        "other class than the threshold calls, is referred to a reader. For images like the "
+        "validation images it holds the truth of each class for "
+        f"{100 * referral['asked']:.0f} % of new patients or scenes; elsewhere that promise does "
+        f"not hold. {level} intervals after Wilson, over groups."
     )
     return (
         "<h2>When it should ask a reader</h2>"

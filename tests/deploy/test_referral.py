@@ -15,6 +15,7 @@ from breastus.deploy.check import Case, check, check_page
 from breastus.deploy.export import write_bundle
 from breastus.deploy.predictor import Prediction, Predictor, forgiving
 from breastus.errors import BundleError
+from breastus.evaluation.calibrators import Calibrator
 from breastus.evaluation.conformal import ConformalSets
 from breastus.evaluation.decision import Decision
 from breastus.evaluation.predictions import read_predictions
@@ -45,8 +46,8 @@ def info_of(bundle):
     return json.loads((bundle / "bundle.json").read_text())
 
 
-def with_sets(bundle, sets):
-    info = {**info_of(bundle), "conformal": sets}
+def with_sets(bundle, sets, **changes):
+    info = {**info_of(bundle), "conformal": sets, **changes}
     (bundle / "bundle.json").write_text(json.dumps(info))
     return Predictor(bundle)
 
@@ -105,9 +106,26 @@ def test_rounding_in_the_graph_does_not_move_an_image_across_a_bound(bundle, run
     for off, held in ((1e-6, True), (1e-3, False)):
         # Alone in the set of lump, or in none.
         sets = {"coverage": 0.6, "lump_from": probability + off, "no_lump_to": probability / 2}
-        assert with_sets(bundle, sets)(path).referred is not held
+        assert with_sets(bundle, sets, threshold=0.1)(path).referred is not held
         sets = {"coverage": 0.6, "lump_from": 0.999, "no_lump_to": probability - off}
-        assert with_sets(bundle, sets)(path).referred is not held
+        assert with_sets(bundle, sets, threshold=0.95)(path).referred is not held
+
+
+def test_who_is_called_what_the_set_does_not_hold_is_referred(bundle, run):
+    path = paths_of(run).iloc[0]
+    probability = Predictor(bundle)(path).probability
+    lump = {"coverage": 0.6, "lump_from": probability / 2, "no_lump_to": probability / 3}
+    for threshold, label in ((probability / 2, "lump"), ((1 + probability) / 2, "no_lump")):
+        found = with_sets(bundle, lump, threshold=threshold)(path)
+        assert (found.label, found.referred) == (label, label == "no_lump")
+        decision = Decision(Calibrator(), threshold, ConformalSets.from_dict(lump), {})
+        assert decision.referred([probability]).tolist() == [found.referred]
+        html = check_page(info_of(bundle), [Case(path)], [found])
+        assert ("the threshold calls it one thing" in html) == found.referred
+        card = model_card(info_of(bundle))
+        assert ("or the sets hold another answer than the threshold gives" in card) == (
+            found.referred
+        )
 
 
 def test_bounds_give_way_by_rounding_alone():
@@ -149,7 +167,12 @@ def test_damaged_sets_are_named(bundle):
     [
         (0.0, 1.0, "the bundle refers every image", "reader: every image, as too few"),
         (0.2, 0.7, "neither “lump” nor “no lump” can be ruled out", "of 0.2 to 0.7, where neither"),
-        (0.7, 0.2, "unusual for images with a lump, and for", "between 0.2 and 0.7, which is"),
+        (
+            0.7,
+            0.2,
+            "unusual for images with a lump, and for",
+            "of 0.2 to 0.7, where both classes are",
+        ),
     ],
 )
 def test_page_and_card_say_it_in_words(bundle, run, low, high, why, card):

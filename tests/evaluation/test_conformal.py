@@ -181,6 +181,13 @@ def test_the_report_by_hand():
     assert found["sensitivity"]["value"] == pytest.approx(2 / 3)
     assert found["specificity"]["value"] == pytest.approx(1 / 2)
     assert found["specificity"]["n"] == 2
+    # Called from 0.75, the lump at 0.7 is no lump, which its set does not hold: to a reader too.
+    called = coverage_report(truth, prob, groups, conformal, threshold=0.75)
+    assert called["referred"]["value"] == pytest.approx(3 / 7)
+    assert called["sensitivity"]["value"] == pytest.approx(1 / 2)
+    assert called["specificity"] == found["specificity"]
+    assert called["coverage_lump"] == found["coverage_lump"]
+    assert coverage_report(truth, prob, groups, conformal, threshold=[0.75] * 7) == called
 
 
 def test_the_report_of_nothing_is_nan():
