@@ -29,7 +29,7 @@ from breastus.evaluation.checks import (
     groups_of_class,
 )
 from breastus.evaluation.grouped_share import grouped_share
-from breastus.labels import LABELS, LUMP
+from breastus.labels import LABELS, LUMP, NO_LUMP
 from breastus.proportions import wilson_interval
 
 REFER = "refer"
@@ -68,9 +68,7 @@ class ConformalSets:
         A set of both says that either is possible, a set of none that the image is unlike both;
         a reader has to look at either.
         """
-        held = self.sets(y_prob)
-        alone = held.sum(axis=1) == 1
-        return np.where(alone, np.array(LABELS)[held.argmax(axis=1)], REFER)
+        return _decided(self.sets(y_prob))
 
     def to_dict(self) -> dict[str, float]:
         """Return the three numbers as plain JSON values."""
@@ -159,9 +157,14 @@ def _bound(scores, groups, coverage: float, *, always: float) -> float:
     return float(scores[order[place]]) if place < len(order) else always
 
 
+def _decided(held: np.ndarray) -> np.ndarray:
+    """Return the only label that each set holds, bool [n, 2], or "refer" of both or none."""
+    return np.where(held.sum(axis=1) == 1, np.array(LABELS)[held.argmax(axis=1)], REFER)
+
+
 def called(y_prob: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
     """Return "lump" or "no_lump" of each image, by a threshold or one for each, [n]."""
-    return np.where(np.asarray(y_prob) >= threshold, LABELS[LUMP], LABELS[1 - LUMP])
+    return np.where(np.asarray(y_prob) >= threshold, LABELS[LUMP], LABELS[NO_LUMP])
 
 
 @dataclass(frozen=True)
@@ -183,8 +186,7 @@ class KnownSets:
 
     def decide(self, y_prob: np.ndarray) -> np.ndarray:
         """Return "no_lump", "lump" or "refer" of each image, as `ConformalSets.decide`."""
-        held = self.sets(y_prob)
-        return np.where(held.sum(axis=1) == 1, np.array(LABELS)[held.argmax(axis=1)], REFER)
+        return _decided(self.sets(y_prob))
 
 
 def coverage_report(

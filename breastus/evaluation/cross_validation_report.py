@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from breastus.evaluation.evaluate import number, percent, reading  # alike in words
+from breastus.evaluation.evaluate import number, only_answer, percent, reading  # alike in words
 from breastus.evaluation.figure_style import COLORS, STYLE
 from breastus.evaluation.metrics import METRICS
 from breastus.evaluation.plots import plot_reliability, plot_scores
@@ -98,9 +98,8 @@ def sentence(metrics: dict[str, Any]) -> str:
         f"{_count(cleared)} of {_count(others)} images without a lump were cleared (specificity "
         f"{percent(metrics['specificity'])}). ROC-AUC {number(metrics['roc_auc'])}. "
     )
-    for called, nothing_else in (("lump", cleared + missed == 0), ("no lump", alarms + found == 0)):
-        if nothing_else:
-            text += f"Every image is called {called}: nothing is told apart. "
+    if answer := only_answer(metrics["confusion_matrix"]):
+        text += f"Every image is called {answer}: nothing is told apart. "
     part = {"roc_auc": metrics["roc_auc"], "n_no_lump": round(others)}
     return f"{text}{reading(part, metrics['confidence'])} {_how_often(metrics)}"
 

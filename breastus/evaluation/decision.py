@@ -21,7 +21,6 @@ from breastus.evaluation.conformal import ConformalSets, called, fit_conformal
 from breastus.evaluation.fit_calibrator import fit_calibrator
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.thresholds import choose_threshold
-from breastus.labels import LABELS
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,10 @@ class Decision:
     def apply(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return predictions with `probability`, `threshold` and `predicted` made from `raw`."""
         probability = self.calibrator.apply(table["raw"].to_numpy(float))
-        called = (probability >= self.threshold).astype(int)
         return table.assign(
             probability=probability,
             threshold=self.threshold,
-            predicted=np.array(LABELS)[called],
+            predicted=called(probability, self.threshold),
         )
 
     def referred(self, y_prob: np.ndarray) -> np.ndarray:

@@ -99,20 +99,27 @@ def evaluate(
 def sentence(metrics: dict[str, Any], split: str = "test") -> str:
     """Say the result in plain words, with intervals, and what to make of it."""
     part = metrics[split]
-    (cleared, alarms), (missed, found) = part["confusion_matrix"]
+    (cleared, _), (_, found) = part["confusion_matrix"]
     text = (
         f"On {part['n']} {split} images of {part['n_groups']} patients or scenes the model found "
         f"{found} of {part['n_lump']} lumps (sensitivity {percent(part['sensitivity'])}) and "
         f"cleared {cleared} of {part['n_no_lump']} images without a lump (specificity "
         f"{percent(part['specificity'])}). ROC-AUC {number(part['roc_auc'])}. "
     )
-    for called, nothing_else in (("lump", cleared + missed == 0), ("no lump", alarms + found == 0)):
-        if nothing_else:
-            text += (
-                f"It calls every image {called}: at a threshold of {metrics['threshold']:.3g} it "
-                "tells nothing apart. "
-            )
+    if answer := only_answer(part["confusion_matrix"]):
+        text += (
+            f"It calls every image {answer}: at a threshold of {metrics['threshold']:.3g} it tells "
+            "nothing apart. "
+        )
     return text + reading(part, metrics["confidence"])
+
+
+def only_answer(confusion: list[list[float]]) -> str:
+    """Return what every image is called, "lump" or "no lump"; nothing where both are given."""
+    (cleared, alarms), (missed, found) = confusion
+    if cleared + missed == 0:
+        return "lump"
+    return "no lump" if alarms + found == 0 else ""
 
 
 def reading(part: dict[str, Any], confidence: float) -> str:
