@@ -10,22 +10,22 @@ import os
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Config": "breastus.config",
+    "Config": "breastus.config.schema",
     "Predictor": "breastus.deploy.predictor",
-    "Run": "breastus.training.run",
+    "Run": "breastus.runs.run",
     "build_model": "breastus.models.registry",
-    "cross_validate": "breastus.cross_validation",
-    "default_config": "breastus.models.recipes",
-    "evaluate_external": "breastus.external",
-    "export_ensemble": "breastus.ensembling",
-    "export_recalibrated": "breastus.recalibrating",
+    "cross_validate": "breastus.workflows.cross_validate",
+    "default_config": "breastus.config.presets",
+    "evaluate_external": "breastus.workflows.validate_externally",
+    "export_ensemble": "breastus.workflows.ensemble",
+    "export_recalibrated": "breastus.workflows.recalibrate",
     "list_models": "breastus.models.registry",
-    "load_manifest": "breastus.data.manifest",
-    "pretrain": "breastus.pretraining",
-    "pretraining_config": "breastus.models.recipes",
+    "load_manifest": "breastus.data.manifest.build",
+    "pretrain": "breastus.workflows.pretrain",
+    "pretraining_config": "breastus.config.presets",
     "register_model": "breastus.models.registry",
-    "robustness_of": "breastus.robust",
-    "train": "breastus.experiment",
+    "robustness_of": "breastus.workflows.evaluate_robustness",
+    "train": "breastus.workflows.train",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

@@ -28,9 +28,9 @@ import_tensorflow()
 
 from keras import Input, Model, layers  # noqa: E402
 
-from breastus.models.head import head  # noqa: E402
+from breastus.config.tree import merged  # noqa: E402
+from breastus.models.layers.head import head  # noqa: E402
 from breastus.models.registry import register_model  # noqa: E402
-from breastus.settings_tree import merged  # noqa: E402
 
 _BASE = {"data": {"split": "group"}, "model": {"image_size": 128}, "training": {"epochs": 20}}
 _CHANGES: dict[str, dict[str, Any]] = {

@@ -29,14 +29,14 @@ import numpy as np
 import pandas as pd
 
 from breastus.cli.quiet import import_tensorflow
-from breastus.config import DataConfig, EvaluationConfig
+from breastus.config.schema import DataConfig, EvaluationConfig
 from breastus.data.images import read_image
-from breastus.data.manifest import included, load_manifest
-from breastus.data.splits import make_splits
+from breastus.data.manifest.build import included, load_manifest
+from breastus.data.splits.make import make_splits
 from breastus.errors import BreastusError
-from breastus.evaluation.decision import decide
-from breastus.evaluation.logistic import sigmoid
-from breastus.evaluation.pooled import mean_metrics
+from breastus.evaluation.calibration.logistic import sigmoid
+from breastus.evaluation.decision.decision import decide
+from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.labels import LABELS, LUMP
 from experiments.places import write_between
 from experiments.score_table import header, row
@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
     args = parser.parse_args()
     import_tensorflow()
-    from breastus.training.environment import describe_hardware, hardware
+    from breastus.runs.environment import describe_hardware, hardware
 
     start = time.perf_counter()
     settings = DataConfig()

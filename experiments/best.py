@@ -65,22 +65,22 @@ from tqdm import tqdm
 
 from breastus.cli.options import add_data
 from breastus.cli.quiet import import_tensorflow
-from breastus.config import Config, DataConfig
-from breastus.data.manifest import included, load_manifest
+from breastus.config.presets import default_config
+from breastus.config.schema import Config, DataConfig
+from breastus.data.manifest.build import included, load_manifest
 from breastus.errors import BreastusError, DataError
-from breastus.evaluation.arrays import UndefinedMetricWarning
-from breastus.evaluation.pooled import mean_metrics
+from breastus.evaluation.intervals.repeated_metrics import mean_metrics
+from breastus.evaluation.metrics.ranking import roc_auc
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.ranking import roc_auc
+from breastus.evaluation.validation import UndefinedMetricWarning
 from breastus.labels import LABELS
-from breastus.models.recipes import default_config
-from breastus.training.environment import describe_hardware
+from breastus.runs.environment import describe_hardware
 from experiments.new_hospital import recalibrated
 from experiments.places import write_between
 from experiments.score_table import header, row
 
 if TYPE_CHECKING:
-    from breastus.cross_validation import CrossValidation
+    from breastus.workflows.cross_validate import CrossValidation
 
 HERE = Path(__file__).parent
 NETWORK, FOLDS, REPEATS, TURNS = "efficientnet_local", 5, 1, 4
@@ -142,9 +142,9 @@ def main() -> None:
     out = args.out or Path("runs", name)
     import_tensorflow()
 
-    from breastus.cross_validation import cross_validate
-    from breastus.ensembling import export_ensemble
-    from breastus.evaluation.cross_validation_report import sentence
+    from breastus.reporting.cross_validation_report import sentence
+    from breastus.workflows.cross_validate import cross_validate
+    from breastus.workflows.ensemble import export_ensemble
 
     result = cross_validate(
         args.network,
@@ -254,7 +254,7 @@ def folds_apart(result: "CrossValidation") -> str:
 
     Pooled, scores of different networks are put in one order, which calibration has to make fit.
     """
-    from breastus.cross_validation import judge_turns
+    from breastus.workflows.cross_validate import judge_turns
 
     single = {
         split: np.mean([run.metrics[split]["roc_auc"]["value"] for run in result.runs])
@@ -290,8 +290,8 @@ def scores_table(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> l
 
 def other_rules(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> list[str]:
     """Return the lines of a table: thresholds by other rules, on the same predictions."""
-    from breastus.cross_validation import judge_turns
-    from breastus.together import decision_together
+    from breastus.workflows.cross_validate import judge_turns
+    from breastus.workflows.pooled_decision import decision_together
 
     lines = [
         "The threshold by other rules, chosen by the same validation images: inside by those of "

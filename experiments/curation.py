@@ -20,15 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
-from breastus.config import DataConfig
-from breastus.data.artefacts.flags import artefact_flags
-from breastus.data.duplicates import fingerprint, near_duplicates
+from breastus.config.schema import DataConfig
+from breastus.data.annotations.flags import artefact_flags
 from breastus.data.images import ImageFile
-from breastus.data.manifest import load_manifest
+from breastus.data.manifest.build import load_manifest
+from breastus.data.near_duplicates.search import fingerprint, near_duplicates
 from breastus.data.sources import bus_uclm, busi
-from breastus.data.splits import make_splits
+from breastus.data.splits.make import make_splits
 from breastus.errors import BreastusError, RunError
-from breastus.proportions import wilson_interval
+from breastus.evaluation.intervals.proportions import wilson_interval
 from experiments import drawing
 from experiments.alterations import ALTERATIONS
 from experiments.growth import THRESHOLD
@@ -81,7 +81,7 @@ def main() -> None:
 def _write(
     path: Path, name: str, title: str, parts: list[str], options: str, start: float, load: float
 ) -> None:
-    from breastus.training.environment import describe_hardware, hardware
+    from breastus.runs.environment import describe_hardware, hardware
 
     minutes = (time.perf_counter() - start) / 60
     text = [

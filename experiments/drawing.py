@@ -21,7 +21,7 @@ VIOLET = (118, 96, 150)
 
 def phantom_scan(seed: int, index: int) -> np.ndarray:
     """Return a phantom as a device would save it, uint8 [H, W, 3]."""
-    from breastus.data.simulation import simulate_phantom
+    from breastus.phantoms.simulation import simulate_phantom
 
     return np.repeat(simulate_phantom(seed, index).image[..., None], 3, axis=-1)
 

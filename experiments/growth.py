@@ -15,8 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from breastus.data.duplicates import SIDE, fingerprint, near_duplicates
-from breastus.training.environment import peak_memory_mb
+from breastus.data.near_duplicates.search import SIDE, fingerprint, near_duplicates
+from breastus.runs.environment import peak_memory_mb
 from experiments.drawing import phantom_scan
 
 MODELS, THRESHOLD, TWINS = 1000, 0.76, 0.01

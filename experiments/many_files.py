@@ -25,13 +25,13 @@ import numpy as np
 from tqdm import tqdm
 
 from breastus.errors import BreastusError, ConfigError, RunError
-from breastus.opencv import cv2
-from breastus.training.environment import (
+from breastus.runs.environment import (
     describe_hardware,
     hardware,
     peak_memory_mb,
     usable_cores,
 )
+from breastus.utils.opencv import cv2
 from experiments.growth import patterns
 from experiments.places import write_between
 
@@ -131,7 +131,7 @@ def prepare(folder: Path, count: int) -> dict:
         raise RunError(f"breastus data prepare ended with status {status}.")
     seconds, used = time.perf_counter() - start, time.process_time() - used
 
-    from breastus.data.manifest import read_manifest
+    from breastus.data.manifest.build import read_manifest
 
     groups = read_manifest(out / "manifest.csv")["group_id"].to_numpy()
     last = np.arange(TWIN_EVERY - 1, count, TWIN_EVERY)

@@ -49,7 +49,7 @@ def main() -> None:
                 print(as_line(row), flush=True)
                 rows.append(row)
     if not args.model:
-        from breastus.training.environment import describe_hardware, hardware
+        from breastus.runs.environment import describe_hardware, hardware
         from experiments.places import write_between
 
         write_between(HERE / "BENCH.md", "memory", section(rows, describe_hardware(hardware())))
@@ -79,8 +79,8 @@ def measure(name: str, precision: str, batch: int, size: int) -> dict:
     import numpy as np
     import tensorflow as tf
 
-    from breastus.config import Config
-    from breastus.training.memory import MemoryPlanner
+    from breastus.config.schema import Config
+    from breastus.training.hardware.memory_plan import MemoryPlanner
     from breastus.training.network import compile_model, new_model
 
     network = {"name": name, "image_size": size}

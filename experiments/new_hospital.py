@@ -12,9 +12,9 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from breastus.config import EvaluationConfig
+from breastus.config.schema import EvaluationConfig
 from breastus.errors import DataError
-from breastus.evaluation.recalibration_trial import recalibration_trial
+from breastus.evaluation.calibration.recalibration_study import recalibration_trial
 
 IMAGES = (25, 50)
 DRAWS = 50

@@ -7,7 +7,7 @@ what was between them is written anew
 
 from pathlib import Path
 
-from breastus.files import write_text
+from breastus.utils.files import write_text
 
 
 def write_between(path: Path, name: str, text: str) -> None:

@@ -7,8 +7,9 @@ and no weights) are copied to `experiments/records/`, where they stay; the table
 from all records, so that an experiment can be run in several sittings.
 
 Of each variant: the mean over its seeds, with a 95 % interval over scenes (patients), DeLong's of
-the ROC-AUC and by bootstrap of the rest, as `breastus.evaluation.pooled` has it. Below stands every
-run by itself. An experiment of which there are no runs keeps its section.
+the ROC-AUC and by bootstrap of the rest, as in
+`breastus.evaluation.intervals.repeated_metrics`. Below stands every run by itself. An
+experiment of which there are no runs keeps its section.
 """
 
 import argparse
@@ -16,10 +17,10 @@ import re
 import shutil
 from pathlib import Path
 
+from breastus.config.fields import join_sources, split_sources
 from breastus.errors import BreastusError, RunError
-from breastus.files import write_json, write_text
-from breastus.setting_texts import join_sources, split_sources
-from breastus.training.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
+from breastus.runs.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
+from breastus.utils.files import write_json, write_text
 from experiments.places import write_between
 from experiments.run_tables import means_table, section
 

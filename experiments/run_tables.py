@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from breastus.evaluation.pooled import mean_difference, mean_metrics
+from breastus.evaluation.intervals.repeated_metrics import mean_difference, mean_metrics
 from breastus.evaluation.predictions import read_predictions
-from breastus.evaluation.study import study_row
-from breastus.training.environment import describe_hardware
-from breastus.training.run import Run
+from breastus.evaluation.published_baseline import study_row
+from breastus.runs.environment import describe_hardware
+from breastus.runs.run import Run
 from experiments.runner import SEEDS
 from experiments.score_table import entry, header, row
 
@@ -191,7 +191,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         return []
     runs = variants[base]
     before = _predictions(runs)
-    from breastus.judging import decision_of
+    from breastus.workflows.evaluate_run import decision_of
 
     lines = [
         f"Decided anew on the predictions of `{base}`, without training (mean over seeds, and in "

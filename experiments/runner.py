@@ -33,13 +33,13 @@ from typing import Any
 
 from breastus.cli.options import add_data
 from breastus.cli.quiet import import_tensorflow
-from breastus.config import Config
+from breastus.config.fields import join_sources
+from breastus.config.presets import default_config, pretraining_config
+from breastus.config.schema import Config
 from breastus.errors import BreastusError, RunError
-from breastus.models.recipes import default_config, pretraining_config
-from breastus.setting_texts import join_sources
-from breastus.training.environment import usable_cores
-from breastus.training.run import Run
-from breastus.training.same_settings import PRECISION, changed_settings
+from breastus.runs.config_diff import PRECISION, changed_settings
+from breastus.runs.environment import usable_cores
+from breastus.runs.run import Run
 
 RUNS, RECORDS = Path("runs"), Path(__file__).parent / "records"
 SEEDS = 3
@@ -140,7 +140,7 @@ def _wanted(args: argparse.Namespace, experiment: str, variants: Mapping[str, tu
             else:
                 wanted.append(asked)
     if wanted:
-        from breastus.data.locate import check_places
+        from breastus.data.sources.resolve import check_places
 
         check_places(wanted[0].config.data.source)  # before weights are fetched or made
     return wanted
@@ -237,8 +237,8 @@ def _one(asked: _Asked, share: set[int] | None) -> str:
 
 def _train(asked: _Asked) -> str:
     import_tensorflow()
-    from breastus.evaluation.evaluate import sentence
-    from breastus.experiment import train
+    from breastus.evaluation.score import sentence
+    from breastus.workflows.train import train
 
     config = asked.config
     if asked.pretrained_on:
@@ -257,7 +257,7 @@ def _pretrain(config: Config, on: str) -> None:
         print(f"{out}: pretrained before", flush=True)
         return
     import_tensorflow()
-    from breastus.pretraining import pretrain
+    from breastus.workflows.pretrain import pretrain
 
     shared = {name: settings[name] for name in ("data", "preprocessing", "seed")}
     shared["model"] = {"image_size": config.model.image_size}

@@ -53,7 +53,7 @@ def main() -> None:
     args = parser.parse_args()
     import_tensorflow()
 
-    from breastus.training.environment import describe_hardware, hardware
+    from breastus.runs.environment import describe_hardware, hardware
     from experiments.places import write_between
 
     networks = {args.model: args.batch} if args.model else NETWORKS
@@ -70,9 +70,9 @@ def measure(name: str, batch: int) -> StepTime:
     import numpy as np
     import tensorflow as tf
 
-    from breastus.models.recipes import default_config
-    from breastus.training.environment import hardware
-    from breastus.training.hardware import find_profile, in_its_precision
+    from breastus.config.presets import default_config
+    from breastus.runs.environment import hardware
+    from breastus.training.hardware.profiles import find_profile, in_its_precision
     from breastus.training.network import compile_model, new_model
 
     config = default_config(name).replace({"model": {"weights": None}})

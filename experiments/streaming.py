@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         seconds, memory = train_streamed(Path(folder), args.images)
 
-    from breastus.training.environment import describe_hardware, hardware
+    from breastus.runs.environment import describe_hardware, hardware
     from experiments.places import write_between
 
     rows = [
@@ -63,8 +63,8 @@ def train_streamed(folder: Path, images: int) -> tuple[float, list[float]]:
     """Train for an epoch; return its seconds, and the resident MiB in each of them."""
     import pandas as pd
 
-    from breastus.config import Config
-    from breastus.data.manifest import load_manifest
+    from breastus.config.schema import Config
+    from breastus.data.manifest.build import load_manifest
     from breastus.data.sources.phantom import write_phantoms
     from breastus.training.trainer import Trainer
 

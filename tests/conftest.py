@@ -107,7 +107,7 @@ def phantoms(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_config(phantoms):
     """Settings of a training on phantoms that takes seconds."""
-    from breastus.config import Config
+    from breastus.config.schema import Config
 
     return Config.from_dict(TINY).replace({"data": {"source": str(phantoms)}})
 
@@ -115,7 +115,7 @@ def tiny_config(phantoms):
 @pytest.fixture(scope="session")
 def tiny_run(tiny_config, tmp_path_factory):
     """A finished run; not to be changed."""
-    from breastus.experiment import train
+    from breastus.workflows.train import train
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from breastus.config.presets import _RECIPES, default_config
 from breastus.data.images import ImageFile
-from breastus.experiment import train
-from breastus.models.recipes import _RECIPES, default_config
 from breastus.models.registry import list_models
+from breastus.workflows.train import train
 
 QUICK = {"compact"}  # the others take minutes
 MODELS = [

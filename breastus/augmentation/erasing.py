@@ -7,7 +7,7 @@ Reference:
 import keras
 import numpy as np
 
-from breastus.augmentation.stateless import StatelessAugmentation, checked
+from breastus.augmentation.base import StatelessAugmentation, checked
 from breastus.errors import ConfigError
 
 # The paper's values: share of the image that is covered, and the sides' ratio (height to width).

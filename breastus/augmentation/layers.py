@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from breastus.augmentation.stateless import StatelessAugmentation, checked
+from breastus.augmentation.base import StatelessAugmentation, checked
 from breastus.errors import ConfigError
-from breastus.opencv import cv2
+from breastus.utils.opencv import cv2
 
 _BORDERS = {"mirrored": "BORDER_REFLECT", "black": "BORDER_CONSTANT"}
 

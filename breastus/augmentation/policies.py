@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 
+from breastus.augmentation.base import Augmenter
 from breastus.augmentation.erasing import RandomErasing
 from breastus.augmentation.layers import (
     Affine,
@@ -11,7 +12,6 @@ from breastus.augmentation.layers import (
     JpegQuality,
     MultiplicativeNoise,
 )
-from breastus.augmentation.stateless import Augmenter
 from breastus.augmentation.ultrasound import GainCurve, Shadow, Speckle
 from breastus.errors import ConfigError
 

@@ -9,8 +9,8 @@ came from, stays black. The ranges are our choice.
 import keras
 import numpy as np
 
-from breastus.augmentation.stateless import StatelessAugmentation, checked
-from breastus.opencv import cv2
+from breastus.augmentation.base import StatelessAugmentation, checked
+from breastus.utils.opencv import cv2
 
 LEVELS_PER_DB = 255 / 60
 _FAINT = 24.0  # levels; below, there is more noise than echo, and gain fades in

@@ -20,11 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from breastus.data.audit.audit import run_audit
-    from breastus.data.audit.page import summary, twins_file, write_audit
-    from breastus.data.manifest import survey
-    from breastus.data.split_file import match_images, read_split_file
+    from breastus.audit.run_audit import run_audit
+    from breastus.data.manifest.build import survey
+    from breastus.data.splits.split_file import match_images, read_split_file
     from breastus.errors import ConfigError, RunError
+    from breastus.reporting.audit.page import summary, twins_file, write_audit
 
     config = settings(args)
     if config.data.groups == "ignore":
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepared_splits(source: object) -> Path | None:
-    from breastus.data.manifest import MANIFEST_FILE
+    from breastus.data.manifest.build import MANIFEST_FILE
 
     folder = Path(source) if isinstance(source, str) else None
     if folder is None or not (folder / MANIFEST_FILE).is_file():

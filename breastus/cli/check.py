@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
 
     import_tensorflow()
 
-    from breastus.deploy.check import check, summary
     from breastus.deploy.predictor import Predictor
+    from breastus.reporting.check_page import check, summary
 
     predictor = Predictor(args.bundle)
     out = args.out or free_name("check")
@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cases(args: argparse.Namespace, predictor) -> list:
-    from breastus.data.manifest import handful, load_manifest
-    from breastus.deploy.check import Case
+    from breastus.data.manifest.build import handful, load_manifest
+    from breastus.reporting.check_page import Case
 
     if args.images:
         return [Case(path) for path in args.images]

@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from breastus.data.manifest import load_manifest, summary, write_manifest
-    from breastus.data.splits import make_splits, splits_summary, write_splits
+    from breastus.data.manifest.build import load_manifest, summary, write_manifest
+    from breastus.data.splits.make import make_splits, splits_summary, write_splits
     from breastus.errors import RunError
 
     config = settings(args)
@@ -59,13 +59,13 @@ def _show(args: argparse.Namespace) -> int:
     config = settings(args)
     import_tensorflow()
 
+    from breastus.augmentation.contact_sheet import contact_sheet
     from breastus.augmentation.policies import build_augmenter
-    from breastus.augmentation.sheet import contact_sheet
     from breastus.data.images import ImageFile
-    from breastus.data.manifest import handful, load_manifest
+    from breastus.data.manifest.build import handful, load_manifest
     from breastus.errors import ConfigError, RunError
-    from breastus.files import write_aside
     from breastus.preprocessing.transform import Transform
+    from breastus.utils.files import write_aside
 
     out = args.out or Path("sheet.png")
     if args.out and out.exists():

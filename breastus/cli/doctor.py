@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from breastus.cli.quiet import import_tensorflow
+from breastus.config.presets import default_config
 from breastus.errors import HardwareError, ModelError
-from breastus.models.recipes import default_config
 
 _COLUMNS = "  {:<20}{:>6}  {:<15}{:>14}{:>7}{:>7}  {}"
 _WIDTH = 24
@@ -31,15 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from breastus.training.machine import has_driver
+    from breastus.training.hardware.devices import has_driver
 
     driver = has_driver()
     if not driver:
         import_tensorflow()  # with a driver there, what TensorFlow says of it is of interest
     from breastus.models.registry import check_model, list_models
-    from breastus.training.environment import hardware, versions
-    from breastus.training.hardware import find_profile, let_memory_grow
-    from breastus.training.machine import this_machine
+    from breastus.runs.environment import hardware, versions
+    from breastus.training.hardware.devices import this_machine
+    from breastus.training.hardware.profiles import find_profile, let_memory_grow
 
     for name in args.model or ():
         check_model(name)
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 def _what_fits(names: list[str], image_size: int | None, profile) -> Iterator[dict[str, Any]]:
     import keras
 
-    from breastus.training.hardware import in_its_precision, planner, usable_memory
+    from breastus.training.hardware.profiles import in_its_precision, planner, usable_memory
     from breastus.training.network import new_model
 
     for name in names:
@@ -161,7 +161,7 @@ def _data() -> dict[str, str]:
 
 
 def _problems(driver_without_gpu: bool) -> list[str]:
-    from breastus.opencv import cv2
+    from breastus.utils.opencv import cv2
 
     problems = []
     if driver_without_gpu:

@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import_tensorflow()
 
-    from breastus.evaluation.evaluate import sentence
-    from breastus.training.run import Run
+    from breastus.evaluation.score import sentence
+    from breastus.runs.run import Run
 
     _check_together(args)
     worse = {
@@ -70,19 +70,19 @@ def run(args: argparse.Namespace) -> int:
         return _elsewhere(args, worse)
     trained = Run.load(args.run_folder)
     if args.against:
-        from breastus.comparing import compare_runs, comparison_sentence
+        from breastus.workflows.compare import compare_runs, comparison_sentence
 
         print(comparison_sentence(compare_runs(trained, Run.load(args.against))))
         return 0
     if args.robustness:
-        from breastus.evaluation.robustness_section import robustness_lead
-        from breastus.robust import robustness_of
+        from breastus.reporting.robustness_section import robustness_lead
+        from breastus.workflows.evaluate_robustness import robustness_of
 
         found = robustness_of(trained, **worse)
         print(sentence(trained.metrics))
         print(robustness_lead(found))
     else:
-        from breastus.judging import judge
+        from breastus.workflows.evaluate_run import judge
 
         print(sentence(judge(trained)))
     print(f"Report: {args.run_folder / 'report.html'}")
@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _elsewhere(args: argparse.Namespace, worse: dict) -> int:
     """Judge on images from elsewhere and say what came out."""
-    from breastus.evaluation.evaluate import sentence
-    from breastus.external import evaluate_external
+    from breastus.evaluation.score import sentence
+    from breastus.workflows.validate_externally import evaluate_external
 
     judged = evaluate_external(
         args.run_folder,

@@ -29,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import_tensorflow()
 
-    from breastus.cross_validation import CrossValidation
     from breastus.deploy.export import publish
-    from breastus.ensembling import export_ensemble
-    from breastus.training.run import Run
+    from breastus.runs.run import Run
+    from breastus.workflows.cross_validate import CrossValidation
+    from breastus.workflows.ensemble import export_ensemble
 
     if args.recalibrated:
         return _recalibrated(args)
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _recalibrated(args: argparse.Namespace) -> int:
     from breastus.errors import ConfigError
-    from breastus.judged_model import JudgedModel
-    from breastus.recalibrating import export_recalibrated, recalibrated_name
+    from breastus.workflows.model_artifact import JudgedModel
+    from breastus.workflows.recalibrate import export_recalibrated, recalibrated_name
 
     if len(args.run_folders) > 1:
         raise ConfigError(

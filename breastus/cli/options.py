@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 
-from breastus.config import Config
-from breastus.setting_texts import join_sources
+from breastus.config.fields import join_sources
+from breastus.config.schema import Config
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import sys
 
 from breastus.cli.options import add_data, add_out, add_settings, settings
 from breastus.cli.quiet import import_tensorflow
-from breastus.models.recipes import pretraining_config
+from breastus.config.presets import pretraining_config
 
 ON = ("phantoms", "images")
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     config = settings(args, pretraining_config(args.model, args.on))
     import_tensorflow()
 
-    from breastus.pretraining import pretrain
+    from breastus.workflows.pretrain import pretrain
 
     try:
         folder = pretrain(

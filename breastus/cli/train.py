@@ -6,9 +6,9 @@ from pathlib import Path
 
 from breastus.cli.options import add_data, add_out, add_settings, settings
 from breastus.cli.quiet import import_tensorflow
-from breastus.config import Config
+from breastus.config.presets import default_config
+from breastus.config.schema import Config
 from breastus.errors import ConfigError
-from breastus.models.recipes import default_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if args.folds is not None:
         return _cross_validate(args, config)
 
-    from breastus.evaluation.evaluate import sentence
-    from breastus.experiment import train
+    from breastus.evaluation.score import sentence
+    from breastus.workflows.train import train
 
     try:
         finished = train(args.model, config=config, out=args.out, publish=args.publish)
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cross_validate(args: argparse.Namespace, config: Config) -> int:
-    from breastus.cross_validation import REPEATS, cross_validate
-    from breastus.evaluation.cross_validation_report import sentence
+    from breastus.reporting.cross_validation_report import sentence
+    from breastus.workflows.cross_validate import REPEATS, cross_validate
 
     try:
         result = cross_validate(

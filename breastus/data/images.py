@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from breastus.data.dicom_files import is_dicom, split_frame
+from breastus.data.dicom.files import is_dicom, split_frame
 from breastus.errors import ImageError
 
 MAX_PIXELS = 50_000_000  # ultrasound stills have about half a million; a bomb has hundreds of them
@@ -93,7 +93,7 @@ class ImageFile:
 
     @classmethod
     def _of_dicom(cls, name: str, data: bytes, frame: int | None) -> "ImageFile":
-        from breastus.data.dicom import DicomFile
+        from breastus.data.dicom.dicom_file import DicomFile
 
         file = DicomFile.from_bytes(name, data)
         if frame is None and file.frames > 1:

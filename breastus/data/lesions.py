@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from breastus.data.locate import DataWarning
 from breastus.data.masks import read_mask
-from breastus.opencv import cv2
+from breastus.data.sources.resolve import DataWarning
+from breastus.utils.opencv import cv2
 
 _SPECK = 1e-4  # share of the image; what is smaller is a slip of the pen, and no lesion
 

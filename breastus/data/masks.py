@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from breastus.data.images import ImageFile
-from breastus.opencv import cv2
+from breastus.utils.opencv import cv2
 
 _JPEG_NOISE = 8  # grey levels that compression may add to a black mask
 

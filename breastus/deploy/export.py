@@ -8,19 +8,18 @@ seen_images.txt    checksums of the images that took part in training, to know t
 """
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from breastus.deploy.card import model_card
 from breastus.deploy.serving import ServingModule
-from breastus.evaluation.calibrators import Calibrator
+from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.tta import View
-from breastus.files import sha256_of, write_folder_aside, write_json, write_text
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
 from breastus.training.views import PLAIN
+from breastus.utils.files import sha256_of, write_folder_aside, write_json, write_text
 
 FORMAT = 1
 INFO_FILE = "bundle.json"
@@ -40,6 +39,7 @@ def write_bundle(
     recalibrator: Calibrator | None = None,
     views: Sequence[View] = PLAIN,
     info: dict[str, Any],
+    card: Callable[[dict[str, Any]], str],
     seen: Iterable[str],
 ) -> Path:
     """Write a bundle folder, whole or not at all; a bundle that stood there is replaced.
@@ -52,6 +52,7 @@ def write_bundle(
         recalibrator: of the calibrated ones, for another hospital.
         views: of test-time augmentation.
         info: what bundle.json says; format, checksums and the date are added here.
+        card: writes the model card from `info`, as `breastus.reporting.model_card.model_card` does.
         seen: SHA-256 of each image file that weights, epoch, calibration or threshold were chosen
             by, or its first `SEEN_DIGITS` digits.
 
@@ -73,7 +74,7 @@ def write_bundle(
         }
         short = sorted({sha[:SEEN_DIGITS] for sha in seen})
         write_text(folder / SEEN_FILE, "".join(f"{sha}\n" for sha in short))
-        write_text(folder / CARD_FILE, model_card(info))
+        write_text(folder / CARD_FILE, card(info))
         write_json(folder / INFO_FILE, {**info, "files": checksums(folder)})
     return Path(out)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from breastus.data.artefacts.flags import MEANINGS, artefact_flags
+from breastus.data.annotations.flags import MEANINGS, artefact_flags
+from breastus.data.image_statistics import image_statistics, unusual
 from breastus.data.images import ImageFile, to_png
-from breastus.data.statistics import image_statistics, unusual
 from breastus.deploy.export import (
     FORMAT,
     INFO_FILE,
@@ -21,8 +21,8 @@ from breastus.deploy.export import (
     checksums,
 )
 from breastus.errors import BundleError, ConfigError, ImageError
-from breastus.evaluation.conformal import ConformalSets
-from breastus.evaluation.logistic import TINY
+from breastus.evaluation.calibration.logistic import TINY
+from breastus.evaluation.decision.conformal import ConformalSets
 from breastus.evaluation.predictions import lump_probability
 
 PHANTOM_FLAG = "trained_on_phantoms"

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from breastus.evaluation.calibrators import Calibrator
+from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.tta import View
 from breastus.preprocessing.transform import Transform
 from breastus.training.views import PLAIN, TINY, see
@@ -99,8 +99,8 @@ class ServingModule(tf.Module):
 def calibrated(logs: tf.Tensor, calibrator: Calibrator) -> tf.Tensor:
     """Return the logarithms of calibrated probabilities, up to a constant for each image.
 
-    The formulas are those of `breastus.evaluation.calibrators`; Platt's and isotonic calibration
-    are of two classes.
+    The formulas are those of `breastus.evaluation.calibration.calibrators`; Platt's and
+    isotonic calibration are of two classes.
 
     Args:
         logs: float32 [B, C], logarithms of probabilities, up to a constant for each image.

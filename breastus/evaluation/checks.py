@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from breastus.errors import ConfigError, DataError
-from breastus.evaluation.arrays import first_missing
+from breastus.evaluation.validation import first_missing
 from breastus.labels import LABELS
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import DataError
-from breastus.evaluation.arrays import first_missing
-from breastus.files import write_csv
+from breastus.evaluation.validation import first_missing
 from breastus.labels import FINDINGS, LABELS, LUMP, label_of_finding
+from breastus.utils.files import write_csv
 
 COLUMNS = ("image_id", "split", "group_id", "finding", "label", "predicted", "probability")
 # What earlier versions did not write: the network's own probability of lump, before calibration,

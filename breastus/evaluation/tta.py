@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 
 from breastus.errors import ConfigError, DataError
-from breastus.evaluation.corruptions import DYNAMIC_RANGE
-from breastus.evaluation.predicted import Predict, predicted
+from breastus.evaluation.predict_fn import Predict, predicted
+from breastus.evaluation.robustness.corruptions import DYNAMIC_RANGE
 
 _TINY = 1e-6  # probabilities are kept off 0 and 1: one rounded to either would outvote all others
 _BLACK, _ECHO = 10, 34  # grey levels from which a gain sets in, and applies in full
@@ -122,8 +122,8 @@ def tta(
 def gain_table(decibels: float) -> np.ndarray:
     """Return what a gain makes of each grey level: uint8 [256], never falling.
 
-    Decibels are grey levels as in `breastus.evaluation.corruptions`. They are added in full from 34
-    on, not at all up to 10, and in proportion between.
+    Decibels are grey levels as in `breastus.evaluation.robustness.corruptions`. They are added in
+    full from 34 on, not at all up to 10, and in proportion between.
 
     Args:
         decibels: -5 to 5, small enough that no level overtakes another.

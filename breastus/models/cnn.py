@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from breastus.errors import ModelError
-from breastus.models.head import head
+from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 
 FILTERS = (32, 64, 128)

@@ -9,8 +9,8 @@ import keras
 from keras import layers
 
 from breastus.errors import ModelError
-from breastus.models.batch_norm import BatchNormalization
-from breastus.models.head import head
+from breastus.models.layers.batch_normalization import BatchNormalization
+from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 
 FILTERS = (32, 64, 128, 192)  # of the stages; each but the first halves the map

@@ -19,9 +19,9 @@ from keras import layers
 
 from breastus.errors import ModelError
 from breastus.models.compact import compact
-from breastus.models.head import head
+from breastus.models.layers.head import head
 from breastus.models.registry import register_model
-from breastus.models.swin import swin, swin_micro
+from breastus.models.swin.swin import swin, swin_micro
 
 _STRIDE = 32  # of the joined map
 

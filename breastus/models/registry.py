@@ -20,17 +20,17 @@ from typing import NamedTuple
 import keras
 
 from breastus.errors import ModelError, WeightsError
-from breastus.models.pretrained import PRETRAINED_FILE, is_pretrained, load_pretrained
+from breastus.models.weights.backbone_folder import PRETRAINED_FILE, is_pretrained, load_pretrained
 
 _MODULES = (
     "breastus.models.cnn",
     "breastus.models.compact",
-    "breastus.models.efficientnet_lite0",
-    "breastus.models.efficientnet_local",
-    "breastus.models.efficientnet_trio",
+    "breastus.models.efficientnet.efficientnet_lite0",
+    "breastus.models.efficientnet.efficientnet_mil",
+    "breastus.models.efficientnet.efficientnet_mil_ensemble",
     "breastus.models.hybrid",
     "breastus.models.resnet50",
-    "breastus.models.swin",
+    "breastus.models.swin.swin",
     "breastus.models.vgg16",
 )
 _BUILDERS: dict[str, Callable[..., keras.Model]] = {}

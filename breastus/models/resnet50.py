@@ -6,8 +6,8 @@ parameters without its ImageNet head.
 
 import keras
 
-from breastus.models.hub_backbone import classifier
 from breastus.models.registry import register_model
+from breastus.models.weights.kerashub import classifier
 
 
 @register_model("resnet50")

@@ -7,8 +7,8 @@ hundred images cannot teach them; the maps are averaged instead.
 
 import keras
 
-from breastus.models.hub_backbone import classifier
 from breastus.models.registry import register_model
+from breastus.models.weights.kerashub import classifier
 
 
 @register_model("vgg16")

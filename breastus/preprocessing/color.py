@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from breastus.opencv import cv2
+from breastus.utils.opencv import cv2
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights OpenCV's RGB2GRAY uses
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from breastus.config import Config
+from breastus.config.schema import Config
+from breastus.preprocessing.annotations import fill_marks, find_marks
 from breastus.preprocessing.color import parula
+from breastus.preprocessing.crop_and_resize import border_box, cropped, resize
 from breastus.preprocessing.decode import decode_image
-from breastus.preprocessing.geometry import border_box, cropped, resize
-from breastus.preprocessing.marks import fill_marks, find_marks
 from breastus.preprocessing.normalize import zscore
 
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import keras
 
-from breastus.config import Config
+from breastus.config.schema import Config
 from breastus.labels import LABELS
 from breastus.models.registry import build_model
+from breastus.training.lesion_head import EVIDENCE, PROBABILITIES, EvidenceLoss
 from breastus.training.losses import balanced_class_weights, make_loss
-from breastus.training.mask_task import EVIDENCE, PROBABILITIES, EvidenceLoss
 from breastus.training.optimizers import exclude_from_decay, make_optimizer
 from breastus.training.stages import rate_factors
 

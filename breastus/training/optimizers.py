@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from breastus.config import TrainingConfig
+from breastus.config.schema import TrainingConfig
 
 # One cycle: start and end as shares of the peak, and the share of the steps that rise; the values
 # of fastai and of PyTorch's OneCycleLR (Smith and Topin, arXiv 1708.07120).

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import keras
 
-from breastus.config import TrainingConfig
+from breastus.config.schema import TrainingConfig
 from breastus.errors import ConfigError, ModelError
 from breastus.models.backbone import BACKBONE_ENDS, backbone_end
 

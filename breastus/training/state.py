@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from breastus.errors import RunError
-from breastus.files import jsonable, write_aside
+from breastus.utils.files import jsonable, write_aside
 
 STATE_FILE = "state.npz"
 PREVIOUS_STATE_FILE = "state_previous.npz"

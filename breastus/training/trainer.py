@@ -11,30 +11,34 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from breastus.augmentation.base import image_seed
 from breastus.augmentation.mixup import mixup
 from breastus.augmentation.policies import build_augmenter
-from breastus.augmentation.stateless import image_seed
-from breastus.config import Config
-from breastus.data.mask_targets import MaskTargets
-from breastus.data.pipeline import (
+from breastus.config.schema import Config
+from breastus.data.pipeline.batches import (
     Pixels,
     evaluation_dataset,
     readable,
     steps_per_epoch,
     training_dataset,
 )
+from breastus.data.pipeline.mask_targets import MaskTargets
 from breastus.errors import RunError
 from breastus.evaluation.tta import VIEWS, View
-from breastus.files import write_aside
 from breastus.labels import LABELS, SPLITS, label_id
 from breastus.models.backbone import cut
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
-from breastus.training.averaging import WeightAverage
-from breastus.training.callbacks import BEST_FILE, ProgressBar, RunRecorder, StopOnNonFinite
-from breastus.training.hardware import find_profile, strategy
-from breastus.training.kept_features import KeptFeatures
-from breastus.training.mask_task import (
+from breastus.training.callbacks.callbacks import (
+    BEST_FILE,
+    ProgressBar,
+    RunRecorder,
+    StopOnNonFinite,
+)
+from breastus.training.callbacks.weight_averaging import WeightAverage
+from breastus.training.feature_cache import KeptFeatures
+from breastus.training.hardware.profiles import find_profile, strategy
+from breastus.training.lesion_head import (
     EVIDENCE,
     PROBABILITIES,
     grid_of,
@@ -42,10 +46,11 @@ from breastus.training.mask_task import (
 )
 from breastus.training.network import compile_model, execution_of, new_model
 from breastus.training.sampling import epoch_order
-from breastus.training.shared_features import SharedFeatures, everything, fingerprint
+from breastus.training.shared_feature_cache import SharedFeatures, everything, fingerprint
 from breastus.training.stages import Freezer, stages_of
 from breastus.training.state import load_state
 from breastus.training.views import mean_over_views, see
+from breastus.utils.files import write_aside
 
 _EVERYTHING = "train, val and test"  # a key of tables beside these
 

@@ -6,8 +6,8 @@ from experiments.bench.timing import measured, work
 
 
 def versions(job: dict) -> dict:
-    from breastus.training.environment import describe_hardware, hardware
-    from breastus.training.environment import versions as installed
+    from breastus.runs.environment import describe_hardware, hardware
+    from breastus.runs.environment import versions as installed
 
     known = installed()
     names = ("breastus", "tensorflow", "keras", "keras-hub")
@@ -56,8 +56,8 @@ def augmentation(job: dict) -> dict:
     import numpy as np
     import tensorflow as tf
 
+    from breastus.augmentation.base import image_seed
     from breastus.augmentation.policies import build_augmenter
-    from breastus.augmentation.stateless import image_seed
 
     augment = build_augmenter("study")
     size = job["size"]
@@ -88,7 +88,7 @@ def augmentation(job: dict) -> dict:
 def _compiled(job: dict):
     import keras
 
-    from breastus.config import Config
+    from breastus.config.schema import Config
     from breastus.training.network import Execution, compile_model, new_model
 
     config = Config.from_dict(
@@ -131,7 +131,7 @@ def _one_core() -> None:
 
 
 def _result(**measurements) -> dict:
-    from breastus.training.environment import peak_memory_mb
+    from breastus.runs.environment import peak_memory_mb
 
     return {"measurements": measurements, "memory_mb": round(peak_memory_mb())}
 

@@ -34,7 +34,7 @@ def _help(seconds: float) -> float:
 
 
 def _phantoms(seconds: float) -> list[tuple[str, str]]:
-    from breastus.data.simulation import simulate_phantom
+    from breastus.phantoms.simulation import simulate_phantom
 
     indices = iter(range(10**6))
     taken = _median(lambda: [simulate_phantom(0, next(indices)) for _ in range(10)], seconds) / 10
@@ -42,8 +42,8 @@ def _phantoms(seconds: float) -> list[tuple[str, str]]:
 
 
 def _data(where: str) -> list[tuple[str, str]]:
-    from breastus.data.manifest import load_manifest
-    from breastus.data.splits import make_splits
+    from breastus.data.manifest.build import load_manifest
+    from breastus.data.splits.make import make_splits
 
     # Once: the second time the files are in memory.
     (taken,) = durations(lambda: make_splits(load_manifest(where)), seconds=0, warm_up=0, least=1)
@@ -57,13 +57,13 @@ def _images(seconds: float) -> list[tuple[str, str]]:
     import numpy as np
     import tensorflow as tf
 
+    from breastus.augmentation.base import image_seed
     from breastus.augmentation.policies import build_augmenter
-    from breastus.augmentation.stateless import image_seed
-    from breastus.config import Config
+    from breastus.config.schema import Config
     from breastus.data.sources.phantom import write_phantoms
     from breastus.deploy.serving import ServingModule
     from breastus.preprocessing.transform import Transform
-    from breastus.training.environment import peak_memory_mb
+    from breastus.runs.environment import peak_memory_mb
     from breastus.training.network import new_model
 
     config = Config.from_dict({"model": {"image_size": SIZE}})

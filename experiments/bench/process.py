@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from breastus.training.environment import usable_cores
+from breastus.runs.environment import usable_cores
 
 ROOT = Path(__file__).parents[2]
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

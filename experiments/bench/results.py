@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from breastus.errors import RunError
-from breastus.files import write_json
+from breastus.utils.files import write_json
 
 
 class Results:

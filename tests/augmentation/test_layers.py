@@ -7,6 +7,7 @@ import scipy.ndimage
 import scipy.stats
 import tensorflow as tf
 
+from breastus.augmentation.base import generator, image_seed
 from breastus.augmentation.erasing import RandomErasing
 from breastus.augmentation.layers import (
     Affine,
@@ -16,7 +17,6 @@ from breastus.augmentation.layers import (
     MultiplicativeNoise,
 )
 from breastus.augmentation.policies import build_augmenter, check_policy, list_policies
-from breastus.augmentation.stateless import generator, image_seed
 from breastus.augmentation.ultrasound import LEVELS_PER_DB, GainCurve, Shadow, Speckle
 from breastus.errors import ConfigError
 

@@ -5,8 +5,8 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
+from breastus.augmentation.base import image_seed
 from breastus.augmentation.mixup import mixup
-from breastus.augmentation.stateless import image_seed
 
 
 def draw(count, alpha, epoch=0):

@@ -11,7 +11,7 @@ import pytest
 
 from breastus.data.images import read_image
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "helpers"
 
 
 def fuzz(first: int, count: int, folder: Path) -> dict:

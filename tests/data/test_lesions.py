@@ -7,7 +7,7 @@ import pytest
 
 from breastus.data.images import to_png
 from breastus.data.lesions import lesion_shares, measure_lesions
-from breastus.data.locate import DataWarning
+from breastus.data.sources.resolve import DataWarning
 from breastus.errors import ImageError
 
 

@@ -11,14 +11,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from breastus.data.artefacts.drawing import draw_marks
+from breastus.data.annotations.drawing import draw_marks
 from breastus.data.images import ImageFile, to_png
-from breastus.data.simulation import simulate_phantom
-from breastus.deploy.card import model_card
 from breastus.deploy.export import checksums, publish
 from breastus.deploy.serving import ServingModule
-from breastus.evaluation.calibration import apply_temperature
+from breastus.evaluation.calibration.reliability import apply_temperature
+from breastus.phantoms.simulation import simulate_phantom
 from breastus.preprocessing.transform import Transform
+from breastus.reporting.model_card import model_card
 
 
 @pytest.fixture(scope="module")

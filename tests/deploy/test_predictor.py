@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from breastus.data.images import read_image, to_png
-from breastus.data.manifest import included, read_manifest
-from breastus.deploy.check import Case, check, how_sure, rounded_apart
+from breastus.data.manifest.build import included, read_manifest
 from breastus.deploy.predictor import Predictor
 from breastus.errors import BundleError, ImageError
+from breastus.reporting.check_page import Case, check, how_sure, rounded_apart
 
 
 @pytest.fixture(scope="module")

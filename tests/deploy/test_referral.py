@@ -9,21 +9,21 @@ import pandas as pd
 import pytest
 
 from breastus.cli.main import main
-from breastus.data.manifest import read_manifest
-from breastus.deploy.card import model_card
-from breastus.deploy.check import Case, check, check_page
+from breastus.data.manifest.build import read_manifest
 from breastus.deploy.export import write_bundle
 from breastus.deploy.predictor import Prediction, Predictor, forgiving
 from breastus.errors import BundleError
-from breastus.evaluation.calibrators import Calibrator
-from breastus.evaluation.conformal import ConformalSets
-from breastus.evaluation.decision import Decision
+from breastus.evaluation.calibration.calibrators import Calibrator
+from breastus.evaluation.decision.conformal import ConformalSets
+from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions
 from breastus.evaluation.tta import VIEWS
-from breastus.experiment import train
-from breastus.judging import settle
 from breastus.preprocessing.transform import Transform
-from breastus.training.run import Run
+from breastus.reporting.check_page import Case, check, check_page
+from breastus.reporting.model_card import model_card
+from breastus.runs.run import Run
+from breastus.workflows.evaluate_run import settle
+from breastus.workflows.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
 
@@ -73,6 +73,7 @@ def calibrated_by(run, method, folder):
         calibrator=decision.calibrator,
         views=VIEWS["flip"],
         info=info,
+        card=model_card,
         seen=[],
     )
     return Run(folder)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from breastus.data.images import to_png
 from breastus.deploy.serving import ServingModule
-from breastus.evaluation.calibrators import Calibrator
+from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.tta import VIEWS, tta
 from breastus.preprocessing.transform import Transform

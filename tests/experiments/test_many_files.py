@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from breastus.data.duplicates import SIDE
 from breastus.data.images import read_image
+from breastus.data.near_duplicates.search import SIDE
 from breastus.errors import ConfigError
 from experiments import many_files
 

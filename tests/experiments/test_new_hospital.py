@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from breastus.config import EvaluationConfig
-from breastus.evaluation.logistic import logit, sigmoid
+from breastus.config.schema import EvaluationConfig
+from breastus.evaluation.calibration.logistic import logit, sigmoid
 from breastus.labels import LABELS
 from experiments import new_hospital
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
+from breastus.config.presets import default_config, pretraining_config
 from breastus.evaluation.predictions import read_predictions
 from breastus.models import registry
-from breastus.models.recipes import default_config, pretraining_config
 from breastus.models.registry import build_model, list_models
 from experiments.run_tables import DECIDED_ANEW
 

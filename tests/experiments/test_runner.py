@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from breastus.config import Config
-from breastus.models.recipes import default_config
-from breastus.training.environment import describe_hardware, usable_cores
-from breastus.training.run import BUNDLE_FOLDER, CONFIG_FILE, Run
+from breastus.config.presets import default_config
+from breastus.config.schema import Config
+from breastus.runs.environment import describe_hardware, usable_cores
+from breastus.runs.run import BUNDLE_FOLDER, CONFIG_FILE, Run
 from experiments import runner
 from experiments.runner import run
 
@@ -136,7 +136,8 @@ def test_a_pretrained_run_is_known_by_its_weights(begun):
 def test_weights_are_made_as_the_training_splits_and_once(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "breastus.pretraining.pretrain", lambda network, **others: asked.append((network, others))
+        "breastus.workflows.pretrain.pretrain",
+        lambda network, **others: asked.append((network, others)),
     )
     weights = {"weights": str(tmp_path / "cnn-images-3"), "image_size": 32}
     data = {"source": "busi", "split": "group"}

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from breastus.config import Config
-from breastus.data.artefacts.drawing import draw_marks
+from breastus.config.schema import Config
+from breastus.data.annotations.drawing import draw_marks
 from breastus.preprocessing.transform import Transform
 
 

@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture(scope="session")
 def tables(tiny_config):
     """Rows of 20 training and 4 validation phantoms, half of them of each class."""
-    from breastus.data.manifest import load_manifest
+    from breastus.data.manifest.build import load_manifest
 
     manifest = load_manifest(tiny_config.data.source, settings=tiny_config.data, seed=0)
     rows = manifest[manifest["excluded"] == ""]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from breastus.config import TrainingConfig
+from breastus.config.schema import TrainingConfig
 from breastus.training.optimizers import Schedule, exclude_from_decay, make_optimizer
 
 

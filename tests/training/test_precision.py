@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from fitting import assert_equal, fit
 
-from breastus.config import Config
+from breastus.config.schema import Config
 from breastus.errors import TrainingError
-from breastus.training.averaging import WeightAverage
-from breastus.training.callbacks import StopOnNonFinite
+from breastus.training.callbacks.callbacks import StopOnNonFinite
+from breastus.training.callbacks.weight_averaging import WeightAverage
 from breastus.training.network import compile_model, new_model
 
 PRECISIONS = ["float32", "mixed_bfloat16", "mixed_float16"]

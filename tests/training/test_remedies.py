@@ -8,7 +8,7 @@ import tensorflow as tf
 from fitting import fit, read_history
 
 from breastus.data.images import ImageFile
-from breastus.experiment import train
+from breastus.workflows.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
 

@@ -15,18 +15,18 @@ import pytest
 from fitting import Kill, Killed, assert_equal, fit
 
 from breastus.errors import RunError, TrainingError
-from breastus.experiment import train
-from breastus.training import hardware
-from breastus.training.callbacks import RunRecorder
-from breastus.training.machine import this_machine
+from breastus.runs.run import Run
+from breastus.training.callbacks.callbacks import RunRecorder
+from breastus.training.hardware.devices import this_machine
+from breastus.training.hardware.profiles import profiles as hardware
 from breastus.training.network import compile_model
-from breastus.training.run import Run
 from breastus.training.state import load_state, save_state
 from breastus.training.trainer import Trainer
+from breastus.workflows.train import train
 
 # So few images leave metrics undefined, which is said and is not what is tested here.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::breastus.evaluation.metrics.UndefinedMetricWarning"
+    "ignore::breastus.evaluation.metrics.metrics.UndefinedMetricWarning"
 )
 EPOCHS = 4
 
@@ -107,7 +107,7 @@ def test_interrupted_between_the_best_model_and_the_state(config, unbroken, tmp_
             raise Killed
         return save_state(*args)
 
-    monkeypatch.setattr("breastus.training.callbacks.save_state", fail_once)
+    monkeypatch.setattr("breastus.training.callbacks.callbacks.save_state", fail_once)
     with pytest.raises(Killed):
         train("cnn", config=config, out=tmp_path / "run")
     monkeypatch.undo()
@@ -126,8 +126,8 @@ def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     code = (
         "import sys, pathlib\n"
-        "from breastus.config import Config\n"
-        "from breastus.experiment import train\n"
+        "from breastus.config.schema import Config\n"
+        "from breastus.workflows.train import train\n"
         "from breastus.training import callbacks\n"
         "from breastus.training.trainer import Trainer\n"
         "out, config = pathlib.Path(sys.argv[1]), Config.from_yaml(sys.argv[2])\n"

@@ -6,10 +6,10 @@ import pytest
 from fitting import assert_equal, fit
 from keras import layers
 
-from breastus.config import TrainingConfig
+from breastus.config.schema import TrainingConfig
 from breastus.errors import ConfigError, ModelError
 from breastus.models.registry import build_model
-from breastus.training.mask_task import with_evidence
+from breastus.training.lesion_head import with_evidence
 from breastus.training.network import compile_model
 from breastus.training.optimizers import make_optimizer
 from breastus.training.stages import Freezer, Stage, rate_factors, stages_of

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from breastus.data.dicom_files import is_dicom_file, may_be_dicom
+from breastus.data.dicom.files import is_dicom_file, may_be_dicom
 from breastus.data.images import SUFFIXES
 from breastus.errors import DataError
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from breastus.data.dicom_files import SUFFIXES, frame_path, is_dicom_file
+from breastus.data.dicom.files import SUFFIXES, frame_path, is_dicom_file
 from breastus.data.sources import SourceContent, SourceImage, files_below
 from breastus.errors import ImageError
 
@@ -63,7 +63,7 @@ def with_frames(images: Iterable[SourceImage], *, frames: int) -> list[SourceIma
     images = list(images)
     if not any(is_dicom_file(image.path) for image in images):
         return images
-    from breastus.data.dicom import DicomFile
+    from breastus.data.dicom.dicom_file import DicomFile
 
     found, numbers = [], {}
     for image in tqdm(images, "reading headers", leave=False, disable=None):

@@ -1,9 +1,10 @@
 """Class folders: `lump/` and `no_lump/`, or `benign/`, `malignant/` and `normal/`.
 
 They may lie within, or hold, `train/`, `val/` and `test/`; then the split is the first part of
-each image's name (`train/lump/a`), where `breastus.data.splits` finds it. The label is the folder's
-word: who gave it, and how, breastus cannot know. Files named `..._mask`, or in a folder named
-`masks` or `GT`, are lesion masks: they belong to the image of the same name and are never images.
+each image's name (`train/lump/a`), where `breastus.data.splits.make` finds it. The label is the
+folder's word: who gave it, and how, breastus cannot know. Files named `..._mask`, or in a
+folder named `masks` or `GT`, are lesion masks: they belong to the image of the same name and are
+never images.
 """
 
 import re

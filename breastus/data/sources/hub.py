@@ -21,8 +21,8 @@ from tqdm import tqdm
 from breastus.data.images import SUFFIXES
 from breastus.data.sources.unpack import ARCHIVES, unpack
 from breastus.errors import HubError
-from breastus.files import write_json
-from breastus.hub_checksum import matches_checksum
+from breastus.utils.files import write_json
+from breastus.utils.hub import matches_checksum
 
 DATASET = "ShivamRaisharma/breastcancer"
 

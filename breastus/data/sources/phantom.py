@@ -14,10 +14,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from breastus.data.images import to_png
-from breastus.data.simulation import VERSION, simulate_phantom
 from breastus.errors import DataError
-from breastus.files import write_folder_aside, write_json
 from breastus.labels import label_of_finding
+from breastus.phantoms.simulation import VERSION, simulate_phantom
+from breastus.utils.files import write_folder_aside, write_json
 
 _MARKER = "phantoms.json"
 

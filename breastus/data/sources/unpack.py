@@ -13,7 +13,7 @@ from tqdm import tqdm
 from breastus.data.images import MAX_BYTES, SUFFIXES, read_image
 from breastus.data.sources.folder import class_folder, is_mask, split_folder
 from breastus.errors import HubError, ImageError
-from breastus.files import write_folder_aside
+from breastus.utils.files import write_folder_aside
 
 ARCHIVES = (".parquet", ".zip")
 

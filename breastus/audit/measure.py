@@ -1,0 +1,79 @@
+"""Measure each image of a manifest and its lesion masks: the manifest in, a table out."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from breastus.data.image_statistics import STATISTICS, image_statistics
+from breastus.data.images import read_image
+from breastus.data.masks import read_mask
+from breastus.errors import ImageError
+
+_THREADS = 4
+COLUMNS = (*STATISTICS, "masks", "mask_share", "mask_resized", "problem", "mask_problem")
+
+
+def measure(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Read every image and mask once.
+
+    Args:
+        manifest: rows with `image_id`, `path`, `mask_paths`.
+
+    Returns:
+        Index `image_id`, columns: those of `STATISTICS` (float; NaN where the image cannot be
+        read); `masks` (int, how many files); `mask_share` (float, share of the mask's pixels that
+        are not black, the largest over the masks; NaN without a readable mask); `mask_resized`
+        (bool, whether a mask differs in size from the image); `problem` and `mask_problem` (text,
+        why the image or a mask cannot be read, without its folder; "" if it can).
+    """
+    paths = [
+        (Path(path), [Path(mask) for mask in masks.split(";") if mask])
+        for path, masks in zip(manifest["path"], manifest["mask_paths"], strict=True)
+    ]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(lambda pair: _measure(*pair), paths)
+        rows = list(tqdm(found, "measuring images", len(paths), leave=False, disable=None))
+    index = pd.Index(manifest["image_id"], name="image_id")
+    return pd.DataFrame(rows, index=index, columns=list(COLUMNS))
+
+
+class _Mask(NamedTuple):
+    share: float
+    size: tuple[int, int]
+
+
+def _measure(path: Path, mask_paths: list[Path]) -> dict:
+    row = dict.fromkeys(STATISTICS, np.nan)
+    row |= {"mask_share": np.nan, "mask_resized": False, "problem": "", "mask_problem": ""}
+    row["masks"] = len(mask_paths)
+    size = None
+    try:
+        pixels = read_image(path)
+        row |= image_statistics(pixels)
+        size = pixels.shape[:2]
+    except ImageError as error:
+        row["problem"] = _without_folder(error, path)
+    masks = []
+    for mask_path in mask_paths:
+        try:
+            masks.append(_read_mask(mask_path))
+        except ImageError as error:
+            row["mask_problem"] = _without_folder(error, mask_path)
+    if masks:
+        row["mask_share"] = max(mask.share for mask in masks)
+        row["mask_resized"] = size is not None and any(mask.size != size for mask in masks)
+    return row
+
+
+def _read_mask(path: Path) -> _Mask:
+    marked = read_mask(path)
+    return _Mask(float(marked.mean()), marked.shape)
+
+
+def _without_folder(error: ImageError, path: Path) -> str:
+    # The page may travel further than the folders' names should.
+    return str(error).replace(str(path), path.name)

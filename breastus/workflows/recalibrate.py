@@ -1,0 +1,192 @@
+"""Recalibrate a run for a new hospital: a folder of an outside evaluation in, its bundle out.
+
+    runs/compact/external/bus_uclm/
+      predictions.csv  ->  recalibration.json, figures/recalibration.png, figures/learning_curve.png
+                       ->  models/compact-bus_uclm/, by `export_recalibrated`
+
+The network stays as it is. Its probabilities are mapped once more, and the threshold and the
+referral are chosen anew, all on labelled images of the new hospital that are judged by no more.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from breastus.data.manifest.build import read_manifest
+from breastus.deploy.export import INFO_FILE, SEEN_DIGITS, SEEN_FILE, write_bundle
+from breastus.errors import RunError
+from breastus.evaluation.calibration.recalibration_study import recalibration_trial, rest_after
+from breastus.evaluation.decision.decision import Decision
+from breastus.evaluation.predictions import read_predictions
+from breastus.evaluation.result_cache import read_measured, write_measured
+from breastus.evaluation.tta import VIEWS
+from breastus.preprocessing.transform import Transform
+from breastus.reporting.figures.learning_curve import plot_learning_curve
+from breastus.reporting.figures.plots import plot_reliability, save_figure
+from breastus.reporting.model_card import model_card
+from breastus.reporting.recalibration_section import recalibration_lead, recalibration_section
+from breastus.runs.run import MANIFEST_FILE, Run
+from breastus.utils.files import read_json
+from breastus.workflows.model_artifact import JudgedModel
+
+RECALIBRATION_FILE = "recalibration.json"
+PREDICTIONS_FILE = "predictions.csv"
+
+
+def measure_recalibration(
+    folder: Path,
+    *,
+    model: JudgedModel,
+    table: pd.DataFrame,
+    manifest: pd.DataFrame,
+    images: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Recalibrate on some of a new hospital's predictions; write recalibration.json to `folder`.
+
+    Args:
+        folder: of the outside evaluation.
+        model: whose network predicted.
+        table: the predictions.
+        manifest: of the new hospital.
+        images: how many are drawn to recalibrate on, at least.
+        seed: of the draw.
+
+    Raises:
+        BreastusError: as `recalibration_trial`.
+    """
+    trial = recalibration_trial(table, model.config.evaluation, images=images, seed=seed)
+    rows = manifest[manifest["image_id"].isin(set(table["image_id"]))]
+    trial["sources"] = sorted(set(rows["source"]))
+    trial["of"] = model.identity
+    write_measured(folder / RECALIBRATION_FILE, trial, of=table)
+    return trial
+
+
+def recalibration_part(
+    folder: Path, table: pd.DataFrame, manifest: pd.DataFrame
+) -> tuple[list[str], list[str]]:
+    """Return what recalibration.json adds to a report: sentences on top, and sections as HTML.
+
+    Both are empty where nothing was recalibrated; what is of other predictions is dropped, with a
+    warning.
+
+    Args:
+        folder: of the outside evaluation.
+        table: its predictions.
+        manifest: of the new hospital.
+    """
+    trial = read_measured(folder / RECALIBRATION_FILE, of=table)
+    figures = folder / "figures"
+    files = {name: figures / f"{name}.png" for name in ("recalibration", "learning_curve")}
+    if trial is None or not trial["curve"]:
+        files["learning_curve"].unlink(missing_ok=True)
+    if trial is None:
+        files["recalibration"].unlink(missing_ok=True)
+        return [], []
+    rest = rest_after(table, trial)
+    drawn = plot_reliability(rest, before="as it came", after="recalibrated; bins of equal count")
+    captions = {
+        "Said and so, on the images that nothing was fitted on": save_figure(
+            drawn, files["recalibration"]
+        )
+    }
+    if trial["curve"]:
+        curve = plot_learning_curve(trial["curve"], images=trial["asked"])
+        captions["How many labelled images pay off"] = save_figure(curve, files["learning_curve"])
+    known = manifest.set_index("image_id").loc[table["image_id"], "patient_id"]
+    section = recalibration_section(trial, captions, patients_known=bool((known != "").all()))
+    return [recalibration_lead(trial)], [section]
+
+
+def export_recalibrated(
+    model: JudgedModel | Run | str | os.PathLike, folder: str | os.PathLike, out: str | os.PathLike
+) -> Path:
+    """Write the bundle of a run, or another bundle, as recalibrated for a new hospital.
+
+    Its graph applies the recalibration; bundle.json and the card say on how many images of which
+    data set, and the scores are those of the images there that nothing was fitted on.
+
+    Args:
+        model: a finished run, a bundle, or a cross-validation's folder for the bundle in it.
+        folder: of `evaluate_external(model, ..., recalibrate=N)`.
+        out: the bundle's folder.
+
+    Returns:
+        `out`.
+
+    Raises:
+        RunError: when the run is not finished, the folder holds no recalibration of the
+            predictions in it, or it is one of another network or calibration.
+        DataError: when the predictions are damaged.
+    """
+    model = model if isinstance(model, JudgedModel) else JudgedModel.load(model)
+    folder = Path(folder)
+    trial = _trial(folder, model)
+    _, manifest = _outside(folder)
+    decision = Decision.from_dict(trial["decision"])
+    drawn = manifest[manifest["image_id"].isin(set(trial["drawn"]["image_ids"]))]
+    counts = {name: value for name, value in trial["drawn"].items() if name != "image_ids"}
+    came = read_json(model.bundle / INFO_FILE)
+    info = {name: value for name, value in came.items() if name not in ("files", "created")}
+    info |= {
+        "threshold": decision.threshold,
+        "threshold_rule": decision.facts["threshold"]["words"],
+        "conformal": decision.conformal.to_dict(),
+        "recalibration": {
+            "sources": trial["sources"],
+            "method": trial["recalibration"]["method"],
+            "calibrator": decision.calibrator.to_dict(),
+            "threshold_before": trial["threshold_before"],
+            "seed": trial["seed"],
+            **counts,
+        },
+        "metrics": trial["metrics"],
+        "metrics_before_recalibration": came["metrics"],
+        "reliability": trial["reliability"],
+    }
+    seen = (model.bundle / SEEN_FILE).read_text(encoding="utf-8").split()
+    return write_bundle(
+        Path(out),
+        keras_file=model.network_file,
+        transform=Transform.of(model.config),
+        calibrator=model.decision.calibrator,
+        recalibrator=decision.calibrator,
+        views=VIEWS[model.config.evaluation.tta],
+        info=info,
+        card=model_card,
+        seen=[*seen, *(sha[:SEEN_DIGITS] for sha in drawn["sha256"])],
+    )
+
+
+def recalibrated_name(model: JudgedModel, folder: str | os.PathLike) -> str:
+    """Return what a recalibrated bundle is called: model and sources.
+
+    Raises:
+        RunError: as `export_recalibrated`.
+    """
+    return "-".join([model.config.model.name, *_trial(Path(folder), model)["sources"]])
+
+
+def _trial(folder: Path, model: JudgedModel) -> dict[str, Any]:
+    way_out = "Name the folder of breastus evaluate RUN --data OTHER --recalibrate N."
+    if not (folder / RECALIBRATION_FILE).is_file():
+        raise RunError(f"{folder} holds no {RECALIBRATION_FILE}. {way_out}")
+    trial = read_measured(folder / RECALIBRATION_FILE, of=_outside(folder)[0])
+    if trial is None:
+        raise RunError(f"{folder} was evaluated anew since it was recalibrated. {way_out}")
+    if trial["of"] != model.identity:
+        raise RunError(
+            f"{folder} was recalibrated for another network, or for {model.path} before it was "
+            f"judged again. {way_out}"
+        )
+    return trial
+
+
+def _outside(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    for name in (PREDICTIONS_FILE, MANIFEST_FILE):
+        if not (folder / name).is_file():
+            raise RunError(f"{folder} is no folder of an outside evaluation: it has no {name}.")
+    return read_predictions(folder / PREDICTIONS_FILE), read_manifest(folder / MANIFEST_FILE)

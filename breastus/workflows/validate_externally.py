@@ -1,0 +1,312 @@
+"""Judge a model on images from elsewhere: a run or bundle and a data set in, a report out.
+
+    elsewhere = evaluate_external("runs/compact", data="path/to/BUS-UCLM")
+    elsewhere.metrics["test"]["roc_auc"]
+
+    runs/compact/external/bus_uclm/
+      manifest.csv, predictions.csv, metrics.json, report.html, figures/
+      recalibration.json, robustness.json, where they were asked for
+
+Calibration, threshold and referral are those the run came with: what happens to them at another
+hospital is the question. Images that took part in training are left out, with their near-duplicates
+and whatever else is of their patients and scenes; so is what the data set's own curation leaves
+out. With `recalibrate`, what some labelled images would mend is tried beside that, and judged on
+the others.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from breastus.config.fields import join_sources, split_sources
+from breastus.data.manifest.build import included, load_manifest, simulated, summary, write_manifest
+from breastus.data.manifest.merge import ANONYMOUS
+from breastus.deploy.export import SEEN_DIGITS
+from breastus.deploy.predictor import PHANTOM_NOTICE
+from breastus.errors import DataError
+from breastus.evaluation.calibration.prevalence import prevalence_estimate, prevalence_section
+from breastus.evaluation.calibration.recalibration_study import check_count, drawn_images
+from breastus.evaluation.evaluate_predictions import judgement
+from breastus.evaluation.predictions import lump_probability, write_predictions
+from breastus.evaluation.robustness.corruptions import SEVERITIES
+from breastus.evaluation.robustness.evaluate import cells
+from breastus.labels import LABELS, LUMP
+from breastus.reporting.figures.plots import save_figures
+from breastus.reporting.report import cell, write_report
+from breastus.runs.run import MANIFEST_FILE, METRICS_FILE, Run
+from breastus.training.external_leakage import seen_twins
+from breastus.training.trainer import Trainer
+from breastus.utils.files import write_json
+from breastus.workflows.evaluate_robustness import measure_robustness
+from breastus.workflows.evaluate_run import attributes, robustness_part, worst_errors
+from breastus.workflows.model_artifact import JudgedModel
+from breastus.workflows.recalibrate import (
+    PREDICTIONS_FILE,
+    measure_recalibration,
+    recalibration_part,
+)
+
+
+@dataclass(frozen=True)
+class External:
+    """A run judged on images from elsewhere.
+
+    Attributes:
+        path: the folder of the report.
+        metrics: as in its metrics.json: as from `judge`, of "test" alone, `left_out`, how many
+            images were left out as they took part in training, `near_duplicates` (`left_out`, how
+            many resemble such an image or are of the patient or scene of one, `compared`, with how
+            many training images, and `missing`, how many of these are not where they were), and
+            `prevalence_estimate`.
+        lead: sentences of the report: the scores at home, what recalibration and making the images
+            worse came to.
+        left_out: sentences of the report: what was left out, and how it was looked for.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    lead: tuple[str, ...] = ()
+    left_out: str = ""
+
+
+def evaluate_external(
+    model: Run | str | os.PathLike,
+    data: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    out: str | os.PathLike | None = None,
+    recalibrate: int | None = None,
+    seed: int | None = None,
+    robustness: bool = False,
+    severities: Sequence[int] = SEVERITIES,
+    corruptions: Sequence[str] | None = None,
+) -> External:
+    """Predict a data set with a model's network and judge it as its own test images were.
+
+    What an earlier call recalibrated or measured stays in the report while the predictions are the
+    same.
+
+    Args:
+        model: a finished run, a bundle, or a cross-validation's folder for the bundle in it.
+        data: as for `breastus.train`.
+        out: a folder; None takes `external/<sources>` in the run, and beside a bundle
+            `<bundle>-external/<sources>`.
+        recalibrate: recalibrate on so many labelled images, at least, drawn by whole groups, and
+            judge on the others before and after; None does not. The scores of the whole stay those
+            of the model as it came.
+        seed: of that draw; None takes the model's.
+        robustness: make the images worse as well, as `robustness_of` does.
+        severities: of it.
+        corruptions: of it.
+
+    Raises:
+        ConfigError: when an option is out of range.
+        RunError: when the run is not finished.
+        BundleError: when the bundle is damaged, or has been recalibrated.
+        DataError: when no image with a label is left, or `recalibrate` does not fit what there is.
+
+    Warns:
+        UndefinedMetricWarning: for what one class or few groups leave undefined.
+    """
+    # What is wrong with them is said before any image is read.
+    cells(corruptions, severities)
+    if recalibrate is not None:
+        check_count(recalibrate)
+    model = JudgedModel.load(model)
+    config, decision = model.config, model.decision
+    manifest = load_manifest(join_sources(data), settings=config.data, seed=config.seed)
+    manifest, seen = _without_seen(manifest, model)
+    manifest, twins = _without_twins(manifest, model)
+    rows = included(manifest).reset_index(drop=True)
+    if rows.empty:
+        raise DataError(
+            f"No image of {join_sources(data)} is left to test on: {seen} took part in training, "
+            f"{twins['left_out']} are near-duplicates of such, the others are left out or have no "
+            "label. Name another data set."
+        )
+    left_out = _left_out(seen, twins, model)
+    if recalibrate is not None:
+        seed = config.seed if seed is None else seed
+        # Also before it takes time: what does not fit is known from labels and groups.
+        drawn_images(_truth(rows), rows["group_id"].to_numpy(), recalibrate, seed=seed)
+    folder = Path(out) if out is not None else _folder(model, rows, data)
+    table = rows[["image_id", "group_id", "finding", "label"]].assign(split="test")
+    network = model.network()
+    predicted = Trainer(model.path, config, {"test": rows}).predict(network, "test")
+    table["raw"] = lump_probability(predicted)
+    table = decision.apply(table)
+    if recalibrate is not None:
+        measure_recalibration(
+            folder,
+            model=model,
+            table=table,
+            manifest=manifest,
+            images=recalibrate,
+            seed=seed,
+        )
+    if robustness:
+        measure_robustness(
+            folder,
+            config=config,
+            network=network,
+            decision=decision,
+            table=table,
+            manifest=manifest,
+            severities=severities,
+            corruptions=corruptions,
+        )
+    metrics = judgement(
+        {"test": table},
+        decision,
+        attributes=attributes(manifest, table["image_id"]),
+        model=f"{model.name}, elsewhere",
+        color=config.preprocessing.color,
+        settings=config.evaluation,
+        seed=config.seed,
+    )
+    metrics["left_out"] = seen
+    metrics["near_duplicates"] = twins
+    metrics["prevalence_estimate"] = prevalence_estimate(
+        table,
+        training_prevalence=model.prevalence,
+        settings=config.evaluation,
+        seed=config.seed,
+    )
+    write_manifest(manifest, folder / MANIFEST_FILE)
+    write_predictions(table, folder / PREDICTIONS_FILE)
+    write_json(folder / METRICS_FILE, metrics)
+    figures = save_figures(
+        folder / "figures", metrics=metrics, predictions={"test": table}, seed=config.seed
+    )
+    mended, mending = recalibration_part(folder, table, manifest)
+    worsened, worsening = robustness_part(folder, table)
+    lead = (_at_home(model), *mended, *worsened)
+    write_report(
+        folder / "report.html",
+        metrics=metrics,
+        config=config.to_dict(),
+        environment=model.environment,
+        notices=[*_notices(model, manifest), f"{_notice(rows, model)} {left_out}"],
+        data_summary=summary(manifest),
+        worst=worst_errors(table, manifest),
+        figures=figures,
+        title=f"Elsewhere: the model “{model.name}” on images of {_sources(rows)}",
+        lead=lead,
+        sections=[*mending, prevalence_section(metrics["prevalence_estimate"]), *worsening],
+    )
+    return External(folder, metrics, lead, left_out)
+
+
+def _without_seen(manifest: pd.DataFrame, model: JudgedModel) -> tuple[pd.DataFrame, int]:
+    """Exclude images that the model trained or was chosen by; return how many there were."""
+    return _excluding(manifest, _is_seen(manifest, model), "duplicate: took part in training")
+
+
+def _without_twins(
+    manifest: pd.DataFrame, model: JudgedModel
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Exclude near-duplicates of images that the model has seen, and their patients and scenes.
+
+    Returns:
+        The manifest, and what metrics.json says of it.
+    """
+    threshold = model.config.data.duplicate_threshold
+    found = seen_twins(included(manifest), model.seen_images, threshold=threshold)
+    twin = pd.Series([found.twin_of.get(name, "") for name in manifest["image_id"]], dtype=object)
+    twin.index = manifest.index
+    known = (twin != "") | _is_seen(manifest, model)
+    reasons = "duplicate: near-duplicate of " + twin + ", which took part in training"
+    manifest, alike = _excluding(manifest, twin != "", reasons)
+    # Of a patient or scene that was seen no image is from elsewhere.
+    of_group = manifest["group_id"].isin(set(manifest.loc[known, "group_id"]) - {""})
+    reason = "duplicate: of one group with an image that took part in training"
+    manifest, related = _excluding(manifest, of_group, reason)
+    counts = {"left_out": alike + related, "compared": found.compared, "missing": found.missing}
+    return manifest, counts
+
+
+def _is_seen(manifest: pd.DataFrame, model: JudgedModel) -> pd.Series:
+    return manifest["sha256"].str[:SEEN_DIGITS].isin(model.seen) & (manifest["sha256"] != "")
+
+
+def _excluding(
+    manifest: pd.DataFrame, which: pd.Series, reason: str | pd.Series
+) -> tuple[pd.DataFrame, int]:
+    """Give images that nothing else excludes a reason; return how many there were."""
+    fresh = which & (manifest["excluded"] == "")
+    return manifest.assign(excluded=manifest["excluded"].mask(fresh, reason)), int(fresh.sum())
+
+
+def _left_out(seen: int, twins: dict[str, int], model: JudgedModel) -> str:
+    """Say what was left out as the network may know it, and what was not looked for."""
+    compared, missing = twins["compared"], twins["missing"]
+    texts = [f"Left out as they took part in training: {seen} images."]
+    if compared or twins["left_out"]:
+        texts.append(
+            "Left out as near-duplicates of images that did, or of the patient or scene of one: "
+            f"{twins['left_out']}."
+        )
+    if missing and compared:
+        texts.append(
+            f"The files of {missing} of {missing + compared} training images are not where they "
+            "were, or were changed: of these only identical files were looked for."
+        )
+    elif missing:
+        texts.append(
+            "Only identical files were looked for, and no near-duplicates, as the files of the "
+            "training images are not where they were, or were changed."
+        )
+    if model.seen_images.empty:
+        texts.append(
+            "Only identical files were looked for, and no near-duplicates, as a bundle carries no "
+            "images that these could be compared with."
+        )
+    elif model.pretrained:
+        texts.append("Of the images of the pretraining only identical files were looked for.")
+    return " ".join(texts)
+
+
+def _folder(model: JudgedModel, rows: pd.DataFrame, data) -> Path:
+    sources = sorted(set(rows["source"]))
+    # What is no known data set has the name of its kind; its own tells two of them apart.
+    names = [Path(place).stem for place in split_sources(join_sources(data))]
+    known = not set(sources) & ANONYMOUS
+    return model.reports / "-".join(sources if known else sorted(set(names)))
+
+
+def _sources(rows: pd.DataFrame) -> str:
+    return ", ".join(sorted(set(rows["source"])))
+
+
+def _truth(rows: pd.DataFrame) -> np.ndarray:
+    return (rows["label"] == LABELS[LUMP]).to_numpy(int)
+
+
+def _at_home(model: JudgedModel) -> str:
+    test = model.home
+    auc, found, cleared = (cell(test[n]) for n in ("roc_auc", "sensitivity", "specificity"))
+    return (
+        f"On its own {test['n']} test images: ROC-AUC {auc}, sensitivity {found}, specificity "
+        f"{cleared}."
+    )
+
+
+def _notices(model: JudgedModel, manifest: pd.DataFrame) -> list[str]:
+    texts = [PHANTOM_NOTICE] if simulated(manifest) else []
+    return texts + [text for text in model.notices if text not in texts]
+
+
+def _notice(rows: pd.DataFrame, model: JudgedModel) -> str:
+    lumps = int(_truth(rows).sum())
+    text = (
+        f"Images from elsewhere: {len(rows)} of {_sources(rows)} ({lumps} with a lump). "
+        "Calibration, threshold and referral are those that the model came with; nothing was "
+        "fitted here, but where a part says that it was recalibrated."
+    )
+    if own := int(rows["sha256"].isin(model.tested_on).sum()):
+        text += f" {own} of them are not from elsewhere: they are the model's own test images."
+    return text

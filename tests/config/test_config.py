@@ -1,0 +1,121 @@
+"""Settings: unknown names and impossible values are refused, YAML comes back as it went."""
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from breastus.config.schema import Config
+from breastus.errors import ConfigError
+
+
+def test_defaults_are_the_studys():
+    config = Config()
+    assert (config.training.epochs, config.training.batch_size) == (20, 32)
+    assert config.training.learning_rate == 1e-3
+    assert config.model.image_size == 224
+    assert config.data.known_faults is True
+
+
+@settings(deadline=None)
+@given(
+    epochs=st.integers(1, 10_000),
+    rate=st.floats(1e-9, 10.0),
+    source=st.text(min_size=1).filter(str.isprintable),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_yaml_comes_back_as_it_went(tmp_path_factory, epochs, rate, source, seed):
+    config = Config().replace(
+        {
+            "training": {"epochs": epochs, "learning_rate": rate},
+            "data": {"source": source},
+            "seed": seed,
+        }
+    )
+    path = tmp_path_factory.mktemp("config") / "config.yaml"
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    assert Config.from_yaml(path) == config
+
+
+def test_overrides():
+    config = Config().override(
+        ["training.epochs=5", "training.learning_rate=1e-4", "data.known_faults=false", "seed=3"]
+    )
+    assert config.training.epochs == 5
+    assert config.training.learning_rate == 1e-4
+    assert config.data.known_faults is False
+    assert config.seed == 3
+    assert config.training.batch_size == 32
+    assert Config().differences(config)[0] == "data.known_faults: True -> False"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("training.epoch=5", "no setting training.epoch. Did you mean training.epochs"),
+        ("trainig.epochs=5", "no setting trainig. Did you mean training"),
+        ("training.epochs", "must read section.key=value"),
+        ("training.epochs=0", "training.epochs must be at least 1. Received: 0"),
+        ("training.epochs=2.5", "training.epochs must be of type int"),
+        ("training.epochs=true", "training.epochs must be of type int"),
+        ("training.learning_rate=fast", "training.learning_rate must be of type float"),
+        ("training.learning_rate=.nan", "training.learning_rate must be at least"),
+        ("data.split=random", "data.split must be one of auto, group, study, given"),
+        ("data.split=kfolds", "Did you mean kfold? Received: 'kfolds'"),
+        ("data.split='source:'", "source:NAME to test on the source of that name"),
+        ("data.split=3", "data.split must be of type str"),
+        ("data.fold=1", "are of data.split=kfold alone"),
+        ("data.folds=2", "data.folds must be at least 3"),
+        ("data.keep_faults=axila", "axilla, needle, doppler. Did you mean axilla?"),
+        ("data.keep_faults='axilla,nedle'", "Received: 'nedle'"),
+        ("data.known_faults=1", "data.known_faults must be of type bool"),
+        ("training=5", "training is a section"),
+        ("seed.x=1", "seed must be of type int"),
+        ("evaluation.threshold=1.5", "at least 0 and at most 1"),
+        # choose_threshold would refuse it, at the end of the training.
+        ("evaluation.confidence=0.5", "evaluation.confidence must be at least 0.501"),
+        ("evaluation.confidence=0.3", "evaluation.confidence must be at least 0.501"),
+        ("data.source=[", "not readable"),
+    ],
+)
+def test_impossible_settings_are_refused(assignment, message):
+    with pytest.raises(ConfigError) as caught:
+        Config().override([assignment])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        ["data.split=kfold", "data.fold=4"],
+        ["data.split=kfold", "data.fold=4", "data.turn=3"],
+        ["data.split=kfold", "data.folds=10", "data.fold=9"],
+        ["data.split=source:busi"],
+        ["data.split=splits/mine.CSV"],
+        ["data.keep_faults='axilla, needle'"],
+    ],
+)
+def test_possible_settings_come_back_as_they_went(assignments, tmp_path):
+    config = Config().override(assignments)
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    assert Config.from_yaml(tmp_path / "config.yaml") == config
+    with pytest.raises(ConfigError, match=r"data\.fold must be below data\.folds"):
+        config.override(["data.split=kfold", "data.fold=10"])
+
+
+@pytest.mark.parametrize("text", ["- 1", "a: [", "training: 3", "\x00"])
+def test_a_bad_file_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        Config.from_yaml(path)
+    with pytest.raises(ConfigError, match=r"missing\.yaml"):
+        Config.from_yaml(tmp_path / "missing.yaml")
+
+
+def test_nothing_is_made_from_yaml_tags(tmp_path):
+    path = tmp_path / "evil.yaml"
+    path.write_text("seed: !!python/object/apply:os.getpid []")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.from_yaml(path)
+    assert yaml.safe_load(Config().to_yaml())["seed"] == 0

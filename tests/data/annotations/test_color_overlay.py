@@ -1,0 +1,65 @@
+"""Colours that are drawn are told from the tint of a device and the rounding of a JPEG."""
+
+import pytest
+
+from breastus.data.annotations.color_overlay import Overlay
+from experiments.drawing import GREEN, YELLOW, box, flow, jpeg, open_plus, phantom_scan, tinted
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return phantom_scan(2, 1)
+
+
+BASES = {
+    "grey": lambda x: x,
+    "bluish": tinted,
+    "warm": lambda x: tinted(x, (1.0, 0.93, 0.8)),
+    "JPEG": jpeg,
+    "bluish JPEG": lambda x: jpeg(tinted(x)),
+}
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_tints_are_no_overlay(scan, name):
+    assert Overlay.of(BASES[name](scan)) == Overlay()
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("radius", [7, 12, 30])
+def test_flow(scan, name, radius):
+    found = Overlay.of(flow(BASES[name](scan), (200, 200), radius=radius))
+    assert found.flow
+    assert not found.wide
+    assert not found.graphics  # flow's own colours are no drawing
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("color", [YELLOW, GREEN])
+def test_drawings(scan, name, color):
+    found = Overlay.of(open_plus(BASES[name](scan), [(150, 200), (300, 260)], color=color))
+    assert found.graphics
+    assert not found.flow
+    assert not found.wide
+
+
+def test_yellow_is_that_of_a_boxs_lines(scan):
+    assert Overlay.of(box(scan, (120, 100, 330, 300))).yellow
+    assert not Overlay.of(box(scan, (120, 100, 330, 300), color=GREEN)).yellow
+    assert not Overlay.of(open_plus(scan, [(150, 200)])).yellow
+
+
+def test_elastography_is_wide(scan):
+    colored = scan.copy()
+    colored[100:300, 100:400] = colored[100:300, 100:400] // 2
+    colored[100:300, 100:250, 0] += 120
+    colored[100:300, 250:400, 1] += 120
+    assert Overlay.of(colored).wide
+
+
+def test_marks_of_the_device_at_the_edges_do_not_count(scan):
+    edge = scan.copy()
+    edge[2:12, 100:130] = GREEN
+    assert not Overlay.of(edge).graphics
+    edge[60:70, 100:130] = GREEN
+    assert Overlay.of(edge).graphics

@@ -1,0 +1,88 @@
+"""What `--data` may name, and what `auto` picks."""
+
+import pytest
+
+from breastus.data.sources import hub
+from breastus.data.sources import resolve as module
+from breastus.data.sources.resolve import DataWarning, check_places, locate, read_content
+from breastus.errors import DataError, HubError
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty working folder and cache, no settings, and no hub."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BREASTUS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("BREASTUS_DATA", raising=False)
+
+    def out_of_reach(cache):
+        raise HubError("The hub is out of reach.")
+
+    monkeypatch.setattr(hub, "fetch", out_of_reach)
+    return tmp_path
+
+
+def find(where):
+    return locate(where, phantom_images=4, seed=1)
+
+
+def test_auto_takes_the_first_that_is_there(elsewhere, monkeypatch):
+    with pytest.warns(DataWarning, match=r"(?s)PHANTOMS.*nothing about patients.*out of reach"):
+        assert find("auto") == (elsewhere / "cache" / "phantom-4-1", "phantom")
+
+    monkeypatch.setattr(hub, "fetch", lambda cache: cache / "fetched")
+    assert find("auto") == (elsewhere / "cache" / "fetched", "")
+
+    (elsewhere / "data" / "raw").mkdir(parents=True)
+    (elsewhere / "data" / "raw" / ".gitkeep").touch()
+    assert find("auto")[0].name == "fetched"
+    (elsewhere / "data" / "raw" / "BUSI").mkdir()
+    assert find("auto") == (module.RAW, "")
+
+    (elsewhere / "mine").mkdir()
+    monkeypatch.setenv("BREASTUS_DATA", str(elsewhere / "mine"))
+    assert find("auto") == (elsewhere / "mine", "")
+    monkeypatch.setenv("BREASTUS_DATA", str(elsewhere / "gone"))
+    with pytest.raises(DataError, match=r"\$BREASTUS_DATA must be a directory"):
+        find("auto")
+
+
+def test_hub_by_name_does_not_fall_back():
+    with pytest.raises(HubError, match="out of reach"):
+        find("hub")
+
+
+def test_a_directory(elsewhere):
+    (elsewhere / "ultrasound").mkdir()
+    assert find("ultrasound")[0].name == "ultrasound"
+    with pytest.raises(DataError, match=r"Did you mean ultrasound\? Received: ultrasuond"):
+        find("ultrasuond")
+    with pytest.raises(DataError, match="Did you mean phantom"):
+        find("phantoms")
+    (elsewhere / "file").touch()
+    with pytest.raises(DataError, match="must name a directory"):
+        find("file")
+
+
+def test_a_folder_that_may_not_be_read(elsewhere, monkeypatch):
+    (elsewhere / "locked").mkdir()
+
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.stat", refuse)  # root, as in many containers, may read all
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(DataError, match=r"locked cannot be read: Permission denied"):
+        read_content(elsewhere / "locked", "", known_faults=True)
+
+
+def test_places_are_looked_for_before_anything_is_fetched(elsewhere, monkeypatch):
+    (elsewhere / "a").mkdir()
+    (elsewhere / "b.csv").touch()
+    check_places("a;b.csv")
+    check_places(["auto", "hub", "phantom"])  # of which the second is out of reach
+    with pytest.raises(DataError, match=r"--data must be .* Received: c, which does not exist"):
+        check_places("a;c")
+    monkeypatch.setenv("BREASTUS_DATA", "gone")
+    with pytest.raises(DataError, match=r"\$BREASTUS_DATA must be a directory.* Received: gone"):
+        check_places("auto")

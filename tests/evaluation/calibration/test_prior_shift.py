@@ -1,0 +1,105 @@
+"""Another prevalence is found without labels, and adjusted to."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from breastus.errors import ConfigError, DataError
+from breastus.evaluation.calibration.logistic import logit
+from breastus.evaluation.calibration.prior_shift import adjust_prior, estimate_prevalence
+from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
+
+
+def draw(rng, count, prevalence, *, training=0.6):
+    """Labels of a hospital, and probabilities that are right at the training prevalence."""
+    truth = (rng.random(count) < prevalence).astype(int)
+    score = rng.normal(size=count) + 2 * truth - 1  # log of the likelihood ratio: 2 * score
+    odds = np.exp(2 * score) * training / (1 - training)
+    return truth, odds / (1 + odds)
+
+
+def by_steps(prob, prevalence, steps=3000):
+    """The steps of Saerens and others, as written there."""
+    found = prevalence
+    for _ in range(steps):
+        lump = prob * found / prevalence
+        other = (1 - prob) * (1 - found) / (1 - prevalence)
+        found = (lump / (lump + other)).mean()
+    return found
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.15, 0.85))
+def test_the_estimate_is_where_the_steps_lead(seed, prevalence):
+    _, prob = draw(np.random.default_rng(seed), 300, prevalence)
+    assert estimate_prevalence(prob, 0.6) == pytest.approx(by_steps(prob, 0.6), abs=1e-6)
+
+
+@pytest.mark.parametrize("prevalence", [0.05, 0.3, 0.6, 0.9])
+def test_the_prevalence_is_found_again(prevalence):
+    _, prob = draw(np.random.default_rng(0), 20_000, prevalence)
+    assert estimate_prevalence(prob, 0.6) == pytest.approx(prevalence, abs=0.015)
+
+
+def test_adjusted_probabilities_mean_what_they_say():
+    truth, prob = draw(np.random.default_rng(1), 40_000, 0.1)
+    assert prob.mean() > 0.2
+    adjusted = adjust_prior(prob, 0.6, 0.1)
+    assert adjusted.mean() == pytest.approx(truth.mean(), abs=0.006)
+    said = (adjusted > 0.4) & (adjusted < 0.6)
+    assert truth[said].mean() == pytest.approx(adjusted[said].mean(), abs=0.04)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.01, 0.99), st.floats(0.01, 0.99)
+)
+def test_adjusting_shifts_logits_and_keeps_the_order(values, old, new):
+    values = np.sort(values)
+    found = adjust_prior(values, old, new)
+    assert (found >= 0).all()
+    assert (found <= 1).all()
+    assert (np.diff(found) >= -1e-15).all()
+    np.testing.assert_allclose(adjust_prior(found, new, old), values, atol=1e-9)
+    inner = (values > 1e-6) & (values < 1 - 1e-6)
+    shift = logit(np.array([new]))[0] - logit(np.array([old]))[0]
+    np.testing.assert_allclose(logit(found[inner]), logit(values[inner]) + shift, atol=1e-6)
+
+
+def test_by_hand():
+    # Odds of 1 at half; at a fifth the odds are a quarter.
+    assert adjust_prior(np.array([0.0, 0.5, 1.0]), 0.5, 0.2).tolist() == [0.0, 0.2, 1.0]
+    # 0.9 of one image, 0.2 of another: slope 1.6 / (0.2 + 1.6 x) = 1.2 / (1.6 - 1.2 x).
+    assert estimate_prevalence(np.array([0.9, 0.2]), 0.5) == pytest.approx(29 / 48)
+    # An image that is surely lump and one that surely is none.
+    assert estimate_prevalence(np.array([0.0, 1.0]), 0.3) == pytest.approx(0.5)
+
+
+def test_edges_and_nothing_to_go_by():
+    for values, edge in (([0.1, 0.2], 0), ([0.8, 0.7], 1)):
+        with pytest.warns(UserWarning, match=f"estimated prevalence is {edge}: the 2 images"):
+            assert estimate_prevalence(np.array(values), 0.5) == edge
+    for values in ([], [0.3, 0.3]):
+        with pytest.warns(UndefinedMetricWarning, match="so NaN"):
+            assert np.isnan(estimate_prevalence(np.array(values), 0.3))
+
+
+@pytest.mark.parametrize("prevalence", [0, 1, -0.1, float("nan"), "0.5", None])
+def test_wrong_prevalences_are_refused(prevalence):
+    prob = np.array([0.2, 0.6])
+    with pytest.raises(ConfigError, match="Received: training_prevalence="):
+        estimate_prevalence(prob, prevalence)
+    with pytest.raises(ConfigError, match="Received: old="):
+        adjust_prior(prob, prevalence, 0.5)
+    with pytest.raises(ConfigError, match="Received: new="):
+        adjust_prior(prob, 0.5, prevalence)
+
+
+def test_wrong_probabilities_are_refused():
+    for call in (
+        lambda p: estimate_prevalence(p, 0.5),
+        lambda p: adjust_prior(p, 0.5, 0.4),
+    ):
+        with pytest.raises(DataError, match="Received: nan"):
+            call(np.array([np.nan]))

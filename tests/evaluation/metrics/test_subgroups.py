@@ -1,0 +1,180 @@
+"""Subgroups: worked examples, sizes in thirds, too few groups, and what is refused."""
+
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from breastus.errors import ConfigError, DataError
+from breastus.evaluation.intervals.proportions import wilson_interval
+from breastus.evaluation.metrics.metrics import roc_auc
+from breastus.evaluation.metrics.subgroups import MINIMUM, SCORES, section, subgroups
+from breastus.reporting.figures.subgroups import plot_subgroups
+from breastus.utils.files import jsonable
+
+FINDINGS = ["normal"] * 20 + ["benign"] * 20 + ["malignant"] * 10
+
+
+def made(findings=FINDINGS, seed=0):
+    rng = np.random.default_rng(seed)
+    findings = np.array(findings)
+    lump = findings != "normal"
+    predictions = pd.DataFrame(
+        {
+            "image_id": [f"image {i}" for i in range(len(findings))],
+            "group_id": [f"g{i}" for i in range(len(findings))],
+            "finding": findings,
+            "label": np.where(lump, "lump", "no_lump"),
+            "probability": 1 / (1 + np.exp(-(1.5 * lump + rng.normal(size=len(lump)) - 0.5))),
+        }
+    )
+    attributes = pd.DataFrame(
+        {
+            "image_id": predictions["image_id"],
+            "source": np.where(np.arange(len(lump)) % 2, "busi", "bus_uclm"),
+            "flags": np.where(np.arange(len(lump)) % 3 == 0, "caliper;text", ""),
+            "lesion_share": np.where(lump, rng.uniform(0.01, 0.3, len(lump)), 0.0),
+        }
+    )
+    return predictions, attributes
+
+
+def judged(predictions, attributes, **options):
+    return subgroups(predictions, attributes, **{"threshold": 0.5, **options})
+
+
+def family(result, name):
+    return next(f for f in result["families"] if f["name"] == name)
+
+
+def part(result, name, title):
+    return next(p for p in family(result, name)["parts"] if p["title"].startswith(title))
+
+
+def test_findings_are_each_set_against_the_others():
+    predictions, attributes = made()
+    result = judged(predictions, attributes)
+    prob = predictions["probability"].to_numpy()
+    found = predictions["finding"].to_numpy()
+    malignant = part(result, "finding", "malignant")
+    assert (malignant["n"], malignant["n_lump"], malignant["n_no_lump"]) == (10, 10, 0)
+    hits = int((prob[found == "malignant"] >= 0.5).sum())
+    assert malignant["sensitivity"]["value"] == hits / 10
+    low, high = wilson_interval(hits, 10)  # each image is a group
+    assert malignant["sensitivity"]["ci_low"] == pytest.approx(low)
+    assert malignant["sensitivity"]["ci_high"] == pytest.approx(high)
+    chosen = found != "benign"
+    truth = (found[chosen] == "malignant").astype(int)
+    assert malignant["roc_auc"]["value"] == pytest.approx(roc_auc(truth, prob[chosen]))
+    assert malignant["roc_auc"]["ci_low"] < malignant["roc_auc"]["value"]
+    assert malignant["against"] == "all images without a lump"
+    assert malignant["specificity"]["reason"] == "no images without a lump"
+    normal = part(result, "finding", "normal")
+    assert normal["specificity"]["value"] == (prob[found == "normal"] < 0.5).mean()
+    assert normal["sensitivity"]["reason"] == "no lumps"
+    assert normal["roc_auc"]["value"] == part(result, "all", "all")["roc_auc"]["value"]
+
+
+def test_grouped_images_are_worth_less():
+    predictions, attributes = made()
+    # Groups of two whose calls agree: half as many independent images.
+    predictions["group_id"] = [f"g{i // 2}" for i in range(50)]
+    predictions["probability"] = np.repeat(np.where(np.arange(25) % 5 < 2, 0.9, 0.1), 2)
+    benign = part(judged(predictions, attributes), "finding", "benign")["sensitivity"]
+    assert benign["value"] == 0.4
+    low, high = wilson_interval(0.4 * 10, 10)
+    assert benign["ci_low"] == pytest.approx(low, abs=0.02)
+    assert benign["ci_high"] == pytest.approx(high, abs=0.02)
+
+
+def test_lumps_by_size_in_thirds():
+    predictions, attributes = made(["normal"] * 6 + ["benign"] * 16)
+    attributes["lesion_share"] = [0.5] + [0.0] * 5 + [np.nan] + [0.01 * i for i in range(1, 16)]
+    result = judged(predictions, attributes)
+    sizes = family(result, "lesion_share")
+    titles = ["small, up to 5.67 %", "middle, 5.67 to 10.3 %", "large, above 10.3 %"]
+    assert [p["title"] for p in sizes["parts"]] == titles
+    assert [p["n"] for p in sizes["parts"]] == [5, 5, 5]
+    assert sizes["note"] == "Thirds of the 15 lumps whose size is known. Of 1 it is not."
+    attributes["lesion_share"] = np.nan
+    attributes["lesion_mm2"] = [np.nan] * 6 + [10.0 * i for i in range(1, 17)]
+    result = judged(predictions, attributes)
+    assert not any(f["name"] == "lesion_share" for f in result["families"])
+    assert part(result, "lesion_mm2", "large")["title"] == "large, above 110 mm²"
+
+
+def test_flags_and_sources_divide_all():
+    result = judged(*made())
+    for name in ("flag:caliper", "flag:text", "source"):
+        assert sum(p["n"] for p in family(result, name)["parts"]) == 50
+        assert not any(p["against"] for p in family(result, name)["parts"])
+    assert part(result, "flag:caliper", "with")["n"] == 17
+    assert [p["title"] for p in family(result, "source")["parts"]] == ["bus_uclm", "busi"]
+    predictions, attributes = made()
+    result = judged(predictions, attributes[["image_id"]])
+    assert [f["name"] for f in result["families"]] == ["all", "finding"]
+
+
+@pytest.mark.parametrize("count", [MINIMUM - 1, MINIMUM])
+def test_too_few_groups_have_no_score_and_a_reason(count):
+    predictions, attributes = made(["normal"] * 10 + ["malignant"] * count * 2)
+    predictions["group_id"] = [f"g{i}" for i in range(10)] + [
+        f"h{i // 2}" for i in range(2 * count)
+    ]
+    found = part(judged(predictions, attributes), "finding", "malignant")
+    few = count < MINIMUM
+    assert found["n_groups"] == count
+    for name in ("sensitivity", "roc_auc"):
+        assert np.isnan(found[name]["value"]) == few
+        reason = f"lumps of {count} groups, fewer than {MINIMUM}" if few else ""
+        assert found[name]["reason"] == reason
+
+
+def test_seeds_repeat_and_the_page_and_figure_come_from_json(tmp_path):
+    predictions, attributes = made(["normal"] * 20 + ["benign"] * 20 + ["malignant"] * 3)
+    attributes.loc[0, "source"] = "<odd>"
+    result = judged(predictions, attributes)
+    assert result["families"][0] == judged(predictions, attributes)["families"][0]
+    text = json.dumps(jsonable(result), allow_nan=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        html = section(json.loads(text))
+        figure = plot_subgroups(json.loads(text))
+        figure.savefig(tmp_path / "subgroups.png")
+    assert html == section(result)
+    assert "<odd>" not in html
+    assert "lumps of 3 groups, fewer than 5" in html
+    assert "malignant †" in html
+    assert ">nan" not in html
+    assert "nan to" not in html
+    parts = sum(len(f["parts"]) for f in result["families"]) - 1
+    assert f"These are {parts} parts" in html
+    assert len(figure.axes) == len(SCORES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p, a: (p, a.iloc[1:]), "1 are not there, such as: image 0"),
+        (lambda p, a: (p, pd.concat([a, a.head(1)])), "attributes must .* Received: image 0 twice"),
+        (lambda p, a: (pd.concat([p, p.head(1)]), a), "predictions must .* image 0 twice"),
+        (lambda p, a: (p.drop(columns="finding"), a), "predictions lack the column finding"),
+        (lambda p, a: (p, a.drop(columns="image_id")), "attributes lack the column image_id"),
+        (lambda p, a: (p.head(0), a), "at least one prediction. Received: none"),
+        (lambda p, a: (p.assign(probability=np.nan), a), "image 0 must be from 0 to 1"),
+        (lambda p, a: (p, a.assign(lesion_share=1.5)), "a share at most 1. Received: 1.5"),
+        (lambda p, a: (p, a.assign(lesion_mm2=-1.0)), "at least 0, .* Received: -1"),
+    ],
+)
+def test_wrong_tables_are_refused(change, message):
+    with pytest.raises(DataError, match=message):
+        judged(*change(*made()))
+
+
+@pytest.mark.parametrize("options", [{"threshold": 2}, {"confidence": 0}])
+def test_wrong_settings_are_refused(options):
+    ((name, value),) = options.items()
+    with pytest.raises(ConfigError, match=f"{name} is out of range. Received: {value}"):
+        judged(*made(), **options)

@@ -1,0 +1,72 @@
+"""The shortcut test, on models that are known to look at marks, or not to."""
+
+import math
+
+import numpy as np
+import pytest
+
+from breastus.evaluation.robustness.shortcuts import flips, section
+
+
+def white(images):
+    """A model that sees nothing but white pixels."""
+    return np.array([0.9 if (image == 255).any() else 0.2 for image in images])
+
+
+def mark(image, number):
+    marked = image.copy()
+    marked[number, 0] = 255
+    return marked
+
+
+def wipe(image, number):
+    return np.minimum(image, 100)
+
+
+SETTINGS = {"threshold": 0.5, "confidence": 0.95}
+
+
+def test_a_model_of_marks_flips_always_and_one_of_tissue_never():
+    plain = [np.full((9, 9, 3), 40, np.uint8)] * 8
+    groups = list("aabbccdd")
+    drawn = flips(plain, groups, predict=white, change=mark, called_lump=True, **SETTINGS)
+    assert (drawn["n"], drawn["n_groups"], drawn["flipped"], drawn["share"]) == (8, 4, 8, 1.0)
+    assert drawn["mean_change"] == pytest.approx(0.7)
+    assert drawn["ci_low"] == pytest.approx(0.51, abs=0.01)  # Wilson's of 4 of 4 groups
+    assert drawn["ci_high"] == 1.0
+
+    marked = [mark(image, 0) for image in plain]
+    removed = flips(marked, groups, predict=white, change=wipe, called_lump=False, **SETTINGS)
+    assert removed["flipped"] == 8
+    assert removed["mean_change"] == pytest.approx(-0.7)
+
+    def tissue(images):
+        return np.array([float(image[8, 8, 0] > 50) for image in images])
+
+    calm = flips(plain, groups, predict=tissue, change=mark, called_lump=True, **SETTINGS)
+    assert (calm["flipped"], calm["share"], calm["mean_change"]) == (0, 0.0, 0.0)
+
+
+def test_a_flip_the_other_way_is_none():
+    marked = [mark(np.zeros((9, 9, 3), np.uint8), 0)] * 3
+    found = flips(marked, "abc", predict=white, change=wipe, called_lump=True, **SETTINGS)
+    assert found["flipped"] == 0
+    assert found["mean_change"] == pytest.approx(-0.7)
+
+
+def test_without_images_it_is_undefined_and_the_report_says_so():
+    none = flips([], [], predict=white, change=mark, called_lump=True, **SETTINGS)
+    assert (none["n"], none["flipped"]) == (0, 0)
+    assert all(math.isnan(none[key]) for key in ("share", "ci_low", "ci_high", "mean_change"))
+    some = flips(
+        [np.zeros((9, 9, 3), np.uint8)] * 2,
+        "ab",
+        predict=white,
+        change=mark,
+        called_lump=True,
+        **SETTINGS,
+    )
+    text = section({"drawn": some, "removed": none, "most": 60, "confidence": 0.95})
+    assert "2 of 2" in text
+    assert "no such images" in text
+    assert "nan" not in text

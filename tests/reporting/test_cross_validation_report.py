@@ -1,0 +1,66 @@
+"""The report of a cross-validation opens with what was found, in words."""
+
+import math
+
+import pytest
+
+from breastus.reporting.cross_validation_report import sentence
+
+
+def measured(**changes):
+    """Metrics of 673 images, as `judge_folds` has them."""
+    entry = {"value": 0.9, "ci_low": 0.87, "ci_high": 0.94}
+    return {
+        "n": [673],
+        "n_groups": 523,
+        "folds": 5,
+        "repeats": 1,
+        "turns": 1,
+        "confidence": 0.95,
+        "confusion_matrix": [[98.0, 5.0], [56.0, 514.0]],
+        "sensitivity": entry,
+        "specificity": {"value": 0.95, "ci_low": 0.89, "ci_high": 0.99},
+        "roc_auc": {"value": 0.96, "ci_low": 0.93, "ci_high": 0.98},
+        **changes,
+    }
+
+
+def test_it_says_what_was_found_and_what_to_make_of_it():
+    assert sentence(measured()) == (
+        "Each of 673 images of 523 patients or scenes was judged by networks that had seen nothing "
+        "of its patient or scene: 514 of 570 lumps were found (sensitivity 90 %, 87 % to 94 %) and "
+        "98 of 103 images without a lump were cleared (specificity 95 %, 89 % to 99 %). ROC-AUC "
+        "0.96, 0.93 to 0.98. Its order is better than guessing (the 95 % interval of ROC-AUC stays "
+        "above 0.5). In 5 folds and 1 repeat."
+    )
+
+
+def test_of_several_repeats_counts_are_means():
+    text = sentence(
+        measured(repeats=3, turns=4, confusion_matrix=[[97.0, 6.0], [169 / 3, 1541 / 3]])
+    )
+    assert "513.7 of 570 lumps were found" in text
+    assert "97 of 103 images" in text
+    assert text.endswith(
+        "In 5 folds and 3 repeats, of which these are means, 4 networks together each time."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"roc_auc": {"value": 0.55, "ci_low": 0.45, "ci_high": 0.6}},
+            "may be no better than guessing",
+        ),
+        (
+            {"roc_auc": {"value": 0.55, "ci_low": math.nan, "ci_high": math.nan}},
+            "ROC-AUC 0.55. The 95 % intervals are undefined",
+        ),
+        ({"confusion_matrix": [[30.0, 5.0], [56.0, 514.0]]}, "but 35 images without a lump leave"),
+        ({"confusion_matrix": [[0.0, 103.0], [0.0, 570.0]]}, "Every image is called lump: nothing"),
+        ({"confusion_matrix": [[103.0, 0.0], [570.0, 0.0]]}, "Every image is called no lump: "),
+    ],
+)
+def test_it_says_what_speaks_against_it(changes, said):
+    assert said in sentence(measured(**changes))

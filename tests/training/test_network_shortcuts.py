@@ -1,0 +1,28 @@
+"""The shortcut test in a run: its file, its part of metrics.json and of the report."""
+
+import json
+
+from breastus.runs.run import Run
+from breastus.workflows.evaluate_run import judge
+
+
+def test_a_run_says_how_many_calls_flip(tiny_run):
+    found = json.loads((tiny_run.path / "shortcuts.json").read_text())
+    assert tiny_run.metrics["shortcuts"] == found
+    assert found["drawn"]["n"] == tiny_run.metrics["test"]["n_no_lump"]  # fewer than the cap
+    assert 0 <= found["drawn"]["ci_low"] <= found["drawn"]["share"] <= found["drawn"]["ci_high"]
+    assert found["removed"]["n"] == 0  # nobody draws on phantoms
+    assert found["removed"]["share"] is None
+    report = (tiny_run.path / "report.html").read_text()
+    assert "Do marks sway it?" in report
+    assert "no such images" in report
+
+
+def test_a_run_without_it_is_judged_all_the_same(tiny_run, tmp_path):
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run.path, copy)
+    (copy / "shortcuts.json").unlink()
+    assert "shortcuts" not in judge(Run(copy))
+    assert "Do marks sway it?" not in (copy / "report.html").read_text()

@@ -1,0 +1,100 @@
+"""A run's images made worse: judged as the run judges, kept in its report, dropped when stale."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from breastus.cli.main import main
+from breastus.errors import ConfigError, DataError, RunError
+from breastus.evaluation.result_cache import read_measured, write_measured
+from breastus.runs.run import Run
+from breastus.workflows.evaluate_robustness import robustness_of
+from breastus.workflows.evaluate_run import judge
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
+HEADING = "Does it hold when images get worse?"
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_run, tmp_path_factory):
+    """A copy of the run, measured by the command line."""
+    folder = tmp_path_factory.mktemp("robust") / "cnn"
+    shutil.copytree(tiny_run.path, folder)
+    arguments = ["--severities", "2", "--corruptions", "gain_down", "jpeg"]
+    assert main(["evaluate", str(folder), "--robustness", *arguments]) == 0
+    return Run(folder)
+
+
+def test_clean_images_score_as_the_run_does_and_the_report_shows_it(measured):
+    found = json.loads((measured.path / "robustness.json").read_text())
+    assert list(found["corruptions"]) == ["gain_down", "jpeg"]
+    assert found["severities"] == [2]
+    test = measured.metrics["test"]
+    for name in ("roc_auc", "sensitivity", "specificity", "brier"):
+        # Through NumPy arrays here, through file bytes there: one transform, one network.
+        assert found["clean"][name]["value"] == pytest.approx(test[name]["value"], abs=1e-5)
+    html = (measured.path / "report.html").read_text()
+    assert HEADING in html
+    assert "Made worse on purpose in 2 ways: " in html
+    assert (measured.path / "figures" / "robustness.png").is_file()
+
+
+def test_judging_again_keeps_it_and_other_predictions_drop_it(measured, tmp_path):
+    again = Run(shutil.copytree(measured.path, tmp_path / "again"))
+    judge(again)
+    assert HEADING in (again.path / "report.html").read_text()
+    config = again.config.replace({"evaluation": {"threshold": 0.123}})
+    (again.path / "config.yaml").write_text(config.to_yaml())
+    with pytest.warns(UserWarning, match=r"robustness\.json was measured on other predictions"):
+        judge(Run(again.path))
+    assert HEADING not in (again.path / "report.html").read_text()
+    assert not (again.path / "robustness.json").exists()
+    assert not (again.path / "figures" / "robustness.png").exists()
+
+
+def test_what_was_measured_holds_for_the_same_predictions_alone(tmp_path):
+    table = pd.DataFrame(
+        {"image_id": ["a", "b"], "label": ["lump", "no_lump"], "group_id": ["1", "2"]}
+    ).assign(probability=[0.7, 0.2], threshold=0.5)
+    path = tmp_path / "x.json"
+    assert read_measured(path, of=table) is None
+    write_measured(path, {"n": 2}, of=table)
+    # Another order, and what differs between machines.
+    near = table.iloc[::-1].assign(probability=[0.20004, 0.69996])
+    assert read_measured(path, of=near) == {"n": 2}
+    for column, value in (("probability", 0.6), ("label", "lump"), ("group_id", "1"),
+                          ("threshold", 0.6), ("image_id", "c")):  # fmt: skip
+        write_measured(path, {"n": 2}, of=table)
+        other = table.copy()
+        other.loc[1 if column != "threshold" else slice(None), column] = value
+        with pytest.warns(UserWarning, match="is dropped"):
+            assert read_measured(path, of=other) is None
+        assert not path.exists()
+
+
+def test_an_image_that_is_no_longer_what_was_tested_is_named(tiny_run, tmp_path):
+    run = Run(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    manifest = pd.read_csv(run.path / "manifest.csv", keep_default_na=False)
+    manifest.assign(sha256="0" * 64).to_csv(run.path / "manifest.csv", index=False)
+    with pytest.raises(DataError, match="has changed since it was predicted"):
+        robustness_of(run, severities=(1,), corruptions=["jpeg"])
+
+
+def test_what_is_wrong_is_said_before_any_work(tiny_run, tmp_path, capsys):
+    with pytest.raises(ConfigError, match=r"Did you mean blur\? Received: 'blurr'"):
+        robustness_of(tiny_run, corruptions=["blurr"])
+    with pytest.raises(RunError, match="is not a run folder"):
+        robustness_of(tmp_path)
+    folder = str(tiny_run.path)
+    for arguments, message in (
+        (["--robustness", "--against", folder], "--robustness and --against cannot be given"),
+        (["--severities", "1"], "--severities goes with --robustness"),
+        (["--robustness", "--severities", "6"], "whole number from 1 to 5. Received: 6"),
+        (["--recalibrate", "20"], "--recalibrate goes with --data"),
+        (["--seed", "1"], "--seed goes with --recalibrate"),
+        (["--data", "x", "--recalibrate", "0"], "whole number of images from 1. Received: 0"),
+    ):
+        assert main(["evaluate", folder, *arguments]) == 2
+        assert message in capsys.readouterr().err

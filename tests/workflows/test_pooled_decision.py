@@ -1,0 +1,202 @@
+"""Several runs on one data set: whose labels have a share in how a test image is called."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from breastus.config.schema import Config
+from breastus.errors import RunError
+from breastus.evaluation.decision.conformal import coverage_report
+from breastus.evaluation.predictions import truth_and_probability
+from breastus.labels import LABELS
+from breastus.runs.run import Run
+from breastus.workflows.cross_validate import judge_turns
+from breastus.workflows.pooled_decision import (
+    call_apart,
+    check_alike,
+    decision_together,
+    mean_predictions,
+    parts_overlap,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
+
+GROUPS = 60  # of two images each
+FINDINGS = ("normal", "benign")
+CONFIG = Config.from_dict({"evaluation": {"coverage": 0.7, "calibration": "platt"}})
+
+
+def images(seed=0):
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(GROUPS), 2)
+    lump = (group % 5 < 3).astype(int)
+    return pd.DataFrame(
+        {
+            "image_id": [f"site/{number:03d}" for number in range(2 * GROUPS)],
+            "group_id": [f"site/{number:03d}" for number in 2 * group],
+            "finding": np.array(FINDINGS)[lump],
+            "label": np.array(LABELS)[lump],
+            "raw": 1 / (1 + np.exp(1 - 2 * lump + rng.normal(size=2 * GROUPS) * 1.5)),
+            "number": group,
+        }
+    )
+
+
+def write_run(path, table, part_of, seed):
+    """Write what is read of a run whose parts are (group number) -> split."""
+    path.mkdir(parents=True)
+    (path / "config.yaml").write_text(CONFIG.replace({"seed": seed}).to_yaml())
+    table = table.assign(split=table["number"].map(part_of), probability=table["raw"])
+    table = table.assign(predicted=table["label"]).drop(columns="number")
+    for split in ("val", "test"):
+        rows = table[table["split"] == split]
+        rows.to_csv(path / f"predictions_{split}.csv", index=False)
+    return Run(path)
+
+
+def write_folds(folder, *, folds=4, repeats=1, turns=1):
+    """Write the runs of a cross-validation, whose networks differ by noise."""
+    runs = []
+    for repeat, fold, turn in np.ndindex(repeats, folds, turns):
+        fold_of = np.random.default_rng(repeat).permutation(GROUPS) % folds
+        parts = {fold: "test", (fold + 1 + turn) % folds: "val"}
+        noise = np.random.default_rng([repeat, fold, turn]).uniform(0.8, 1, 2 * GROUPS)
+        table = images()
+        runs.append(
+            write_run(
+                folder / f"{repeat}-{fold}-{turn}",
+                table.assign(raw=table["raw"] * noise),
+                lambda number, of=fold_of, parts=parts: parts.get(of[number], "train"),
+                seed=repeat,
+            )
+        )
+    return runs
+
+
+def turned(runs, image_ids):
+    """Turn the labels of images around, wherever they stand."""
+    for run in runs:
+        for split in ("val", "test"):
+            file = run.path / f"predictions_{split}.csv"
+            table = pd.read_csv(file)
+            here = table["image_id"].isin(image_ids)
+            for column, (one, other) in (("label", LABELS), ("finding", FINDINGS)):
+                new = table[column].replace({one: other, other: one})
+                table[column] = table[column].where(~here, new)
+            table.to_csv(file, index=False)
+
+
+def said(called, image_ids):
+    """Return all that is made of some images, but for their truth."""
+    here = called.table["image_id"].isin(image_ids).to_numpy()
+    columns = ["image_id", "raw", "probability", "threshold", "predicted"]
+    return called.table.loc[here, columns].reset_index(drop=True), called.sets.held[here]
+
+
+@pytest.mark.parametrize(("repeats", "turns"), [(1, 1), (1, 3), (2, 1), (2, 2)])
+def test_labels_of_a_fold_have_no_share_in_how_its_images_are_called(tmp_path, repeats, turns):
+    runs = write_folds(tmp_path, repeats=repeats, turns=turns)
+    settings = CONFIG.evaluation
+    assert parts_overlap(runs)
+    before, whole = call_apart(runs, settings), decision_together(runs, settings)
+    fold = set(pd.read_csv(runs[0].path / "predictions_test.csv")["image_id"])
+    turned(runs, fold)
+    after = call_apart(runs, settings)
+    for old, new in zip(said(before, fold), said(after, fold), strict=True):
+        np.testing.assert_array_equal(new, old)
+    # The labels were worth something: the bundle's own decision and that of other folds change.
+    assert decision_together(runs, settings).threshold != whole.threshold
+    others = set(before.table["image_id"]) - fold
+    assert not said(before, others)[0].equals(said(after, others)[0])
+
+
+def test_of_one_cross_validation_it_is_what_its_report_is_made_of(tmp_path):
+    runs = write_folds(tmp_path, turns=2)
+    called = call_apart(runs, CONFIG.evaluation)
+    folds = [judge_turns(runs[start : start + 2], CONFIG.evaluation) for start in range(0, 8, 2)]
+    expected = pd.concat(folds).sort_values("image_id", ignore_index=True)
+    pd.testing.assert_frame_equal(called.table, expected)
+    assert called.decisions == 4
+    assert set(called.networks) == {2}
+    assert expected["threshold"].nunique() == 4
+
+
+def test_what_is_referred_is_referred_by_the_decision_of_the_same_networks(tmp_path):
+    runs = write_folds(tmp_path)
+    called = call_apart(runs, CONFIG.evaluation)
+    table, decided = called.table, called.sets.decide(called.table["probability"])
+    for run in runs:
+        own = pd.read_csv(run.path / "predictions_test.csv")["image_id"]
+        here = table["image_id"].isin(own).to_numpy()
+        sets = decision_together([run], CONFIG.evaluation).conformal
+        assert decided[here].tolist() == sets.decide(table["probability"][here]).tolist()
+    report = coverage_report(*truth_and_probability(table), table["group_id"].tolist(), called.sets)
+    assert report["asked"] == 0.7
+    assert report["referred"]["value"] == pytest.approx((decided == "refer").mean())
+    assert 0 < report["referred"]["value"] < 1
+
+
+def test_seeds_of_one_split_are_called_by_one_decision(tmp_path):
+    parts = ["test", "val", "train", "train"]
+    runs = [
+        write_run(tmp_path / str(seed), images(seed), lambda number: parts[number % 4], seed)
+        for seed in range(3)
+    ]
+    assert not parts_overlap(runs)
+    called = call_apart(runs, CONFIG.evaluation)
+    whole = decision_together(runs, CONFIG.evaluation).apply(mean_predictions(runs, "test"))
+    pd.testing.assert_frame_equal(called.table, whole)
+    assert (called.decisions, set(called.networks)) == (1, {3})
+
+
+def test_splits_that_overlap_without_being_folds_go_by_the_same_rule(tmp_path):
+    """A few groups are validation of one and test of the other; many are test of one alone."""
+    first = {**dict.fromkeys(range(20), "test"), **dict.fromkeys(range(20, 40), "val")}
+    second = {**dict.fromkeys(range(15, 35), "test"), **dict.fromkeys(range(40, 60), "val")}
+    runs = [
+        write_run(tmp_path / str(n), images(n), lambda number, of=of: of.get(number, "train"), n)
+        for n, of in enumerate((first, second))
+    ]
+    assert parts_overlap(runs)
+    before = call_apart(runs, CONFIG.evaluation)
+    assert before.decisions == 3  # of the first's test alone, the second's alone, and both's
+    tested = set(images().loc[images()["number"].between(15, 34), "image_id"])
+    turned(runs, tested)
+    after = call_apart(runs, CONFIG.evaluation)
+    for old, new in zip(said(before, tested), said(after, tested), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_nothing_left_to_decide_by_is_said(tmp_path):
+    parts = [{0: "test", 1: "val"}, {0: "val", 1: "test"}]
+    for number in range(2, GROUPS):
+        parts[0][number] = parts[1][number] = "train"
+    both = [{**parts[0], 2: "test"}, {**parts[1], 2: "test"}]
+    runs = [write_run(tmp_path / str(n), images(), of.get, n) for n, of in enumerate(both)]
+    with pytest.raises(RunError, match="tested by 2 runs that have no validation image which none"):
+        call_apart(runs, CONFIG.evaluation)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("label", "no_lump", r"one label\. Received: 'lump' and 'no_lump' of site/000, and 1 such"),
+        ("group_id", "x", r"one group_id\. Received: 'site/000' and 'x' of site/000, and 1 such"),
+    ],
+)
+def test_runs_that_disagree_on_an_image_are_not_averaged(tmp_path, column, value, message):
+    tables = [images(), images()]
+    lump = tables[0]["number"] == 0
+    for table in tables:
+        table.loc[lump, ["label", "finding"]] = "lump", "benign"
+    tables[1].loc[0, column] = value
+    if column == "label":
+        tables[1].loc[0, "finding"] = "normal"
+    runs = [
+        write_run(tmp_path / str(n), table, lambda number: ["test", "val"][number % 2], n)
+        for n, table in enumerate(tables)
+    ]
+    with pytest.raises(RunError, match=message):
+        mean_predictions(runs, "test")
+    with pytest.raises(RunError, match=message):
+        check_alike(pd.concat(tables))

@@ -1,0 +1,120 @@
+"""Images from elsewhere that a run has seen in another file are left out, and how many is said."""
+
+import io
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from breastus.cli.main import main
+from breastus.data.images import read_image
+from breastus.data.manifest.build import read_manifest
+from breastus.errors import DataError
+from breastus.runs.run import Run
+from breastus.training.external_leakage import seen_twins
+from breastus.workflows.validate_externally import evaluate_external
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
+
+
+def parts_of(run):
+    """Return the manifest rows of a run with their split."""
+    manifest = read_manifest(run.path / "manifest.csv")
+    splits = pd.read_csv(run.path / "splits.csv")[["image_id", "split"]]
+    return manifest.merge(splits, on="image_id")
+
+
+def saved_anew(source, path, *, crop=0.0, quality=80):
+    """Write an image again as a JPEG, scaled a little and cut on the left; return the path."""
+    pixels = read_image(source)[:, int(crop * 100) :]
+    height, width = pixels.shape[:2]
+    image = Image.fromarray(np.ascontiguousarray(pixels)).resize((width - 9, height - 7))
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=quality)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.getvalue())
+    return path
+
+
+@pytest.fixture
+def elsewhere(tiny_run, class_folders):
+    """Folders of 12 new images, 3 copies of training and validation images, and one of a test."""
+    root = class_folders(no_lump=6, lump=6)
+    rows = parts_of(tiny_run)
+    for split, count in (("train", 2), ("val", 1), ("test", 1)):
+        for number, row in enumerate(rows[rows["split"] == split].head(count).itertuples()):
+            saved_anew(row.path, root / row.label / f"{split} {number}.jpg", crop=0.03 * number)
+    return root
+
+
+def test_copies_that_were_saved_anew_are_no_test(tiny_run, elsewhere, tmp_path):
+    found = evaluate_external(tiny_run, elsewhere, out=tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out" / "manifest.csv")
+    tested = set(pd.read_csv(tmp_path / "out" / "predictions.csv")["image_id"])
+    left = manifest[~manifest["image_id"].isin(tested)]
+    assert sorted(path.rsplit("/", 1)[1] for path in left["path"]) == [
+        *("train 0.jpg", "train 1.jpg", "val 0.jpg"),
+    ]
+    assert left["excluded"].str.match("duplicate: near-duplicate of folder/.*, which took").all()
+    assert found.metrics["test"]["n"] == 13
+    assert found.metrics["left_out"] == 0
+    seen = (parts_of(tiny_run)["split"] != "test").sum()
+    assert found.metrics["near_duplicates"] == {"left_out": 3, "compared": seen, "missing": 0}
+    said = "near-duplicates of images that did, or of the patient or scene of one: 3."
+    assert said in found.left_out
+    assert said in (tmp_path / "out" / "report.html").read_text()
+    assert "Only identical" not in found.left_out
+
+
+def test_other_images_of_a_patient_that_was_seen_are_no_test(tiny_run, class_folders, tmp_path):
+    """One is a near-duplicate, one the same file; of each there is another image of the patient."""
+    rows = parts_of(tiny_run)
+    train = rows[rows["split"] == "train"]["path"].tolist()
+    root = class_folders(no_lump=4, lump=4)
+    copy = saved_anew(train[0], root / "copy.jpg")
+    paths = [*sorted(root.rglob("*/*.png")), copy, train[1]]
+    lines = [f"{path},{path.parent.name},p{number % 8}" for number, path in enumerate(paths[:8])]
+    lines += [f"{copy},lump,p0", f"{train[1]},lump,p1"]
+    (tmp_path / "mine.csv").write_text("\n".join(["path,label,patient_id", *lines]))
+    found = evaluate_external(tiny_run, tmp_path / "mine.csv", out=tmp_path / "out")
+    assert found.metrics["left_out"] == 1
+    assert found.metrics["near_duplicates"]["left_out"] == 3
+    assert found.metrics["test"]["n"] == 6
+
+
+def test_files_that_are_gone_are_said(tiny_run, elsewhere, tmp_path, capsys):
+    run = Run(shutil.copytree(tiny_run.path, tmp_path / "cnn"))
+    manifest = pd.read_csv(run.path / "manifest.csv", dtype=str, keep_default_na=False)
+    seen = parts_of(run).query("split != 'test'")["image_id"]
+    some = manifest["image_id"].isin(seen.iloc[4:])
+    moved = manifest.assign(path=manifest["path"].mask(some, "/nowhere/image.png"))
+    moved.to_csv(run.path / "manifest.csv", index=False)
+    found = evaluate_external(run, elsewhere, out=tmp_path / "some")
+    counts = found.metrics["near_duplicates"]
+    assert (counts["compared"], counts["missing"]) == (4, len(seen) - 4)
+    assert f"The files of {len(seen) - 4} of {len(seen)} training images are not" in found.left_out
+
+    moved.assign(path="/nowhere/image.png").to_csv(run.path / "manifest.csv", index=False)
+    arguments = ["evaluate", str(run.path), "--data", str(elsewhere), "--out"]
+    assert main([*arguments, str(tmp_path / "none")]) == 0
+    said = "Only identical files were looked for, and no near-duplicates, as the files of the"
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "none" / "report.html").read_text()
+    tested = pd.read_csv(tmp_path / "none" / "predictions.csv")
+    assert len(tested) == 16
+
+
+def test_nothing_but_copies_leaves_nothing_to_test_on(tiny_run, tmp_path):
+    for number, row in enumerate(parts_of(tiny_run).query("split == 'train'").itertuples()):
+        saved_anew(row.path, tmp_path / "images" / row.label / f"{number}.jpg")
+    with pytest.raises(DataError, match="0 took part in training, 24 are near-duplicates of such"):
+        evaluate_external(tiny_run, tmp_path / "images", out=tmp_path / "out")
+
+
+def test_a_file_that_was_replaced_is_not_compared(tmp_path, write_image):
+    path = write_image(tmp_path / "a.png", 1)
+    new = pd.DataFrame({"image_id": ["new"], "path": [str(path)], "sha256": ["x"]})
+    seen = pd.DataFrame({"image_id": ["old"], "path": [str(path)], "sha256": ["another"]})
+    assert seen_twins(new, seen, threshold=0.76) == ({}, 0, 1)
