@@ -17,8 +17,8 @@ from fitting import Kill, Killed, assert_equal, fit
 from breastus.errors import RunError, TrainingError
 from breastus.runs.run import Run
 from breastus.training.callbacks.callbacks import RunRecorder
+from breastus.training.hardware import profiles as hardware
 from breastus.training.hardware.devices import this_machine
-from breastus.training.hardware.profiles import profiles as hardware
 from breastus.training.network import compile_model
 from breastus.training.state import load_state, save_state
 from breastus.training.trainer import Trainer

@@ -9,6 +9,7 @@ import pytest
 
 from breastus.config.schema import Config
 from breastus.errors import HardwareError
+from breastus.training.hardware import profiles as hardware
 from breastus.training.hardware.devices import GIB, Gpu, Machine, has_bfloat16
 from breastus.training.hardware.profiles import (
     find_profile,
@@ -18,7 +19,6 @@ from breastus.training.hardware.profiles import (
     strategy,
     usable_memory,
 )
-from breastus.training.hardware.profiles import profiles as hardware
 from breastus.training.network import new_model
 
 CPU = Machine(cores=2, memory=16 * GIB, bfloat16=True)
