@@ -98,21 +98,21 @@ def _write_thousand(folder: Path, start: int, made: np.ndarray) -> tuple[int, in
         twin = number % TWIN_EVERY == TWIN_EVERY - 1
         height, width = int(rng.integers(420, 540)), int(rng.integers(540, 760))
         image = made[offset - 1] if twin else pattern
-        image = cv2().resize(image, (width, height), interpolation=cv2().INTER_CUBIC)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
         image = image.astype(np.float32) + grain[number % len(grain)][:height, :width]
         if twin:
             image = image * 1.1 + 5
             if number % (2 * TWIN_EVERY) < TWIN_EVERY:
                 image = image[:, ::-1]
         image = np.clip(image, 0, 255).astype(np.uint8)
-        encoded = cv2().imencode(".png", image)[1].tobytes()
+        encoded = cv2.imencode(".png", image)[1].tobytes()
         (place / f"{number:06d}.png").write_bytes(encoded)
         total, pixels = total + len(encoded), pixels + image.size
     return total, pixels
 
 
 def _grain(rng: np.random.Generator) -> np.ndarray:
-    noise = cv2().GaussianBlur(rng.standard_normal((640, 800), np.float32), (0, 0), GRAIN)
+    noise = cv2.GaussianBlur(rng.standard_normal((640, 800), np.float32), (0, 0), GRAIN)
     return noise * (SPECKLE / noise.std())
 
 

@@ -175,11 +175,11 @@ def _on_host(
 
     def change(image: np.ndarray, seed: np.ndarray, result: np.ndarray) -> None:
         # Of a grey image one channel says it all: a third of the work, as layers treat all alike.
-        planes = cv2().split(image) if image.shape[2] == 3 else ()
+        planes = cv2.split(image) if image.shape[2] == 3 else ()
         if planes and all(np.array_equal(planes[0], plane) for plane in planes[1:]):
             plane = planes[0][..., None]
             change_colors(plane, seed, plane)
-            cv2().merge([plane] * 3, dst=result)
+            cv2.merge([plane] * 3, dst=result)
         else:
             change_colors(image, seed, result)
 
@@ -191,7 +191,7 @@ def _on_host(
             if layer.change(current, rng, spare) is spare and (layer.moves or not only_moves):
                 current, spare = spare, current
         if result.dtype == np.uint8:  # rounds, and keeps to 0 to 255
-            cv2().add(current, 0.0, dst=result, dtype=cv2().CV_8U)
+            cv2.add(current, 0.0, dst=result, dtype=cv2.CV_8U)
         else:
             result[...] = current
 

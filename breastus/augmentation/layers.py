@@ -35,7 +35,7 @@ class HorizontalFlip(StatelessAugmentation):
     def change(self, image, rng, spare):
         if rng.random() >= self.probability:
             return image
-        cv2().flip(image, 1, dst=spare)
+        cv2.flip(image, 1, dst=spare)
         return spare
 
     def get_config(self):
@@ -83,13 +83,13 @@ class Affine(StatelessAugmentation):
         cos, sin = np.cos(angle) / factor, np.sin(angle) / factor
         offset_x = center_x - cos * (center_x + shift_x) - sin * (center_y + shift_y)
         offset_y = center_y + sin * (center_x + shift_x) - cos * (center_y + shift_y)
-        cv2().warpAffine(
+        cv2.warpAffine(
             image,
             np.array([[cos, sin, offset_x], [-sin, cos, offset_y]]),
             (width, height),
             dst=spare,
-            flags=cv2().INTER_LINEAR | cv2().WARP_INVERSE_MAP,
-            borderMode=getattr(cv2(), _BORDERS[self.outside]),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=getattr(cv2, _BORDERS[self.outside]),
         )
         return spare
 
@@ -158,7 +158,7 @@ class GaussianBlur(StatelessAugmentation):
             return image
         # What lies beyond three standard deviations is a quarter of a percent.
         side = (2 * radius + 1, 2 * radius + 1)
-        cv2().GaussianBlur(image, side, sigma, dst=spare, borderType=cv2().BORDER_REFLECT)
+        cv2.GaussianBlur(image, side, sigma, dst=spare, borderType=cv2.BORDER_REFLECT)
         return spare
 
     def get_config(self):

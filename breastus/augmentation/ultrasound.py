@@ -40,7 +40,7 @@ class GainCurve(StatelessAugmentation):
         overall, range_change, *sliders = rng.uniform(-1.0, 1.0, 2 + self._SLIDERS)
         points = np.array(sliders, np.float32)[:, None] * self.curve + overall * self.gain
         height = image.shape[0]
-        curve = cv2().resize(points, (1, height), interpolation=cv2().INTER_CUBIC)
+        curve = cv2.resize(points, (1, height), interpolation=cv2.INTER_CUBIC)
         shift = (curve * LEVELS_PER_DB).astype(np.float32).reshape(height, 1, 1)
         factor = np.float32(1.0 + self.contrast * range_change)
         np.multiply(image, np.float32(1.0 / _FAINT), out=spare)
@@ -115,7 +115,7 @@ class Speckle(StatelessAugmentation):
         # Drawn on a grid of grains and enlarged, which is cheaper than to draw and to blur.
         grid = max(2, round(2 * height / grain)), max(2, round(width / grain))
         noise = rng.standard_normal(grid, np.float32) * np.float32(strength)
-        field = cv2().resize(noise, (width, height), interpolation=cv2().INTER_CUBIC)
+        field = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
         field += np.float32(1.0)
         np.multiply(image, field[..., None], out=spare)
         return spare

@@ -170,7 +170,7 @@ def _problems(driver_without_gpu: bool) -> list[str]:
             "pip install 'breastus[gpu]'"
         )
     try:
-        cv2()
+        cv2.getVersionString()
     except ImportError as error:
         problems.append(str(error))
     return problems

@@ -77,10 +77,10 @@ def lesion_shares(
 
 def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = size
-    flags = cv2().INTER_NEAREST_EXACT  # INTER_NEAREST is off by half a pixel
-    return cv2().resize(mask.astype(np.uint8), (width, height), interpolation=flags) > 0
+    flags = cv2.INTER_NEAREST_EXACT  # INTER_NEAREST is off by half a pixel
+    return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=flags) > 0
 
 
 def _pieces(mask: np.ndarray) -> int:
-    _, _, boxes, _ = cv2().connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return int((boxes[1:, cv2().CC_STAT_AREA] >= _SPECK * mask.size).sum())
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return int((boxes[1:, cv2.CC_STAT_AREA] >= _SPECK * mask.size).sum())

@@ -44,6 +44,6 @@ def lesion_mask(mask_paths: Sequence[str | os.PathLike], size: tuple[int, int]) 
     for path in mask_paths:
         mask = read_mask(path).astype(np.uint8) * 255
         if mask.shape != size:
-            mask = cv2().resize(mask, size[::-1], interpolation=cv2().INTER_NEAREST_EXACT)
+            mask = cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         union |= mask
     return union

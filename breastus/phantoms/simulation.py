@@ -136,8 +136,8 @@ def simulate_phantom(
     level = 20 * np.log10(envelope + 1e-6) - loss + scanner.slope * (z - 0.3 * scanner.depth)
     grey = 255 * (level + scanner.gain + 0.72 * scanner.dynamic_range) / scanner.dynamic_range
     # Scanners smooth what they show; a little, so that the speckle's grain stays.
-    grey = cv2().GaussianBlur(grey, (0, 0), 0.7)
-    grey = cv2().resize(grey, (scanner.width, scanner.height), interpolation=cv2().INTER_CUBIC)
+    grey = cv2.GaussianBlur(grey, (0, 0), 0.7)
+    grey = cv2.resize(grey, (scanner.width, scanner.height), interpolation=cv2.INTER_CUBIC)
     image = np.clip(grey, 0, 255).astype(np.uint8)
 
     mask = np.zeros_like(image)
@@ -167,7 +167,7 @@ def _grid(scanner: _Scanner, rows: int, columns: int) -> tuple[np.ndarray, np.nd
 def _noise(rng: np.random.Generator, shape: tuple[int, int], rows: int, columns: int) -> np.ndarray:
     """Return smooth noise of unit strength with about rows x columns blobs."""
     coarse = rng.standard_normal((rows + 3, columns + 3), dtype=np.float32)
-    return cv2().resize(coarse, shape[::-1], interpolation=cv2().INTER_CUBIC)
+    return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def _curve(rng: np.random.Generator, count: int, waves: int, height: float) -> np.ndarray:
@@ -321,4 +321,4 @@ def _blur(field: np.ndarray, lateral: float, axial: float) -> np.ndarray:
         radius = max(1, math.ceil(3 * sigma))
         kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
         kernels.append((kernel / np.linalg.norm(kernel)).astype(np.float32))
-    return cv2().sepFilter2D(field, -1, *kernels, borderType=cv2().BORDER_REFLECT)
+    return cv2.sepFilter2D(field, -1, *kernels, borderType=cv2.BORDER_REFLECT)

@@ -14,7 +14,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights OpenCV's RGB2GRAY use
 def parula_table() -> np.ndarray:
     """Return OpenCV's PARULA table: uint8 [256, 3], RGB, row = grey level."""
     levels = np.arange(256, dtype=np.uint8)[:, None]
-    return cv2().applyColorMap(levels, cv2().COLORMAP_PARULA)[:, 0, ::-1].copy()
+    return cv2.applyColorMap(levels, cv2.COLORMAP_PARULA)[:, 0, ::-1].copy()
 
 
 def parula(image: tf.Tensor) -> tf.Tensor:

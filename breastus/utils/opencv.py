@@ -1,26 +1,31 @@
-"""OpenCV, imported at first use, with a way out where it cannot be loaded.
+"""OpenCV as the lazily imported module `cv2`: `from breastus.utils.opencv import cv2`.
 
 The wheels of `opencv-python` need the system library libGL, which servers without a display may
 lack; `opencv-python-headless` is the same module without that need.
 """
 
-import functools
-from types import ModuleType
+import importlib
+from typing import Any
 
 
-@functools.cache
-def cv2() -> ModuleType:
-    """Return the module `cv2`.
+class _LazyModule:
+    """Imports `cv2` when its first attribute is read.
 
     Raises:
-        ImportError: when its system libraries are missing, naming the two ways out.
+        ImportError: when its system libraries are missing; the message names the two ways out.
     """
-    try:
-        import cv2 as module
-    except ImportError as error:
-        raise ImportError(
-            f"OpenCV cannot be loaded ({error}). On a machine without a display either run "
-            "'pip uninstall -y opencv-python && pip install opencv-python-headless', or install "
-            "the system libraries: 'apt-get install libgl1 libglib2.0-0'."
-        ) from error
-    return module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            value = getattr(importlib.import_module("cv2"), name)
+        except ImportError as error:
+            raise ImportError(
+                f"OpenCV cannot be loaded ({error}). On a machine without a display either run "
+                "'pip uninstall -y opencv-python && pip install opencv-python-headless', or "
+                "install the system libraries: 'apt-get install libgl1 libglib2.0-0'."
+            ) from error
+        setattr(self, name, value)  # the next look-up does not come here
+        return value
+
+
+cv2 = _LazyModule()

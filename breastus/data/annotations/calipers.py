@@ -68,19 +68,19 @@ def _slanted(grey: np.ndarray) -> np.ndarray:
 
 def _contrast(grey: np.ndarray, one: np.ndarray, other: np.ndarray, places) -> np.ndarray:
     """Return how much brighter two crossing lines are than places beside them, at least 0."""
-    arms = cv2().min(cv2().erode(grey, one, borderValue=0), cv2().erode(grey, other, borderValue=0))
-    soft = np.pad(cv2().blur(grey, (3, 3)), _BESIDE, mode="edge")
+    arms = cv2.min(cv2.erode(grey, one, borderValue=0), cv2.erode(grey, other, borderValue=0))
+    soft = np.pad(cv2.blur(grey, (3, 3)), _BESIDE, mode="edge")
     height, width = grey.shape
     beside = np.zeros_like(grey)
     for down, right in places:
         moved = soft[_BESIDE + down :, _BESIDE + right :][:height, :width]
-        beside = cv2().max(beside, np.ascontiguousarray(moved))
-    return cv2().subtract(arms, beside)  # saturates at 0
+        beside = cv2.max(beside, np.ascontiguousarray(moved))
+    return cv2.subtract(arms, beside)  # saturates at 0
 
 
 def _highest(contrast: np.ndarray) -> int:
     """Return the largest value, and take its surroundings out."""
-    _, value, _, (x, y) = cv2().minMaxLoc(contrast)
+    _, value, _, (x, y) = cv2.minMaxLoc(contrast)
     reach = 2 * _ARM
     contrast[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1] = 0
     return int(value)

@@ -43,9 +43,9 @@ class Overlay:
     @classmethod
     def of(cls, pixels: np.ndarray) -> "Overlay":
         """Look at an image, uint8 [H, W, 3], RGB."""
-        red, green, blue = cv2().split(pixels)
-        spread = cv2().subtract(
-            cv2().max(cv2().max(red, green), blue), cv2().min(cv2().min(red, green), blue)
+        red, green, blue = cv2.split(pixels)
+        spread = cv2.subtract(
+            cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
         )
         if spread.max() <= _GREY:
             return cls()
@@ -53,11 +53,11 @@ class Overlay:
         _cut_edges(off_tint)
         colored = off_tint > _COLORED
         red_or_blue = (
-            (cv2().subtract(red, cv2().max(green, blue)) > _STRONG)
-            | (cv2().subtract(blue, cv2().max(red, green)) > _STRONG)
+            (cv2.subtract(red, cv2.max(green, blue)) > _STRONG)
+            | (cv2.subtract(blue, cv2.max(red, green)) > _STRONG)
         ) & colored
         # In a warm tint everything is yellowish; lines are more so than the rest.
-        yellow = (cv2().subtract(cv2().min(red, green), blue) > _YELLOW) & (off_tint > _YELLOW)
+        yellow = (cv2.subtract(cv2.min(red, green), blue) > _YELLOW) & (off_tint > _YELLOW)
         return cls(
             flow=bool(red_or_blue.mean() >= _FLOW),
             wide=bool(colored.mean() >= _WIDE),
@@ -72,8 +72,8 @@ def _off_tint(pixels: np.ndarray, pale: np.ndarray) -> np.ndarray:
     Returns:
         int16 [H, W], grey levels.
     """
-    red, green, blue = cv2().split(pixels)
-    level = cv2().max(cv2().max(red, green), blue) >> 3
+    red, green, blue = cv2.split(pixels)
+    level = cv2.max(cv2.max(red, green), blue) >> 3
     # A ninth of the pixels tells as much.
     some_pale = pale[::3, ::3]
     some_level = level[::3, ::3][some_pale]
@@ -81,12 +81,12 @@ def _off_tint(pixels: np.ndarray, pale: np.ndarray) -> np.ndarray:
     numbers, starts = np.unique(some_level[order], return_index=True)
     off = np.zeros(level.shape, np.int16)
     for channel in (red, blue):
-        chroma = cv2().subtract(channel, green, dtype=cv2().CV_16S)
+        chroma = cv2.subtract(channel, green, dtype=cv2.CV_16S)
         tint = np.zeros(32, np.int16)
         parts = np.split(chroma[::3, ::3][some_pale][order], starts[1:])
         for number, part in zip(numbers, parts, strict=False):  # of no level there is one, empty
             tint[number] = np.median(part)
-        off = cv2().max(off, cv2().absdiff(chroma, tint[level]))
+        off = cv2.max(off, cv2.absdiff(chroma, tint[level]))
     return off
 
 
@@ -103,8 +103,8 @@ def _drawn(vivid: np.ndarray, flow: np.ndarray) -> int:
     if np.count_nonzero(vivid) < _DRAWN:
         return 0
     # Between red and blue, flow has other colours; the whole patch is flow.
-    count, parts = cv2().connectedComponents(
-        cv2().dilate((vivid | flow).astype(np.uint8), np.ones((3, 3), np.uint8)), connectivity=8
+    count, parts = cv2.connectedComponents(
+        cv2.dilate((vivid | flow).astype(np.uint8), np.ones((3, 3), np.uint8)), connectivity=8
     )
     is_flow = np.zeros(count, bool)
     is_flow[parts[flow]] = True

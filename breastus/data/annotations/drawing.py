@@ -75,7 +75,7 @@ def _write(mask: np.ndarray, text: str, place, size: int, scale: int, *, widest:
     """Write a text whose letters are `size` pixels high, or less where it would be too wide."""
     thick = 2 * scale
     factor = size / _LETTER
-    (length, _), _ = cv2().getTextSize(text, _FONT, factor, thick)
+    (length, _), _ = cv2.getTextSize(text, _FONT, factor, thick)
     factor *= min(1.0, widest / length)
     x, y = (round(float(value)) for value in place)
-    cv2().putText(mask, text, (x, y), _FONT, factor, 1, thick)
+    cv2.putText(mask, text, (x, y), _FONT, factor, 1, thick)

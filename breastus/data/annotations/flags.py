@@ -56,7 +56,7 @@ def artefact_flags(pixels: np.ndarray) -> tuple[str, ...]:
         left, top, right, bottom = marker
         pixels = pixels.copy()
         pixels[top:bottom, left:right] = 0
-    grey = cv2().max(cv2().max(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+    grey = cv2.max(cv2.max(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
     overlay = Overlay.of(pixels)
     letters = text_lines(grey)
     boxed = straight_lines(grey)

@@ -35,15 +35,15 @@ def _has_line(
     inner: np.ndarray, one: np.ndarray, other: np.ndarray, axis: int, length: int
 ) -> bool:
     """Whether so many pixels in a row along an axis are brighter than those on either side."""
-    raised = cv2().min(cv2().subtract(inner, one), cv2().subtract(inner, other))
-    drawn = cv2().threshold(raised, _LINE, 1, cv2().THRESH_BINARY)[1]
+    raised = cv2.min(cv2.subtract(inner, one), cv2.subtract(inner, other))
+    drawn = cv2.threshold(raised, _LINE, 1, cv2.THRESH_BINARY)[1]
     # Few lines have so many such pixels at all; only they are looked through.
-    counts = cv2().reduce(drawn, axis, cv2().REDUCE_SUM, dtype=cv2().CV_32S).ravel()
+    counts = cv2.reduce(drawn, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
     lines = np.compress(counts >= length, drawn, axis=1 - axis)
     if not lines.size:
         return False
     lines = np.ascontiguousarray(lines if axis == 1 else lines.T)
-    return bool(cv2().erode(lines, np.ones((1, length), np.uint8), borderValue=0).any())
+    return bool(cv2.erode(lines, np.ones((1, length), np.uint8), borderValue=0).any())
 
 
 def is_dual(grey: np.ndarray) -> bool:
@@ -69,14 +69,14 @@ def is_dual(grey: np.ndarray) -> bool:
 
 def _steps(grey: np.ndarray, reach: int) -> np.ndarray:
     """Return, for each column, the change across it that most rows have at least."""
-    padded = cv2().copyMakeBorder(grey, 0, 0, reach, reach, cv2().BORDER_REPLICATE)
-    steps = cv2().absdiff(padded[::2, 2 * reach :], padded[::2, : -2 * reach])
+    padded = cv2.copyMakeBorder(grey, 0, 0, reach, reach, cv2.BORDER_REPLICATE)
+    steps = cv2.absdiff(padded[::2, 2 * reach :], padded[::2, : -2 * reach])
     # Rows are counted, level by level; to sort them takes seven times as long.
     most = len(steps) - int(_ROWS * len(steps))
     lowest = np.zeros(grey.shape[1])
     for level in range(255):
-        larger = cv2().threshold(steps, level, 1, cv2().THRESH_BINARY)[1]
-        reached = cv2().reduce(larger, 0, cv2().REDUCE_SUM, dtype=cv2().CV_32S).ravel() >= most
+        larger = cv2.threshold(steps, level, 1, cv2.THRESH_BINARY)[1]
+        reached = cv2.reduce(larger, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() >= most
         if not reached.any():
             break
         lowest += reached
@@ -96,15 +96,15 @@ def panel(pixels: np.ndarray) -> tuple[int, int, int, int] | None:
     """
     # Every second row and column: a panel has plenty of both.
     rows = pixels[1::2]
-    above = cv2().absdiff(rows, pixels[: 2 * len(rows) : 2])[:, 1:]
-    beside = cv2().absdiff(rows[:, 1:], rows[:, :-1])
-    still = cv2().inRange(cv2().max(above, beside), (0, 0, 0), (0, 0, 0))
-    middling = cv2().inRange(rows[:, 1:], (0, 41, 0), (255, 249, 255))  # by its green
-    flat = np.ascontiguousarray(cv2().bitwise_and(still, middling)[:, ::2])
+    above = cv2.absdiff(rows, pixels[: 2 * len(rows) : 2])[:, 1:]
+    beside = cv2.absdiff(rows[:, 1:], rows[:, :-1])
+    still = cv2.inRange(cv2.max(above, beside), (0, 0, 0), (0, 0, 0))
+    middling = cv2.inRange(rows[:, 1:], (0, 41, 0), (255, 249, 255))  # by its green
+    flat = np.ascontiguousarray(cv2.bitwise_and(still, middling)[:, ::2])
     if np.count_nonzero(flat) < _PANEL * flat.size:  # as in most images; parts take long to find
         return None
-    _, _, boxes, _ = cv2().connectedComponentsWithStats(flat, connectivity=4)
-    left, top, width, height, area = boxes[1:][boxes[1:, cv2().CC_STAT_AREA].argmax()]
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
+    left, top, width, height, area = boxes[1:][boxes[1:, cv2.CC_STAT_AREA].argmax()]
     if area < _PANEL * flat.size or area < 0.3 * width * height:
         return None
     margin = 8  # its frame is shaded

@@ -37,17 +37,17 @@ def text_lines(grey: np.ndarray) -> list[Box]:
 
 def _letters(grey: np.ndarray) -> list[tuple[int, int, int, int, float]]:
     """Return (left, top, width, height, brightness) of what may be letters."""
-    raised = cv2().morphologyEx(grey, cv2().MORPH_TOPHAT, np.ones((_THIN, _THIN), np.uint8))
+    raised = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, np.ones((_THIN, _THIN), np.uint8))
     strokes = ((raised > _CONTRAST) & (grey > _BRIGHT)).astype(np.uint8)
     # Outlines are a tenth of the work of numbering every pixel.
-    outlines, tree = cv2().findContours(strokes, cv2().RETR_CCOMP, cv2().CHAIN_APPROX_NONE)
+    outlines, tree = cv2.findContours(strokes, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     found = []
     for outline, (_, _, _, parent) in zip(outlines, () if tree is None else tree[0], strict=True):
-        left, top, width, height = cv2().boundingRect(outline)
+        left, top, width, height = cv2.boundingRect(outline)
         if parent >= 0 or not (_HEIGHT[0] <= height <= _HEIGHT[1] and 2 <= width <= _WIDEST):
             continue
         inside = np.s_[top : top + height, left : left + width]
-        _, parts = cv2().connectedComponents(strokes[inside], connectivity=8)
+        _, parts = cv2.connectedComponents(strokes[inside], connectivity=8)
         x, y = outline[0, 0]
         letter = parts == parts[y - top, x - left]  # others may reach into its box
         area = np.count_nonzero(letter)

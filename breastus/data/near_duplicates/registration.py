@@ -38,10 +38,10 @@ def registered(
     side = len(image)
     image = np.ascontiguousarray(image[:, ::-1]) if mirrored else image
     start = np.array([[right - left, 0, left * side], [0, bottom - top, top * side]], np.float32)
-    criteria = (cv2().TERM_CRITERIA_EPS | cv2().TERM_CRITERIA_COUNT, steps, 1e-3)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-3)
     try:
-        return cv2().findTransformECC(other, image, start, cv2().MOTION_AFFINE, criteria, None, 3)
-    except cv2().error:  # it does not converge, which unlike images do not have to
+        return cv2.findTransformECC(other, image, start, cv2.MOTION_AFFINE, criteria, None, 3)
+    except cv2.error:  # it does not converge, which unlike images do not have to
         return None
 
 
@@ -55,9 +55,9 @@ def similarity(image: np.ndarray, other: np.ndarray, view, *, mirrored: bool) ->
     scales, shears = np.diag(found), found[[0, 1], [1, 0]]
     if np.abs(shears).max() > _SHEAR or not all(_SCALES[0] <= s <= _SCALES[1] for s in scales):
         return -1.0
-    how = cv2().INTER_LINEAR | cv2().WARP_INVERSE_MAP
-    moved = cv2().warpAffine(image, found, other.shape, flags=how)
-    inside = cv2().warpAffine(np.ones_like(image), found, other.shape, flags=how) > 0.99
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(image, found, other.shape, flags=how)
+    inside = cv2.warpAffine(np.ones_like(image), found, other.shape, flags=how) > 0.99
     if inside.mean() < _SHARED:
         return -1.0
     one, two = moved[inside] - moved[inside].mean(), other[inside] - other[inside].mean()

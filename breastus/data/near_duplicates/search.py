@@ -92,13 +92,13 @@ def fingerprint(pixels: np.ndarray) -> np.ndarray:
     Returns:
         uint8 [64, 64], without black borders.
     """
-    grey = cv2().cvtColor(pixels, cv2().COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     bright = grey > _BLACK
     rows = np.flatnonzero(bright.mean(axis=1) > _BRIGHT_SHARE)
     columns = np.flatnonzero(bright.mean(axis=0) > _BRIGHT_SHARE)
     if rows.size and columns.size:
         grey = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return cv2().resize(grey, (SIDE, SIDE), interpolation=cv2().INTER_AREA)
+    return cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 def near_duplicates(fingerprints: np.ndarray, *, threshold: float) -> Pairs:
@@ -306,9 +306,9 @@ def _rough(images: np.ndarray) -> np.ndarray:
 
 def _fine(image: np.ndarray) -> np.ndarray:
     """Return the pattern of one image that is registered: float32 [48, 48]."""
-    small = cv2().resize(image.astype(np.float32), (_FINE, _FINE), interpolation=cv2().INTER_AREA)
+    small = cv2.resize(image.astype(np.float32), (_FINE, _FINE), interpolation=cv2.INTER_AREA)
     pattern = _pattern(small, _smoothing(_FINE, 4.0), _smoothing(_FINE, 6.0))
-    return cv2().GaussianBlur(pattern, (0, 0), 0.5)
+    return cv2.GaussianBlur(pattern, (0, 0), 0.5)
 
 
 def _pattern(images: np.ndarray, slow: np.ndarray, wide: np.ndarray) -> np.ndarray:

@@ -209,8 +209,8 @@ def blur(pixels, value, _):
 )
 def jpeg(pixels, value, _):
     bgr = np.ascontiguousarray(pixels[..., ::-1])
-    _, encoded = cv2().imencode(".jpg", bgr, [cv2().IMWRITE_JPEG_QUALITY, int(value)])
-    return np.ascontiguousarray(cv2().imdecode(encoded, cv2().IMREAD_COLOR)[..., ::-1])
+    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(value)])
+    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 @_corruption(
@@ -223,8 +223,8 @@ def jpeg(pixels, value, _):
 def resolution(pixels, value, _):
     height, width = pixels.shape[:2]
     small = (max(1, round(width / value)), max(1, round(height / value)))
-    shrunk = cv2().resize(pixels, small, interpolation=cv2().INTER_AREA)
-    return cv2().resize(shrunk, (width, height), interpolation=cv2().INTER_LINEAR)
+    shrunk = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 @_corruption(
@@ -270,30 +270,30 @@ def calipers(pixels, value, rng):
 
 def _amplified(pixels: np.ndarray, decibels) -> np.ndarray:
     """Add decibels, one number or [H, W], to what has an echo; hues stay."""
-    red, green, blue = cv2().split(pixels)
-    level = cv2().max(cv2().max(red, green), blue).astype(np.float32)
+    red, green, blue = cv2.split(pixels)
+    level = cv2.max(cv2.max(red, green), blue).astype(np.float32)
     change = np.asarray(decibels, np.float32) * np.float32(_LEVELS_PER_DB)
     if (change > 0).any():
         # Loss darkens all, as there is no step at black, where levels end; gain needs an echo.
         side = max(3, round(_AROUND * min(level.shape)))
-        mean = cv2().blur(level, (side, side), borderType=cv2().BORDER_REFLECT_101)
+        mean = cv2.blur(level, (side, side), borderType=cv2.BORDER_REFLECT_101)
         echo = np.clip((mean - _SILENT) / (_ECHO - _SILENT), 0, 1) * np.minimum(level / _BLACK, 1)
         change = np.where(change > 0, echo * change, change)
     now = np.clip(level + change, 0, 255)
     if (red == green).all() and (green == blue).all():
-        return cv2().merge([_rounded(now)] * 3)
+        return cv2.merge([_rounded(now)] * 3)
     return _rounded(pixels * (now / np.maximum(level, 1))[..., None])
 
 
 def _blurred(field: np.ndarray, lateral: float, axial: float) -> np.ndarray:
     """Blur [H, W, C] by a Gaussian of these standard deviations in pixels."""
     least = 1e-3  # OpenCV takes 0 for "as the kernel's size says"
-    return cv2().GaussianBlur(
+    return cv2.GaussianBlur(
         field,
         (0, 0),
         sigmaX=max(lateral, least),
         sigmaY=max(axial, least),
-        borderType=cv2().BORDER_REFLECT_101,
+        borderType=cv2.BORDER_REFLECT_101,
     )
 
 
