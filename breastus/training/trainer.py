@@ -15,13 +15,8 @@ from breastus.augmentation.base import image_seed
 from breastus.augmentation.mixup import mixup
 from breastus.augmentation.policies import build_augmenter
 from breastus.config.schema import Config
-from breastus.data.pipeline.batches import (
-    Pixels,
-    evaluation_dataset,
-    readable,
-    steps_per_epoch,
-    training_dataset,
-)
+from breastus.data.pipeline.batches import evaluation_dataset, steps_per_epoch, training_dataset
+from breastus.data.pipeline.image_cache import ImageCache, reraise_image_errors
 from breastus.data.pipeline.mask_targets import MaskTargets
 from breastus.errors import RunError
 from breastus.evaluation.tta import VIEWS, View
@@ -82,8 +77,8 @@ class Trainer:
         self.execution = execution_of(config)
         self._strategy = strategy(config)
         profile = find_profile(config.training.profile)
-        self._width = {"parallel_calls": profile.parallel_calls, "ahead": profile.prefetch}
-        self._pixels: dict[str, Pixels] = {}
+        self._width = {"parallel_calls": profile.parallel_calls, "prefetch": profile.prefetch}
+        self._images: dict[str, ImageCache] = {}
         self._augmenter = build_augmenter(
             config.augmentation.policy, erasing=config.augmentation.erasing
         )
@@ -143,7 +138,7 @@ class Trainer:
                 state = None
             if recorder.epochs_done < stage.end_epoch:
                 epochs = recorder.epochs_done, stage.end_epoch
-                with readable(), enough_memory():
+                with reraise_image_errors(), enough_memory():
                     if backbone is None:
                         batches = self._training_batches(order, *epochs)
                         validation = self._validation_batches()
@@ -201,7 +196,7 @@ class Trainer:
             order,
             part=parts["train"],
             batch_size=settings.batch_size,
-            parts=self.execution.parts,
+            accumulation_steps=self.execution.parts,
             first_epoch=first_epoch,
             epochs=end_epoch,
             **self._width,
@@ -239,7 +234,7 @@ class Trainer:
         config = self.config
         augmentation = config.augmentation
         return training_dataset(
-            self._split_pixels(split),
+            self._split_images(split),
             self._labels(split),
             classes=len(LABELS),
             order=order,
@@ -247,9 +242,9 @@ class Trainer:
             masks=self._mask_targets(split),
             image_seed=functools.partial(image_seed, config.seed),
             mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
-            tone=self.transform.tone,
+            normalize=self.transform.tone,
             batch_size=config.training.batch_size,
-            parts=parts or self.execution.parts,
+            accumulation_steps=parts or self.execution.parts,
             first_epoch=first_epoch,
             epochs=end_epoch,
             **self._width,
@@ -263,8 +258,8 @@ class Trainer:
 
         def in_view(view: View) -> np.ndarray:
             tone = lambda images: self.transform.tone(see(view, images))  # noqa: E731
-            with readable(), enough_memory():
-                return model.predict(self._evaluation_batches(split, tone=tone), verbose=0)
+            with reraise_image_errors(), enough_memory():
+                return model.predict(self._evaluation_batches(split, normalize=tone), verbose=0)
 
         return mean_over_views(in_view, VIEWS[self.config.evaluation.tta])
 
@@ -302,32 +297,32 @@ class Trainer:
             return None
         return MaskTargets(
             self.tables[split],
-            geometry=self.transform.mask_geometry,
+            crop_and_resize=self.transform.mask_geometry,
             size=self.config.model.image_size,
             grid=self._grid,
-            move=self._augmenter.move_masks if self._augmenter else None,
+            augment_masks=self._augmenter.move_masks if self._augmenter else None,
             cache_mb=self.config.training.cache_mb,
         )
 
-    def _evaluation_batches(self, split: str, *, tone: Callable | None = None):
+    def _evaluation_batches(self, split: str, *, normalize: Callable | None = None):
         return evaluation_dataset(
-            self._split_pixels(split),
+            self._split_images(split),
             self._labels(split),
             classes=len(LABELS),
-            tone=tone or self.transform.tone,
+            normalize=normalize or self.transform.tone,
             batch_size=math.ceil(self.config.training.batch_size / self.execution.parts),
             **self._width,
         )
 
-    def _split_pixels(self, split: str) -> Pixels:
-        if split not in self._pixels:
-            self._pixels[split] = Pixels(
+    def _split_images(self, split: str) -> ImageCache:
+        if split not in self._images:
+            self._images[split] = ImageCache(
                 self.tables[split]["path"].tolist(),
                 decode=self.transform.decode,
                 size=self.config.model.image_size,
                 cache_mb=self.config.training.cache_mb,
             )
-        return self._pixels[split]
+        return self._images[split]
 
     def _labels(self, split: str) -> list[int]:
         return [label_id(label) for label in self.tables[split]["label"]]

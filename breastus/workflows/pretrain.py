@@ -30,7 +30,7 @@ from breastus.config.fields import join_sources, split_sources
 from breastus.config.presets import pretraining_config
 from breastus.config.schema import Config
 from breastus.data.manifest.build import included, load_manifest, simulated
-from breastus.data.pipeline.batches import readable
+from breastus.data.pipeline.image_cache import reraise_image_errors
 from breastus.errors import ConfigError, DataError, RunError, TrainingError
 from breastus.models.registry import check_model
 from breastus.models.weights.backbone_folder import (
@@ -220,7 +220,7 @@ def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]
         RunError: when memory is exhausted.
     """
     progress = PretrainingProgress(epochs, task.steps)
-    with readable(), enough_memory():
+    with reraise_image_errors(), enough_memory():
         task.model.fit(
             task.batches,
             steps_per_epoch=task.steps,

@@ -38,10 +38,10 @@ def table(tmp_path, speckle):
 def targets(table, *, transform, move=None, grid=(4, 4)):
     return MaskTargets(
         table,
-        geometry=transform.mask_geometry,
+        crop_and_resize=transform.mask_geometry,
         size=transform.image_size,
         grid=grid,
-        move=move,
+        augment_masks=move,
         cache_mb=1,
     )
 
@@ -50,7 +50,7 @@ def cells(masks, indices, seeds=None):
     pairs = [masks(tf.constant(index)) for index in indices]
     drawn = tf.stack([pair[0] for pair in pairs]), tf.stack([pair[1] for pair in pairs])
     seeds = tf.zeros([len(indices), 2], tf.int32) if seeds is None else seeds
-    return masks.evidence(*drawn, seeds).numpy()
+    return masks.targets(*drawn, seeds).numpy()
 
 
 def test_cells_hold_the_share_of_the_lesion_and_what_is_known(table):

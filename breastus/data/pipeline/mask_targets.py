@@ -1,9 +1,8 @@
-"""Lesion masks as targets: a table of images in, for each batch how much of each cell is lesion.
+"""Lesion masks as targets: a table of images in, the lesion area fraction of each grid cell out.
 
-A mask goes the way of its image: trimmed by the image's borders, resized, moved by the
-augmentation. Then it is averaged over the cells of the grid on which the network says where it sees
-something. An image without a lump has an empty mask; a lump without a mask says nothing of its
-cells, and they count for nothing.
+A mask is trimmed by its image's borders, resized, moved with the augmented image, and averaged over
+the cells of the grid on which the network predicts lesions. An image without a lump has an empty
+mask. The cells of a lump without a mask are unknown and have weight 0.
 """
 
 import io
@@ -16,83 +15,81 @@ from PIL import Image
 
 from breastus.data.images import read_image
 from breastus.data.masks import lesion_mask
-from breastus.data.pipeline.batches import Pixels
+from breastus.data.pipeline.image_cache import ImageCache
 from breastus.labels import LABELS, LUMP
 
-_SEPARATOR = "\n"  # of an image's path and those of its masks; no path of a manifest holds one
+_SEPARATOR = "\n"  # between an image's path and its masks; no path of a manifest contains one
 
 
 class MaskTargets:
-    """The masks of a table's images, on a grid.
+    """The masks of a table's images on a grid.
 
     Args:
         table: manifest rows with `path`, `mask_paths` and `label`.
-        geometry: (mask [H, W, 1], its image [H, W, 3]) to uint8 [S, S, 1], as the image is changed.
+        crop_and_resize: function (mask [H, W, 1], its image [H, W, 3]) to uint8 [S, S, 1].
         size: S in pixels.
         grid: height and width of the grid in cells; S is a multiple of both.
-        move: (uint8 [B, S, S, 1], seeds int32 [B, 2]) to masks that lie as their augmented images
-            do; None where nothing is moved.
-        cache_mb: as for `Pixels`.
+        augment_masks: function (uint8 [B, S, S, 1], seeds int32 [B, 2]) to masks moved as their
+            augmented images are, or None.
+        cache_mb: memory limit in MiB, see `ImageCache`.
     """
 
     def __init__(
         self,
         table: pd.DataFrame,
         *,
-        geometry: Callable,
+        crop_and_resize: Callable,
         size: int,
         grid: tuple[int, int],
-        move: Callable | None,
+        augment_masks: Callable | None,
         cache_mb: int,
     ):
         def decode(encoded: tf.Tensor) -> tf.Tensor:
-            both = tf.io.decode_png(encoded, channels=4)
-            return geometry(both[..., 3:], both[..., :3])
+            image_and_mask = tf.io.decode_png(encoded, channels=4)
+            return crop_and_resize(image_and_mask[..., 3:], image_and_mask[..., :3])
 
-        self._pixels = Pixels(
-            (
-                table["path"] + _SEPARATOR + table["mask_paths"].str.replace(";", _SEPARATOR)
-            ).tolist(),
+        paths = table["path"] + _SEPARATOR + table["mask_paths"].str.replace(";", _SEPARATOR)
+        self._masks = ImageCache(
+            paths.tolist(),
             decode=decode,
             size=size,
             cache_mb=cache_mb,
             channels=1,
-            read=_image_and_mask,
+            read=_image_with_mask_as_alpha,
         )
         known = (table["mask_paths"] != "") | (table["label"] != LABELS[LUMP])
         self._known = tf.constant(known.to_numpy(np.float32))
         self._cell = size // grid[0], size // grid[1]
-        self._move = move
+        self._augment_masks = augment_masks
 
     def __call__(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the mask of image `index`, uint8 [S, S, 1], and 1 if it is known, else 0."""
-        return self._pixels(index), tf.gather(self._known, index)
+        return self._masks(index), tf.gather(self._known, index)
 
-    def evidence(self, masks: tf.Tensor, known: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Return the targets of a batch: float32 [B, h, w, 2], share of the cell and its weight."""
-        if self._move is not None:
-            masks = self._move(masks, seeds)
-        return cell_targets(masks, known, self._cell)
+    def targets(self, masks: tf.Tensor, known: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        """Return `lesion_area_targets` of a batch, augmented by `seeds`: float32 [B, h, w, 2]."""
+        if self._augment_masks is not None:
+            masks = self._augment_masks(masks, seeds)
+        return lesion_area_targets(masks, known, self._cell)
 
 
-def cell_targets(masks: tf.Tensor, known: tf.Tensor, cell: tuple[int, int]) -> tf.Tensor:
-    """Return how much of each cell is lesion, and how much the cell counts.
+def lesion_area_targets(masks: tf.Tensor, known: tf.Tensor, cell: tuple[int, int]) -> tf.Tensor:
+    """Return the lesion area fraction of each cell and the weight of the cell in the loss.
 
     Args:
         masks: uint8 [B, S, S, 1], 255 within a lesion.
-        known: float32 [B], 1 where the mask is known, else 0.
+        known: float32 [B], 1 if the mask is known, else 0.
         cell: height and width of a cell in pixels.
 
     Returns:
-        float32 [B, h, w, 2], the share and its weight.
+        float32 [B, h, w, 2], fraction and weight, each 0 to 1.
     """
-    share = tf.nn.avg_pool2d(tf.cast(masks, tf.float32) / 255.0, cell, cell, "VALID")
-    weight = tf.broadcast_to(known[:, None, None, None], tf.shape(share))
-    return tf.concat([share, weight], axis=-1)
+    fraction = tf.nn.avg_pool2d(tf.cast(masks, tf.float32) / 255.0, cell, cell, "VALID")
+    weight = tf.broadcast_to(known[:, None, None, None], tf.shape(fraction))
+    return tf.concat([fraction, weight], axis=-1)
 
 
-def _image_and_mask(names: str) -> bytes:
-    """Return an image with its mask as the alpha channel, as PNG."""
+def _image_with_mask_as_alpha(names: str) -> bytes:
     path, *mask_paths = names.split(_SEPARATOR)
     pixels = read_image(path)
     mask = lesion_mask([name for name in mask_paths if name], pixels.shape[:2])

@@ -1,10 +1,9 @@
-"""Phantoms that never come twice, simulated on the way to the network, with labels and masks.
+"""A stream of simulated images for pretraining: a seed in, batches with labels and masks out.
 
-As in `breastus.data.pipeline.batches`, what happens to an image is handed in as functions, and
-everything is a function of the seed and a number: the same seed gives the same batches.
-
-Small lumps are among them, down to 2.4 mm: the data source `phantom` ends at 4.4 mm. Their seeds
-lie apart from those of that source, so that none of its images is learned from beforehand.
+Each phantom is simulated once, while the network trains, and depends only on the seed and its
+number. The stream contains lumps down to 2.4 mm; the data source `phantom` contains none below
+4.4 mm. Its seeds never overlap with those of that source, so no image of the source is learned from
+beforehand.
 """
 
 from collections.abc import Callable
@@ -12,59 +11,61 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from breastus.data.pipeline.mask_targets import cell_targets
+from breastus.data.pipeline.mask_targets import lesion_area_targets
 from breastus.labels import LABELS, label_id, label_of_finding
 from breastus.phantoms.simulation import HALF_SIZES, finding_of, simulate_phantom
 
-SMALL_AND_LARGE = (1.2, HALF_SIZES[1])  # mm, of half a lump's longer side
-_APART = 2**31  # seeds of settings are below
+STREAM_HALF_SIZES = (1.2, HALF_SIZES[1])  # mm, half of a lump's longer side
+SEED_OFFSET = 2**31  # larger than any seed in the settings
 
 
 def phantom_labels(seed: int, count: int) -> list[int]:
     """Return the class ids of the first `count` phantoms of a stream."""
-    return [label_id(label_of_finding(finding_of(seed + _APART, i))) for i in range(count)]
+    return [label_id(label_of_finding(finding_of(seed + SEED_OFFSET, i))) for i in range(count)]
 
 
 def phantom_dataset(
     *,
     seed: int,
     count: int,
-    geometry: Callable,
-    mask_geometry: Callable,
+    crop_and_resize: Callable,
+    crop_and_resize_mask: Callable,
     size: int,
     augment: Callable | None,
-    move: Callable | None,
+    augment_masks: Callable | None,
     image_seed: Callable,
-    tone: Callable,
+    normalize: Callable,
     grid: tuple[int, int] | None,
     batch_size: int,
     parallel_calls: int = tf.data.AUTOTUNE,
-    ahead: int = 2,
+    prefetch: int = 2,
 ) -> tf.data.Dataset:
-    """Return the first phantoms of a stream in batches; the last may be smaller.
+    """Return the first phantoms of a stream in batches; the last batch may be smaller.
 
     Args:
-        seed: of the stream.
-        count: how many phantoms.
-        geometry: image uint8 [H, W, 3] to uint8 [S, S, 3].
-        mask_geometry: (mask uint8 [H, W, 1], its image) to uint8 [S, S, 1].
+        seed: seed of the stream.
+        count: number of phantoms.
+        crop_and_resize: function from an image, uint8 [H, W, 3], to uint8 [S, S, 3].
+        crop_and_resize_mask: function (mask uint8 [H, W, 1], its image) to uint8 [S, S, 1].
         size: S in pixels.
-        augment: (uint8 [B, S, S, 3], seeds int32 [B, 2]) to the same shape and type, or None.
-        move: (uint8 [B, S, S, 1], seeds) to masks that lie as their augmented images do, or None.
-        image_seed: (epoch, number) to the seed that those two take.
-        tone: [B, S, S, 3] of 0 to 255 to model input.
-        grid: height and width, in cells, on which the lump is to be found; None: labels only.
-        batch_size: phantoms a batch.
+        augment: function (uint8 [B, S, S, 3], seeds int32 [B, 2]) to the same shape and type, or
+            None.
+        augment_masks: function (uint8 [B, S, S, 1], seeds) to masks moved as their augmented images
+            are, or None.
+        image_seed: function (epoch, number) to the seed of `augment` and `augment_masks`.
+        normalize: function from [B, S, S, 3], 0 to 255, to model inputs.
+        grid: height and width, in cells, of the grid of lesion targets; None for labels only.
+        batch_size: phantoms per batch.
         parallel_calls: phantoms simulated at the same time.
-        ahead: batches that wait for the model.
+        prefetch: batches prepared ahead of the model.
 
     Returns:
-        A dataset of (float32 [B, S, S, 3], targets): float32 [B, classes], or with a grid
-        {"probabilities": that, "evidence": float32 [B, h, w, 2]}.
+        A dataset of (float32 [B, S, S, 3], targets). The targets are float32 [B, classes], or with
+        a grid {"probabilities": float32 [B, classes], "evidence": float32 [B, h, w, 2]}.
     """
 
     def simulate(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        phantom = simulate_phantom(seed + _APART, int(index), half_sizes=SMALL_AND_LARGE)
+        phantom = simulate_phantom(seed + SEED_OFFSET, int(index), half_sizes=STREAM_HALF_SIZES)
         label = label_id(label_of_finding(phantom.finding))
         image = np.repeat(phantom.image[..., None], 3, axis=-1)
         return image, phantom.mask[..., None], np.int32(label)
@@ -76,22 +77,23 @@ def phantom_dataset(
         image = tf.ensure_shape(image, [None, None, 3])
         mask = tf.ensure_shape(mask, [None, None, 1])
         return (
-            tf.ensure_shape(geometry(image), [size, size, 3]),
-            tf.ensure_shape(mask_geometry(mask, image), [size, size, 1]),
+            tf.ensure_shape(crop_and_resize(image), [size, size, 3]),
+            tf.ensure_shape(crop_and_resize_mask(mask, image), [size, size, 1]),
             tf.one_hot(tf.ensure_shape(label, []), len(LABELS)),
             image_seed(tf.constant(0), index),
         )
 
     def batch(images, masks, targets, seeds):
-        inputs = images if augment is None else augment(images, seeds)
-        inputs = tone(tf.cast(inputs, tf.float32))
-        if grid is None:
+        inputs = augment(images, seeds) if augment is not None else images
+        inputs = normalize(tf.cast(inputs, tf.float32))
+        if not grid:
             return inputs, targets
-        masks = masks if move is None else move(masks, seeds)
+        if augment_masks is not None:
+            masks = augment_masks(masks, seeds)
         known = tf.ones([tf.shape(masks)[0]])
-        evidence = cell_targets(masks, known, (size // grid[0], size // grid[1]))
-        return inputs, {"probabilities": targets, "evidence": evidence}
+        areas = lesion_area_targets(masks, known, (size // grid[0], size // grid[1]))
+        return inputs, {"probabilities": targets, "evidence": areas}
 
     phantoms = tf.data.Dataset.range(count, output_type=tf.int32)
     phantoms = phantoms.map(example, num_parallel_calls=parallel_calls).batch(batch_size)
-    return phantoms.map(batch, num_parallel_calls=parallel_calls).prefetch(ahead)
+    return phantoms.map(batch, num_parallel_calls=parallel_calls).prefetch(prefetch)

@@ -21,8 +21,9 @@ import tensorflow as tf
 from breastus.augmentation.base import image_seed
 from breastus.augmentation.policies import build_augmenter
 from breastus.config.schema import Config
-from breastus.data.pipeline.batches import Pixels, steps_per_epoch, training_dataset
-from breastus.data.pipeline.phantom_stream import SMALL_AND_LARGE, phantom_dataset, phantom_labels
+from breastus.data.pipeline.batches import steps_per_epoch, training_dataset
+from breastus.data.pipeline.image_cache import ImageCache
+from breastus.data.pipeline.phantom_stream import STREAM_HALF_SIZES, phantom_dataset, phantom_labels
 from breastus.labels import LABELS
 from breastus.preprocessing.transform import Transform
 from breastus.training.hardware.profiles import find_profile
@@ -117,20 +118,20 @@ def phantom_task(network: keras.Model, config: Config, transform: Transform, *, 
     batches = phantom_dataset(
         seed=config.seed,
         count=each * settings.epochs,
-        geometry=transform.geometry,
-        mask_geometry=transform.mask_geometry,
+        crop_and_resize=transform.geometry,
+        crop_and_resize_mask=transform.mask_geometry,
         size=transform.image_size,
         augment=augmenter,
-        move=augmenter.move_masks if augmenter else None,
+        augment_masks=augmenter.move_masks if augmenter else None,
         image_seed=functools.partial(image_seed, config.seed),
-        tone=transform.tone,
+        normalize=transform.tone,
         grid=grid_of(model) if where else None,
         batch_size=batch,
         **_width(config),
     )
     facts = {
         "kind": "lump or not, and where" if where else "lump or not",
-        "half_sizes_mm": list(SMALL_AND_LARGE),
+        "half_sizes_mm": list(STREAM_HALF_SIZES),
         "phantoms_an_epoch": each,
     }
     return Task(model, batches, steps * execution.parts, facts)
@@ -167,7 +168,7 @@ def masked_task(
         exclude_from_decay(optimizer, model)
     model.compile(optimizer=optimizer, loss=MaskedL1(), jit_compile=execution.jit_compile)
     model.optimizer.build(model.trainable_variables)
-    pixels = Pixels(
+    images = ImageCache(
         table["path"].tolist(),
         decode=transform.decode,
         size=transform.image_size,
@@ -175,12 +176,12 @@ def masked_task(
     )
     stream = functools.partial(
         training_dataset,
-        pixels,
+        images,
         [0] * len(table),  # labels are not read
         classes=len(LABELS),
         order=order,
         image_seed=functools.partial(image_seed, config.seed),
-        tone=transform.tone,
+        normalize=transform.tone,
         first_epoch=0,
         **_width(config),
     )
@@ -194,7 +195,7 @@ def masked_task(
         augment=_augmenter(config),
         mix=hiding,
         batch_size=settings.batch_size,
-        parts=execution.parts,
+        accumulation_steps=execution.parts,
         epochs=settings.epochs,
     )
     part = math.ceil(settings.batch_size / execution.parts)
@@ -215,4 +216,4 @@ def _augmenter(config: Config):
 
 def _width(config: Config) -> dict[str, int]:
     profile = find_profile(config.training.profile)
-    return {"parallel_calls": profile.parallel_calls, "ahead": profile.prefetch}
+    return {"parallel_calls": profile.parallel_calls, "prefetch": profile.prefetch}

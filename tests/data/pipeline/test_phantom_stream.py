@@ -8,8 +8,8 @@ import tensorflow as tf
 from breastus.augmentation.base import image_seed
 from breastus.augmentation.policies import build_augmenter
 from breastus.data.pipeline.phantom_stream import (
-    _APART,
-    SMALL_AND_LARGE,
+    SEED_OFFSET,
+    STREAM_HALF_SIZES,
     phantom_dataset,
     phantom_labels,
 )
@@ -25,13 +25,13 @@ def stream(*, seed=0, grid=(4, 4), policy="none", count=5):
         phantom_dataset(
             seed=seed,
             count=count,
-            geometry=TRANSFORM.geometry,
-            mask_geometry=TRANSFORM.mask_geometry,
+            crop_and_resize=TRANSFORM.geometry,
+            crop_and_resize_mask=TRANSFORM.mask_geometry,
             size=64,
             augment=augmenter,
-            move=augmenter.move_masks if augmenter else None,
+            augment_masks=augmenter.move_masks if augmenter else None,
             image_seed=functools.partial(image_seed, seed),
-            tone=TRANSFORM.tone,
+            normalize=TRANSFORM.tone,
             grid=grid,
             batch_size=3,
         )
@@ -47,7 +47,7 @@ def test_images_labels_and_masks_belong_together():
     assert shares.shape == (5, 4, 4, 2)
     np.testing.assert_array_equal(shares[..., 0].sum(axis=(1, 2)) > 0, labels == 1)
     assert (shares[..., 1] == 1).all()
-    first = simulate_phantom(_APART, 0, half_sizes=SMALL_AND_LARGE).image
+    first = simulate_phantom(SEED_OFFSET, 0, half_sizes=STREAM_HALF_SIZES).image
     expected = TRANSFORM.tone(TRANSFORM.geometry(tf.constant(np.dstack([first] * 3))))
     np.testing.assert_array_equal(batches[0][0][0], expected)
 

@@ -12,11 +12,11 @@ import tensorflow as tf
 from breastus.augmentation.base import image_seed
 from breastus.augmentation.policies import build_augmenter
 from breastus.data.pipeline.batches import (
-    Pixels,
     evaluation_dataset,
     steps_per_epoch,
     training_dataset,
 )
+from breastus.data.pipeline.image_cache import ImageCache
 from breastus.preprocessing.decode import decode_image
 from breastus.training.sampling import epoch_order
 
@@ -27,7 +27,7 @@ def paths(tmp_path, write_image):
 
 
 def pixels(paths, *, cache_mb=1):
-    return Pixels(paths, decode=decode_image, size=16, cache_mb=cache_mb)
+    return ImageCache(paths, decode=decode_image, size=16, cache_mb=cache_mb)
 
 
 def batches(paths, *, augment=True, cache_mb=1, **options):
@@ -40,7 +40,7 @@ def batches(paths, *, augment=True, cache_mb=1, **options):
         augment=build_augmenter("study") if augment else None,
         order=epoch_order(list(range(7)), strategy="all", seed=seed)[0],
         image_seed=functools.partial(image_seed, seed),
-        tone=lambda x: x / 255.0,
+        normalize=lambda x: x / 255.0,
         **options,
     )
 
@@ -70,7 +70,7 @@ def test_labels_stay_with_their_images(paths):
             pixels(paths),
             range(7),
             classes=7,
-            tone=lambda x: tf.cast(x, tf.float32),
+            normalize=lambda x: tf.cast(x, tf.float32),
             batch_size=4,
         )
     )
@@ -106,7 +106,9 @@ def test_images_are_kept_only_when_they_fit(paths):
 
 def test_batches_are_cut_into_parts_with_weights_that_add_up(paths):
     whole = [(x.numpy(), y.numpy()) for x, y in batches(paths, batch_size=3)]
-    cut = [tuple(map(np.asarray, part)) for part in batches(paths, batch_size=3, parts=2)]
+    cut = [
+        tuple(map(np.asarray, part)) for part in batches(paths, batch_size=3, accumulation_steps=2)
+    ]
     assert [len(y) for _, y, _ in cut] == [1, 2, 1, 2, 1, 1] * 2
     for number, (images, targets) in enumerate(whole):
         halves = cut[2 * number : 2 * number + 2]
@@ -136,18 +138,20 @@ def test_streaming_takes_no_more_memory_for_more_images(paths):
 import sys, functools, resource
 import tensorflow as tf
 from breastus.augmentation.base import image_seed
-from breastus.data.pipeline.batches import Pixels, training_dataset
+from breastus.data.pipeline.batches import training_dataset
+from breastus.data.pipeline.image_cache import ImageCache
+from breastus.data.pipeline.image_cache import ImageCache
 from breastus.preprocessing.decode import decode_image
 from breastus.training.sampling import epoch_order
 
 paths = (sys.argv[1:] * 20000)[:20000]
 labels = [number % 2 for number in range(20000)]
 order, _ = epoch_order(labels, strategy="balanced", seed=0)
-pixels = Pixels(paths, decode=decode_image, size=16, cache_mb=0)
+pixels = ImageCache(paths, decode=decode_image, size=16, cache_mb=0)
 assert not pixels.cached
 dataset = training_dataset(
     pixels, labels, classes=2, order=order, augment=None,
-    image_seed=functools.partial(image_seed, 0), tone=lambda x: x,
+    image_seed=functools.partial(image_seed, 0), normalize=lambda x: x,
     batch_size=50, first_epoch=0, epochs=1,
 )
 def resident():
