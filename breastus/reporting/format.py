@@ -1,0 +1,131 @@
+"""How pages, cards and messages write values: numbers, intervals and counts in, text out.
+
+Metrics come as entries, dicts of `value`, `ci_low` and `ci_high`. A value is undefined when it is
+NaN, or None as JSON has it. Each function is a filter of the templates.
+"""
+
+import base64
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+UNDEFINED = "undefined"
+_MINUS = "\N{MINUS SIGN}"
+_JPEG = b"\xff\xd8"
+
+
+def is_undefined(value: float | None) -> bool:
+    """Whether a value is NaN or None."""
+    return value is None or math.isnan(value)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a value with a fixed number of decimals."""
+    return UNDEFINED if is_undefined(value) else f"{value:.{digits}f}".replace("-", _MINUS)
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Return a difference with its sign; one that rounds to zero has none."""
+    text = number(value, digits)
+    rounds_to_zero = not text.strip(f"{_MINUS}0.")
+    if rounds_to_zero:
+        return text.strip(_MINUS)
+    return text if text.startswith(_MINUS) or is_undefined(value) else f"+{text}"
+
+
+def short(value: float | None) -> str:
+    """Return a value with three significant digits, such as a threshold."""
+    return UNDEFINED if is_undefined(value) else f"{value:.3g}".replace("-", _MINUS)
+
+
+def percent(value: float | None) -> str:
+    """Return a share of 0 to 1 in per cent."""
+    return UNDEFINED if is_undefined(value) else f"{100 * value:.0f} %"
+
+
+def bounds(entry: Mapping[str, Any], form: Callable[..., str] = number) -> str:
+    """Return the interval of an entry alone, or a word that says why there is none."""
+    low, high = entry["ci_low"], entry["ci_high"]
+    if is_undefined(low):
+        return "no interval"
+    if low == high:
+        return "no spread"
+    return f"{form(low)} to {form(high)}"
+
+
+def interval(entry: Mapping[str, Any], form: Callable[..., str] = number) -> str:
+    """Return the value of an entry with its interval, where it has one."""
+    if is_undefined(entry["value"]):
+        return UNDEFINED
+    text = form(entry["value"])
+    return text if is_undefined(entry["ci_low"]) else f"{text} ({bounds(entry, form)})"
+
+
+def percent_interval(entry: Mapping[str, Any]) -> str:
+    """Return a share of 0 to 1 and its interval in per cent."""
+    return interval(entry, percent).replace(" % to ", " to ")
+
+
+def signed_interval(entry: Mapping[str, Any]) -> str:
+    """Return a difference and its interval, with signs."""
+    return interval(entry, signed)
+
+
+def count(number: float, noun: str = "", plural: str = "") -> str:
+    """Return a count with thousands separators and its noun; a mean count has one decimal.
+
+    Args:
+        number: the count, or a mean of counts.
+        noun: what is counted, such as "image".
+        plural: plural of the noun; "" appends an s.
+    """
+    text = f"{number:,.0f}" if number == round(number) else f"{number:,.1f}"
+    if not noun:
+        return text
+    return f"{text} {noun if number == 1 else plural or noun + 's'}"
+
+
+def words(label: str) -> str:
+    """Return a label, flag or setting name as words: `no_lump` is "no lump"."""
+    return label.replace("_", " ")
+
+
+def listed(items: Iterable[str], last: str = "and") -> str:
+    """Return items as a sentence lists them: "a, b and c"."""
+    *rest, final = [*items] or [""]
+    return f"{', '.join(rest)} {last} {final}" if rest else final
+
+
+def slug(title: str) -> str:
+    """Return the anchor of a heading."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def nested(values: Mapping[str, Any], indent: str = "") -> str:
+    """Return nested values as indented lines, as YAML would show them."""
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}:", nested(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return "\n".join(lines)
+
+
+def data_uri(encoded: bytes | Path) -> str:
+    """Return a PNG or JPEG, given as bytes or as a file, as an address inside the page."""
+    data = encoded if isinstance(encoded, bytes) else encoded.read_bytes()
+    kind = "jpeg" if data.startswith(_JPEG) else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+FILTERS: dict[str, Callable[..., str | bool]] = {
+    function.__name__: function
+    for function in (
+        *(is_undefined, number, signed, short, percent),
+        *(bounds, interval, percent_interval, signed_interval),
+        *(words, listed, slug, nested, data_uri),
+    )
+} | {"counted": count}  # Jinja has a filter named count

@@ -1,0 +1,61 @@
+"""From a template and values to a page or a sentence.
+
+    write_page("report.html", "report/report.html.j2", title=..., metrics=...)
+    text = sentence("text/verdict.txt.j2", metrics=metrics)
+
+Templates lie in `breastus/reporting/templates`. Those named `*.html.j2` escape every value that is
+not `Markup`; the others hold plain text and escape nothing. A value that a template uses and that
+is not given is an error.
+"""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from breastus.reporting.format import FILTERS
+from breastus.utils.files import write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Return the Jinja environment of all pages; it reads a template when it is first used."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(("html.j2",), default_for_string=False, default=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
+    )
+    made.filters |= FILTERS
+    made.tests["undefined_value"] = FILTERS["is_undefined"]
+    return made
+
+
+def render(template: str, /, **values: Any) -> str:
+    """Return a filled template.
+
+    Args:
+        template: path below the templates, such as "report/report.html.j2".
+        values: what the template uses.
+    """
+    return environment().get_template(template).render(**values)
+
+
+def sentence(template: str, /, **values: Any) -> str:
+    """Return a filled text template as one line, however the template breaks it."""
+    return " ".join(render(template, **values).split())
+
+
+def write_page(path: str | os.PathLike, template: str, /, **values: Any) -> None:
+    """Fill a template and write the page, whole or not at all.
+
+    Raises:
+        RunError: when the file cannot be written.
+    """
+    write_text(path, render(template, **values))
