@@ -24,7 +24,7 @@ _PUBLIC = {
     "pretrain": "breastus.workflows.pretrain",
     "pretraining_config": "breastus.config.presets",
     "register_model": "breastus.models.registry",
-    "robustness_of": "breastus.workflows.evaluate_robustness",
+    "evaluate_robustness": "breastus.workflows.evaluate_robustness",
     "train": "breastus.workflows.train",
 }
 

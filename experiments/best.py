@@ -254,7 +254,7 @@ def folds_apart(result: "CrossValidation") -> str:
 
     Pooled, scores of different networks are put in one order, which calibration has to make fit.
     """
-    from breastus.workflows.cross_validate import judge_turns
+    from breastus.workflows.cross_validate import fold_predictions
 
     single = {
         split: np.mean([run.metrics[split]["roc_auc"]["value"] for run in result.runs])
@@ -266,7 +266,7 @@ def folds_apart(result: "CrossValidation") -> str:
     )
     if result.metrics["turns"] == 1:
         return text
-    folds = [judge_turns(turns, turns[0].config.evaluation) for turns in result.folds]
+    folds = [fold_predictions(turns, turns[0].config.evaluation) for turns in result.folds]
     together = np.mean([roc_auc(*truth_and_probability(table)) for table in folds])
     return (
         f"{text} Of each fold's {result.metrics['turns']} networks together it is {together:.3f} "
@@ -290,8 +290,8 @@ def scores_table(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> l
 
 def other_rules(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> list[str]:
     """Return the lines of a table: thresholds by other rules, on the same predictions."""
-    from breastus.workflows.cross_validate import judge_turns
-    from breastus.workflows.pooled_decision import decision_together
+    from breastus.workflows.cross_validate import fold_predictions
+    from breastus.workflows.pooled_decision import fit_pooled_decision
 
     lines = [
         "The threshold by other rules, chosen by the same validation images: inside by those of "
@@ -303,13 +303,13 @@ def other_rules(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> li
         settings = result.runs[0].config.replace({"evaluation": changes}).evaluation
         repeats: dict[int, list[pd.DataFrame]] = {}
         for turns in result.folds:
-            repeats.setdefault(turns[0].config.seed, []).append(judge_turns(turns, settings))
+            repeats.setdefault(turns[0].config.seed, []).append(fold_predictions(turns, settings))
         pooled = [pd.concat(folds, ignore_index=True) for folds in repeats.values()]
         thresholds = pd.concat(pooled)["threshold"]
         between = f"{thresholds.min():.2f} to {thresholds.max():.2f}"
         lines.append(row(f"{name}: inside", mean_metrics(pooled), between))
         if elsewhere is not None:
-            decision = decision_together(result.runs, settings)
+            decision = fit_pooled_decision(result.runs, settings)
             called = (elsewhere["probability"] >= decision.threshold).astype(int)
             table = elsewhere.assign(
                 threshold=decision.threshold, predicted=np.array(LABELS)[called]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import DataError
-from breastus.evaluation.calibration.recalibration_study import recalibration_trial
+from breastus.evaluation.calibration.recalibration_study import recalibration_study
 
 IMAGES = (25, 50)
 DRAWS = 50
@@ -62,7 +62,7 @@ def _trial(elsewhere, settings, images: int, seed: int):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that few patients were drawn
         try:
-            return recalibration_trial(elsewhere, settings, images=images, seed=seed)
+            return recalibration_study(elsewhere, settings, images=images, seed=seed)
         except DataError:  # this draw cannot be fitted to or judged by
             return None
 

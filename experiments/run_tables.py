@@ -191,7 +191,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         return []
     runs = variants[base]
     before = _predictions(runs)
-    from breastus.workflows.evaluate_run import decision_of
+    from breastus.workflows.evaluate import validation_decision
 
     lines = [
         f"Decided anew on the predictions of `{base}`, without training (mean over seeds, and in "
@@ -203,7 +203,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         tables = []
         for run in runs:
             settings = run.config.replace({"evaluation": changes}).evaluation
-            decision = decision_of(run, settings)
+            decision = validation_decision(run, settings)
             tables.append(decision.apply(read_predictions(run.file("predictions_test.csv"))))
         means = mean_metrics(tables, resamples=RESAMPLES)
         differences = mean_difference(tables, before, resamples=RESAMPLES)

@@ -70,21 +70,21 @@ def run(args: argparse.Namespace) -> int:
         return _elsewhere(args, worse)
     trained = Run.load(args.run_folder)
     if args.against:
-        from breastus.workflows.compare import compare_runs, comparison_sentence
+        from breastus.workflows.compare import compare_runs, comparison_summary
 
-        print(comparison_sentence(compare_runs(trained, Run.load(args.against))))
+        print(comparison_summary(compare_runs(trained, Run.load(args.against))))
         return 0
     if args.robustness:
         from breastus.reporting.robustness_section import robustness_lead
-        from breastus.workflows.evaluate_robustness import robustness_of
+        from breastus.workflows.evaluate_robustness import evaluate_robustness
 
-        found = robustness_of(trained, **worse)
+        found = evaluate_robustness(trained, **worse)
         print(sentence(trained.metrics))
         print(robustness_lead(found))
     else:
-        from breastus.workflows.evaluate_run import judge
+        from breastus.workflows.evaluate import evaluate_run
 
-        print(sentence(judge(trained)))
+        print(sentence(evaluate_run(trained)))
     print(f"Report: {args.run_folder / 'report.html'}")
     return 0
 

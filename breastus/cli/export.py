@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _recalibrated(args: argparse.Namespace) -> int:
     from breastus.errors import ConfigError
-    from breastus.workflows.model_artifact import JudgedModel
+    from breastus.workflows.model_artifact import ModelArtifact
     from breastus.workflows.recalibrate import export_recalibrated, recalibrated_name
 
     if len(args.run_folders) > 1:
@@ -55,7 +55,7 @@ def _recalibrated(args: argparse.Namespace) -> int:
             "--recalibrated is of one run or bundle, whose probabilities were recalibrated. "
             f"Received: {len(args.run_folders)} of them"
         )
-    model = JudgedModel.load(args.run_folders[0])
+    model = ModelArtifact.load(args.run_folders[0])
     out = _free(args.out or Path("models", recalibrated_name(model, args.recalibrated)))
     print(f"Bundle: {export_recalibrated(model, args.recalibrated, out)}")
     return 0

@@ -15,7 +15,7 @@ from breastus.labels import LABELS, LUMP
 _LONG = ("decision_curve", "subgroups")  # of metrics.json; they stay in the run
 
 
-def bundle_info(
+def bundle_metadata(
     *,
     config: Config,
     environment: dict[str, Any],
@@ -33,7 +33,7 @@ def bundle_info(
         environment: likewise; `data_fingerprint`, `weights`, `pretraining` and `versions` are taken
             from it.
         decision: what is made of the probabilities.
-        metrics: as from `judge`.
+        metrics: as from `evaluate_predictions`.
         validation: predictions that the decision was fitted on.
         trained_on: manifest rows of the images the weights were fitted on.
         phantom: whether any image is simulated.

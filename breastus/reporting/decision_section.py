@@ -26,8 +26,8 @@ def section(metrics: dict[str, Any]) -> str:
     """Return the part of the report, HTML.
 
     Args:
-        metrics: as from `judge`, with `decision`, and of the test images `before_calibration` and
-            `referral`.
+        metrics: as from `evaluate_predictions`, with `decision`, and of the test images
+            `before_calibration` and `referral`.
     """
     decision, test = metrics["decision"], metrics["test"]
     facts = decision["facts"]

@@ -26,7 +26,7 @@ def recalibration_section(
     What it came to in words, `recalibration_lead`, stands on top of a report.
 
     Args:
-        trial: as from `recalibration_trial`, or as JSON gives it back.
+        trial: as from `recalibration_study`, or as JSON gives it back.
         figures: caption to PNG file, that of the reliability first.
         patients_known: whether groups are patients; else they are near-duplicates alone.
     """

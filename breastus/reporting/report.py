@@ -37,7 +37,7 @@ def write_report(
 
     Args:
         path: the file.
-        metrics: as from `breastus.workflows.evaluate_run.judge`.
+        metrics: as from `breastus.workflows.evaluate.evaluate_run`.
         config: the experiment's settings.
         environment: the run's environment.json.
         notices: texts that must not be overlooked.

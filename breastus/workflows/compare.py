@@ -43,7 +43,7 @@ def compare_runs(run: Run, other: Run) -> dict[str, Any]:
     return result
 
 
-def comparison_sentence(result: dict[str, Any]) -> str:
+def comparison_summary(result: dict[str, Any]) -> str:
     """Say in a few lines what differs, with intervals."""
     level = f"{100 * result['confidence']:.0f} %"
     lines = [

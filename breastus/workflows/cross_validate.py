@@ -49,8 +49,8 @@ from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, change
 from breastus.runs.run import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, Run
 from breastus.training.shared_feature_cache import SharedFeatures
 from breastus.utils.files import read_json, write_csv, write_json, write_text
-from breastus.workflows.evaluate_run import attributes, decision_of, notices, worst_errors
-from breastus.workflows.pooled_decision import decision_together, mean_predictions
+from breastus.workflows.evaluate import attributes, notices, validation_decision, worst_errors
+from breastus.workflows.pooled_decision import fit_pooled_decision, mean_predictions
 from breastus.workflows.train import run_experiment
 
 REPEATS = 3
@@ -146,11 +146,11 @@ def cross_validate(
         where = f"{repeat + 1}/{repeats}, {fold + 1}/{folds}"
         where += f", {turn + 1}/{turns}" if turns > 1 else ""
         _train(path, config.replace(changes), where, shared)
-    return judge_folds(folder)
+    return evaluate_folds(folder)
 
 
-def judge_folds(folder: Path) -> CrossValidation:
-    """Pool the predictions of a cross-validation's runs, judge them, and write the report.
+def evaluate_folds(folder: Path) -> CrossValidation:
+    """Pool the predictions of a cross-validation's runs, evaluate them, and write the report.
 
     Raises:
         RunError: when there are no finished runs, or a repeat lacks a fold or a turn.
@@ -311,7 +311,7 @@ def _pooled(result: CrossValidation) -> list[pd.DataFrame]:
     return tables
 
 
-def judge_turns(turns: Sequence[Run], settings: EvaluationConfig) -> pd.DataFrame:
+def fold_predictions(turns: Sequence[Run], settings: EvaluationConfig) -> pd.DataFrame:
     """Return what the networks of a fold say of its test part together, as a predictions table.
 
     Args:
@@ -324,10 +324,10 @@ def judge_turns(turns: Sequence[Run], settings: EvaluationConfig) -> pd.DataFram
 def _decided(turns: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFrame, Decision]:
     if len(turns) == 1:  # to the last bit what the run says itself
         test = read_predictions(turns[0].file("predictions_test.csv"))
-        decision = decision_of(turns[0], settings)
+        decision = validation_decision(turns[0], settings)
     else:
         test = mean_predictions(turns, "test")
-        decision = decision_together(turns, settings)
+        decision = fit_pooled_decision(turns, settings)
     return decision.apply(test), decision
 
 

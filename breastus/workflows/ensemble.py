@@ -24,7 +24,7 @@ import pandas as pd
 from breastus.config.schema import Config
 from breastus.data.manifest.build import read_manifest, simulated
 from breastus.data.splits.make import read_splits
-from breastus.deploy.bundle_metadata import bundle_info
+from breastus.deploy.bundle_metadata import bundle_metadata
 from breastus.deploy.export import write_bundle
 from breastus.errors import RunError
 from breastus.evaluation.decision.conformal import coverage_report
@@ -41,14 +41,14 @@ from breastus.reporting.model_card import DECIDED_APART, DECIDED_BY_ALL, model_c
 from breastus.runs.run import MANIFEST_FILE, SPLITS_FILE, Run
 from breastus.training.callbacks.callbacks import BEST_FILE
 from breastus.training.pretraining_leakage import pretraining_seen
-from breastus.workflows.evaluate_run import attributes
+from breastus.workflows.evaluate import attributes
 from breastus.workflows.pooled_decision import (
-    CalledApart,
-    call_apart,
-    check_alike,
-    decision_together,
+    OutOfFoldPredictions,
+    check_consistent,
+    fit_pooled_decision,
     mean_predictions,
-    parts_overlap,
+    out_of_fold_predictions,
+    splits_overlap,
 )
 
 
@@ -75,15 +75,15 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     network = ensemble(networks)
 
     validation = mean_predictions(members, "val")
-    decision = decision_together(members, config.evaluation)
-    apart = call_apart(members, config.evaluation) if parts_overlap(members) else None
+    decision = fit_pooled_decision(members, config.evaluation)
+    apart = out_of_fold_predictions(members, config.evaluation) if splits_overlap(members) else None
     test = decision.apply(mean_predictions(members, "test")) if apart is None else apart.table
     tables = {"val": decision.apply(validation), "test": test}
     manifest = read_manifest(first.file(MANIFEST_FILE))
     name = f"{len(members)} x {config.model.name}"
     metrics = _metrics(tables, decision, apart, manifest=manifest, name=name, config=config)
     seen = _seen(members)
-    info = bundle_info(
+    info = bundle_metadata(
         config=config,
         environment=_environment(members),
         decision=decision,
@@ -116,7 +116,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
 def _metrics(
     tables: dict[str, pd.DataFrame],
     decision: Decision,
-    apart: CalledApart | None,
+    apart: OutOfFoldPredictions | None,
     *,
     manifest: pd.DataFrame,
     name: str,
@@ -156,7 +156,7 @@ def _metrics(
     return metrics
 
 
-def _scored(apart: CalledApart | None, members: int) -> dict[str, Any]:
+def _scored(apart: OutOfFoldPredictions | None, members: int) -> dict[str, Any]:
     """Return how the scores of test images came about, where not by the bundle's own decision."""
     if apart is None:
         return {}
@@ -189,7 +189,7 @@ def _check(runs: Sequence[Run]) -> None:
                     f"The runs of an ensemble must have the same {what}. Received: {run.path} and "
                     f"{first.path}, which differ"
                 )
-    check_alike(pd.concat([read_manifest(run.file(MANIFEST_FILE)) for run in runs]))
+    check_consistent(pd.concat([read_manifest(run.file(MANIFEST_FILE)) for run in runs]))
 
 
 def _images(run: Run) -> set[tuple[str, str]]:

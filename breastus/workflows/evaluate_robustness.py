@@ -1,6 +1,6 @@
 """How a run holds when its test images get worse: robustness.json and a part of the report out.
 
-    found = robustness_of("runs/compact", severities=(1, 3, 5))
+    found = evaluate_robustness("runs/compact", severities=(1, 3, 5))
     found["corruptions"]["blur"]["severities"][0]["roc_auc"]
 
 The images are made worse as they were read, and judged with the run's own best network,
@@ -30,16 +30,16 @@ from breastus.training.callbacks.callbacks import BEST_FILE
 from breastus.training.predict_fn import image_predictor
 from breastus.training.trainer import Trainer
 from breastus.utils.files import read_json
-from breastus.workflows.evaluate_run import ROBUSTNESS_FILE, judge
+from breastus.workflows.evaluate import ROBUSTNESS_FILE, evaluate_run
 
 
-def robustness_of(
+def evaluate_robustness(
     run: Run | str | os.PathLike,
     *,
     severities: Sequence[int] = SEVERITIES,
     corruptions: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Make a run's test images worse, judge them, and write robustness.json and the report.
+    """Corrupt a run's test images, evaluate them, and write robustness.json and the report.
 
     It takes as many predictions of the test images as there are corruptions times severities, and
     one: 46 with all of them.
@@ -77,7 +77,7 @@ def robustness_of(
         severities=severities,
         corruptions=corruptions,
     )
-    judge(run, decision)
+    evaluate_run(run, decision)
     return found
 
 
@@ -101,11 +101,11 @@ def measure_robustness(
         decision: its calibration and threshold.
         table: the predictions.
         manifest: with a row for each of them.
-        severities: as of `robustness_of`.
+        severities: as of `evaluate_robustness`.
         corruptions: likewise.
 
     Raises:
-        DataError: as `robustness_of`.
+        DataError: as `evaluate_robustness`.
     """
     rows = table[["image_id"]].merge(manifest, on="image_id", validate="one_to_one")
 

@@ -28,11 +28,11 @@ from breastus.training.callbacks.callbacks import BEST_FILE
 from breastus.training.pretraining_leakage import pretraining_seen
 from breastus.training.trainer import Trainer
 from breastus.utils.files import read_json, sha256_of
-from breastus.workflows.evaluate_run import run_notices
+from breastus.workflows.evaluate import run_notices
 
 
 @dataclass(frozen=True)
-class JudgedModel:
+class ModelArtifact:
     """What judging a model elsewhere takes.
 
     Attributes:
@@ -71,7 +71,7 @@ class JudgedModel:
     notices: tuple[str, ...]
 
     @classmethod
-    def load(cls, model: "Run | str | os.PathLike") -> "JudgedModel":
+    def load(cls, model: "Run | str | os.PathLike") -> "ModelArtifact":
         """Open a run, a bundle, or a cross-validation's folder for the bundle in it.
 
         Raises:
@@ -93,7 +93,7 @@ class JudgedModel:
         return cls.of_run(Run.load(path))
 
     @classmethod
-    def of_run(cls, run: Run) -> "JudgedModel":
+    def of_run(cls, run: Run) -> "ModelArtifact":
         """Take what a finished run wrote."""
         own = pd.read_csv(run.file(MANIFEST_FILE), dtype=str, keep_default_na=False)
         splits = pd.read_csv(run.file("splits.csv"), dtype=str).set_index("image_id")["split"]
@@ -120,7 +120,7 @@ class JudgedModel:
         )
 
     @classmethod
-    def of_bundle(cls, bundle: Path) -> "JudgedModel":
+    def of_bundle(cls, bundle: Path) -> "ModelArtifact":
         """Take what a bundle carries."""
         info = read_info(bundle)
         if recalibrated := info.get("recalibration"):

@@ -1,7 +1,7 @@
 """What several runs say together: the mean of their logits, and what is decided by it.
 
-    decision = decision_together(runs, settings)       # the whole's, by all their validation images
-    called = call_apart(runs, settings)                # test images, by decisions that are not
+    decision = fit_pooled_decision(runs, settings)       # fitted on all their validation images
+    called = out_of_fold_predictions(runs, settings)     # test images, by decisions that are not
 
 Of a cross-validation's folds every image is validation of one and test of another. What the whole
 decides is then fitted to the very images that it would be tested on, so each test image is called
@@ -39,14 +39,14 @@ def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
         RunError: when two runs give an image another label or group.
     """
     parts = pd.concat(_tables(runs, split))
-    check_alike(parts)
+    check_consistent(parts)
     parts = parts.assign(raw=logit(parts["raw"].to_numpy(float)))
     once = parts.drop_duplicates("image_id").set_index("image_id")
     once["raw"] = sigmoid(parts.groupby("image_id")["raw"].mean().loc[once.index].to_numpy())
     return once.reset_index().sort_values("image_id", ignore_index=True)
 
 
-def check_alike(rows: pd.DataFrame) -> None:
+def check_consistent(rows: pd.DataFrame) -> None:
     """Refuse runs that disagree on what an image shows, or on what it belongs to.
 
     Args:
@@ -65,7 +65,7 @@ def check_alike(rows: pd.DataFrame) -> None:
             )
 
 
-def decision_together(
+def fit_pooled_decision(
     runs: Sequence[Run], settings: EvaluationConfig, *, without: Collection[str] = ()
 ) -> Decision:
     """Return what the validation predictions of several runs decide for their average.
@@ -90,7 +90,7 @@ def decision_together(
 
 
 @dataclass(frozen=True)
-class CalledApart:
+class OutOfFoldPredictions:
     """Test images, called by several decisions.
 
     Attributes:
@@ -106,7 +106,7 @@ class CalledApart:
     decisions: int
 
 
-def parts_overlap(runs: Sequence[Run]) -> bool:
+def splits_overlap(runs: Sequence[Run]) -> bool:
     """Whether a group that one of the runs tests is in the validation part of another."""
     groups = {
         split: {group for table in _tables(runs, split) for group in table["group_id"]}
@@ -115,7 +115,9 @@ def parts_overlap(runs: Sequence[Run]) -> bool:
     return bool(groups["val"] & groups["test"])
 
 
-def call_apart(runs: Sequence[Run], settings: EvaluationConfig) -> CalledApart:
+def out_of_fold_predictions(
+    runs: Sequence[Run], settings: EvaluationConfig
+) -> OutOfFoldPredictions:
     """Call each test image by the runs that had it in test, and by nothing else.
 
     Their decision is fitted on their own validation predictions, of groups that none of them tests.
@@ -128,7 +130,7 @@ def call_apart(runs: Sequence[Run], settings: EvaluationConfig) -> CalledApart:
         settings: of the decisions.
 
     Raises:
-        RunError: as `decision_together`.
+        RunError: as `fit_pooled_decision`.
     """
     tests = _tables(runs, "test")
     mean = mean_predictions(runs, "test")
@@ -139,12 +141,12 @@ def call_apart(runs: Sequence[Run], settings: EvaluationConfig) -> CalledApart:
         rows = mean[[their == numbers for their in by]]
         tested = {group for number in numbers for group in tests[number]["group_id"]}
         own = [runs[number] for number in numbers]
-        decision = decision_together(own, settings, without=tested)
+        decision = fit_pooled_decision(own, settings, without=tested)
         parts.append(decision.apply(rows))
         held[rows.index] = decision.conformal.sets(parts[-1]["probability"].to_numpy())
     table = pd.concat(parts).sort_index()
     sets = KnownSets(held, settings.coverage)
-    return CalledApart(table, sets, np.array([*map(len, by)]), len(parts))
+    return OutOfFoldPredictions(table, sets, np.array([*map(len, by)]), len(parts))
 
 
 def _tables(runs: Sequence[Run], split: str) -> list[pd.DataFrame]:

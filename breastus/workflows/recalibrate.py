@@ -17,7 +17,7 @@ import pandas as pd
 from breastus.data.manifest.build import read_manifest
 from breastus.deploy.export import INFO_FILE, SEEN_DIGITS, SEEN_FILE, write_bundle
 from breastus.errors import RunError
-from breastus.evaluation.calibration.recalibration_study import recalibration_trial, rest_after
+from breastus.evaluation.calibration.recalibration_study import recalibration_study, rest_after
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions
 from breastus.evaluation.result_cache import read_measured, write_measured
@@ -29,7 +29,7 @@ from breastus.reporting.model_card import model_card
 from breastus.reporting.recalibration_section import recalibration_lead, recalibration_section
 from breastus.runs.run import MANIFEST_FILE, Run
 from breastus.utils.files import read_json
-from breastus.workflows.model_artifact import JudgedModel
+from breastus.workflows.model_artifact import ModelArtifact
 
 RECALIBRATION_FILE = "recalibration.json"
 PREDICTIONS_FILE = "predictions.csv"
@@ -38,7 +38,7 @@ PREDICTIONS_FILE = "predictions.csv"
 def measure_recalibration(
     folder: Path,
     *,
-    model: JudgedModel,
+    model: ModelArtifact,
     table: pd.DataFrame,
     manifest: pd.DataFrame,
     images: int,
@@ -55,9 +55,9 @@ def measure_recalibration(
         seed: of the draw.
 
     Raises:
-        BreastusError: as `recalibration_trial`.
+        BreastusError: as `recalibration_study`.
     """
-    trial = recalibration_trial(table, model.config.evaluation, images=images, seed=seed)
+    trial = recalibration_study(table, model.config.evaluation, images=images, seed=seed)
     rows = manifest[manifest["image_id"].isin(set(table["image_id"]))]
     trial["sources"] = sorted(set(rows["source"]))
     trial["of"] = model.identity
@@ -102,7 +102,9 @@ def recalibration_part(
 
 
 def export_recalibrated(
-    model: JudgedModel | Run | str | os.PathLike, folder: str | os.PathLike, out: str | os.PathLike
+    model: ModelArtifact | Run | str | os.PathLike,
+    folder: str | os.PathLike,
+    out: str | os.PathLike,
 ) -> Path:
     """Write the bundle of a run, or another bundle, as recalibrated for a new hospital.
 
@@ -122,7 +124,7 @@ def export_recalibrated(
             predictions in it, or it is one of another network or calibration.
         DataError: when the predictions are damaged.
     """
-    model = model if isinstance(model, JudgedModel) else JudgedModel.load(model)
+    model = model if isinstance(model, ModelArtifact) else ModelArtifact.load(model)
     folder = Path(folder)
     trial = _trial(folder, model)
     _, manifest = _outside(folder)
@@ -161,7 +163,7 @@ def export_recalibrated(
     )
 
 
-def recalibrated_name(model: JudgedModel, folder: str | os.PathLike) -> str:
+def recalibrated_name(model: ModelArtifact, folder: str | os.PathLike) -> str:
     """Return what a recalibrated bundle is called: model and sources.
 
     Raises:
@@ -170,7 +172,7 @@ def recalibrated_name(model: JudgedModel, folder: str | os.PathLike) -> str:
     return "-".join([model.config.model.name, *_trial(Path(folder), model)["sources"]])
 
 
-def _trial(folder: Path, model: JudgedModel) -> dict[str, Any]:
+def _trial(folder: Path, model: ModelArtifact) -> dict[str, Any]:
     way_out = "Name the folder of breastus evaluate RUN --data OTHER --recalibrate N."
     if not (folder / RECALIBRATION_FILE).is_file():
         raise RunError(f"{folder} holds no {RECALIBRATION_FILE}. {way_out}")

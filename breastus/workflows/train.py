@@ -30,7 +30,7 @@ from breastus.data.manifest.build import (
 )
 from breastus.data.sources.resolve import check_places
 from breastus.data.splits.make import make_splits, read_splits, splits_summary, write_splits
-from breastus.deploy.bundle_metadata import bundle_info
+from breastus.deploy.bundle_metadata import bundle_metadata
 from breastus.deploy.export import publish as publish_bundle
 from breastus.deploy.export import write_bundle
 from breastus.evaluation.predictions import (
@@ -70,7 +70,7 @@ from breastus.training.stages import stages_of
 from breastus.training.state import discard_states, has_state
 from breastus.training.trainer import Trainer
 from breastus.utils.files import write_json
-from breastus.workflows.evaluate_run import judge, settle
+from breastus.workflows.evaluate import evaluate_run, fit_decision
 
 
 def train(
@@ -82,7 +82,7 @@ def train(
     seed: int | None = None,
     publish: str | os.PathLike | None = None,
 ) -> Run:
-    """Train a network, judge it on images it has not seen, and export it.
+    """Train a network, evaluate it on images it has not seen, and export it.
 
     An unfinished run with the same settings is taken up where it was left, and ends with the same
     weights as one that was never interrupted (bit for bit on a CPU).
@@ -152,13 +152,13 @@ def run_experiment(
         trainer.fit()
         network = trainer.best_model()
         _predict(run, trainer, network)
-        decision = settle(run)
-        # Here, as it takes the images and the network, which `judge` does without.
+        decision = fit_decision(run)
+        # Here, as it takes the images and the network, which `evaluate_run` does without.
         write_json(
             run.path / SHORTCUTS_FILE,
             shortcut_test(network, trainer.tables["test"], config=config, decision=decision),
         )
-        judge(run, decision)
+        evaluate_run(run, decision)
         write_json(
             run.path / ENVIRONMENT_FILE,
             {
@@ -179,7 +179,7 @@ def run_experiment(
             transform=Transform.of(config),
             calibrator=decision.calibrator,
             views=VIEWS[config.evaluation.tta],
-            info=bundle_info(
+            info=bundle_metadata(
                 config=config,
                 environment=run.environment,
                 decision=decision,

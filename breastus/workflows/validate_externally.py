@@ -42,9 +42,9 @@ from breastus.runs.run import MANIFEST_FILE, METRICS_FILE, Run
 from breastus.training.external_leakage import seen_twins
 from breastus.training.trainer import Trainer
 from breastus.utils.files import write_json
+from breastus.workflows.evaluate import attributes, robustness_part, worst_errors
 from breastus.workflows.evaluate_robustness import measure_robustness
-from breastus.workflows.evaluate_run import attributes, robustness_part, worst_errors
-from breastus.workflows.model_artifact import JudgedModel
+from breastus.workflows.model_artifact import ModelArtifact
 from breastus.workflows.recalibrate import (
     PREDICTIONS_FILE,
     measure_recalibration,
@@ -58,10 +58,10 @@ class External:
 
     Attributes:
         path: the folder of the report.
-        metrics: as in its metrics.json: as from `judge`, of "test" alone, `left_out`, how many
-            images were left out as they took part in training, `near_duplicates` (`left_out`, how
-            many resemble such an image or are of the patient or scene of one, `compared`, with how
-            many training images, and `missing`, how many of these are not where they were), and
+        metrics: content of its metrics.json: as from `evaluate_predictions` for "test" alone, with
+            `left_out` (number of images that took part in training), `near_duplicates` (`left_out`:
+            images that resemble one of these or share its patient or scene, `compared` and
+            `missing`: training images that could and could not be compared with) and
             `prevalence_estimate`.
         lead: sentences of the report: the scores at home, what recalibration and making the images
             worse came to.
@@ -99,7 +99,7 @@ def evaluate_external(
             judge on the others before and after; None does not. The scores of the whole stay those
             of the model as it came.
         seed: of that draw; None takes the model's.
-        robustness: make the images worse as well, as `robustness_of` does.
+        robustness: make the images worse as well, as `evaluate_robustness` does.
         severities: of it.
         corruptions: of it.
 
@@ -116,7 +116,7 @@ def evaluate_external(
     cells(corruptions, severities)
     if recalibrate is not None:
         check_count(recalibrate)
-    model = JudgedModel.load(model)
+    model = ModelArtifact.load(model)
     config, decision = model.config, model.decision
     manifest = load_manifest(join_sources(data), settings=config.data, seed=config.seed)
     manifest, seen = _without_seen(manifest, model)
@@ -201,13 +201,13 @@ def evaluate_external(
     return External(folder, metrics, lead, left_out)
 
 
-def _without_seen(manifest: pd.DataFrame, model: JudgedModel) -> tuple[pd.DataFrame, int]:
+def _without_seen(manifest: pd.DataFrame, model: ModelArtifact) -> tuple[pd.DataFrame, int]:
     """Exclude images that the model trained or was chosen by; return how many there were."""
     return _excluding(manifest, _is_seen(manifest, model), "duplicate: took part in training")
 
 
 def _without_twins(
-    manifest: pd.DataFrame, model: JudgedModel
+    manifest: pd.DataFrame, model: ModelArtifact
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Exclude near-duplicates of images that the model has seen, and their patients and scenes.
 
@@ -229,7 +229,7 @@ def _without_twins(
     return manifest, counts
 
 
-def _is_seen(manifest: pd.DataFrame, model: JudgedModel) -> pd.Series:
+def _is_seen(manifest: pd.DataFrame, model: ModelArtifact) -> pd.Series:
     return manifest["sha256"].str[:SEEN_DIGITS].isin(model.seen) & (manifest["sha256"] != "")
 
 
@@ -241,7 +241,7 @@ def _excluding(
     return manifest.assign(excluded=manifest["excluded"].mask(fresh, reason)), int(fresh.sum())
 
 
-def _left_out(seen: int, twins: dict[str, int], model: JudgedModel) -> str:
+def _left_out(seen: int, twins: dict[str, int], model: ModelArtifact) -> str:
     """Say what was left out as the network may know it, and what was not looked for."""
     compared, missing = twins["compared"], twins["missing"]
     texts = [f"Left out as they took part in training: {seen} images."]
@@ -270,7 +270,7 @@ def _left_out(seen: int, twins: dict[str, int], model: JudgedModel) -> str:
     return " ".join(texts)
 
 
-def _folder(model: JudgedModel, rows: pd.DataFrame, data) -> Path:
+def _folder(model: ModelArtifact, rows: pd.DataFrame, data) -> Path:
     sources = sorted(set(rows["source"]))
     # What is no known data set has the name of its kind; its own tells two of them apart.
     names = [Path(place).stem for place in split_sources(join_sources(data))]
@@ -286,7 +286,7 @@ def _truth(rows: pd.DataFrame) -> np.ndarray:
     return (rows["label"] == LABELS[LUMP]).to_numpy(int)
 
 
-def _at_home(model: JudgedModel) -> str:
+def _at_home(model: ModelArtifact) -> str:
     test = model.home
     auc, found, cleared = (cell(test[n]) for n in ("roc_auc", "sensitivity", "specificity"))
     return (
@@ -295,12 +295,12 @@ def _at_home(model: JudgedModel) -> str:
     )
 
 
-def _notices(model: JudgedModel, manifest: pd.DataFrame) -> list[str]:
+def _notices(model: ModelArtifact, manifest: pd.DataFrame) -> list[str]:
     texts = [PHANTOM_NOTICE] if simulated(manifest) else []
     return texts + [text for text in model.notices if text not in texts]
 
 
-def _notice(rows: pd.DataFrame, model: JudgedModel) -> str:
+def _notice(rows: pd.DataFrame, model: ModelArtifact) -> str:
     lumps = int(_truth(rows).sum())
     text = (
         f"Images from elsewhere: {len(rows)} of {_sources(rows)} ({lumps} with a lump). "

@@ -22,7 +22,7 @@ from breastus.preprocessing.transform import Transform
 from breastus.reporting.check_page import Case, check, check_page
 from breastus.reporting.model_card import model_card
 from breastus.runs.run import Run
-from breastus.workflows.evaluate_run import settle
+from breastus.workflows.evaluate import fit_decision
 from breastus.workflows.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
@@ -61,7 +61,7 @@ def calibrated_by(run, method, folder):
     other = Run(shutil.copytree(run.path, folder))
     config = run.config.replace({"evaluation": {"calibration": method}})
     (folder / "config.yaml").write_text(config.to_yaml())
-    decision = settle(other)
+    decision = fit_decision(other)
     info = info_of(run.bundle) | {
         "threshold": decision.threshold,
         "conformal": decision.conformal.to_dict(),

@@ -8,7 +8,7 @@ from breastus.reporting.cross_validation_report import sentence
 
 
 def measured(**changes):
-    """Metrics of 673 images, as `judge_folds` has them."""
+    """Metrics of 673 images, as `evaluate_folds` has them."""
     entry = {"value": 0.9, "ci_low": 0.87, "ci_high": 0.94}
     return {
         "n": [673],

@@ -8,7 +8,7 @@ import pytest
 from breastus.config.schema import Config
 from breastus.errors import ConfigError, ImageError, ModelError, RunError
 from breastus.runs.run import Run, open_run
-from breastus.workflows.evaluate_run import judge
+from breastus.workflows.evaluate import evaluate_run
 from breastus.workflows.train import train
 
 # So few images leave metrics undefined, which is said and is not what is tested here.
@@ -44,7 +44,7 @@ def test_a_report_of_phantoms_says_so(tiny_run):
 
 def test_judging_again_gives_the_same_numbers(tiny_run):
     before = (tiny_run.path / "metrics.json").read_bytes()
-    judge(Run.load(tiny_run.path))
+    evaluate_run(Run.load(tiny_run.path))
     assert (tiny_run.path / "metrics.json").read_bytes() == before
 
 

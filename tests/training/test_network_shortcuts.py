@@ -3,7 +3,7 @@
 import json
 
 from breastus.runs.run import Run
-from breastus.workflows.evaluate_run import judge
+from breastus.workflows.evaluate import evaluate_run
 
 
 def test_a_run_says_how_many_calls_flip(tiny_run):
@@ -24,5 +24,5 @@ def test_a_run_without_it_is_judged_all_the_same(tiny_run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(tiny_run.path, copy)
     (copy / "shortcuts.json").unlink()
-    assert "shortcuts" not in judge(Run(copy))
+    assert "shortcuts" not in evaluate_run(Run(copy))
     assert "Do marks sway it?" not in (copy / "report.html").read_text()

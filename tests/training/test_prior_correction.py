@@ -11,7 +11,7 @@ from breastus.config.schema import TrainingConfig
 from breastus.data.manifest.build import read_manifest
 from breastus.runs.run import Run
 from breastus.training.prior_correction import odds_shift
-from breastus.workflows.evaluate_run import settle
+from breastus.workflows.evaluate import fit_decision
 
 LABELS = [1] * 6 + [0] * 2
 
@@ -46,11 +46,11 @@ def test_scikit_learn_with_balanced_classes_is_off_by_it():
 def test_a_run_takes_it_back(tiny_run, tmp_path):
     shutil.copytree(tiny_run.path, tmp_path / "run")
     run = Run(tmp_path / "run")
-    assert settle(run).calibrator.shift == 0
+    assert fit_decision(run).calibrator.shift == 0
     changed = run.config.replace({"training": {"class_weights": "balanced"}})
     run.file("config.yaml").write_text(changed.to_yaml())
 
-    decision = settle(Run(run.path))
+    decision = fit_decision(Run(run.path))
     manifest = read_manifest(run.file("manifest.csv")).set_index("image_id")
     lines = [line.split(",") for line in run.file("splits.csv").read_text().splitlines()]
     train = manifest.loc[[image for image, split, _ in lines if split == "train"], "label"]

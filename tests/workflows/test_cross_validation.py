@@ -24,8 +24,8 @@ from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
 from breastus.reporting.check_page import check
 from breastus.training.feature_cache import KeptFeatures
-from breastus.workflows.compare import compare_runs, comparison_sentence
-from breastus.workflows.cross_validate import CrossValidation, cross_validate, judge_folds
+from breastus.workflows.compare import compare_runs, comparison_summary
+from breastus.workflows.cross_validate import CrossValidation, cross_validate, evaluate_folds
 from breastus.workflows.ensemble import export_ensemble
 from breastus.workflows.validate_externally import evaluate_external
 
@@ -106,7 +106,7 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
         for file in other.glob("predictions_*.csv"):
             table = pd.read_csv(file, keep_default_na=False)
             table.assign(raw=sigmoid(3 * logit(table["raw"]))).to_csv(file, index=False)
-    result = judge_folds(whole)
+    result = evaluate_folds(whole)
     assert [len(turns) for turns in result.folds] == [2, 2, 2]
     assert result.metrics["turns"] == 2
     np.testing.assert_allclose(
@@ -130,7 +130,7 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
     assert "mean of its fold's 2 networks" in report.replace("&#x27;", "'")
     shutil.rmtree(whole / "repeat-0-fold-1-turn-1")
     with pytest.raises(RunError, match="lacks a fold or a turn"):
-        judge_folds(whole)
+        evaluate_folds(whole)
 
 
 @pytest.mark.slow
@@ -172,7 +172,7 @@ def test_what_cannot_be_cross_validated_is_said(folds, tiny_config, tmp_path):
     with pytest.raises(RunError, match="is no cross-validation"):
         cross_validate("cnn", config=tiny_config, out=tmp_path / "full")
     with pytest.raises(RunError, match="holds no runs"):
-        judge_folds(tmp_path)
+        evaluate_folds(tmp_path)
     assert CrossValidation(tmp_path).runs == []
 
 
@@ -321,7 +321,7 @@ def test_two_runs_are_compared_on_the_same_images(tiny_run, folds, tmp_path):
     )
     ours = shutil.copytree(tiny_run.path, tmp_path / "ours")
     result = compare_runs(type(tiny_run)(other), type(tiny_run)(ours))
-    text = comparison_sentence(result)
+    text = comparison_summary(result)
     assert text.startswith("other less ours, on the same")
     assert result["metrics"]["roc_auc"]["ours"] == 1
     assert "McNemar" in text

@@ -33,7 +33,7 @@ def start(tmp_path, tiny_config, monkeypatch):
         trained.append(out.name)
 
     monkeypatch.setattr(module, "run_experiment", run_experiment)
-    monkeypatch.setattr(module, "judge_folds", CrossValidation)
+    monkeypatch.setattr(module, "evaluate_folds", CrossValidation)
 
     def run(changes=None, **arguments):
         trained.clear()

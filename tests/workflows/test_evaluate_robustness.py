@@ -10,8 +10,8 @@ from breastus.cli.main import main
 from breastus.errors import ConfigError, DataError, RunError
 from breastus.evaluation.result_cache import read_measured, write_measured
 from breastus.runs.run import Run
-from breastus.workflows.evaluate_robustness import robustness_of
-from breastus.workflows.evaluate_run import judge
+from breastus.workflows.evaluate import evaluate_run
+from breastus.workflows.evaluate_robustness import evaluate_robustness
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
 HEADING = "Does it hold when images get worse?"
@@ -43,12 +43,12 @@ def test_clean_images_score_as_the_run_does_and_the_report_shows_it(measured):
 
 def test_judging_again_keeps_it_and_other_predictions_drop_it(measured, tmp_path):
     again = Run(shutil.copytree(measured.path, tmp_path / "again"))
-    judge(again)
+    evaluate_run(again)
     assert HEADING in (again.path / "report.html").read_text()
     config = again.config.replace({"evaluation": {"threshold": 0.123}})
     (again.path / "config.yaml").write_text(config.to_yaml())
     with pytest.warns(UserWarning, match=r"robustness\.json was measured on other predictions"):
-        judge(Run(again.path))
+        evaluate_run(Run(again.path))
     assert HEADING not in (again.path / "report.html").read_text()
     assert not (again.path / "robustness.json").exists()
     assert not (again.path / "figures" / "robustness.png").exists()
@@ -79,14 +79,14 @@ def test_an_image_that_is_no_longer_what_was_tested_is_named(tiny_run, tmp_path)
     manifest = pd.read_csv(run.path / "manifest.csv", keep_default_na=False)
     manifest.assign(sha256="0" * 64).to_csv(run.path / "manifest.csv", index=False)
     with pytest.raises(DataError, match="has changed since it was predicted"):
-        robustness_of(run, severities=(1,), corruptions=["jpeg"])
+        evaluate_robustness(run, severities=(1,), corruptions=["jpeg"])
 
 
 def test_what_is_wrong_is_said_before_any_work(tiny_run, tmp_path, capsys):
     with pytest.raises(ConfigError, match=r"Did you mean blur\? Received: 'blurr'"):
-        robustness_of(tiny_run, corruptions=["blurr"])
+        evaluate_robustness(tiny_run, corruptions=["blurr"])
     with pytest.raises(RunError, match="is not a run folder"):
-        robustness_of(tmp_path)
+        evaluate_robustness(tmp_path)
     folder = str(tiny_run.path)
     for arguments, message in (
         (["--robustness", "--against", folder], "--robustness and --against cannot be given"),

@@ -10,7 +10,7 @@ from breastus.cli.main import main
 from breastus.deploy.predictor import Predictor
 from breastus.errors import BundleError, RunError
 from breastus.evaluation.predictions import read_predictions
-from breastus.workflows.model_artifact import JudgedModel
+from breastus.workflows.model_artifact import ModelArtifact
 from breastus.workflows.recalibrate import export_recalibrated
 from breastus.workflows.validate_externally import evaluate_external
 
@@ -59,8 +59,8 @@ def test_a_bundle_and_its_run_say_the_same(tiny_run, bundle, elsewhere, tmp_path
 
 
 def test_what_a_bundle_has_seen_is_left_out(tiny_run, bundle, tmp_path):
-    model = JudgedModel.of_bundle(bundle)
-    assert model.seen == JudgedModel.of_run(tiny_run).seen
+    model = ModelArtifact.of_bundle(bundle)
+    assert model.seen == ModelArtifact.of_run(tiny_run).seen
     splits = evaluate_external(bundle, tiny_run.config.data.source, out=tmp_path / "out")
     assert splits.metrics["left_out"] == len(model.seen)
     assert splits.metrics["test"]["n"] == tiny_run.metrics["test"]["n"]
@@ -78,9 +78,9 @@ def test_a_cross_validation_stands_for_its_bundle(tiny_run, bundle, elsewhere, t
     folder = tmp_path / "cv"
     (folder / "repeat-0-fold-0").mkdir(parents=True)
     with pytest.raises(RunError, match=r"without a bundle. Make one .* breastus export"):
-        JudgedModel.load(folder)
+        ModelArtifact.load(folder)
     shutil.copytree(bundle, folder / "bundle")
-    assert JudgedModel.load(folder).bundle == folder / "bundle"
+    assert ModelArtifact.load(folder).bundle == folder / "bundle"
 
 
 @pytest.mark.parametrize("options", [[], ["--robustness"], ["--against", "x"]])

@@ -10,13 +10,13 @@ from breastus.evaluation.decision.conformal import coverage_report
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import LABELS
 from breastus.runs.run import Run
-from breastus.workflows.cross_validate import judge_turns
+from breastus.workflows.cross_validate import fold_predictions
 from breastus.workflows.pooled_decision import (
-    call_apart,
-    check_alike,
-    decision_together,
+    check_consistent,
+    fit_pooled_decision,
     mean_predictions,
-    parts_overlap,
+    out_of_fold_predictions,
+    splits_overlap,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
@@ -97,23 +97,25 @@ def said(called, image_ids):
 def test_labels_of_a_fold_have_no_share_in_how_its_images_are_called(tmp_path, repeats, turns):
     runs = write_folds(tmp_path, repeats=repeats, turns=turns)
     settings = CONFIG.evaluation
-    assert parts_overlap(runs)
-    before, whole = call_apart(runs, settings), decision_together(runs, settings)
+    assert splits_overlap(runs)
+    before, whole = out_of_fold_predictions(runs, settings), fit_pooled_decision(runs, settings)
     fold = set(pd.read_csv(runs[0].path / "predictions_test.csv")["image_id"])
     turned(runs, fold)
-    after = call_apart(runs, settings)
+    after = out_of_fold_predictions(runs, settings)
     for old, new in zip(said(before, fold), said(after, fold), strict=True):
         np.testing.assert_array_equal(new, old)
     # The labels were worth something: the bundle's own decision and that of other folds change.
-    assert decision_together(runs, settings).threshold != whole.threshold
+    assert fit_pooled_decision(runs, settings).threshold != whole.threshold
     others = set(before.table["image_id"]) - fold
     assert not said(before, others)[0].equals(said(after, others)[0])
 
 
 def test_of_one_cross_validation_it_is_what_its_report_is_made_of(tmp_path):
     runs = write_folds(tmp_path, turns=2)
-    called = call_apart(runs, CONFIG.evaluation)
-    folds = [judge_turns(runs[start : start + 2], CONFIG.evaluation) for start in range(0, 8, 2)]
+    called = out_of_fold_predictions(runs, CONFIG.evaluation)
+    folds = [
+        fold_predictions(runs[start : start + 2], CONFIG.evaluation) for start in range(0, 8, 2)
+    ]
     expected = pd.concat(folds).sort_values("image_id", ignore_index=True)
     pd.testing.assert_frame_equal(called.table, expected)
     assert called.decisions == 4
@@ -123,12 +125,12 @@ def test_of_one_cross_validation_it_is_what_its_report_is_made_of(tmp_path):
 
 def test_what_is_referred_is_referred_by_the_decision_of_the_same_networks(tmp_path):
     runs = write_folds(tmp_path)
-    called = call_apart(runs, CONFIG.evaluation)
+    called = out_of_fold_predictions(runs, CONFIG.evaluation)
     table, decided = called.table, called.sets.decide(called.table["probability"])
     for run in runs:
         own = pd.read_csv(run.path / "predictions_test.csv")["image_id"]
         here = table["image_id"].isin(own).to_numpy()
-        sets = decision_together([run], CONFIG.evaluation).conformal
+        sets = fit_pooled_decision([run], CONFIG.evaluation).conformal
         assert decided[here].tolist() == sets.decide(table["probability"][here]).tolist()
     report = coverage_report(*truth_and_probability(table), table["group_id"].tolist(), called.sets)
     assert report["asked"] == 0.7
@@ -142,9 +144,9 @@ def test_seeds_of_one_split_are_called_by_one_decision(tmp_path):
         write_run(tmp_path / str(seed), images(seed), lambda number: parts[number % 4], seed)
         for seed in range(3)
     ]
-    assert not parts_overlap(runs)
-    called = call_apart(runs, CONFIG.evaluation)
-    whole = decision_together(runs, CONFIG.evaluation).apply(mean_predictions(runs, "test"))
+    assert not splits_overlap(runs)
+    called = out_of_fold_predictions(runs, CONFIG.evaluation)
+    whole = fit_pooled_decision(runs, CONFIG.evaluation).apply(mean_predictions(runs, "test"))
     pd.testing.assert_frame_equal(called.table, whole)
     assert (called.decisions, set(called.networks)) == (1, {3})
 
@@ -157,12 +159,12 @@ def test_splits_that_overlap_without_being_folds_go_by_the_same_rule(tmp_path):
         write_run(tmp_path / str(n), images(n), lambda number, of=of: of.get(number, "train"), n)
         for n, of in enumerate((first, second))
     ]
-    assert parts_overlap(runs)
-    before = call_apart(runs, CONFIG.evaluation)
+    assert splits_overlap(runs)
+    before = out_of_fold_predictions(runs, CONFIG.evaluation)
     assert before.decisions == 3  # of the first's test alone, the second's alone, and both's
     tested = set(images().loc[images()["number"].between(15, 34), "image_id"])
     turned(runs, tested)
-    after = call_apart(runs, CONFIG.evaluation)
+    after = out_of_fold_predictions(runs, CONFIG.evaluation)
     for old, new in zip(said(before, tested), said(after, tested), strict=True):
         np.testing.assert_array_equal(new, old)
 
@@ -174,7 +176,7 @@ def test_nothing_left_to_decide_by_is_said(tmp_path):
     both = [{**parts[0], 2: "test"}, {**parts[1], 2: "test"}]
     runs = [write_run(tmp_path / str(n), images(), of.get, n) for n, of in enumerate(both)]
     with pytest.raises(RunError, match="tested by 2 runs that have no validation image which none"):
-        call_apart(runs, CONFIG.evaluation)
+        out_of_fold_predictions(runs, CONFIG.evaluation)
 
 
 @pytest.mark.parametrize(
@@ -199,4 +201,4 @@ def test_runs_that_disagree_on_an_image_are_not_averaged(tmp_path, column, value
     with pytest.raises(RunError, match=message):
         mean_predictions(runs, "test")
     with pytest.raises(RunError, match=message):
-        check_alike(pd.concat(tables))
+        check_consistent(pd.concat(tables))

@@ -22,7 +22,7 @@ from breastus.models.weights.backbone_folder import (
 )
 from breastus.phantoms.simulation import simulate_phantom
 from breastus.training.pretraining_leakage import SeenImagesWarning, check_unseen
-from breastus.workflows.model_artifact import JudgedModel
+from breastus.workflows.model_artifact import ModelArtifact
 from breastus.workflows.pretrain import images_to_learn_from, pretrain
 from breastus.workflows.train import data_fingerprint, images_of, splits_of, train
 from breastus.workflows.validate_externally import _without_seen
@@ -119,7 +119,7 @@ def test_weights_that_saw_the_test_are_refused_or_the_run_says_so(
     assert all(map(Predictor(run.bundle).has_seen, facts["seen"]))
     # Nor are they tested on when the run is judged on images from elsewhere.
     manifest = images_of(base)
-    left, _ = _without_seen(manifest, JudgedModel.of_run(run))
+    left, _ = _without_seen(manifest, ModelArtifact.of_run(run))
     out = set(manifest["sha256"]) - set(left.loc[left["excluded"] == "", "sha256"])
     assert set(facts["seen"]) <= out < set(manifest["sha256"])
 

@@ -1,6 +1,6 @@
 """Recalibrate on some images of a new hospital and judge on its others: predictions in, dict out.
 
-    trial = recalibration_trial(table, settings, images=50, seed=0)
+    trial = recalibration_study(table, settings, images=50, seed=0)
     trial["after"]["ece"], trial["difference"]["brier"], trial["curve"]
 
 Images are drawn by whole patients or scenes, by chance and not by class. What was fitted on is
@@ -41,7 +41,7 @@ class FewGroupsWarning(UserWarning):
     """What is fitted on so few patients or scenes follows chance."""
 
 
-def recalibration_trial(
+def recalibration_study(
     table: pd.DataFrame, settings: EvaluationConfig, *, images: int, seed: int
 ) -> dict[str, Any]:
     """Draw images, recalibrate on them, and judge the others before and after.
@@ -210,7 +210,7 @@ def rest_after(table: pd.DataFrame, trial: dict[str, Any]) -> pd.DataFrame:
     """Return the predictions that were judged by: `raw` before, `probability` after.
 
     Args:
-        table: as `recalibration_trial` took it.
+        table: as `recalibration_study` took it.
         trial: as it came back, or from JSON.
     """
     rest = table[~table["image_id"].isin(set(trial["drawn"]["image_ids"]))]

@@ -13,7 +13,7 @@ from breastus.evaluation.calibration.prevalence import prevalence_estimate, prev
 from breastus.evaluation.calibration.recalibration_study import (
     FewGroupsWarning,
     draw_groups,
-    recalibration_trial,
+    recalibration_study,
     rest_after,
 )
 from breastus.reporting.figures.plots import plot_reliability, save_figure
@@ -46,7 +46,7 @@ def hospital(count=400, *, intercept=0.0, slope=1.0, patients=None, seed=0):
 
 def test_where_hospitals_differ_it_helps_and_says_so():
     table = hospital(intercept=-2)
-    found = recalibration_trial(table, SETTINGS, images=120, seed=1)
+    found = recalibration_study(table, SETTINGS, images=120, seed=1)
     assert found["drawn"]["n"] == 120
     assert found["rest"]["n"] == 280
     assert found["difference"]["brier"]["ci_high"] < 0
@@ -80,7 +80,7 @@ def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
     with pytest.warns(
         FewGroupsWarning, match=r"\(--recalibrate\) follows chance .* Choose a larger"
     ):
-        found = recalibration_trial(table, SETTINGS, images=15, seed=0)
+        found = recalibration_study(table, SETTINGS, images=15, seed=0)
     assert found["drawn"]["n_groups"] == 3
     few = table.assign(
         finding="unknown",
@@ -89,7 +89,7 @@ def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
     # A seed that draws one of the three patients with lumps, and leaves two.
     seed = next(s for s in range(99) if (few["label"] == "lump")[drawn(few, s)].sum() == 5)
     with pytest.warns(FewGroupsWarning, match="follows chance"):
-        found = recalibration_trial(few, SETTINGS, images=15, seed=seed)
+        found = recalibration_study(few, SETTINGS, images=15, seed=seed)
     assert found["curve"] is None
     figure = plot_reliability(rest_after(few, found))
     html = recalibration_section(
@@ -118,7 +118,7 @@ def drawn(table, seed):
 )
 def test_numbers_that_do_not_fit_are_refused(images, error, message):
     with pytest.raises(error, match=message):
-        recalibration_trial(hospital(80), SETTINGS, images=images, seed=0)
+        recalibration_study(hospital(80), SETTINGS, images=images, seed=0)
 
 
 def test_another_prevalence_is_estimated_and_told_from_another_hospital():

@@ -44,7 +44,7 @@ ROBUSTNESS_FILE = "robustness.json"
 _WORST = 8  # errors shown as pictures in the report
 
 
-def settle(run: Run) -> Decision:
+def fit_decision(run: Run) -> Decision:
     """Fit calibration, threshold and referral on a run's validation predictions, and apply them.
 
     Returns:
@@ -55,14 +55,14 @@ def settle(run: Run) -> Decision:
         DataError: when its predictions are damaged, or an earlier version wrote them.
     """
     predictions = _predictions(run)
-    decision = decision_of(run, run.config.evaluation)
+    decision = validation_decision(run, run.config.evaluation)
     for split, table in predictions.items():
         write_predictions(decision.apply(table), run.path / f"predictions_{split}.csv")
     write_json(run.path / DECISION_FILE, decision.to_dict())
     return decision
 
 
-def decision_of(run: Run, settings: EvaluationConfig) -> Decision:
+def validation_decision(run: Run, settings: EvaluationConfig) -> Decision:
     """Return what a run's validation predictions decide, by its own settings or by others.
 
     Raises:
@@ -73,12 +73,12 @@ def decision_of(run: Run, settings: EvaluationConfig) -> Decision:
     return decide(validation, settings, seed=run.config.seed, shift=odds_shift_of(run))
 
 
-def judge(run: Run, decision: Decision | None = None) -> dict[str, Any]:
+def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
     """Compute metrics from a run's predictions; write metrics.json, the figures and the report.
 
     Args:
         run: a run with predictions.
-        decision: as from `settle`; None decides anew.
+        decision: as from `fit_decision`; None decides anew.
 
     Returns:
         What metrics.json holds.
@@ -88,7 +88,7 @@ def judge(run: Run, decision: Decision | None = None) -> dict[str, Any]:
         DataError: when its predictions are damaged, or an earlier version wrote them.
     """
     config = run.config
-    decision = decision or settle(run)
+    decision = decision or fit_decision(run)
     predictions = _predictions(run)
     manifest = read_manifest(run.file(MANIFEST_FILE))
     metrics = judgement(
