@@ -237,7 +237,7 @@ def _one(asked: _Asked, share: set[int] | None) -> str:
 
 def _train(asked: _Asked) -> str:
     import_tensorflow()
-    from breastus.evaluation.score import sentence
+    from breastus.reporting.result_sentence import sentence
     from breastus.workflows.train import train
 
     config = asked.config

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import_tensorflow()
 
-    from breastus.evaluation.score import sentence
+    from breastus.reporting.result_sentence import sentence
     from breastus.runs.run import Run
 
     _check_together(args)
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _elsewhere(args: argparse.Namespace, worse: dict) -> int:
     """Judge on images from elsewhere and say what came out."""
-    from breastus.evaluation.score import sentence
+    from breastus.reporting.result_sentence import sentence
     from breastus.workflows.validate_externally import evaluate_external
 
     judged = evaluate_external(

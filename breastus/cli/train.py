@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.folds is not None:
         return _cross_validate(args, config)
 
-    from breastus.evaluation.score import sentence
+    from breastus.reporting.result_sentence import sentence
     from breastus.workflows.train import train
 
     try:

@@ -13,13 +13,18 @@ from matplotlib.figure import Figure
 from breastus.evaluation.intervals.repeated_metrics import thresholds_of
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.metrics.ranking import roc_auc
-from breastus.evaluation.metrics.subgroups import section as subgroups_section
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.score import number, only_answer, percent, reading  # alike in words
 from breastus.reporting.decision_section import referral_section
 from breastus.reporting.figures.plots import plot_reliability, plot_scores
 from breastus.reporting.figures.style import COLORS, STYLE
 from breastus.reporting.report import HIDDEN, cell, glossary, listing
+from breastus.reporting.result_sentence import (  # alike in words
+    number,
+    only_answer,
+    percent,
+    reading,
+)
+from breastus.reporting.subgroups_section import subgroups_section
 from breastus.utils.files import write_aside, write_text
 from breastus.utils.html import page, picture, table
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from breastus.evaluation.metrics.metrics import METRICS
-from breastus.evaluation.metrics.subgroups import section as subgroups_section
-from breastus.evaluation.robustness.shortcuts import section as shortcuts_section
-from breastus.evaluation.score import sentence
 from breastus.reporting.decision_section import section as use_section
+from breastus.reporting.result_sentence import sentence
+from breastus.reporting.shortcuts_section import shortcuts_section
+from breastus.reporting.subgroups_section import subgroups_section
 from breastus.utils.files import write_text
 from breastus.utils.html import page, picture, table
 

@@ -29,7 +29,7 @@ from breastus.data.manifest.merge import ANONYMOUS
 from breastus.deploy.export import SEEN_DIGITS
 from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import DataError
-from breastus.evaluation.calibration.prevalence import prevalence_estimate, prevalence_section
+from breastus.evaluation.calibration.prevalence import prevalence_estimate
 from breastus.evaluation.calibration.recalibration_study import check_count, drawn_images
 from breastus.evaluation.evaluate_predictions import judgement
 from breastus.evaluation.predictions import lump_probability, write_predictions
@@ -37,6 +37,7 @@ from breastus.evaluation.robustness.corruptions import SEVERITIES
 from breastus.evaluation.robustness.evaluate import cells
 from breastus.labels import LABELS, LUMP
 from breastus.reporting.figures.plots import save_figures
+from breastus.reporting.prevalence_section import prevalence_section
 from breastus.reporting.report import cell, write_report
 from breastus.runs.run import MANIFEST_FILE, METRICS_FILE, Run
 from breastus.training.external_leakage import seen_twins

@@ -7,13 +7,11 @@ where there is a lump does not.
 
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from breastus.evaluation.intervals.clustered_proportion import grouped_share
-from breastus.utils.html import table
 
 MOST = 60  # images of each kind: an interval is at most a quarter wide, and it stays cheap
 
@@ -67,36 +65,3 @@ def flips(
         "ci_high": share["ci_high"],
         "mean_change": float((after - before).mean()),
     }
-
-
-def section(shortcuts: dict[str, Any]) -> str:
-    """Return the part of the report, HTML: what `shortcuts.json` says, in words.
-
-    Args:
-        shortcuts: `drawn` and `removed`, as from `flips`.
-    """
-    rows = [
-        _row("Calipers and text drawn on images without a lump: called lump", shortcuts["drawn"]),
-        _row("Marks removed from images of lumps: called no lump", shortcuts["removed"]),
-    ]
-    note = (
-        "How many calls on test images flip when nothing but the marks changes. A model that looks "
-        f"at the tissue flips few. At most {shortcuts['most']} images of each kind; "
-        f"{100 * shortcuts['confidence']:.0f} % intervals after Wilson, over groups. Drawn marks "
-        "cover some tissue and removed ones leave it blurred, so a few flips need be no shortcut."
-    )
-    header = ["What was changed", "flipped", "share", "mean change of the probability"]
-    return (
-        "<h2>Do marks sway it?</h2>" + table(header, rows) + f'<p class="soft">{escape(note)}</p>'
-    )
-
-
-def _row(title: str, part: dict[str, Any]) -> list[str]:
-    if not part["n"]:
-        return [title, "no such images", "undefined", "undefined"]
-    return [
-        title,
-        f"{part['flipped']} of {part['n']}",
-        f"{part['share']:.2f}  ({part['ci_low']:.2f} to {part['ci_high']:.2f})",
-        f"{part['mean_change']:+.3f}",
-    ]

@@ -3,13 +3,11 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
+from prediction_tables import hospital
 
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import ConfigError, DataError
-from breastus.evaluation.calibration.logistic import sigmoid
-from breastus.evaluation.calibration.prevalence import prevalence_estimate, prevalence_section
 from breastus.evaluation.calibration.recalibration_study import (
     FewGroupsWarning,
     draw_groups,
@@ -21,27 +19,6 @@ from breastus.reporting.recalibration_section import recalibration_lead, recalib
 from breastus.utils.files import jsonable
 
 SETTINGS = EvaluationConfig(resamples=100)
-
-
-def hospital(count=400, *, intercept=0.0, slope=1.0, patients=None, seed=0):
-    """Predictions where the truth follows sigmoid(slope * z + intercept) of the model's logit z."""
-    rng = np.random.default_rng(seed)
-    z = rng.normal(scale=2, size=count)
-    truth = rng.random(count) < sigmoid(slope * z + intercept)
-    label = np.where(truth, "lump", "no_lump")
-    return pd.DataFrame(
-        {
-            "image_id": [f"other/{n}" for n in range(count)],
-            "split": "test",
-            "group_id": [f"p{n % (patients or count)}" for n in range(count)],
-            "finding": np.where(truth, "benign", "normal"),
-            "label": label,
-            "predicted": np.where(z >= 0, "lump", "no_lump"),
-            "probability": sigmoid(z),
-            "raw": sigmoid(z),
-            "threshold": 0.5,
-        }
-    )
 
 
 def test_where_hospitals_differ_it_helps_and_says_so():
@@ -119,31 +96,3 @@ def drawn(table, seed):
 def test_numbers_that_do_not_fit_are_refused(images, error, message):
     with pytest.raises(error, match=message):
         recalibration_study(hospital(80), SETTINGS, images=images, seed=0)
-
-
-def test_another_prevalence_is_estimated_and_told_from_another_hospital():
-    rng = np.random.default_rng(3)
-    truth = rng.random(1500) < 0.2
-    score = rng.normal(size=1500) + 2 * truth - 1  # twice it is the log of the likelihood ratio
-    table = hospital(1500).assign(
-        label=np.where(truth, "lump", "no_lump"), probability=sigmoid(2 * score + np.log(0.6 / 0.4))
-    )
-    found = prevalence_estimate(table, training_prevalence=0.6, settings=SETTINGS, seed=0)
-    assert found["estimate"]["ci_low"] < truth.mean() < found["estimate"]["ci_high"]
-    assert found["adjusted"]["log_loss"] < found["as_it_came"]["log_loss"]
-    assert abs(found["adjusted"]["calibration_intercept"]) < 0.2
-    html = prevalence_section(json.loads(json.dumps(jsonable(found), allow_nan=False)))
-    assert "within the interval" in html
-    assert "nothing in this report or in the bundle is adjusted by it" in html
-    other = table.assign(label=np.where(rng.random(1500) < 0.8, "lump", "no_lump"))
-    found = prevalence_estimate(other, training_prevalence=0.6, settings=SETTINGS, seed=0)
-    assert "more than the prevalence has changed" in prevalence_section(found)
-
-
-def test_nothing_to_estimate_from_is_still_a_page():
-    for table, share in ((hospital(20).assign(probability=0.3), 0.3), (hospital(20), 1.0)):
-        found = prevalence_estimate(table, training_prevalence=share, settings=SETTINGS, seed=0)
-        assert np.isnan(found["estimate"]["value"])
-        html = prevalence_section(json.loads(json.dumps(jsonable(found))))
-        assert "cannot be estimated" in html
-        assert "nan" not in html
