@@ -115,7 +115,7 @@ def _three(rows: pd.DataFrame) -> np.ndarray:
     from breastus.models.backbone import cut
     from breastus.models.registry import build_model
 
-    model = build_model("efficientnet_trio", image_size=SIZE, weights="imagenet")
+    model = build_model("efficientnet_mil_ensemble", image_size=SIZE, weights="imagenet")
     backbone, _ = cut(model)
     found = []
     for images in _batches(rows):

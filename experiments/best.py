@@ -11,7 +11,7 @@ other hospital's images: with the calibration and the threshold that travel with
 
 EfficientNet-Lite0 keeps ImageNet's weights, frozen: a few hundred images from one hospital teach a
 network that hospital. What is learned is a small head that looks at its maps of strides 8, 16 and
-32 cell by cell (`efficientnet_local`), as they are and relative to their image, taught by lesion
+32 cell by cell (`efficientnet_mil`), as they are and relative to their image, taught by lesion
 masks and by labels alike. Images are 384 pixels and not squashed, so that small lumps are seen and
 round ones stay round; in training they are zoomed from 0.55 to 1.25, turned, shadowed and given
 other gain curves and speckle (augmentation `ultrasound`), as hospitals set their scanners;
@@ -46,11 +46,11 @@ lesions pasted into images without one and erased from others by tissue of those
 the folds, with fewer views and epochs, cells as they are) made the scores outside better and those
 inside worse by more.
 
-`--network efficientnet_trio` does the same upon EfficientNet-Lite0, 1 and 2 side by side, which
-take nearly four times the operations, into `runs/best-efficientnet_trio/` and a section of its own.
-Its cells are seen only as they are. When those of the recipe were too, the two did alike on the
-validation parts with one network a fold, so that the cheaper one is the recipe; all scores of both
-had been seen by then.
+`--network efficientnet_mil_ensemble` does the same upon EfficientNet-Lite0, 1 and 2 side by side,
+which take nearly four times the operations, into `runs/best-efficientnet_mil_ensemble/` and a
+section of its own. Its cells are seen only as they are. When those of the recipe were too, the two
+did alike on the validation parts with one network a fold, so that the cheaper one is the recipe;
+all scores of both had been seen by then.
 """
 
 import argparse
@@ -83,8 +83,8 @@ if TYPE_CHECKING:
     from breastus.workflows.cross_validate import CrossValidation
 
 HERE = Path(__file__).parent
-NETWORK, FOLDS, REPEATS, TURNS = "efficientnet_local", 5, 1, 4
-VIEWS = {NETWORK: 10, "efficientnet_trio": 6}  # kept of each image, by what they cost
+NETWORK, FOLDS, REPEATS, TURNS = "efficientnet_mil", 5, 1, 4
+VIEWS = {NETWORK: 10, "efficientnet_mil_ensemble": 6}  # kept of each image, by what they cost
 EPOCHS = 50
 SETTINGS = {
     "preprocessing": {"aspect": "keep"},

@@ -40,11 +40,11 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "compact": _SCRATCH,
     "efficientnet_lite0": _FINE_TUNING,
     # Lumps without a mask, or images from a data set that has none, learn from labels alone.
-    "efficientnet_local": {
+    "efficientnet_mil": {
         **_FINE_TUNING,
         "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
     },
-    "efficientnet_trio": {
+    "efficientnet_mil_ensemble": {
         **_FINE_TUNING,
         "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
     },

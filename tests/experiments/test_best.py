@@ -26,7 +26,7 @@ def test_each_network_has_a_title_of_its_own():
     assert titles == [
         "## The best recipe known here: how good it is, inside and at another hospital, and its "
         "bundle.",
-        "## The best recipe, with `efficientnet_trio`",
+        "## The best recipe, with `efficientnet_mil_ensemble`",
     ]
 
 

@@ -50,8 +50,8 @@ def mean_of_logits(models: list[keras.Model], images: np.ndarray) -> np.ndarray:
     [
         ("compact", False),
         ("compact", True),
-        pytest.param("efficientnet_local", False, marks=pytest.mark.slow),
-        ("efficientnet_local", True),
+        pytest.param("efficientnet_mil", False, marks=pytest.mark.slow),
+        ("efficientnet_mil", True),
     ],
 )
 def test_it_says_the_mean_of_logits_before_and_after_saving(name, shared, images, tmp_path):
@@ -70,7 +70,7 @@ def test_it_says_the_mean_of_logits_before_and_after_saving(name, shared, images
 
 @pytest.mark.parametrize(
     "name",
-    ["efficientnet_local", pytest.param("efficientnet_trio", marks=pytest.mark.slow)],
+    ["efficientnet_mil", pytest.param("efficientnet_mil_ensemble", marks=pytest.mark.slow)],
 )
 def test_one_backbone_is_there_once(name):
     apart = ensemble(networks(name)).count_params()

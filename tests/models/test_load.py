@@ -11,7 +11,7 @@ from breastus.models.registry import build_model
 @pytest.mark.parametrize(
     "name",
     [
-        "efficientnet_local",
+        "efficientnet_mil",
         *[pytest.param(n, marks=pytest.mark.slow) for n in ("resnet50", "swin_micro")],
     ],
 )

@@ -19,8 +19,8 @@ from breastus.models.registry import (
 
 # Image sizes that keep the tests quick; what is not named takes 32 pixels.
 SIZES = {
-    "efficientnet_local": 64,
-    "efficientnet_trio": 64,
+    "efficientnet_mil": 64,
+    "efficientnet_mil_ensemble": 64,
     "swin": 224,
     "swin_small": 224,
     "swin_base": 224,
@@ -28,7 +28,7 @@ SIZES = {
     "hybrid": 192,
     "hybrid_large": 224,
 }
-LARGE = {"efficientnet_trio", "swin_small", "swin_base", "hybrid_large", "resnet50"}
+LARGE = {"efficientnet_mil_ensemble", "swin_small", "swin_base", "hybrid_large", "resnet50"}
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in list_models()
 ]

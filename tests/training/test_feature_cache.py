@@ -19,7 +19,7 @@ from breastus.training.stages import stages_of
 
 
 @pytest.fixture(
-    scope="module", params=["compact", pytest.param("efficientnet_local", marks=pytest.mark.slow)]
+    scope="module", params=["compact", pytest.param("efficientnet_mil", marks=pytest.mark.slow)]
 )
 def head_only(tiny_config, request):
     return tiny_config.replace(
@@ -59,7 +59,7 @@ def test_the_backbone_stays_as_it_came_and_the_head_does_not(head_only, kept):
         for position, (name, weight) in enumerate(zip(layers_of, model.get_weights(), strict=True))
         if not np.array_equal(weight, kept[f"best.keras/{position}"])
     }
-    own = {"cell_conv", "local_conv", "evidence"} if name == "efficientnet_local" else set()
+    own = {"cell_conv", "local_conv", "evidence"} if name == "efficientnet_mil" else set()
     assert {"probabilities", *own} <= moved
     assert not [layer for layer in moved if layer.startswith(("stem", "stage", "block", "head"))]
 

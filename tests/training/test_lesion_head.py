@@ -118,7 +118,7 @@ def test_any_network_with_a_map_can_learn_where():
 
 
 def test_own_evidence_is_taken_and_feeds_the_probabilities():
-    network = build_model("efficientnet_local", image_size=64)
+    network = build_model("efficientnet_mil", image_size=64)
     model = with_evidence(network)
     assert grid_of(model) == (4, 4)
     assert len(model.layers) == len(network.layers)

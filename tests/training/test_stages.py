@@ -58,7 +58,7 @@ def test_freezing_leaves_the_head_and_gives_flags_back():
 
 
 def test_what_looks_at_the_maps_of_a_backbone_belongs_to_the_head():
-    model = with_evidence(build_model("efficientnet_local", image_size=64))
+    model = with_evidence(build_model("efficientnet_mil", image_size=64))
     Freezer(model).freeze()
     moving = {variable.path.split("/")[0] for variable in model.trainable_variables}
     own = {"cell_conv", "cell_norm", "local_conv", "local_norm", "evidence", "probabilities"}

@@ -36,8 +36,8 @@ _EPSILON = 0.1
 _SHARES = (0.0, 0.04)  # of the cells whose mean evidence the head sees; 0: the strongest one
 
 
-@register_model("efficientnet_local")
-def efficientnet_local(
+@register_model("efficientnet_mil")
+def efficientnet_mil(
     *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.3
 ) -> keras.Model:
     """Build the network; 3.1 million parameters, 100 thousand of them not the backbone's.
@@ -55,20 +55,20 @@ def efficientnet_local(
         ModelError: when the image size or the dropout cannot be.
         WeightsError: when the weights are not there or do not fit.
     """
-    check_local("efficientnet_local", image_size=image_size, dropout=dropout)
+    check_mil_arguments("efficientnet_mil", image_size=image_size, dropout=dropout)
     backbone = efficientnet_lite0(num_classes=num_classes, image_size=image_size, weights=weights)
     maps = [backbone.get_layer(name).output for name in LITES[0].map_layers]
-    return cell_by_cell(
+    return mil_network(
         backbone.input,
         [maps],
         num_classes=num_classes,
         dropout=dropout,
         relative=True,
-        name="efficientnet_local",
+        name="efficientnet_mil",
     )
 
 
-def check_local(name: str, *, image_size: int, dropout: float) -> None:
+def check_mil_arguments(name: str, *, image_size: int, dropout: float) -> None:
     """Raise ModelError for what such a network cannot be built with."""
     if image_size < 2 * _STRIDE or image_size % _STRIDE:
         raise ModelError(
@@ -79,7 +79,7 @@ def check_local(name: str, *, image_size: int, dropout: float) -> None:
         raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
 
 
-def cell_by_cell(
+def mil_network(
     image: keras.KerasTensor,
     backbones: Sequence[Sequence[keras.KerasTensor]],
     *,

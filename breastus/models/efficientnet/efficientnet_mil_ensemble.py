@@ -1,6 +1,6 @@
 """EfficientNet-Lite0, 1 and 2, cell by cell: z-scored images in, softmax probabilities out.
 
-`efficientnet_local` upon three backbones side by side, its cells seen only as they are. Networks of
+`efficientnet_mil` upon three backbones side by side, its cells seen only as they are. Networks of
 one family that were trained on the same images still see different things in others: what is fitted
 to the features of all three is surer than what is fitted to those of the best. It costs about four
 times as much as the first alone, most of it once, where the backbones stay as they came
@@ -10,13 +10,13 @@ times as much as the first alone, most of it once, where the backbones stay as t
 import keras
 
 from breastus.errors import WeightsError
-from breastus.models.efficientnet.efficientnet_mil import cell_by_cell, check_local
+from breastus.models.efficientnet.efficientnet_mil import check_mil_arguments, mil_network
 from breastus.models.efficientnet.lite import LITES, strided_maps
 from breastus.models.registry import register_model
 
 
-@register_model("efficientnet_trio")
-def efficientnet_trio(
+@register_model("efficientnet_mil_ensemble")
+def efficientnet_mil_ensemble(
     *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.3
 ) -> keras.Model:
     """Build the network.
@@ -34,19 +34,19 @@ def efficientnet_trio(
         ModelError: when the image size or the dropout cannot be.
         WeightsError: when the weights are not there, or others are asked for.
     """
-    check_local("efficientnet_trio", image_size=image_size, dropout=dropout)
+    check_mil_arguments("efficientnet_mil_ensemble", image_size=image_size, dropout=dropout)
     if weights not in (None, "imagenet"):
         raise WeightsError(
             "weights must be None, auto, imagenet, or a folder made by `breastus pretrain "
-            f"efficientnet_trio`. Received: {weights!r}"
+            f"efficientnet_mil_ensemble`. Received: {weights!r}"
         )
     image = keras.Input((image_size, image_size, 3), name="image")
     maps = [strided_maps(lite, image_size=image_size, weights=weights)(image) for lite in LITES]
-    return cell_by_cell(
+    return mil_network(
         image,
         maps,
         num_classes=num_classes,
         dropout=dropout,
         relative=False,
-        name="efficientnet_trio",
+        name="efficientnet_mil_ensemble",
     )

@@ -11,7 +11,7 @@ from breastus.models.registry import build_model
 @pytest.fixture(scope="module")
 def network():
     keras.utils.set_random_seed(0)
-    return build_model("efficientnet_local", image_size=64)
+    return build_model("efficientnet_mil", image_size=64)
 
 
 def test_cells_are_seen_as_they_are_and_as_instance_normalisation_gives_them(network):

@@ -124,7 +124,7 @@ def test_a_run_that_is_taken_up_keeps_its_precision_where_it_was_left_to_the_mac
     [
         ("compact", CPU, "mixed_bfloat16"),
         ("efficientnet_lite0", CPU, "float32"),
-        ("efficientnet_local", CPU, "float32"),
+        ("efficientnet_mil", CPU, "float32"),
         ("efficientnet_lite0", OLD_CPU, "float32"),
         (
             "efficientnet_lite0",
@@ -146,7 +146,7 @@ def test_depthwise_convolutions_stay_in_float32_on_a_processor(model, machine, p
     [
         ("efficientnet_lite0", CPU, "float32"),
         pytest.param("compact", CPU, "mixed_bfloat16", marks=pytest.mark.slow),
-        pytest.param("efficientnet_local", CPU, "float32", marks=pytest.mark.slow),
+        pytest.param("efficientnet_mil", CPU, "float32", marks=pytest.mark.slow),
         pytest.param("efficientnet_lite0", OLD_CPU, "float32", marks=pytest.mark.slow),
         pytest.param(
             "efficientnet_lite0",
