@@ -28,7 +28,6 @@ import_tensorflow()
 
 from keras import Input, Model, layers  # noqa: E402
 
-from breastus.config.tree import merged  # noqa: E402
 from breastus.models.layers.head import head  # noqa: E402
 from breastus.models.registry import register_model  # noqa: E402
 
@@ -56,7 +55,13 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "views-all": {"evaluation": {"tta": "all"}},
 }
 VARIANTS = {
-    **{name: ("compact", merged(_BASE, change)) for name, change in _CHANGES.items()},
+    **{
+        name: (
+            "compact",
+            {part: _BASE.get(part, {}) | change.get(part, {}) for part in {**_BASE, **change}},
+        )
+        for name, change in _CHANGES.items()
+    },
     "cnn": ("cnn", _BASE),
     "cnn-two-blocks": ("cnn_two_blocks", _BASE),
 }

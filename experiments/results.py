@@ -17,7 +17,7 @@ import re
 import shutil
 from pathlib import Path
 
-from breastus.config.fields import join_sources, split_sources
+from breastus.config.parsing import join_sources, split_sources
 from breastus.errors import BreastusError, RunError
 from breastus.runs.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
 from breastus.utils.files import write_json, write_text

@@ -33,7 +33,7 @@ from typing import Any
 
 from breastus.cli.options import add_data
 from breastus.cli.quiet import import_tensorflow
-from breastus.config.fields import join_sources
+from breastus.config.parsing import join_sources
 from breastus.config.presets import default_config, pretraining_config
 from breastus.config.schema import Config
 from breastus.errors import BreastusError, RunError

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 
-from breastus.config.fields import join_sources
+from breastus.config.parsing import join_sources
 from breastus.config.schema import Config
 
 

@@ -2,191 +2,274 @@
 
     config = Config.from_yaml("config.yaml").override(["training.epochs=5", "seed=1"])
 
-Unknown names raise and name the nearest known one; values are checked for type and range, so that a
-misspelt or impossible setting ends a run before it starts.
+`breastus.config.parsing` reads and checks them; `breastus.config.presets` holds each network's own
+defaults.
 """
 
-import dataclasses
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-
-from breastus.config.fields import FOLDS, check_folds, check_split, kept_faults
-from breastus.config.tree import build, check, merged, setting, walk
+from breastus.config.parsing import (
+    FOLDS,
+    Settings,
+    check_folds,
+    check_split,
+    kept_faults,
+    setting,
+)
 from breastus.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images, what is left out, and how they are split."""
+    """Images, exclusions and splits."""
 
-    source: str = setting("auto", "a directory, CSV file, hub, phantom or auto; several: A;B")
-    known_faults: bool = setting(True, "leave out the published faults of a data set")
+    source: str = setting(
+        "auto",
+        "Data set: a directory, a CSV file, hub, phantom or auto; several are joined as A;B.",
+    )
+    known_faults: bool = setting(
+        True, "Whether images with a published fault, such as a wrong label, are excluded."
+    )
     keep_faults: str = setting(
-        "", "kinds of them that stay in all the same, such as axilla,needle", check=kept_faults
+        "",
+        "Kinds of published faults that are not excluded, such as axilla,needle.",
+        check=kept_faults,
     )
     contradictions: Literal["exclude", "keep"] = setting(
-        "exclude", "near-duplicates that carry different findings"
+        "exclude", "What happens to near-duplicates that carry different findings."
     )
     duplicate_threshold: float = setting(
-        0.76, "correlation from which two registered images are near-duplicates", 0.5, 1.0
+        0.76,
+        "Correlation of two registered images from which they count as near-duplicates.",
+        0.5,
+        1.0,
     )
     groups: Literal["keep", "ignore"] = setting(
-        "keep", "ignore: twins and patients may be split apart, to see how much that flatters"
+        "keep",
+        "Whether patients and near-duplicates stay in one split; `ignore` separates them, to "
+        "measure how optimistic such a score is.",
     )
     split: str = setting(
         "auto",
-        "auto: given by the folders if they are split already, else group; study: Table I's sizes; "
-        "kfold; source:NAME tests on one source; a .csv with image_id and split",
+        "Split scheme: auto (that of the folders if there is one, else group), group (60/20/20), "
+        "study (the study's sizes), given (the folders'), kfold, source:NAME (test on one source), "
+        "or a CSV file with the columns image_id and split.",
         check=check_split,
     )
-    fold: int = setting(0, "of split=kfold: the test part", 0)
-    folds: int = setting(FOLDS, "of split=kfold: how many", 3, 100)
-    turn: int = setting(0, "of split=kfold: which of the other folds is val; 0: the next one", 0)
-    dicom_frames: int = setting(
-        1, "frames of a DICOM file with several, evenly spread; 1: the middle one", 1, 10_000
+    fold: int = setting(0, "Fold that is the test part, counted from 0 (only for `kfold`).", 0)
+    folds: int = setting(FOLDS, "Number of folds (only for `kfold`).", 3, 100)
+    turn: int = setting(
+        0,
+        "Which of the other folds is the validation part; 0 is the one after the test fold (only "
+        "for `kfold`).",
+        0,
     )
-    phantom_images: int = setting(450, "how many phantoms `phantom` simulates", 2)
+    dicom_frames: int = setting(
+        1,
+        "Number of frames taken from a multi-frame DICOM file, evenly spaced; 1 takes the middle "
+        "frame.",
+        1,
+        10_000,
+    )
+    phantom_images: int = setting(450, "Number of images that the data set `phantom` simulates.", 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessingConfig:
-    """The one transform from a file to the tensor a model takes."""
+    """The transform from an image file to the input of a network."""
 
     marks: Literal["keep", "remove", "only"] = setting(
-        "keep", "what is drawn on an image: remove fills it, only leaves nothing else, as a test"
+        "keep",
+        "What happens to burned-in calipers and text: `remove` fills them in; `only` removes all "
+        "else, as a shortcut test.",
     )
-    trim: bool = setting(True, "cut black borders")
+    trim: bool = setting(True, "Whether black borders are cut off.")
     aspect: Literal["squash", "keep"] = setting(
-        "squash", "fill the square, as the study did, or keep the ratio of the sides, with black"
+        "squash",
+        "How an image becomes square: `squash` stretches it, as in the study; `keep` pads it with "
+        "black.",
     )
-    color: Literal["plain", "parula"] = setting("plain", "grey levels as they are, or PARULA")
+    color: Literal["plain", "parula"] = setting(
+        "plain", "Colour map: grey levels as they are, or PARULA pseudo-colour."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The network."""
 
-    name: str = setting("cnn", "a name of breastus.list_models()")
-    image_size: int = setting(224, "side of the square input in pixels", 16, 4096)
+    name: str = setting("cnn", "Network, a name of `breastus.list_models()`.")
+    image_size: int = setting(224, "Side of the square input image in pixels.", 16, 4096)
     weights: str | None = setting(
         None,
-        "pretrained weights, such as imagenet or a folder made by `breastus pretrain`; auto: "
-        "imagenet's where they can be had; null for random",
+        "Initial weights: imagenet, a folder written by `breastus pretrain`, auto (imagenet if it "
+        "can be loaded), or null for random weights.",
     )
     seen_images: Literal["refuse", "allow"] = setting(
-        "refuse", "weights that saw images of val or test; allow: scores that flatter, and say so"
+        "refuse",
+        "What happens if the initial weights were pretrained on images of val or test; `allow` "
+        "gives optimistic scores and a notice in the report.",
     )
     dropout: float | None = setting(
-        None, "share of features dropped before the head; null for the network's own", 0.0, 0.95
+        None, "Dropout rate before the head; null takes the network's own.", 0.0, 0.95
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """What happens to a training image on the fly."""
+    """Random changes to training images."""
 
-    policy: str = setting("study", "a name of breastus.augmentation.list_policies()")
-    erasing: float = setting(0.0, "share of the images in which a rectangle is erased", 0.0, 1.0)
-    mixup: float = setting(0.0, "alpha of mixup's Beta distribution; 0 mixes nothing", 0.0, 10.0)
+    policy: str = setting(
+        "study", "Augmentation policy, a name of `breastus.augmentation.list_policies()`."
+    )
+    erasing: float = setting(
+        0.0, "Probability that a random rectangle of an image is erased.", 0.0, 1.0
+    )
+    mixup: float = setting(
+        0.0, "Parameter alpha of mixup's Beta distribution; 0 turns mixup off.", 0.0, 10.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """The optimisation; the defaults are the study's Table II."""
+    """The optimisation; the defaults are those of the study's Table II."""
 
-    epochs: int = setting(20, "passes over the training images", 1)
-    batch_size: int = setting(32, "images an update of the weights", 1)
-    optimizer: Literal["adamw", "adam", "sgd"] = setting("adamw", "sgd: with Nesterov momentum")
-    learning_rate: float = setting(1e-3, "of the optimizer; a schedule's largest", 1e-9, 10.0)
-    momentum: float = setting(0.9, "of sgd", 0.0, 0.9999)
-    weight_decay: float = setting(0.004, "of AdamW, decoupled (Keras' default)", 0.0, 10.0)
-    decay_all: bool = setting(True, "false: weight decay skips norms and biases")
+    epochs: int = setting(20, "Number of passes over the training images.", 1)
+    batch_size: int = setting(32, "Number of images for one update of the weights.", 1)
+    optimizer: Literal["adamw", "adam", "sgd"] = setting(
+        "adamw", "Optimizer; `sgd` uses Nesterov momentum."
+    )
+    learning_rate: float = setting(1e-3, "Peak learning rate.", 1e-9, 10.0)
+    momentum: float = setting(0.9, "Momentum (only for `sgd`).", 0.0, 0.9999)
+    weight_decay: float = setting(
+        0.004, "Decoupled weight decay (only for `adamw`); the default is Keras's.", 0.0, 10.0
+    )
+    decay_all: bool = setting(
+        True, "Whether weight decay applies to biases and normalisation layers too."
+    )
     schedule: Literal["constant", "cosine", "one_cycle"] = setting(
-        "constant", "of the learning rate, over the whole training"
+        "constant", "Learning rate schedule over the whole training."
     )
-    warmup_epochs: float = setting(0.0, "of a linear rise; one_cycle has its own", 0.0)
-    clip_norm: float | None = setting(None, "largest norm of all gradients; null for any", 1e-6)
+    warmup_epochs: float = setting(
+        0.0, "Number of epochs of linear warm-up; `one_cycle` has its own.", 0.0
+    )
+    clip_norm: float | None = setting(
+        None, "Largest global norm of the gradients; null does not clip.", 1e-6
+    )
     accumulation: int | None = setting(
-        None, "parts a batch is cut into to fit memory; null: as the hardware profile says", 1
+        None,
+        "Number of parts a batch is split into, to save memory; gradients are averaged over them. "
+        "null lets the hardware profile decide.",
+        1,
     )
-    ema: float = setting(0.0, "decay of the weights' moving average; 0 for none", 0.0, 0.99999)
+    ema: float = setting(
+        0.0, "Decay of the exponential moving average of the weights; 0 for none.", 0.0, 0.99999
+    )
     head_epochs: int = setting(
-        0, "of the epochs, how many train the head alone, first; all of them: never the rest", 0
+        0,
+        "Number of initial epochs in which only the head is trained; equal to `epochs`, the "
+        "backbone stays frozen.",
+        0,
     )
     kept_views: int = setting(
         0,
-        "where head_epochs is all of the epochs: so many views of each image go through the rest "
-        "once, and come again; 0: new ones each epoch",
+        "Number of augmented views per image whose backbone features are cached; 0 augments anew "
+        "in each epoch (only for a backbone that stays frozen).",
         0,
         10_000,
     )
     layer_decay: float = setting(
-        1.0, "factor on the learning rate from a twelfth of the layers to the one before", 0.1, 1.0
+        1.0,
+        "Factor on the learning rate from one twelfth of the layers to the twelfth before it.",
+        0.1,
+        1.0,
     )
     class_weights: Literal["none", "balanced"] = setting(
-        "none", "balanced: both classes count alike in the loss"
+        "none", "Class weights in the loss; `balanced` gives both classes the same total weight."
     )
-    focal_gamma: float = setting(0.0, "of the focal loss; 0 is cross-entropy", 0.0, 10.0)
-    label_smoothing: float = setting(0.0, "share of the target spread over classes", 0.0, 0.9)
+    focal_gamma: float = setting(
+        0.0, "Focusing parameter gamma of the focal loss; 0 is cross-entropy.", 0.0, 10.0
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of the target that is spread over all classes.", 0.0, 0.9
+    )
     mask_weight: float = setting(
-        0.0, "of the lesion masks' loss beside that of the labels; 0: no masks", 0.0, 100.0
+        0.0, "Weight of the lesion-mask loss; 0 trains without masks.", 0.0, 100.0
     )
     sampling: Literal["all", "oversample", "balanced"] = setting(
-        "all", "oversample: the rarer class comes again; balanced: and every batch is even"
+        "all",
+        "How training images are drawn: `all` once an epoch; `oversample` repeats the rarer class; "
+        "`balanced` also gives every batch equal shares.",
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = setting(
-        "auto", "of the training; auto: as the hardware profile says. What is exported is float32"
+        "auto",
+        "Precision of the training; auto lets the hardware profile decide. Exported networks are "
+        "float32.",
     )
     profile: Literal["auto", "cpu", "rtx2060", "t4"] = setting(
-        "auto", "of the hardware: precision, accumulation, memory, XLA; auto: what is there"
+        "auto", "Hardware profile, which sets precision, memory and XLA; auto detects the hardware."
     )
-    xla: Literal["auto", "on", "off"] = setting("auto", "auto: as the hardware profile says")
+    xla: Literal["auto", "on", "off"] = setting(
+        "auto", "Whether XLA compiles the training step; auto lets the hardware profile decide."
+    )
     devices: int | None = setting(
-        None, "GPUs (or processors) that share each batch; null for all there are", 1
+        None, "Number of GPUs (or processors) that share each batch; null takes all.", 1
     )
-    cache_mb: int = setting(1024, "decoded images are kept in memory up to this size", 0)
+    cache_mb: int = setting(1024, "Memory for decoded images in MiB.", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """How the trained model is judged."""
+    """Predictions, calibration, decision threshold and intervals."""
 
     tta: Literal["none", "flip", "flip_zoom", "flip_shift", "flip_gain", "all"] = setting(
-        "none", "views over which predictions are averaged, in the exported graph as well"
+        "none",
+        "Test-time augmentation: views whose predictions are averaged, in the exported bundle too.",
     )
     calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = setting(
-        "temperature", "fitted on validation; auto: the simplest that does as well as any"
+        "temperature",
+        "Calibration method, fitted on the validation images; auto takes the simplest one that is "
+        "not clearly worse than the best.",
     )
     threshold: float | None = setting(
-        None, "probability of lump from which it is called so; null: by threshold_rule", 0, 1
+        None, "Decision threshold on P(lump); null chooses it by `threshold_rule`.", 0, 1
     )
     threshold_rule: Literal["youden", "likelihood", "sensitivity", "cost"] = setting(
-        "youden", "how validation images choose the threshold, unless it is given"
+        "youden", "Rule by which the validation images choose the threshold."
     )
     target_sensitivity: float = setting(
-        0.9, "of threshold_rule=sensitivity: what its lower bound must reach", 0.01, 0.999
+        0.9,
+        "Sensitivity that its lower confidence bound must reach (only for "
+        "`threshold_rule=sensitivity`).",
+        0.01,
+        0.999,
     )
     cost_ratio: float = setting(
-        9.0, "of threshold_rule=cost: how many false alarms are as bad as a missed lump", 1e-3, 1e6
+        9.0,
+        "Number of false alarms that cost as much as one missed lump (only for "
+        "`threshold_rule=cost`).",
+        1e-3,
+        1e6,
     )
     prevalence: float = setting(
-        0.1, "share of lumps for which PPV, NPV and cost are meant", 1e-6, 0.999999
+        0.1, "Prevalence of lumps for which PPV, NPV and cost are reported.", 1e-6, 0.999999
     )
     coverage: float = setting(
-        0.9, "share of each class that conformal sets hold; the rest refers to a reader", 0.5, 0.999
+        0.9,
+        "Coverage of the conformal prediction sets in each class; images without a single label in "
+        "their set are referred to a reader.",
+        0.5,
+        0.999,
     )
-    resamples: int = setting(2000, "bootstrap resamples of an interval", 100)
-    # Above 0.5: the one-sided bound of a sensitivity is the end of an interval of 2 c - 1.
-    confidence: float = setting(0.95, "level of the intervals", 0.501, 0.999)
+    resamples: int = setting(2000, "Number of bootstrap resamples for an interval.", 100)
+    # Above 0.5: the one-sided bound of a sensitivity is the end of an interval of level 2c - 1.
+    confidence: float = setting(0.95, "Confidence level of the intervals.", 0.501, 0.999)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """All settings of one experiment. `seed` decides every random choice in it."""
+class Config(Settings):
+    """All settings of one experiment."""
 
     data: DataConfig = DataConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()
@@ -194,101 +277,24 @@ class Config:
     augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    seed: int = setting(0, "decides splits, weights, order, augmentation and dropout", 0, 2**31 - 1)
+    seed: int = setting(
+        0,
+        "Seed of every random choice: splits, initial weights, order, augmentation and dropout.",
+        0,
+        2**31 - 1,
+    )
 
     def __post_init__(self) -> None:
-        for key, spec, value in walk(self):
-            check(key, spec, value)
+        super().__post_init__()
         check_folds(self.data.split, self.data.fold, self.data.folds, self.data.turn)
-        if self.training.mask_weight and self.augmentation.mixup:
-            raise ConfigError(
-                "augmentation.mixup must be 0 where masks are learned from: a cell of two mixed "
-                f"images has no mask. Received: training.mask_weight={self.training.mask_weight}, "
-                f"augmentation.mixup={self.augmentation.mixup}"
-            )
-
-        if self.training.kept_views and self.augmentation.mixup:
-            raise ConfigError(
-                "augmentation.mixup must be 0 where views are kept: two images would always be "
-                f"mixed alike. Received: training.kept_views={self.training.kept_views}, "
-                f"augmentation.mixup={self.augmentation.mixup}"
-            )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
-        """Build a config from nested mappings; what is not named keeps its default.
-
-        Raises:
-            ConfigError: for an unknown name or an impossible value.
-        """
-        return build(cls, values, prefix="")
-
-    @classmethod
-    def from_yaml(cls, path: str | Path, *, base: "Config | None" = None) -> "Config":
-        """Read a config written by `to_yaml`, or any YAML file that sets some of its names.
-
-        Args:
-            path: the file.
-            base: what holds for names that the file does not set; None takes the defaults.
-
-        Raises:
-            ConfigError: when the file is missing, is not YAML or holds an unknown name.
-        """
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"The settings file {path} cannot be read: {error}") from error
-        if values is not None and not isinstance(values, Mapping):
-            raise ConfigError(f"The settings file {path} must hold names and values.")
-        return (base or cls()).replace(values or {})
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    def to_yaml(self) -> str:
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
-
-    def override(self, assignments: Iterable[str]) -> "Config":
-        """Return a copy with `section.key=value` texts applied; values are read as YAML.
-
-        Raises:
-            ConfigError: when a text has no `=`, names an unknown setting or an impossible value.
-        """
-        changes: dict[str, Any] = {}
-        for assignment in assignments:
-            key, equals, text = assignment.partition("=")
-            if not equals:
+        if not self.augmentation.mixup:
+            return
+        for name, reason in (
+            ("mask_weight", "mixed images have no lesion mask"),
+            ("kept_views", "the same two images would be mixed in every epoch"),
+        ):
+            if value := getattr(self.training, name):
                 raise ConfigError(
-                    "A setting must read section.key=value, such as training.epochs=5. "
-                    f"Received: {assignment!r}"
+                    f"augmentation.mixup must be 0 with training.{name}: {reason}. Received: "
+                    f"augmentation.mixup={self.augmentation.mixup}, training.{name}={value}"
                 )
-            *sections, name = key.strip().split(".")
-            target = changes
-            for section in sections:
-                target = target.setdefault(section, {})
-                if not isinstance(target, dict):
-                    raise ConfigError(f"{section} is a value, not a section. Received: {key}")
-            try:
-                target[name] = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise ConfigError(
-                    f"The value of {key} is not readable. Received: {text!r}"
-                ) from error
-        return self.replace(changes)
-
-    def replace(self, changes: Mapping[str, Any]) -> "Config":
-        """Return a copy with nested values changed, such as `{"training": {"epochs": 5}}`.
-
-        Raises:
-            ConfigError: for an unknown name or an impossible value.
-        """
-        return type(self).from_dict(merged(self.to_dict(), changes))
-
-    def differences(self, other: "Config") -> list[str]:
-        """Return one line a setting in which `other` differs, such as `seed: 0 -> 1`."""
-        theirs = {key: value for key, _, value in walk(other)}
-        return [
-            f"{key}: {value} -> {theirs[key]}"
-            for key, _, value in walk(self)
-            if value != theirs[key]
-        ]

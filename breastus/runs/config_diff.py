@@ -6,9 +6,8 @@ changed_settings(there, asked)      # ["training.epochs is 20 there and 5 was as
 import os
 from collections.abc import Collection
 
-from breastus.config.fields import join_sources, split_sources
+from breastus.config.parsing import join_sources, split_sources
 from breastus.config.schema import Config
-from breastus.config.tree import walk
 
 # How a machine does the work, and not what is worked out: a folder begun on one is taken up on
 # another.
@@ -35,10 +34,10 @@ def changed_settings(there: Config, asked: Config, *, but: Collection[str] = ())
         asked: what is asked for.
         but: names of settings that may differ as well, as `section.key`.
     """
-    asked_for = {key: value for key, _, value in walk(asked)}
+    asked_for = {key: value for key, _, value in asked.items()}
     return [
         f"{key} is {value} there and {asked_for[key]} was asked for"
-        for key, _, value in walk(there)
+        for key, _, value in there.items()
         if key not in OF_THE_MACHINE and key not in but and not _same(key, value, asked_for[key])
     ]
 

@@ -34,7 +34,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from breastus.config.fields import FOLDS, join_sources
+from breastus.config.parsing import FOLDS, join_sources
 from breastus.config.presets import default_config
 from breastus.config.schema import Config, EvaluationConfig
 from breastus.data.manifest.build import load_manifest, read_manifest, summary, write_manifest

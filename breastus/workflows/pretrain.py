@@ -26,7 +26,7 @@ import pandas as pd
 
 from breastus.audit.leakage import HELD_OUT
 from breastus.augmentation.policies import check_policy
-from breastus.config.fields import join_sources, split_sources
+from breastus.config.parsing import join_sources, split_sources
 from breastus.config.presets import pretraining_config
 from breastus.config.schema import Config
 from breastus.data.manifest.build import included, load_manifest, simulated

@@ -18,7 +18,7 @@ import keras
 import pandas as pd
 
 from breastus.augmentation.policies import check_policy
-from breastus.config.fields import join_sources
+from breastus.config.parsing import join_sources
 from breastus.config.presets import default_config
 from breastus.config.schema import Config
 from breastus.data.manifest.build import (

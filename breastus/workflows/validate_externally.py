@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from breastus.config.fields import join_sources, split_sources
+from breastus.config.parsing import join_sources, split_sources
 from breastus.data.manifest.build import included, load_manifest, simulated, summary, write_manifest
 from breastus.data.manifest.merge import ANONYMOUS
 from breastus.deploy.export import SEEN_DIGITS

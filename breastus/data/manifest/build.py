@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from breastus.config.fields import kept_faults, split_sources
+from breastus.config.parsing import kept_faults, split_sources
 from breastus.config.schema import DataConfig
 from breastus.data.annotations.flags import artefact_flags
 from breastus.data.images import ImageFile

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from breastus.config.fields import split_sources
+from breastus.config.parsing import split_sources
 from breastus.data.sources import (
     SourceContent,
     breast_usg,

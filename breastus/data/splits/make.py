@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from breastus.config.fields import FOLDS, SOURCE_SCHEME, check_folds, check_split
+from breastus.config.parsing import FOLDS, SOURCE_SCHEME, check_folds, check_split
 from breastus.data.manifest.build import included
 from breastus.data.splits.by_source import by_source
 from breastus.data.splits.common import check_classes

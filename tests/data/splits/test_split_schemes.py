@@ -74,9 +74,9 @@ def test_folds_are_even_in_both_classes_and_drawn_by_seed():
     [
         ({"fold": 5}, r"data\.fold must be below data\.folds=5"),
         ({"turn": 4}, r"data\.turn must be below 4, .* data\.folds=5 are not test"),
-        ({"scheme": "group", "turn": 1}, r"are of data\.split=kfold alone"),
+        ({"scheme": "group", "turn": 1}, r"data\.split=kfold"),
         ({"folds": 8}, "at least 8 groups .* one for each of the 8 folds.*lower data.folds"),
-        ({"scheme": "group", "fold": 1}, r"are of data\.split=kfold alone"),
+        ({"scheme": "group", "fold": 1}, r"data\.split=kfold"),
     ],
 )
 def test_impossible_folds_are_refused(options, message):
