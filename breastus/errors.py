@@ -67,3 +67,15 @@ class TrainingError(RunError):
 
 class BundleError(BreastusError):
     """A folder is not a usable bundle."""
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A metric, or its interval, is NaN because the data do not define it."""
+
+
+class FewGroupsWarning(UserWarning):
+    """An estimate is unreliable because it is fitted on too few patients or scenes."""
+
+
+class StaleResultWarning(UserWarning):
+    """A stored result belongs to other predictions and is discarded."""

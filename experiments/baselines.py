@@ -270,7 +270,9 @@ _SETTINGS = EvaluationConfig(calibration="platt")
 
 def _table(rows: pd.DataFrame, logit: np.ndarray) -> pd.DataFrame:
     raw = np.clip(sigmoid(logit), 1e-9, 1 - 1e-9)
-    return rows[["image_id", "group_id", "finding", "label"]].assign(split="test", raw=raw)
+    return rows[["image_id", "group_id", "finding", "label"]].assign(
+        split="test", probability_uncalibrated=raw
+    )
 
 
 def main() -> None:

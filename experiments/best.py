@@ -68,11 +68,10 @@ from breastus.cli.quiet import import_tensorflow
 from breastus.config.presets import default_config
 from breastus.config.schema import Config, DataConfig
 from breastus.data.manifest.build import included, load_manifest
-from breastus.errors import BreastusError, DataError
+from breastus.errors import BreastusError, DataError, UndefinedMetricWarning
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.evaluation.metrics.ranking import roc_auc
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.validation import UndefinedMetricWarning
 from breastus.labels import LABELS
 from breastus.runs.environment import describe_hardware
 from experiments.new_hospital import recalibrated

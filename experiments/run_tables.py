@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from breastus.evaluation.decision.decision import decide
 from breastus.evaluation.intervals.repeated_metrics import mean_difference, mean_metrics
-from breastus.evaluation.predictions import read_predictions
-from breastus.evaluation.published_baseline import study_row
+from breastus.evaluation.predictions import check_predictions, read_predictions
+from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
 from breastus.runs.run import Run
 from experiments.runner import SEEDS
@@ -116,7 +117,7 @@ def means_table(experiment: str, variants: dict[str, list[Run]]) -> str:
         images = ", ".join(map(str, means["n"]))
         lines.append(row(f"{name}, {_number_of_seeds(len(runs))}", means, images))
     for model, color in STUDY_ROWS.get(experiment, ()):
-        published = study_row(model, color)
+        published = published_baseline(model, color)
         name = f"the study, {model}, {color}, as published"
         lines.append(row(name, published, published["n"]))
     return "\n".join(lines)
@@ -191,7 +192,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         return []
     runs = variants[base]
     before = _predictions(runs)
-    from breastus.workflows.evaluate import validation_decision
+    from breastus.training.prior_correction import prior_correction_of
 
     lines = [
         f"Decided anew on the predictions of `{base}`, without training (mean over seeds, and in "
@@ -203,8 +204,10 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         tables = []
         for run in runs:
             settings = run.config.replace({"evaluation": changes}).evaluation
-            decision = validation_decision(run, settings)
-            tables.append(decision.apply(read_predictions(run.file("predictions_test.csv"))))
+            validation, test = (_uncalibrated(run, split) for split in ("val", "test"))
+            shift = prior_correction_of(run)
+            decision = decide(validation, settings, seed=run.config.seed, shift=shift)
+            tables.append(decision.apply(test))
         means = mean_metrics(tables, resamples=RESAMPLES)
         differences = mean_difference(tables, before, resamples=RESAMPLES)
         lines += [row(name, means), row("less the base's", differences)]
@@ -238,3 +241,10 @@ def _number_of_seeds(number: int) -> str:
 
 def _predictions(runs: Sequence[Run]) -> list[pd.DataFrame]:
     return [read_predictions(run.file("predictions_test.csv")) for run in runs]
+
+
+def _uncalibrated(run: Run, split: str) -> pd.DataFrame:
+    """Return a split's predictions; records name the uncalibrated column `raw`."""
+    path = run.file(f"predictions_{split}.csv")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return check_predictions(table.rename(columns={"raw": "probability_uncalibrated"}), str(path))

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def deal_groups(
+def group_folds(
     y_true: np.ndarray, groups: np.ndarray, folds: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the fold of each image, int [n]; each kind of group is spread evenly.

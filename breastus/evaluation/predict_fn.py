@@ -6,10 +6,12 @@ import numpy as np
 
 from breastus.errors import DataError
 
-Predict = Callable[[Sequence[np.ndarray]], np.ndarray]
+PredictFn = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
-def predicted(predict: Predict, images: Sequence[np.ndarray], *, of: str = "images") -> np.ndarray:
+def predict_probabilities(
+    predict: PredictFn, images: Sequence[np.ndarray], *, of: str = "images"
+) -> np.ndarray:
     """Return the probability of lump of each image, float [n], 0 to 1.
 
     Args:

@@ -13,7 +13,7 @@ from breastus.utils.files import write_csv
 COLUMNS = ("image_id", "split", "group_id", "finding", "label", "predicted", "probability")
 # What earlier versions did not write: the network's own probability of lump, before calibration,
 # and the threshold by which `predicted` was called.
-LATER_COLUMNS = ("raw", "threshold")
+OPTIONAL_COLUMNS = ("probability_uncalibrated", "threshold")
 # An empty finding is one that the data set does not tell, as an unknown one is.
 _LABELS_OF_FINDINGS = {"": "", **{finding: label_of_finding(finding) for finding in FINDINGS}}
 
@@ -22,7 +22,7 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
     """Read a predictions CSV.
 
     Returns:
-        A table with the columns of `COLUMNS`, and those of `LATER_COLUMNS` that the file has;
+        A table with the columns of `COLUMNS`, and those of `OPTIONAL_COLUMNS` that the file has;
         `probability` is that of lump, calibrated, 0 to 1.
 
     Raises:
@@ -63,7 +63,7 @@ def truth_and_probability(
 
     Args:
         table: predictions.
-        column: "probability", or "raw" for those before calibration.
+        column: "probability", or "probability_uncalibrated" for those before calibration.
 
     Raises:
         DataError: when an earlier version, which kept none, wrote the predictions, or a label is
@@ -93,7 +93,7 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """
     if missing := [column for column in COLUMNS if column not in table]:
         raise DataError(f"{name} lacks the column {', '.join(missing)}.")
-    table = table[[*COLUMNS, *(name for name in LATER_COLUMNS if name in table)]].copy()
+    table = table[[*COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in table)]].copy()
     _check_named(table, name)
     if (twice := table["image_id"].duplicated()).any():
         raise DataError(
@@ -108,7 +108,7 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
                 f"Received: {row[column]!r}"
             )
     _check_findings(table, name)
-    for column in ("probability", *LATER_COLUMNS):
+    for column in ("probability", *OPTIONAL_COLUMNS):
         if column not in table:
             continue
         number = pd.to_numeric(table[column], errors="coerce")

@@ -44,7 +44,7 @@ _NEEDS_SCORES = (
 )
 
 
-def study_row(
+def published_baseline(
     model: str, color: str, *, confidence: float = 0.95, prevalence: float = PREVALENCE
 ) -> dict | None:
     """Return the study's result in the form of `evaluate`, or None where it has none.

@@ -1,7 +1,7 @@
 """What was measured on predictions is kept for as long as they are the same: JSON with a record.
 
-    write_measured(folder / "robustness.json", result, of=predictions)
-    result = read_measured(folder / "robustness.json", of=predictions)   # None where they changed
+    write_cached_result(path, result, predictions=table)
+    result = read_cached_result(path, predictions=table)  # None when the predictions changed
 
 Judging a run again must neither lose what took hours nor show what belongs to other predictions.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from breastus.errors import RunError
+from breastus.errors import RunError, StaleResultWarning
 from breastus.utils.files import read_json, write_json
 
 # Probabilities of one network on one image differ by some 1e-6 between machines.
@@ -21,22 +21,22 @@ _TOLERANCE = 1e-4
 _COLUMNS = ("label", "group_id")
 
 
-class StaleWarning(UserWarning):
-    """What was measured earlier is of other predictions."""
-
-
-def write_measured(path: str | os.PathLike, result: dict[str, Any], *, of: pd.DataFrame) -> None:
+def write_cached_result(
+    path: str | os.PathLike, result: dict[str, Any], *, predictions: pd.DataFrame
+) -> None:
     """Write a result as JSON, with a record of the predictions that it is of.
 
     Args:
         path: the file.
         result: what JSON holds, NaN apart.
-        of: a predictions table with `threshold`.
+        predictions: a predictions table with `threshold`.
     """
-    write_json(path, {**result, "predictions": _record(of)})
+    write_json(path, {**result, "predictions": _record(predictions)})
 
 
-def read_measured(path: str | os.PathLike, *, of: pd.DataFrame) -> dict[str, Any] | None:
+def read_cached_result(
+    path: str | os.PathLike, *, predictions: pd.DataFrame
+) -> dict[str, Any] | None:
     """Read a result as written, without its record; None where there is none.
 
     A result of other predictions is removed: images, labels, groups and threshold must be the same,
@@ -44,19 +44,19 @@ def read_measured(path: str | os.PathLike, *, of: pd.DataFrame) -> dict[str, Any
 
     Args:
         path: the file.
-        of: the predictions as they are now.
+        predictions: the predictions as they are now.
 
     Raises:
         RunError: when the file cannot be read, or removed.
 
     Warns:
-        StaleWarning: when it is removed.
+        StaleResultWarning: when it is removed.
     """
     path = Path(path)
     if not path.exists():
         return None
     result = read_json(path)
-    if _same(result.pop("predictions", None), of):
+    if _same(result.pop("predictions", None), predictions):
         return result
     try:
         path.unlink()
@@ -64,7 +64,7 @@ def read_measured(path: str | os.PathLike, *, of: pd.DataFrame) -> dict[str, Any
         raise RunError(f"{path} is out of date and cannot be removed: {error.strerror}") from error
     warnings.warn(
         f"{path.name} was measured on other predictions and is dropped. Measure it again.",
-        StaleWarning,
+        StaleResultWarning,
         stacklevel=2,
     )
     return None

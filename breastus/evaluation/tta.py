@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from breastus.errors import ConfigError, DataError
-from breastus.evaluation.predict_fn import Predict, predicted
+from breastus.evaluation.predict_fn import PredictFn, predict_probabilities
 from breastus.evaluation.robustness.corruptions import DYNAMIC_RANGE
 
 _TINY = 1e-6  # probabilities are kept off 0 and 1: one rounded to either would outvote all others
@@ -84,7 +84,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
 
 
 def tta(
-    predict: Predict, *, views: str | Sequence[View] = "flip"
+    predict: PredictFn, *, views: str | Sequence[View] = "flip"
 ) -> Callable[[np.ndarray], Averaged]:
     """Wrap a predict function so that it averages over views.
 
@@ -109,7 +109,7 @@ def tta(
     def averaged(images: np.ndarray) -> Averaged:
         images = _checked(images)
         said = [
-            predicted(predict, view(images), of=f"images in view {number}")
+            predict_probabilities(predict, view(images), of=f"images in view {number}")
             for number, view in enumerate(chosen)
         ]
         probability = np.clip(np.stack(said), _TINY, 1 - _TINY)

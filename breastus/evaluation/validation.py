@@ -8,9 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-
-class UndefinedMetricWarning(UserWarning):
-    """A metric is NaN because the data cannot define it."""
+from breastus.errors import UndefinedMetricWarning
 
 
 def warn_undefined(names: Sequence[str], reason: str = "") -> None:

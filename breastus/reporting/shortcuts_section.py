@@ -10,7 +10,7 @@ def shortcuts_section(shortcuts: dict[str, Any]) -> str:
     """Return the part of the report, HTML: what `shortcuts.json` says, in words.
 
     Args:
-        shortcuts: `drawn` and `removed`, as from `flips`.
+        shortcuts: `drawn` and `removed`, as from `flip_rate`.
     """
     rows = [
         _row("Calipers and text drawn on images without a lump: called lump", shortcuts["drawn"]),

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from breastus.config.schema import Config
 from breastus.evaluation.calibration.calibrators import Calibrator
-from breastus.evaluation.predict_fn import Predict
+from breastus.evaluation.predict_fn import PredictFn
 from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.tta import VIEWS, View
 from breastus.preprocessing.transform import Transform
@@ -24,7 +24,7 @@ from breastus.training.views import mean_over_views, see
 _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
 
 
-def image_predictor(network: keras.Model, *, config: Config, calibrator: Calibrator) -> Predict:
+def image_predictor(network: keras.Model, *, config: Config, calibrator: Calibrator) -> PredictFn:
     """Return a function from images, uint8 [H, W, 3], to their probabilities of lump, float64 [n].
 
     Args:

@@ -20,7 +20,7 @@ from breastus.labels import LABELS, LUMP
 from breastus.runs.run import MANIFEST_FILE, SPLITS_FILE, Run
 
 
-def odds_shift(settings: TrainingConfig, labels: Sequence[int]) -> float:
+def prior_correction(settings: TrainingConfig, labels: Sequence[int]) -> float:
     """Return what a training adds to the log odds of lump that its images have.
 
     Focal loss, label smoothing and mixup bend odds besides, by what nobody knows beforehand.
@@ -38,7 +38,7 @@ def odds_shift(settings: TrainingConfig, labels: Sequence[int]) -> float:
     return float(times * np.log(others / lumps))
 
 
-def odds_shift_of(run: Run) -> float:
+def prior_correction_of(run: Run) -> float:
     """Return the shift of a run, from its settings and its training images."""
     settings = run.config.training
     if settings.class_weights == "none" and settings.sampling == "all":
@@ -46,4 +46,4 @@ def odds_shift_of(run: Run) -> float:
     manifest = read_manifest(run.file(MANIFEST_FILE))
     rows = read_splits(run.file(SPLITS_FILE), manifest).merge(manifest, on="image_id")
     labels = rows.loc[rows["split"] == "train", "label"]
-    return odds_shift(settings, [LABELS.index(label) for label in labels])
+    return prior_correction(settings, [LABELS.index(label) for label in labels])

@@ -17,7 +17,7 @@ from breastus.data.annotations.drawing import SMALLEST, draw_marks
 from breastus.data.annotations.flags import CALIPER, TEXT, artefact_flags
 from breastus.data.images import read_image
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.robustness.shortcuts import MOST, flips
+from breastus.evaluation.robustness.shortcuts import MOST, flip_rate
 from breastus.labels import LABELS, LUMP, NO_LUMP
 from breastus.preprocessing.annotations import remove_marks
 from breastus.training.predict_fn import image_predictor
@@ -38,7 +38,7 @@ def shortcut_test(
         decision: calibration and threshold.
 
     Returns:
-        `drawn` and `removed` as from `flips`, `most` and `confidence`.
+        `drawn` and `removed` as from `flip_rate`, `most` and `confidence`.
     """
     removed = tf.function(remove_marks, input_signature=[_PIXELS])
     settings = {
@@ -52,13 +52,13 @@ def shortcut_test(
     return {
         "most": MOST,
         "confidence": config.evaluation.confidence,
-        "drawn": flips(
+        "drawn": flip_rate(
             *bare,
             change=lambda image, number: draw_marks(image, config.seed + number),
             called_lump=True,
             **settings,
         ),
-        "removed": flips(
+        "removed": flip_rate(
             *marked,
             change=lambda image, _: removed(image).numpy(),
             called_lump=False,

@@ -39,7 +39,7 @@ from breastus.config.presets import default_config
 from breastus.config.schema import Config, EvaluationConfig
 from breastus.data.manifest.build import load_manifest, read_manifest, summary, write_manifest
 from breastus.errors import ConfigError, RunError
-from breastus.evaluation.decision.conformal import KnownSets, coverage_report
+from breastus.evaluation.decision.conformal import PrecomputedSets, coverage_report
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics, thresholds_of
 from breastus.evaluation.metrics.subgroups import subgroups
@@ -181,7 +181,9 @@ def evaluate_folds(folder: Path) -> CrossValidation:
         **_time_taken(runs),
     }
     manifest = read_manifest(folder / MANIFEST_FILE)
-    metrics |= _parts_of_first(tables[0], KnownSets(sets[0], settings.coverage), manifest, settings)
+    metrics |= _parts_of_first(
+        tables[0], PrecomputedSets(sets[0], settings.coverage), manifest, settings
+    )
     write_json(folder / METRICS_FILE, metrics)
     write_cross_validation_report(
         folder,
@@ -198,7 +200,7 @@ def evaluate_folds(folder: Path) -> CrossValidation:
 
 
 def _parts_of_first(
-    table: pd.DataFrame, sets: KnownSets, manifest: pd.DataFrame, settings: EvaluationConfig
+    table: pd.DataFrame, sets: PrecomputedSets, manifest: pd.DataFrame, settings: EvaluationConfig
 ) -> dict[str, Any]:
     """Return `referral` and `subgroups` of the first repeat."""
     groups = table["group_id"].tolist()

@@ -29,10 +29,9 @@ from breastus.deploy.export import write_bundle
 from breastus.errors import RunError
 from breastus.evaluation.decision.conformal import coverage_report
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.evaluate_predictions import judgement
+from breastus.evaluation.evaluate_predictions import evaluate_predictions, score_predictions
 from breastus.evaluation.intervals.repeated_metrics import thresholds_of
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.score import evaluate
 from breastus.evaluation.tta import VIEWS
 from breastus.models.ensemble import ensemble
 from breastus.models.load import load_network
@@ -125,7 +124,7 @@ def _metrics(
     """Return what bundle.json says of validation and test, each image by its own threshold."""
     settings = config.evaluation
     options = {"model": name, "color": config.preprocessing.color}
-    metrics = judgement(
+    metrics = evaluate_predictions(
         tables,
         decision,
         attributes=attributes(manifest, tables["test"]["image_id"]),
@@ -137,7 +136,7 @@ def _metrics(
         return metrics
     # Of these, what depends on thresholds and sets was computed by those of the bundle.
     del metrics["subgroups"]  # as everywhere, they would not travel
-    metrics["test"] |= evaluate(
+    metrics["test"] |= score_predictions(
         {"test": apart.table},
         threshold=apart.table["threshold"].to_numpy(),
         prevalence=settings.prevalence,

@@ -22,12 +22,12 @@ from breastus.data.sources.resolve import DataWarning
 from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import ImageError
 from breastus.evaluation.decision.decision import Decision, decide
-from breastus.evaluation.evaluate_predictions import judgement
+from breastus.evaluation.evaluate_predictions import evaluate_predictions
 from breastus.evaluation.predictions import (
     read_predictions,
     write_predictions,
 )
-from breastus.evaluation.result_cache import read_measured
+from breastus.evaluation.result_cache import read_cached_result
 from breastus.labels import LABELS, LUMP
 from breastus.models.registry import ResolvedWeights
 from breastus.reporting.figures.plots import save_figure, save_figures
@@ -36,7 +36,7 @@ from breastus.reporting.model_card import GROUPS_IGNORED, HELD_OUT_SEEN
 from breastus.reporting.report import write_report
 from breastus.reporting.robustness_section import robustness_lead, robustness_section
 from breastus.runs.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, SHORTCUTS_FILE, Run
-from breastus.training.prior_correction import odds_shift_of
+from breastus.training.prior_correction import prior_correction_of
 from breastus.utils.files import read_json, write_json
 
 ROBUSTNESS_FILE = "robustness.json"
@@ -70,7 +70,7 @@ def validation_decision(run: Run, settings: EvaluationConfig) -> Decision:
         DataError: when its predictions are damaged, or an earlier version wrote them.
     """
     validation = read_predictions(run.file("predictions_val.csv"))
-    return decide(validation, settings, seed=run.config.seed, shift=odds_shift_of(run))
+    return decide(validation, settings, seed=run.config.seed, shift=prior_correction_of(run))
 
 
 def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
     decision = decision or fit_decision(run)
     predictions = _predictions(run)
     manifest = read_manifest(run.file(MANIFEST_FILE))
-    metrics = judgement(
+    metrics = evaluate_predictions(
         predictions,
         decision,
         attributes=attributes(manifest, predictions["test"]["image_id"]),
@@ -175,7 +175,7 @@ def robustness_part(folder: Path, table: pd.DataFrame) -> tuple[list[str], list[
         folder: of the report.
         table: the predictions that the report is of.
     """
-    found = read_measured(folder / ROBUSTNESS_FILE, of=table)
+    found = read_cached_result(folder / ROBUSTNESS_FILE, predictions=table)
     figure = folder / "figures" / "robustness.png"
     if found is None:
         figure.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from breastus.data.manifest.build import read_manifest
 from breastus.errors import DataError
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions, truth_and_probability
-from breastus.evaluation.result_cache import write_measured
+from breastus.evaluation.result_cache import write_cached_result
 from breastus.evaluation.robustness.corruptions import SEVERITIES
 from breastus.evaluation.robustness.evaluate import cells, robustness
 from breastus.runs.run import DECISION_FILE, MANIFEST_FILE, Run
@@ -132,5 +132,5 @@ def measure_robustness(
         confidence=config.evaluation.confidence,
         seed=config.seed,
     )
-    write_measured(folder / ROBUSTNESS_FILE, found, of=table)
+    write_cached_result(folder / ROBUSTNESS_FILE, found, predictions=table)
     return found

@@ -17,11 +17,11 @@ import pandas as pd
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import RunError
 from breastus.evaluation.calibration.logistic import logit, sigmoid
-from breastus.evaluation.decision.conformal import KnownSets
+from breastus.evaluation.decision.conformal import PrecomputedSets
 from breastus.evaluation.decision.decision import Decision, decide
 from breastus.evaluation.predictions import read_predictions
 from breastus.runs.run import Run
-from breastus.training.prior_correction import odds_shift_of
+from breastus.training.prior_correction import prior_correction_of
 
 
 def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
@@ -32,17 +32,21 @@ def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
         split: "val" or "test".
 
     Returns:
-        A predictions table in the order of image ids; `raw` is the mean of logits, its other
-        columns that depend on a run's decision are the first run's.
+        A predictions table in the order of image ids; `probability_uncalibrated` is the sigmoid of
+        the mean logit, the other columns that depend on a run's decision are the first run's.
 
     Raises:
         RunError: when two runs give an image another label or group.
     """
     parts = pd.concat(_tables(runs, split))
     check_consistent(parts)
-    parts = parts.assign(raw=logit(parts["raw"].to_numpy(float)))
+    parts = parts.assign(
+        probability_uncalibrated=logit(parts["probability_uncalibrated"].to_numpy(float))
+    )
     once = parts.drop_duplicates("image_id").set_index("image_id")
-    once["raw"] = sigmoid(parts.groupby("image_id")["raw"].mean().loc[once.index].to_numpy())
+    once["probability_uncalibrated"] = sigmoid(
+        parts.groupby("image_id")["probability_uncalibrated"].mean().loc[once.index].to_numpy()
+    )
     return once.reset_index().sort_values("image_id", ignore_index=True)
 
 
@@ -78,7 +82,7 @@ def fit_pooled_decision(
     Raises:
         RunError: when no image is left, or as `mean_predictions`.
     """
-    shift = float(np.mean([odds_shift_of(run) for run in runs]))  # as logits are averaged
+    shift = float(np.mean([prior_correction_of(run) for run in runs]))  # as logits are averaged
     validation = mean_predictions(runs, "val")
     validation = validation[~validation["group_id"].isin(set(without))].reset_index(drop=True)
     if validation.empty:
@@ -101,7 +105,7 @@ class OutOfFoldPredictions:
     """
 
     table: pd.DataFrame
-    sets: KnownSets
+    sets: PrecomputedSets
     networks: np.ndarray
     decisions: int
 
@@ -145,7 +149,7 @@ def out_of_fold_predictions(
         parts.append(decision.apply(rows))
         held[rows.index] = decision.conformal.sets(parts[-1]["probability"].to_numpy())
     table = pd.concat(parts).sort_index()
-    sets = KnownSets(held, settings.coverage)
+    sets = PrecomputedSets(held, settings.coverage)
     return OutOfFoldPredictions(table, sets, np.array([*map(len, by)]), len(parts))
 
 

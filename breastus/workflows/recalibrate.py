@@ -17,10 +17,10 @@ import pandas as pd
 from breastus.data.manifest.build import read_manifest
 from breastus.deploy.export import INFO_FILE, SEEN_DIGITS, SEEN_FILE, write_bundle
 from breastus.errors import RunError
-from breastus.evaluation.calibration.recalibration_study import recalibration_study, rest_after
+from breastus.evaluation.calibration.recalibration_study import held_out_after, recalibration_study
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions
-from breastus.evaluation.result_cache import read_measured, write_measured
+from breastus.evaluation.result_cache import read_cached_result, write_cached_result
 from breastus.evaluation.tta import VIEWS
 from breastus.preprocessing.transform import Transform
 from breastus.reporting.figures.learning_curve import plot_learning_curve
@@ -61,7 +61,7 @@ def measure_recalibration(
     rows = manifest[manifest["image_id"].isin(set(table["image_id"]))]
     trial["sources"] = sorted(set(rows["source"]))
     trial["of"] = model.identity
-    write_measured(folder / RECALIBRATION_FILE, trial, of=table)
+    write_cached_result(folder / RECALIBRATION_FILE, trial, predictions=table)
     return trial
 
 
@@ -78,7 +78,7 @@ def recalibration_part(
         table: its predictions.
         manifest: of the new hospital.
     """
-    trial = read_measured(folder / RECALIBRATION_FILE, of=table)
+    trial = read_cached_result(folder / RECALIBRATION_FILE, predictions=table)
     figures = folder / "figures"
     files = {name: figures / f"{name}.png" for name in ("recalibration", "learning_curve")}
     if trial is None or not trial["curve"]:
@@ -86,7 +86,7 @@ def recalibration_part(
     if trial is None:
         files["recalibration"].unlink(missing_ok=True)
         return [], []
-    rest = rest_after(table, trial)
+    rest = held_out_after(table, trial)
     drawn = plot_reliability(rest, before="as it came", after="recalibrated; bins of equal count")
     captions = {
         "Said and so, on the images that nothing was fitted on": save_figure(
@@ -176,7 +176,7 @@ def _trial(folder: Path, model: ModelArtifact) -> dict[str, Any]:
     way_out = "Name the folder of breastus evaluate RUN --data OTHER --recalibrate N."
     if not (folder / RECALIBRATION_FILE).is_file():
         raise RunError(f"{folder} holds no {RECALIBRATION_FILE}. {way_out}")
-    trial = read_measured(folder / RECALIBRATION_FILE, of=_outside(folder)[0])
+    trial = read_cached_result(folder / RECALIBRATION_FILE, predictions=_outside(folder)[0])
     if trial is None:
         raise RunError(f"{folder} was evaluated anew since it was recalibrated. {way_out}")
     if trial["of"] != model.identity:

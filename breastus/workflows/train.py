@@ -294,8 +294,10 @@ def _predict(run: Run, trainer: Trainer, network: keras.Model) -> None:
     """Write the network's own probabilities for val and test; what is made of them comes later."""
     for split in ("val", "test"):
         table = trainer.tables[split][["image_id", "split", "group_id", "finding", "label"]].copy()
-        table["raw"] = lump_probability(trainer.predict(network, split))
-        table = table.assign(probability=table["raw"], predicted=table["label"])
+        table["probability_uncalibrated"] = lump_probability(trainer.predict(network, split))
+        table = table.assign(
+            probability=table["probability_uncalibrated"], predicted=table["label"]
+        )
         write_predictions(table, run.path / f"predictions_{split}.csv")
 
 

@@ -30,8 +30,8 @@ from breastus.deploy.export import SEEN_DIGITS
 from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import DataError
 from breastus.evaluation.calibration.prevalence import prevalence_estimate
-from breastus.evaluation.calibration.recalibration_study import check_count, drawn_images
-from breastus.evaluation.evaluate_predictions import judgement
+from breastus.evaluation.calibration.recalibration_study import check_image_count, sample_images
+from breastus.evaluation.evaluate_predictions import evaluate_predictions
 from breastus.evaluation.predictions import lump_probability, write_predictions
 from breastus.evaluation.robustness.corruptions import SEVERITIES
 from breastus.evaluation.robustness.evaluate import cells
@@ -116,7 +116,7 @@ def evaluate_external(
     # What is wrong with them is said before any image is read.
     cells(corruptions, severities)
     if recalibrate is not None:
-        check_count(recalibrate)
+        check_image_count(recalibrate)
     model = ModelArtifact.load(model)
     config, decision = model.config, model.decision
     manifest = load_manifest(join_sources(data), settings=config.data, seed=config.seed)
@@ -133,12 +133,12 @@ def evaluate_external(
     if recalibrate is not None:
         seed = config.seed if seed is None else seed
         # Also before it takes time: what does not fit is known from labels and groups.
-        drawn_images(_truth(rows), rows["group_id"].to_numpy(), recalibrate, seed=seed)
+        sample_images(_truth(rows), rows["group_id"].to_numpy(), recalibrate, seed=seed)
     folder = Path(out) if out is not None else _folder(model, rows, data)
     table = rows[["image_id", "group_id", "finding", "label"]].assign(split="test")
     network = model.network()
     predicted = Trainer(model.path, config, {"test": rows}).predict(network, "test")
-    table["raw"] = lump_probability(predicted)
+    table["probability_uncalibrated"] = lump_probability(predicted)
     table = decision.apply(table)
     if recalibrate is not None:
         measure_recalibration(
@@ -160,7 +160,7 @@ def evaluate_external(
             severities=severities,
             corruptions=corruptions,
         )
-    metrics = judgement(
+    metrics = evaluate_predictions(
         {"test": table},
         decision,
         attributes=attributes(manifest, table["image_id"]),

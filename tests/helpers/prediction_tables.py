@@ -6,8 +6,7 @@ import pandas as pd
 from breastus.config.schema import EvaluationConfig
 from breastus.evaluation.calibration.logistic import sigmoid
 from breastus.evaluation.decision.decision import decide
-from breastus.evaluation.evaluate_predictions import judgement
-from breastus.evaluation.score import evaluate
+from breastus.evaluation.evaluate_predictions import evaluate_predictions, score_predictions
 
 
 def predictions(split="test", lumps=40, others=30, seed=0, shift=1.5):
@@ -24,7 +23,7 @@ def predictions(split="test", lumps=40, others=30, seed=0, shift=1.5):
             "label": label,
             "predicted": np.where(probability >= 0.5, "lump", "no_lump"),
             "probability": probability,
-            "raw": np.clip(probability + 0.1 * (probability - 0.5), 0, 1),
+            "probability_uncalibrated": np.clip(probability + 0.1 * (probability - 0.5), 0, 1),
         }
     )
 
@@ -33,7 +32,7 @@ def evaluated(tables=None, **options):
     """Return the metrics of tables by split."""
     tables = tables or {"val": predictions("val", seed=1), "test": predictions()}
     options = {"model": "cnn", "color": "plain", "threshold": 0.5, **options}
-    return evaluate(tables, resamples=200, confidence=0.95, seed=0, **options)
+    return score_predictions(tables, resamples=200, confidence=0.95, seed=0, **options)
 
 
 def evaluated_run(tables):
@@ -42,7 +41,7 @@ def evaluated_run(tables):
     decision = decide(tables["val"], settings, seed=0)
     tables = {split: decision.apply(table) for split, table in tables.items()}
     attributes = tables["test"][["image_id"]].assign(source="x", flags="", lesion_share=np.nan)
-    metrics = judgement(
+    metrics = evaluate_predictions(
         tables,
         decision,
         attributes=attributes,
@@ -97,7 +96,7 @@ def hospital(count=400, *, intercept=0.0, slope=1.0, patients=None, seed=0):
             "label": label,
             "predicted": np.where(z >= 0, "lump", "no_lump"),
             "probability": sigmoid(z),
-            "raw": sigmoid(z),
+            "probability_uncalibrated": sigmoid(z),
             "threshold": 0.5,
         }
     )

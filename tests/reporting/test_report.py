@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from prediction_tables import evaluated, evaluated_run, predictions
 
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
+from breastus.errors import UndefinedMetricWarning
 from breastus.reporting.figures.plots import save_figures
 from breastus.reporting.report import write_report
 from breastus.reporting.result_sentence import sentence

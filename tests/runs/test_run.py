@@ -12,9 +12,7 @@ from breastus.workflows.evaluate import evaluate_run
 from breastus.workflows.train import train
 
 # So few images leave metrics undefined, which is said and is not what is tested here.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::breastus.evaluation.metrics.metrics.UndefinedMetricWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::breastus.errors.UndefinedMetricWarning")
 
 
 def take(out, config=None):

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from breastus.config.schema import TrainingConfig
 from breastus.data.manifest.build import read_manifest
 from breastus.runs.run import Run
-from breastus.training.prior_correction import odds_shift
+from breastus.training.prior_correction import prior_correction
 from breastus.workflows.evaluate import fit_decision
 
 LABELS = [1] * 6 + [0] * 2
@@ -28,8 +28,8 @@ LABELS = [1] * 6 + [0] * 2
     ],
 )
 def test_by_hand(changes, expected):
-    assert odds_shift(TrainingConfig(**changes), LABELS) == pytest.approx(expected)
-    assert odds_shift(TrainingConfig(**changes), [1, 1]) == 0
+    assert prior_correction(TrainingConfig(**changes), LABELS) == pytest.approx(expected)
+    assert prior_correction(TrainingConfig(**changes), [1, 1]) == 0
 
 
 def test_scikit_learn_with_balanced_classes_is_off_by_it():
@@ -39,7 +39,7 @@ def test_scikit_learn_with_balanced_classes_is_off_by_it():
     plain = LogisticRegression(C=np.inf).fit(x, labels)
     balanced = LogisticRegression(C=np.inf, class_weight="balanced").fit(x, labels)
     apart = (balanced.decision_function(x) - plain.decision_function(x)).mean()
-    expected = odds_shift(TrainingConfig(class_weights="balanced"), labels)
+    expected = prior_correction(TrainingConfig(class_weights="balanced"), labels)
     assert apart == pytest.approx(expected, abs=0.02)
 
 

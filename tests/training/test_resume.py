@@ -25,9 +25,7 @@ from breastus.training.trainer import Trainer
 from breastus.workflows.train import train
 
 # So few images leave metrics undefined, which is said and is not what is tested here.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::breastus.evaluation.metrics.metrics.UndefinedMetricWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::breastus.errors.UndefinedMetricWarning")
 EPOCHS = 4
 
 

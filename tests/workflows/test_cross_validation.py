@@ -105,12 +105,16 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
         (other / "config.yaml").write_text(settings.to_yaml())
         for file in other.glob("predictions_*.csv"):
             table = pd.read_csv(file, keep_default_na=False)
-            table.assign(raw=sigmoid(3 * logit(table["raw"]))).to_csv(file, index=False)
+            table.assign(
+                probability_uncalibrated=sigmoid(3 * logit(table["probability_uncalibrated"]))
+            ).to_csv(file, index=False)
     result = evaluate_folds(whole)
     assert [len(turns) for turns in result.folds] == [2, 2, 2]
     assert result.metrics["turns"] == 2
     np.testing.assert_allclose(
-        logit(result.predictions["raw"]), 2 * logit(folds.predictions["raw"]), rtol=1e-6
+        logit(result.predictions["probability_uncalibrated"]),
+        2 * logit(folds.predictions["probability_uncalibrated"]),
+        rtol=1e-6,
     )
     for _, fold in result.predictions.groupby("fold"):
         np.testing.assert_array_equal(

@@ -8,7 +8,7 @@ import pytest
 
 from breastus.cli.main import main
 from breastus.errors import ConfigError, DataError, RunError
-from breastus.evaluation.result_cache import read_measured, write_measured
+from breastus.evaluation.result_cache import read_cached_result, write_cached_result
 from breastus.runs.run import Run
 from breastus.workflows.evaluate import evaluate_run
 from breastus.workflows.evaluate_robustness import evaluate_robustness
@@ -59,18 +59,18 @@ def test_what_was_measured_holds_for_the_same_predictions_alone(tmp_path):
         {"image_id": ["a", "b"], "label": ["lump", "no_lump"], "group_id": ["1", "2"]}
     ).assign(probability=[0.7, 0.2], threshold=0.5)
     path = tmp_path / "x.json"
-    assert read_measured(path, of=table) is None
-    write_measured(path, {"n": 2}, of=table)
+    assert read_cached_result(path, predictions=table) is None
+    write_cached_result(path, {"n": 2}, predictions=table)
     # Another order, and what differs between machines.
     near = table.iloc[::-1].assign(probability=[0.20004, 0.69996])
-    assert read_measured(path, of=near) == {"n": 2}
+    assert read_cached_result(path, predictions=near) == {"n": 2}
     for column, value in (("probability", 0.6), ("label", "lump"), ("group_id", "1"),
                           ("threshold", 0.6), ("image_id", "c")):  # fmt: skip
-        write_measured(path, {"n": 2}, of=table)
+        write_cached_result(path, {"n": 2}, predictions=table)
         other = table.copy()
         other.loc[1 if column != "threshold" else slice(None), column] = value
         with pytest.warns(UserWarning, match="is dropped"):
-            assert read_measured(path, of=other) is None
+            assert read_cached_result(path, predictions=other) is None
         assert not path.exists()
 
 

@@ -33,7 +33,9 @@ def test_a_bundle_and_its_run_say_the_same(tiny_run, bundle, elsewhere, tmp_path
     of_bundle = evaluate_external(bundle, elsewhere, **options)
     assert of_bundle.path == tmp_path / "models" / "tiny-external" / elsewhere.name
     ours, theirs = (read_predictions(one.path / "predictions.csv") for one in (of_bundle, of_run))
-    np.testing.assert_allclose(ours["raw"], theirs["raw"], atol=1e-6)
+    np.testing.assert_allclose(
+        ours["probability_uncalibrated"], theirs["probability_uncalibrated"], atol=1e-6
+    )
     np.testing.assert_allclose(ours["probability"], theirs["probability"], atol=1e-6)
     assert ours["predicted"].tolist() == theirs["predicted"].tolist()
     assert ours["threshold"].tolist() == theirs["threshold"].tolist()

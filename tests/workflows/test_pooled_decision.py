@@ -36,7 +36,8 @@ def images(seed=0):
             "group_id": [f"site/{number:03d}" for number in 2 * group],
             "finding": np.array(FINDINGS)[lump],
             "label": np.array(LABELS)[lump],
-            "raw": 1 / (1 + np.exp(1 - 2 * lump + rng.normal(size=2 * GROUPS) * 1.5)),
+            "probability_uncalibrated": 1
+            / (1 + np.exp(1 - 2 * lump + rng.normal(size=2 * GROUPS) * 1.5)),
             "number": group,
         }
     )
@@ -46,7 +47,9 @@ def write_run(path, table, part_of, seed):
     """Write what is read of a run whose parts are (group number) -> split."""
     path.mkdir(parents=True)
     (path / "config.yaml").write_text(CONFIG.replace({"seed": seed}).to_yaml())
-    table = table.assign(split=table["number"].map(part_of), probability=table["raw"])
+    table = table.assign(
+        split=table["number"].map(part_of), probability=table["probability_uncalibrated"]
+    )
     table = table.assign(predicted=table["label"]).drop(columns="number")
     for split in ("val", "test"):
         rows = table[table["split"] == split]
@@ -65,7 +68,7 @@ def write_folds(folder, *, folds=4, repeats=1, turns=1):
         runs.append(
             write_run(
                 folder / f"{repeat}-{fold}-{turn}",
-                table.assign(raw=table["raw"] * noise),
+                table.assign(probability_uncalibrated=table["probability_uncalibrated"] * noise),
                 lambda number, of=fold_of, parts=parts: parts.get(of[number], "train"),
                 seed=repeat,
             )
@@ -89,7 +92,7 @@ def turned(runs, image_ids):
 def said(called, image_ids):
     """Return all that is made of some images, but for their truth."""
     here = called.table["image_id"].isin(image_ids).to_numpy()
-    columns = ["image_id", "raw", "probability", "threshold", "predicted"]
+    columns = ["image_id", "probability_uncalibrated", "probability", "threshold", "predicted"]
     return called.table.loc[here, columns].reset_index(drop=True), called.sets.held[here]
 
 

@@ -10,11 +10,10 @@ import pytest
 from breastus.cli.main import main
 from breastus.data.manifest.build import read_manifest
 from breastus.deploy.predictor import Predictor
-from breastus.errors import DataError, RunError
+from breastus.errors import DataError, RunError, StaleResultWarning
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions
-from breastus.evaluation.result_cache import StaleWarning
 from breastus.reporting.check_page import how_sure
 from breastus.runs.run import Run
 from breastus.workflows.recalibrate import export_recalibrated, recalibration_part
@@ -93,7 +92,9 @@ def test_evaluating_again_keeps_what_was_recalibrated(run, elsewhere, external, 
     assert again.lead == external.lead
     table = read_predictions(folder / "predictions.csv")
     manifest = read_manifest(folder / "manifest.csv")
-    with pytest.warns(StaleWarning, match=r"recalibration\.json was measured on other predictions"):
+    with pytest.warns(
+        StaleResultWarning, match=r"recalibration\.json was measured on other predictions"
+    ):
         assert recalibration_part(folder, table.iloc[:30], manifest) == ([], [])
     assert not (folder / "recalibration.json").exists()
     assert not (folder / "figures" / "recalibration.png").exists()

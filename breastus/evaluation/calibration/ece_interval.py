@@ -9,7 +9,7 @@ import numpy as np
 from breastus.evaluation.calibration.reliability import reliability
 
 
-def calibration_noise(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def chance_ece(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the calibration error of each resample were the probabilities perfect: [resamples].
 
     The mean of probability less truth in each bin of `reliability` is moved to 0; what it is in a
@@ -29,7 +29,7 @@ def calibration_noise(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarra
     return np.abs(moved).sum(axis=-1)
 
 
-def calibration_error_interval(
+def ece_interval(
     value: float, drawn: np.ndarray, noise: np.ndarray, tail: float
 ) -> tuple[float, float]:
     """Return the interval of a calibration error.
@@ -42,7 +42,7 @@ def calibration_error_interval(
     Args:
         value: of the images themselves.
         drawn: float [resamples], of the resamples.
-        noise: float [resamples], as from `calibration_noise`.
+        noise: float [resamples], as from `chance_ece`.
         tail: what is left out at either end, such as 0.025.
     """
     low, high = np.quantile(drawn, [tail, 1 - tail])
@@ -51,7 +51,7 @@ def calibration_error_interval(
     return float(lowest), float(max(high, 2 * value - low))
 
 
-def calibration_difference_interval(
+def ece_difference_interval(
     difference: float, drawn: np.ndarray, tail: float
 ) -> tuple[float, float]:
     """Return the interval of a difference of calibration errors: the percentiles, and what the

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.calibrators import METHODS, Calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, fit_logistic, logit
 from breastus.evaluation.calibration.reliability import fit_temperature, image_log_loss
 from breastus.evaluation.checks import check_choice, check_predictions, groups_of_class
-from breastus.evaluation.group_folds import deal_groups
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
+from breastus.evaluation.group_folds import group_folds
 
 FOLDS = 5
 # Isotonic regression needs some 200 to 1000 cases before it is as good as Platt's method
@@ -180,7 +180,7 @@ def _cross_validated(
     rng = np.random.default_rng(seed)
     losses = {method: np.zeros(len(y_true)) for method in methods}
     for _ in range(repeats):
-        fold = deal_groups(y_true, groups, FOLDS, rng)
+        fold = group_folds(y_true, groups, FOLDS, rng)
         for left_out in range(FOLDS):
             out = fold == left_out
             for method in methods:

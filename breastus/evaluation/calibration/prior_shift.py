@@ -14,9 +14,9 @@ import warnings
 
 import numpy as np
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.logistic import TINY
 from breastus.evaluation.checks import check_number, check_probabilities
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
 
 
 def adjust_prior(y_prob: np.ndarray, old: float, new: float) -> np.ndarray:

@@ -15,17 +15,16 @@ import numpy as np
 import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, FewGroupsWarning, UndefinedMetricWarning
 from breastus.evaluation.calibration.recalibration import FEW_GROUPS, Recalibration, recalibrate
 from breastus.evaluation.calibration.reliability import reliability
 from breastus.evaluation.checks import groups_of_class
 from breastus.evaluation.comparison.paired import compare
 from breastus.evaluation.decision.conformal import fit_conformal
 from breastus.evaluation.decision.decision import Decision, threshold_rule
+from breastus.evaluation.evaluate_predictions import score_predictions
 from breastus.evaluation.metrics.learning_curve import learning_curve
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.score import evaluate
-from breastus.evaluation.validation import UndefinedMetricWarning
 from breastus.labels import LABELS
 
 # What is told before and after, best known first.
@@ -35,10 +34,6 @@ SCORES = (
 )
 SIZES = (10, 20, 50, 100, 200)  # of the learning curve
 _WAYS = "Choose another number, or name more data."
-
-
-class FewGroupsWarning(UserWarning):
-    """What is fitted on so few patients or scenes follows chance."""
 
 
 def recalibration_study(
@@ -71,20 +66,20 @@ def recalibration_study(
     """
     truth, prob = truth_and_probability(table)
     groups = table["group_id"].to_numpy()
-    taken = drawn_images(truth, groups, images, seed=seed)
+    taken = sample_images(truth, groups, images, seed=seed)
     _warn_of_few(groups_of_class(truth[taken], groups[taken]), images)
 
     found, decision = _fit(truth[taken], prob[taken], groups[taken], settings)
     rest = table[~taken].reset_index(drop=True)
     # What the model said, as it came, is what is recalibrated.
-    before = rest.assign(raw=rest["probability"])
+    before = rest.assign(probability_uncalibrated=rest["probability"])
     after = decision.apply(before)
     thresholds = float(rest["threshold"].iloc[0]), decision.threshold
     drawn = {"resamples": settings.resamples, "confidence": settings.confidence, "seed": seed}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # the report says what is undefined
         judged = [
-            evaluate(
+            score_predictions(
                 {"test": part},
                 model="",
                 color="plain",
@@ -137,7 +132,7 @@ def recalibration_study(
     }
 
 
-def check_count(images: int) -> None:
+def check_image_count(images: int) -> None:
     """See that `images` is a whole number from 1.
 
     Raises:
@@ -151,8 +146,8 @@ def check_count(images: int) -> None:
         )
 
 
-def drawn_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
-    """Return bool [n], which images are fitted on: as `draw_groups`, of both classes.
+def sample_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
+    """Return bool [n], which images are fitted on: as `sample_groups`, of both classes.
 
     Args:
         truth: int [n], 1 for lump.
@@ -165,8 +160,8 @@ def drawn_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: in
         DataError: when there are not so many images, those drawn lack a class, or the others have
             fewer than two groups of one.
     """
-    check_count(images)
-    taken = draw_groups(groups, images, seed=seed)
+    check_image_count(images)
+    taken = sample_groups(groups, images, seed=seed)
     drawn, rest = (groups_of_class(truth[part], groups[part]) for part in (taken, ~taken))
     if missing := [label for label, count in drawn.items() if not count]:
         raise DataError(
@@ -184,7 +179,7 @@ def drawn_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: in
     return taken
 
 
-def draw_groups(groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
+def sample_groups(groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
     """Return bool [n]: whole groups, in an order drawn by chance, until there are enough images.
 
     Args:
@@ -206,15 +201,15 @@ def draw_groups(groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
     return np.isin(member, order[:count])
 
 
-def rest_after(table: pd.DataFrame, trial: dict[str, Any]) -> pd.DataFrame:
-    """Return the predictions that were judged by: `raw` before, `probability` after.
+def held_out_after(table: pd.DataFrame, trial: dict[str, Any]) -> pd.DataFrame:
+    """Return the held-out predictions, `probability_uncalibrated` before and `probability` after.
 
     Args:
         table: as `recalibration_study` took it.
         trial: as it came back, or from JSON.
     """
     rest = table[~table["image_id"].isin(set(trial["drawn"]["image_ids"]))]
-    rest = rest.assign(raw=rest["probability"]).reset_index(drop=True)
+    rest = rest.assign(probability_uncalibrated=rest["probability"]).reset_index(drop=True)
     return Decision.from_dict(trial["decision"]).apply(rest)
 
 

@@ -8,13 +8,9 @@ import warnings
 
 import numpy as np
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.checks import check_choice
-from breastus.evaluation.validation import (
-    UndefinedMetricWarning,
-    check_probabilities,
-    checked,
-    ratio,
-)
+from breastus.evaluation.validation import check_probabilities, checked, ratio
 from breastus.labels import LUMP
 
 STRATEGIES = ("count", "width")  # what bins have in common

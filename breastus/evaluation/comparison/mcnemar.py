@@ -18,7 +18,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from breastus.evaluation.validation import UndefinedMetricWarning, members
+from breastus.errors import UndefinedMetricWarning
+from breastus.evaluation.validation import members
 
 _FEW = 25  # groups whose balance is not even: below, the exact test
 

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from breastus.errors import DataError
-from breastus.evaluation.calibration.ece_interval import calibration_difference_interval
+from breastus.errors import DataError, UndefinedMetricWarning
+from breastus.evaluation.calibration.ece_interval import ece_difference_interval
 from breastus.evaluation.comparison.mcnemar import mcnemar
 from breastus.evaluation.intervals.bootstrap import (
+    bootstrap_metrics,
     classes_of_few_groups,
     expanded_tail,
     percentiles,
     resample_weights,
-    resampled_metrics,
 )
 from breastus.evaluation.intervals.delong import delong_difference
 from breastus.evaluation.intervals.proportions import effective_size, wilson_interval
 from breastus.evaluation.metrics.metrics import METRICS, PREVALENCE, compute_metrics
 from breastus.evaluation.predictions import check_predictions, truth_and_probability
-from breastus.evaluation.validation import UndefinedMetricWarning, check_share
+from breastus.evaluation.validation import check_share
 from breastus.labels import LABELS, LUMP, NO_LUMP, POSITIVE
 
 # Metrics that are a share of the same images for both models: of which class, None for all.
@@ -98,7 +98,7 @@ def compare(
         drawn = None
     else:
         weights = resample_weights(groups, resamples=resamples, seed=seed)
-        drawn = [resampled_metrics(truth, p, weights, **o) for p, o in options]
+        drawn = [bootstrap_metrics(truth, p, weights, **o) for p, o in options]
     metrics = _differences(once, drawn, truth, groups, confidence)
     missing = [name for name, entry in metrics.items() if math.isnan(entry["ci_low"])]
     if missing and drawn:
@@ -175,7 +175,7 @@ def difference_interval(
     if np.ptp(defined) > _NOTHING:
         tail = expanded_tail(confidence, truth, groups)
         if name == "ece":
-            return calibration_difference_interval(difference, drawn, tail)
+            return ece_difference_interval(difference, drawn, tail)
         return percentiles(drawn, tail)
     if name not in _SHARE_OF or abs(difference) > _NOTHING:
         return math.nan, math.nan

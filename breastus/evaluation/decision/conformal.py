@@ -27,7 +27,7 @@ from breastus.evaluation.checks import (
     check_probabilities,
     groups_of_class,
 )
-from breastus.evaluation.intervals.clustered_proportion import grouped_share
+from breastus.evaluation.intervals.clustered_proportion import clustered_proportion
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.validation import warn_undefined
 from breastus.labels import LABELS, LUMP, NO_LUMP
@@ -168,7 +168,7 @@ def called(y_prob: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class KnownSets:
+class PrecomputedSets:
     """The sets of certain images, each by the bounds of its own fold; for `coverage_report`.
 
     Attributes:
@@ -193,7 +193,7 @@ def coverage_report(
     y_true: np.ndarray,
     y_prob: np.ndarray,
     groups: Sequence,
-    conformal: ConformalSets | KnownSets,
+    conformal: ConformalSets | PrecomputedSets,
     *,
     threshold: float | np.ndarray | None = None,
     confidence: float = 0.95,
@@ -239,7 +239,7 @@ def coverage_report(
         name = "sensitivity" if value == LUMP else "specificity"
         shares[name] = decided == label, inside & ~referred
     for name, (hits, among) in shares.items():
-        result[name] = grouped_share(hits[among], groups[among], confidence=confidence)
+        result[name] = clustered_proportion(hits[among], groups[among], confidence=confidence)
     undefined = [name for name in result if name != "asked" and not result[name]["n"]]
     warn_undefined(undefined)
     return result

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.calibration.fit import fit_calibrator
 from breastus.evaluation.decision.conformal import ConformalSets, called, fit_conformal
 from breastus.evaluation.decision.thresholds import choose_threshold
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.validation import UndefinedMetricWarning
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,12 @@ class Decision:
     facts: dict[str, Any]
 
     def apply(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return predictions with `probability`, `threshold` and `predicted` made from `raw`."""
-        probability = self.calibrator.apply(table["raw"].to_numpy(float))
+        """Return predictions with `probability`, `threshold` and `predicted` filled in.
+
+        Args:
+            table: predictions with `probability_uncalibrated`.
+        """
+        probability = self.calibrator.apply(table["probability_uncalibrated"].to_numpy(float))
         return table.assign(
             probability=probability,
             threshold=self.threshold,
@@ -86,10 +90,10 @@ def decide(
     """Fit calibration, threshold and conformal sets on validation predictions.
 
     Args:
-        validation: a predictions table with `raw`.
+        validation: a predictions table with `probability_uncalibrated`.
         settings: which calibration, which rule, which coverage.
         seed: of the folds in which calibrations are compared.
-        shift: what the training added to the log odds of lump, as from `odds_shift`.
+        shift: what the training added to the log odds of lump, as from `prior_correction`.
 
     Returns:
         The decision. Where validation holds one class only, nothing is calibrated and the

@@ -16,19 +16,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.intervals.bootstrap import (
     UNDEFINED_SHARE,
     classes_of_few_groups,
     resample_weights,
 )
-from breastus.evaluation.validation import (
-    UndefinedMetricWarning,
-    check_probabilities,
-    check_share,
-    checked,
-    members,
-    ratio,
-)
+from breastus.evaluation.validation import check_probabilities, check_share, checked, members, ratio
 
 _THRESHOLDS = np.arange(1, 100) / 100
 

@@ -22,7 +22,7 @@ from breastus.evaluation.checks import (
     check_number,
     check_predictions,
 )
-from breastus.evaluation.intervals.clustered_proportion import grouped_share
+from breastus.evaluation.intervals.clustered_proportion import clustered_proportion
 from breastus.evaluation.intervals.proportions import effective_size
 from breastus.evaluation.validation import warn_undefined
 
@@ -156,8 +156,8 @@ def choose_threshold(
         rule,
         words,
         attained,
-        grouped_share(y_prob[lump] >= chosen, groups[lump], confidence=confidence),
-        grouped_share(y_prob[~lump] < chosen, groups[~lump], confidence=confidence),
+        clustered_proportion(y_prob[lump] >= chosen, groups[lump], confidence=confidence),
+        clustered_proportion(y_prob[~lump] < chosen, groups[~lump], confidence=confidence),
     )
     undefined = [name for name in ("sensitivity", "specificity") if not getattr(result, name)["n"]]
     warn_undefined(undefined)
@@ -222,7 +222,7 @@ def _sensitive(y_prob, groups, candidates, target, confidence) -> tuple[float, b
     chosen = None
     for candidate in candidates:
         # The lower end of a two-sided interval of 2 c - 1 is a one-sided bound of confidence c.
-        found = grouped_share(y_prob >= candidate, groups, confidence=2 * confidence - 1)
+        found = clustered_proportion(y_prob >= candidate, groups, confidence=2 * confidence - 1)
         if found["ci_low"] < target:
             break
         chosen = float(candidate)

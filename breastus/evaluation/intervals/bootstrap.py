@@ -12,11 +12,12 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.ece_interval import (
-    calibration_error_interval,
-    calibration_noise,
+    chance_ece,
+    ece_interval,
 )
-from breastus.evaluation.intervals.degenerate import widen_unvaried
+from breastus.evaluation.intervals.degenerate_intervals import replace_degenerate_intervals
 from breastus.evaluation.intervals.delong import delong_interval
 from breastus.evaluation.metrics.metrics import (
     METRICS,
@@ -24,7 +25,7 @@ from breastus.evaluation.metrics.metrics import (
     compute_metrics,
     confusion_matrix,
 )
-from breastus.evaluation.validation import UndefinedMetricWarning, check_share, members
+from breastus.evaluation.validation import check_share, members
 
 UNDEFINED_SHARE = 0.05  # more undefined resamples than this, and there is no interval
 _BLOCK = 500  # resamples computed at a time, which bounds memory
@@ -46,7 +47,7 @@ def resample_weights(groups: Sequence, *, resamples: int, seed: int) -> np.ndarr
     return rng.multinomial(count, np.full(count, 1 / count), size=resamples)[:, member]
 
 
-def resampled_metrics(
+def bootstrap_metrics(
     y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray, **options
 ) -> dict[str, np.ndarray]:
     """Return every metric in each resample, [resamples], and "confusion_matrix", [resamples, 2, 2].
@@ -84,9 +85,9 @@ def bootstrap_intervals(
 
     With few groups more is left in than the confidence says, see `expanded_tail`. The interval of
     the ROC-AUC is `delong_interval`'s, that of the calibration error, to which noise only adds,
-    `calibration_error_interval`'s. Where a metric is the same in every resample, as if it were
-    certain, such as a sensitivity of 1, `widen_unvaried` gives the interval, which for a share is
-    Wilson's over groups.
+    `ece_interval`'s. Where a metric is the same in every resample, such as a sensitivity of
+    1, `replace_degenerate_intervals` gives the interval, which for a proportion is Wilson's over
+    groups.
 
     Args:
         y_true: int [n], 1 for lump.
@@ -123,20 +124,20 @@ def bootstrap_intervals(
 
     weights = resample_weights(groups, resamples=resamples, seed=seed)
     options = {"threshold": threshold, "prevalence": prevalence}
-    drawn = resampled_metrics(y_true, y_prob, weights, **options)
+    drawn = bootstrap_metrics(y_true, y_prob, weights, **options)
     once = compute_metrics(y_true, y_prob, weights=np.ones(len(y_true)), **options)
     tail = expanded_tail(confidence, y_true, groups)
     low, high = np.quantile(drawn.pop("confusion_matrix"), [tail, 1 - tail], axis=0)
     intervals = {name: percentiles(values, tail) for name, values in drawn.items()}
-    noise = calibration_noise(y_true, y_prob, weights)
-    intervals["ece"] = calibration_error_interval(float(once["ece"]), drawn["ece"], noise, tail)
+    noise = chance_ece(y_true, y_prob, weights)
+    intervals["ece"] = ece_interval(float(once["ece"]), drawn["ece"], noise, tail)
     # What no resample defines is undefined itself, of which compute_metrics warns.
     _warn_of_missing(
         [name for name, (end, _) in intervals.items() if np.isnan(end) and _any(drawn[name])]
     )
     area = delong_interval(y_true, y_prob, groups, confidence=confidence)
     intervals["roc_auc"] = area["ci_low"], area["ci_high"]
-    intervals = widen_unvaried(
+    intervals = replace_degenerate_intervals(
         intervals,
         {name: float(value) for name, value in once.items()},
         lump=y_true == 1,

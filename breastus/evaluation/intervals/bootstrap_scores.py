@@ -10,8 +10,8 @@ import numpy as np
 
 from breastus.evaluation.calibration.reliability import reliability
 from breastus.evaluation.intervals.bootstrap import percentiles
-from breastus.evaluation.intervals.degenerate import mean_interval, unvaried
-from breastus.evaluation.intervals.delong import unvaried_auc_interval
+from breastus.evaluation.intervals.degenerate_intervals import is_degenerate, mean_interval
+from breastus.evaluation.intervals.delong import degenerate_auc_interval
 from breastus.evaluation.intervals.proportions import effective_size, wilson_interval
 from breastus.evaluation.metrics.metrics import METRICS, roc_auc
 
@@ -27,7 +27,7 @@ SCORES = {
 _BLOCK = 500  # resamples computed at a time, which bounds memory
 
 
-def resampled_scores(
+def bootstrap_scores(
     y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray, *, threshold: float
 ) -> dict[str, np.ndarray]:
     """Compute the scores of `SCORES` for each row of weights.
@@ -103,7 +103,7 @@ def score_intervals(
 
     Args:
         values: of the images themselves.
-        drawn: name to float [resamples], as from `resampled_scores`.
+        drawn: name to float [resamples], as from `bootstrap_scores`.
         truth: int [n], 1 for lump.
         groups: [n], what was drawn together.
         confidence: level, such as 0.95.
@@ -111,18 +111,18 @@ def score_intervals(
     bounds = {name: score_interval(name, values[name], drawn[name], confidence) for name in values}
     truth, groups = np.asarray(truth), np.asarray(groups)
     for name, among in (("sensitivity", 1), ("specificity", 0)):
-        if unvaried(bounds[name]):
+        if is_degenerate(bounds[name]):
             count = effective_size(
                 np.ones(int((truth == among).sum()), bool), groups[truth == among]
             )
             bounds[name] = wilson_interval(values[name] * count, count, confidence=confidence)
-    if unvaried(bounds["balanced_accuracy"]):
+    if is_degenerate(bounds["balanced_accuracy"]):
         parts = ("sensitivity", "specificity")
         bounds["balanced_accuracy"] = mean_interval(
             [values[name] for name in parts], [bounds[name] for name in parts]
         )
-    if unvaried(bounds["roc_auc"]):
-        bounds["roc_auc"] = unvaried_auc_interval(
+    if is_degenerate(bounds["roc_auc"]):
+        bounds["roc_auc"] = degenerate_auc_interval(
             values["roc_auc"], truth, groups, confidence=confidence
         )
     low, high = bounds[CALIBRATION_ERROR]

@@ -8,7 +8,7 @@ import numpy as np
 from breastus.evaluation.intervals.proportions import effective_size, wilson_interval
 
 
-def grouped_share(
+def clustered_proportion(
     hits: Sequence[bool], groups: Sequence, *, confidence: float = 0.95
 ) -> dict[str, float]:
     """Return a share and Wilson's interval of as many images as the grouped ones are worth.

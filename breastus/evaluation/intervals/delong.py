@@ -17,13 +17,9 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.intervals.proportions import wilson_interval
-from breastus.evaluation.validation import (
-    UndefinedMetricWarning,
-    check_share,
-    checked,
-    members,
-)
+from breastus.evaluation.validation import check_share, checked, members
 
 _NOTHING = 1e-12  # a standard error below this is rounding
 
@@ -95,14 +91,14 @@ def mean_delong_interval(
         _warn("The ROC-AUC has no interval", truth, every)
         low = high = math.nan
     elif error < _NOTHING:
-        low, high = unvaried_auc_interval(value, truth, every, confidence=confidence)
+        low, high = degenerate_auc_interval(value, truth, every, confidence=confidence)
     else:
         half = _quantile(confidence) * error / (value * (1 - value))
         low, high = (float(expit(logit(value) + end)) for end in (-half, half))
     return {"value": value, "standard_error": error, "ci_low": low, "ci_high": high}
 
 
-def unvaried_auc_interval(
+def degenerate_auc_interval(
     value: float, y_true: np.ndarray, groups: Sequence, *, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Return the interval of a ROC-AUC whose shares do not scatter, see `delong_interval`."""

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from breastus.errors import DataError
+from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.ece_interval import (
-    calibration_error_interval,
-    calibration_noise,
+    chance_ece,
+    ece_interval,
 )
 from breastus.evaluation.comparison.paired import difference_interval
 from breastus.evaluation.intervals.bootstrap import (
@@ -26,7 +26,7 @@ from breastus.evaluation.intervals.bootstrap import (
     percentiles,
     resample_weights,
 )
-from breastus.evaluation.intervals.degenerate import widen_unvaried
+from breastus.evaluation.intervals.degenerate_intervals import replace_degenerate_intervals
 from breastus.evaluation.intervals.delong import mean_delong_interval
 from breastus.evaluation.metrics.metrics import (
     METRICS,
@@ -35,11 +35,11 @@ from breastus.evaluation.metrics.metrics import (
     confusion_matrix,
 )
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.validation import UndefinedMetricWarning, check_share
+from breastus.evaluation.validation import check_share
 from breastus.labels import LUMP
 
 _EARLIER_THRESHOLD = 0.5  # of predictions that name none
-_NOISE = "calibration_noise"  # drawn beside the metrics
+_NOISE = "chance_ece"  # drawn beside the metrics
 
 
 def mean_metrics(
@@ -85,7 +85,7 @@ def mean_metrics(
     else:
         tail = expanded_tail(confidence, lump.astype(int), groups)
         intervals = {name: percentiles(np.mean(drawn[name], axis=0), tail) for name in METRICS}
-        intervals["ece"] = calibration_error_interval(
+        intervals["ece"] = ece_interval(
             means["ece"], *(np.mean(drawn[name], axis=0) for name in ("ece", _NOISE)), tail
         )
         if not math.isnan(means["roc_auc"]):
@@ -94,7 +94,7 @@ def mean_metrics(
                 confidence=confidence,
             )
             intervals["roc_auc"] = area["ci_low"], area["ci_high"]
-        intervals = widen_unvaried(
+        intervals = replace_degenerate_intervals(
             intervals,
             means,
             lump=lump,
@@ -206,7 +206,7 @@ def _drawn(tables: Sequence[pd.DataFrame], *, resamples: int, prevalence: float,
         counts.append(confusion_matrix(truth, probability, threshold=options["threshold"]))
         for name, value in compute_metrics(truth, probability, weights=share, **options).items():
             drawn[name].append(value)
-        drawn[_NOISE].append(calibration_noise(truth, probability, share))
+        drawn[_NOISE].append(chance_ece(truth, probability, share))
     return values, drawn, counts
 
 

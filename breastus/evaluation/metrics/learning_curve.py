@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.recalibration import RECALIBRATIONS, recalibrate
 from breastus.evaluation.calibration.reliability import expected_calibration_error, image_log_loss
 from breastus.evaluation.checks import (
@@ -15,8 +15,7 @@ from breastus.evaluation.checks import (
     check_predictions,
     groups_of_class,
 )
-from breastus.evaluation.group_folds import deal_groups
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
+from breastus.evaluation.group_folds import group_folds
 
 _SCORES = ("log_loss", "brier", "ece")
 _SPREAD = (0.1, 0.9)  # of the draws
@@ -78,7 +77,7 @@ def learning_curve(
     steps = [0, *sorted({int(size) for size in sizes})]
     draws: dict[int, list[dict]] = {size: [] for size in steps}
     for _ in range(repeats):
-        held_out = deal_groups(y_true, groups, 2, rng) == 0
+        held_out = group_folds(y_true, groups, 2, rng) == 0
         pool = rng.permutation(np.unique(groups[~held_out]))
         until = np.cumsum([(groups == group).sum() for group in pool])
         before = _scores(y_true[held_out], y_prob[held_out])

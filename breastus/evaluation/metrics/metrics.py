@@ -14,9 +14,6 @@ from breastus.evaluation.calibration.reliability import expected_calibration_err
 from breastus.evaluation.calibration.slope import calibration_intercept, calibration_slope
 from breastus.evaluation.metrics.ranking import average_precision, roc_auc
 from breastus.evaluation.validation import (
-    UndefinedMetricWarning as UndefinedMetricWarning,  # for users
-)
-from breastus.evaluation.validation import (
     check_probabilities,
     check_share,
     checked,

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import ConfigError, DataError
-from breastus.evaluation.intervals.clustered_proportion import grouped_share
+from breastus.evaluation.intervals.clustered_proportion import clustered_proportion
 from breastus.evaluation.intervals.delong import delong_interval
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import FINDINGS, LABELS, LUMP
@@ -210,7 +210,7 @@ class _Judge:
     def _share(self, among: np.ndarray, right: np.ndarray, what: str) -> dict[str, Any]:
         if reason := self._too_few(among, what):
             return _undefined(reason)
-        found = grouped_share(right[among], self.groups[among], confidence=self.confidence)
+        found = clustered_proportion(right[among], self.groups[among], confidence=self.confidence)
         return {**{key: found[key] for key in _BOUNDS}, "reason": ""}
 
     def _roc_auc(self, lumps: np.ndarray, others: np.ndarray) -> dict[str, Any]:

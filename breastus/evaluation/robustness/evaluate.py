@@ -15,18 +15,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from breastus.errors import ConfigError, DataError, ImageError
+from breastus.errors import ConfigError, DataError, ImageError, UndefinedMetricWarning
 from breastus.evaluation.intervals.bootstrap import resample_weights
 from breastus.evaluation.intervals.bootstrap_scores import (
     CALIBRATION_ERROR,
     SCORES,
     beyond_chance,
-    resampled_scores,
+    bootstrap_scores,
     score_interval,
     score_intervals,
 )
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
-from breastus.evaluation.predict_fn import Predict, predicted
+from breastus.evaluation.predict_fn import PredictFn, predict_probabilities
 from breastus.evaluation.robustness.corruptions import (
     CORRUPTIONS,
     SEVERITIES,
@@ -46,7 +45,7 @@ _INTERVAL = (
 
 
 def robustness(
-    predict: Predict,
+    predict: PredictFn,
     images: Images,
     truth: Sequence[int],
     groups: Sequence,
@@ -110,9 +109,9 @@ def robustness(
     few = any(len(np.unique(groups[truth == value])) < 2 for value in (0, 1))
     values, drawn = [], []
     for row in probabilities:
-        scores = resampled_scores(truth, row, once, threshold=threshold)
+        scores = bootstrap_scores(truth, row, once, threshold=threshold)
         values.append({name: float(score[0]) for name, score in scores.items()})
-        scores = resampled_scores(truth, row, weights, threshold=threshold)
+        scores = bootstrap_scores(truth, row, weights, threshold=threshold)
         drawn.append({k: np.full(resamples, np.nan) if few else v for k, v in scores.items()})
     described = [
         _described(value, resample, truth, groups, confidence)
@@ -212,7 +211,7 @@ def _checked(images: Images, truth, groups) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _probabilities(
-    predict: Predict, images: Images, count: int, cells, *, seed: int, batch_size: int, progress
+    predict: PredictFn, images: Images, count: int, cells, *, seed: int, batch_size: int, progress
 ) -> np.ndarray:
     """Return float [1 + cells, n]; the first row is of the clean images."""
     load = images if callable(images) else images.__getitem__
@@ -226,11 +225,13 @@ def _probabilities(
         for start in starts:
             numbers = range(start, min(start + batch_size, count))
             clean = [load(number) for number in numbers]
-            result[0, numbers] = predicted(predict, clean, of="clean images")
+            result[0, numbers] = predict_probabilities(predict, clean, of="clean images")
             bar.update()
             for row, (name, severity) in enumerate(cells, start=1):
                 worse = list(_worse(clean, numbers, name, severity, seed))
-                said = predicted(predict, worse, of=f"images with {name} at severity {severity}")
+                said = predict_probabilities(
+                    predict, worse, of=f"images with {name} at severity {severity}"
+                )
                 result[row, numbers] = said
                 bar.update()
     return result

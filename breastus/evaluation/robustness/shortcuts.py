@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from breastus.evaluation.intervals.clustered_proportion import grouped_share
+from breastus.evaluation.intervals.clustered_proportion import clustered_proportion
 
 MOST = 60  # images of each kind: an interval is at most a quarter wide, and it stays cheap
 
-Predict = Callable[[Sequence[np.ndarray]], np.ndarray]
+PredictFn = Callable[[Sequence[np.ndarray]], np.ndarray]
 Change = Callable[[np.ndarray, int], np.ndarray]
 
 
-def flips(
+def flip_rate(
     images: Sequence[np.ndarray],
     groups: Sequence,
     *,
-    predict: Predict,
+    predict: PredictFn,
     change: Change,
     called_lump: bool,
     threshold: float,
@@ -56,7 +56,7 @@ def flips(
     after = np.asarray(predict(changed), float)
     was, now = before >= threshold, after >= threshold
     flipped = (~was & now) if called_lump else (was & ~now)
-    share = grouped_share(flipped, groups, confidence=confidence)
+    share = clustered_proportion(flipped, groups, confidence=confidence)
     return {
         **result,
         "flipped": int(flipped.sum()),

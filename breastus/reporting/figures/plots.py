@@ -208,16 +208,18 @@ def plot_reliability(
     """Draw the share of lumps over the mean probability in five bins of equal count.
 
     Args:
-        table: predictions; `raw`, where they hold it, is drawn in grey.
-        before: label of `raw`.
+        table: predictions; `probability_uncalibrated`, where they hold it, is drawn in grey.
+        before: label of `probability_uncalibrated`.
         after: label of `probability`.
     """
     y_true, y_prob = truth_and_probability(table)
     with mpl.rc_context(STYLE):
         figure, axis = _square()
         axis.plot([0, 1], [0, 1], ls=":", color=COLORS["grey"], lw=1, label="said = so")
-        if "raw" in table:
-            _draw_bins(axis, y_true, table["raw"].to_numpy(float), "grey", before)
+        if "probability_uncalibrated" in table:
+            _draw_bins(
+                axis, y_true, table["probability_uncalibrated"].to_numpy(float), "grey", before
+            )
         _draw_bins(axis, y_true, y_prob, "lump", after)
         axis.set_xlabel("probability of lump that was said")
         axis.set_ylabel("share that are lumps")

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.calibrators import METHODS, Calibrator
 from breastus.evaluation.calibration.fit import FOLDS, ISOTONIC_GROUPS, fit_calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, fit_logistic, logit, sigmoid
 from breastus.evaluation.calibration.reliability import apply_temperature, image_log_loss
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
 
 
 def draw(count=400, *, slope=1.0, intercept=0.0, size=1, seed=0):

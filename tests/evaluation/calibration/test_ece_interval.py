@@ -6,9 +6,9 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from breastus.evaluation.calibration.ece_interval import (
-    calibration_difference_interval,
-    calibration_error_interval,
-    calibration_noise,
+    chance_ece,
+    ece_difference_interval,
+    ece_interval,
 )
 from breastus.evaluation.calibration.reliability import expected_calibration_error
 from breastus.evaluation.intervals.bootstrap import bootstrap_intervals, resample_weights
@@ -39,10 +39,10 @@ def test_coverage_is_what_it_says(patients, size, shift, slope):
     for trial in range(120):
         truth, prob, groups = draw(rng, patients, size, shift, slope)
         weights = resample_weights(groups, resamples=150, seed=trial)
-        low, high = calibration_error_interval(
+        low, high = ece_interval(
             float(expected_calibration_error(truth, prob)),
             expected_calibration_error(truth, prob, weights=weights),
-            calibration_noise(truth, prob, weights),
+            chance_ece(truth, prob, weights),
             0.025,
         )
         held += low <= true <= high
@@ -55,7 +55,7 @@ def test_noise_is_the_error_of_resamples_of_perfect_probabilities():
     weights = resample_weights(groups, resamples=3, seed=0)
     edges = np.unique(np.quantile(prob, np.linspace(0, 1, 6)))
     place = np.clip(np.searchsorted(edges, prob, side="right") - 1, 0, 4)
-    for found, counts in zip(calibration_noise(truth, prob, weights), weights, strict=True):
+    for found, counts in zip(chance_ece(truth, prob, weights), weights, strict=True):
         expected = 0.0
         for number in range(5):
             inside = place == number
@@ -78,7 +78,7 @@ def test_equally_good_models_differ_as_often_as_they_may():
             - expected_calibration_error(truth, other, weights=w)
             for w in (np.ones(300), weights)
         )
-        low, high = calibration_difference_interval(float(once), drawn, 0.025)
+        low, high = ece_difference_interval(float(once), drawn, 0.025)
         held += low <= 0 <= high
     assert held / 120 >= 0.86
 

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.logistic import logit
 from breastus.evaluation.calibration.prior_shift import adjust_prior, estimate_prevalence
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
 
 
 def draw(rng, count, prevalence, *, training=0.6):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, logit, sigmoid
 from breastus.evaluation.calibration.recalibration import (
@@ -17,7 +17,6 @@ from breastus.evaluation.calibration.recalibration import (
 )
 from breastus.evaluation.calibration.reliability import image_log_loss
 from breastus.evaluation.metrics.learning_curve import learning_curve
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
 
 
 def draw(count, *, slope=1.0, intercept=0.0, seed=0):

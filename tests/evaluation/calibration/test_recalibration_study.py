@@ -7,12 +7,11 @@ import pytest
 from prediction_tables import hospital
 
 from breastus.config.schema import EvaluationConfig
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, FewGroupsWarning
 from breastus.evaluation.calibration.recalibration_study import (
-    FewGroupsWarning,
-    draw_groups,
+    held_out_after,
     recalibration_study,
-    rest_after,
+    sample_groups,
 )
 from breastus.reporting.figures.plots import plot_reliability, save_figure
 from breastus.reporting.recalibration_section import recalibration_lead, recalibration_section
@@ -36,19 +35,19 @@ def test_where_hospitals_differ_it_helps_and_says_so():
     assert html == recalibration_section(found, {}, patients_known=True)
     assert "better" in html
     assert "Patients are not known" not in html
-    after = rest_after(table, json.loads(text))
+    after = held_out_after(table, json.loads(text))
     assert not set(after["image_id"]) & set(found["drawn"]["image_ids"])
     assert set(after["threshold"]) == {found["decision"]["threshold"]}
 
 
 def test_patients_are_drawn_whole_by_the_seed():
     groups = np.array([f"p{n % 80}" for n in range(400)])
-    taken = draw_groups(groups, 58, seed=1)
+    taken = sample_groups(groups, 58, seed=1)
     assert taken.sum() == 60
     assert len(set(groups[taken])) == 12
     assert not set(groups[taken]) & set(groups[~taken])
-    assert (draw_groups(groups, 58, seed=1) == taken).all()
-    assert (draw_groups(groups, 58, seed=2) != taken).any()
+    assert (sample_groups(groups, 58, seed=1) == taken).all()
+    assert (sample_groups(groups, 58, seed=2) != taken).any()
 
 
 @pytest.mark.filterwarnings("ignore:Every set holds")
@@ -68,7 +67,7 @@ def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
     with pytest.warns(FewGroupsWarning, match="follows chance"):
         found = recalibration_study(few, SETTINGS, images=15, seed=seed)
     assert found["curve"] is None
-    figure = plot_reliability(rest_after(few, found))
+    figure = plot_reliability(held_out_after(few, found))
     html = recalibration_section(
         found, {"said and so": save_figure(figure, tmp_path / "a.png")}, patients_known=False
     )
@@ -78,7 +77,7 @@ def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
 
 
 def drawn(table, seed):
-    return draw_groups(table["group_id"].to_numpy(), 15, seed=seed)
+    return sample_groups(table["group_id"].to_numpy(), 15, seed=seed)
 
 
 @pytest.mark.parametrize(

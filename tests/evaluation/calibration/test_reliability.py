@@ -11,7 +11,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from breastus.errors import ConfigError
+from breastus.errors import ConfigError, UndefinedMetricWarning
 from breastus.evaluation.calibration.fit import fit_calibrator
 from breastus.evaluation.calibration.logistic import logit
 from breastus.evaluation.calibration.reliability import (
@@ -21,7 +21,6 @@ from breastus.evaluation.calibration.reliability import (
     image_log_loss,
     reliability,
 )
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
 
 
 def draw(count=20_000, seed=0):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, chi2
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.comparison.mcnemar import mcnemar
-from breastus.evaluation.validation import UndefinedMetricWarning
 
 
 def calls(only_ours, only_theirs, both=5):

@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from breastus.errors import DataError
+from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.comparison.mcnemar import mcnemar
 from breastus.evaluation.comparison.paired import compare
 from breastus.evaluation.intervals.bootstrap import bootstrap_intervals
 from breastus.evaluation.intervals.delong import delong_difference
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.metrics.metrics import METRICS, compute_metrics
-from breastus.evaluation.validation import UndefinedMetricWarning
 from breastus.utils.files import jsonable
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.fit import fit_calibrator
 from breastus.evaluation.decision.conformal import (
     ConformalSets,
@@ -16,7 +16,6 @@ from breastus.evaluation.decision.conformal import (
     groups_for_coverage,
 )
 from breastus.evaluation.intervals.proportions import wilson_interval
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning
 
 
 def draw(rng, groups, *, sizes=(1,), within=0.0):

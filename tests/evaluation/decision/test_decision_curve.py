@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.decision.decision_curve import decision_curve, net_benefit
-from breastus.evaluation.validation import UndefinedMetricWarning
 
 TRUTH = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
 PROB = np.array([0.9, 0.6, 0.2, 0.7, 0.3, 0.2, 0.1, 0.1, 0.1, 0.05])

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.decision.thresholds import RULES, choose_threshold, groups_for_sensitivity
 from breastus.evaluation.intervals.proportions import wilson_interval
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning, confusion_matrix
+from breastus.evaluation.metrics.metrics import confusion_matrix
 
 TRUTH = np.array([0, 0, 0, 1, 0, 1, 1, 1])
 PROB = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.9])

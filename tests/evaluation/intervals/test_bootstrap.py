@@ -5,12 +5,12 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.intervals.bootstrap import bootstrap_intervals, resample_weights
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.metrics.metrics import (
     METRICS,
     PREVALENCE,
-    UndefinedMetricWarning,
     compute_metrics,
     predictive_values,
 )

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.intervals.bootstrap import resample_weights
 from breastus.evaluation.intervals.delong import (
     delong_difference,
@@ -14,7 +15,6 @@ from breastus.evaluation.intervals.delong import (
 )
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.metrics.ranking import roc_auc
-from breastus.evaluation.validation import UndefinedMetricWarning
 
 
 def wins(truth, prob):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from breastus.errors import DataError
+from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.intervals.bootstrap import bootstrap_intervals
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.intervals.repeated_metrics import (
@@ -14,7 +14,6 @@ from breastus.evaluation.intervals.repeated_metrics import (
 )
 from breastus.evaluation.metrics.metrics import METRICS, compute_metrics
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.validation import UndefinedMetricWarning
 
 
 def table(seed=0, count=80, threshold=0.4, shift=1.5):

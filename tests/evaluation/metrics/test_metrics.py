@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.reliability import reliability
 from breastus.evaluation.metrics.metrics import (
     METRICS,
     PREVALENCE,
-    UndefinedMetricWarning,
     compute_metrics,
     confusion_matrix,
 )

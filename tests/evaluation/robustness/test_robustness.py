@@ -6,16 +6,16 @@ import warnings
 import numpy as np
 import pytest
 
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.reliability import expected_calibration_error
 from breastus.evaluation.intervals.bootstrap_scores import (
     SCORES,
     beyond_chance,
-    resampled_scores,
+    bootstrap_scores,
     score_interval,
     score_intervals,
 )
-from breastus.evaluation.metrics.metrics import UndefinedMetricWarning, compute_metrics
+from breastus.evaluation.metrics.metrics import compute_metrics
 from breastus.evaluation.robustness.corruptions import CORRUPTIONS
 from breastus.evaluation.robustness.evaluate import robustness
 from breastus.reporting.figures.robustness import plot_robustness
@@ -154,12 +154,12 @@ def test_resampled_scores_are_those_of_repeated_images():
     _, truth, _, levels = made(30, seed=1)
     prob = (levels / 255).round(1)  # with ties
     weights = np.random.default_rng(0).integers(0, 4, (7, 30))
-    scores = resampled_scores(truth, prob, weights, threshold=0.5)
+    scores = bootstrap_scores(truth, prob, weights, threshold=0.5)
     for row, weight in enumerate(weights):
         alone = compute_metrics(np.repeat(truth, weight), np.repeat(prob, weight))
         for name in set(SCORES) - {"calibration_error"}:
             assert scores[name][row] == pytest.approx(alone[name])
-    once = resampled_scores(truth, prob, np.ones((1, 30)), threshold=0.5)["calibration_error"]
+    once = bootstrap_scores(truth, prob, np.ones((1, 30)), threshold=0.5)["calibration_error"]
     assert once == pytest.approx(expected_calibration_error(truth, prob))
 
 
@@ -170,8 +170,8 @@ def test_intervals_of_one_class_are_wilsons_and_of_calibration_hold_the_truth():
         prob = rng.uniform(0.2, 0.8, 200)
         truth = (rng.random(200) < np.clip(prob + 0.15, 0, 1)).astype(int)  # too low by 0.15
         weights = rng.multinomial(200, np.full(200, 1 / 200), size=200)
-        drawn = resampled_scores(truth, prob, weights, threshold=0.1)
-        once = resampled_scores(truth, prob, np.ones((1, 200)), threshold=0.1)
+        drawn = bootstrap_scores(truth, prob, weights, threshold=0.1)
+        once = bootstrap_scores(truth, prob, np.ones((1, 200)), threshold=0.1)
         bounds = score_intervals(
             {name: float(value[0]) for name, value in once.items()},
             drawn,

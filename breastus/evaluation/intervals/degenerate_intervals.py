@@ -39,7 +39,7 @@ _AVERAGE_PRECISION_OF = {
 _NOTHING = 1e-12  # what resamples differ by at most where they are the same
 
 
-def widen_unvaried(
+def replace_degenerate_intervals(
     intervals: dict[str, Interval],
     values: dict[str, float],
     *,
@@ -68,10 +68,10 @@ def widen_unvaried(
         return wilson_interval(value * count, count, confidence=confidence)
 
     for name, among in {**_SHARE_OF, **_AVERAGE_PRECISION_OF}.items():
-        if unvaried(intervals[name]):
+        if is_degenerate(intervals[name]):
             found[name] = of_share(values[name], among(lump, called))
     for name, among in _F1_OF.items():
-        if unvaried(intervals[name]):
+        if is_degenerate(intervals[name]):
             share = values[name] / (2 - values[name])
             low, high = of_share(share, among(lump, called))
             found[name] = 2 * low / (1 + low), 2 * high / (1 + high)
@@ -79,19 +79,19 @@ def widen_unvaried(
         ("balanced_accuracy", ("sensitivity", "specificity")),
         ("pr_auc_macro", tuple(_AVERAGE_PRECISION_OF)),
     ):
-        if unvaried(intervals[name]):
+        if is_degenerate(intervals[name]):
             found[name] = mean_interval(
                 [values[part] for part in parts], [found[part] for part in parts]
             )
     ends = zip(found["sensitivity"], found["specificity"], strict=True)
     both = [predictive_values(*shares, prevalence) for shares in ends]
     for name, bounds in zip(("ppv", "npv"), zip(*both, strict=True), strict=True):
-        if unvaried(intervals[name]):
+        if is_degenerate(intervals[name]):
             found[name] = float(bounds[0]), float(bounds[1])
     return found
 
 
-def unvaried(interval: Interval) -> bool:
+def is_degenerate(interval: Interval) -> bool:
     """Say whether an interval is a point; one that is NaN is not."""
     return abs(interval[1] - interval[0]) <= _NOTHING
 

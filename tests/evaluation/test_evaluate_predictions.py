@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from prediction_tables import evaluated, predictions
 
-from breastus.errors import DataError
-from breastus.evaluation.metrics.metrics import METRICS, UndefinedMetricWarning
+from breastus.errors import DataError, UndefinedMetricWarning
+from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.predictions import read_predictions, write_predictions
-from breastus.evaluation.published_baseline import study_row
+from breastus.evaluation.published_baseline import published_baseline
 from breastus.utils.files import jsonable
 
 
@@ -40,7 +40,7 @@ def test_one_class_is_undefined_and_said():
 
 
 def test_the_studys_numbers():
-    row = study_row("cnn", "plain")
+    row = published_baseline("cnn", "plain")
     assert row["n"] == 92
     assert row["accuracy"]["value"] == pytest.approx(73 / 92)
     assert row["sensitivity"]["value"] == pytest.approx(52 / 66)
@@ -50,8 +50,8 @@ def test_the_studys_numbers():
     assert "calibration_slope" not in row
     found, alarms = 0.1 * 52 / 66, 0.9 * 5 / 26
     assert row["ppv"]["value"] == pytest.approx(found / (found + alarms))
-    assert study_row("swin", "parula")["confusion_matrix"] == [[10, 16], [13, 53]]
-    assert study_row("resnet50", "plain") is None
+    assert published_baseline("swin", "parula")["confusion_matrix"] == [[10, 16], [13, 53]]
+    assert published_baseline("resnet50", "plain") is None
 
 
 def test_predictions_come_back_as_they_went(tmp_path):
