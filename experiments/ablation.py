@@ -45,7 +45,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "erasing": {"augmentation": {"erasing": 0.5}},
     "parula": {"preprocessing": {"color": "parula"}},
     "aspect-kept": {"preprocessing": {"aspect": "keep"}},
-    "marks-removed": {"preprocessing": {"marks": "remove"}},
+    "marks-removed": {"preprocessing": {"annotations": "remove"}},
     "pixels-64": {"model": {"image_size": 64}},
     "pixels-224": {"model": {"image_size": 224}},
     "adam": {"training": {"optimizer": "adam"}},

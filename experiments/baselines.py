@@ -164,7 +164,7 @@ def _cell_targets(rows: pd.DataFrame) -> np.ndarray:
     for path, masks in zip(rows["path"], rows["mask_paths"], strict=True):
         pixels = read_image(path)
         mask = lesion_mask([name for name in masks.split(";") if name], pixels.shape[:2])
-        framed = transform.mask_geometry(tf.constant(mask[..., None]), tf.constant(pixels))
+        framed = transform.crop_and_resize_mask(tf.constant(mask[..., None]), tf.constant(pixels))
         cell = SIZE // 24
         found.append(framed.numpy().reshape(24, cell, 24, cell).mean((1, 3)) / 255)
     return np.stack(found)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from breastus.config.schema import DataConfig
-from breastus.data.annotations.flags import artefact_flags
+from breastus.data.annotations.flags import annotation_flags
 from breastus.data.images import ImageFile
 from breastus.data.manifest.build import load_manifest
 from breastus.data.near_duplicates.search import fingerprint, near_duplicates
@@ -156,7 +156,7 @@ def flags_on_patients(folder: Path) -> list[str]:
     for name, source in (("bus_uclm_sample", bus_uclm), ("busi", busi)):
         images = source.read(folder / name).images
         flagged[name] = [
-            (set(image.flags), set(artefact_flags(ImageFile.read(image.path).pixels)))
+            (set(image.flags), set(annotation_flags(ImageFile.read(image.path).pixels)))
             for image in images
         ]
     lines += [
@@ -191,11 +191,13 @@ def flags_on_phantoms(count: int) -> list[str]:
     lines = ["| marked with | flag | sensitivity |", "|---|---|---|"]
     for name, (flag, mark) in MARKS.items():
         others = scans[1:] + scans[:1]
-        found = sum(flag in artefact_flags(mark(*both)) for both in zip(scans, others, strict=True))
+        found = sum(
+            flag in annotation_flags(mark(*both)) for both in zip(scans, others, strict=True)
+        )
         lines.append(f"| {name} | {flag} | {_share(found, count)} |")
     lines += ["", "| | without any flag | flags |", "|---|---|---|"]
     for name, change in PLAIN.items():
-        flags = [artefact_flags(change(scan)) for scan in scans]
+        flags = [annotation_flags(change(scan)) for scan in scans]
         clear = sum(not found for found in flags)
         names = sorted({flag for found in flags for flag in found})
         lines.append(f"| {name} | {_share(clear, count)} | {', '.join(names) or 'none'} |")
@@ -256,7 +258,7 @@ def seconds_an_image(folder: Path) -> dict[str, float]:
         marks.append(time.perf_counter())
         fingerprint(pixels)
         marks.append(time.perf_counter())
-        artefact_flags(pixels)
+        annotation_flags(pixels)
         marks.append(time.perf_counter())
         for name, seconds in zip(spent, np.diff(marks), strict=True):
             spent[name] += seconds / len(paths)

@@ -13,7 +13,7 @@ removed stands in each run's report.
 from experiments.runner import run
 
 VARIANTS = {
-    marks: ("compact", {"data": {"split": "group"}, "preprocessing": {"marks": marks}})
+    marks: ("compact", {"data": {"split": "group"}, "preprocessing": {"annotations": marks}})
     for marks in ("keep", "remove", "only")
 }
 

@@ -74,7 +74,7 @@ def _show(args: argparse.Namespace) -> int:
         raise ConfigError(f"--count must be at least 1. Received: {args.count}")
     manifest = load_manifest(config.data.source, settings=config.data, seed=config.seed)
     rows = handful(manifest, args.count, seed=config.seed)
-    transform = Transform.of(config)
+    transform = Transform.from_config(config)
     figure = contact_sheet(
         [transform.decode(ImageFile.read(path).encoded).numpy() for path in rows["path"]],
         [image_id.rpartition("/")[2] for image_id in rows["image_id"]],

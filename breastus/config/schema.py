@@ -79,7 +79,7 @@ class DataConfig:
 class PreprocessingConfig:
     """The transform from an image file to the input of a network."""
 
-    marks: Literal["keep", "remove", "only"] = setting(
+    annotations: Literal["keep", "remove", "only"] = setting(
         "keep",
         "What happens to burned-in calipers and text: `remove` fills them in; `only` removes all "
         "else, as a shortcut test.",

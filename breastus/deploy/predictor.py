@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from breastus.data.annotations.flags import MEANINGS, artefact_flags
+from breastus.data.annotations.flags import MEANINGS, annotation_flags
 from breastus.data.image_statistics import image_statistics, unusual
 from breastus.data.images import ImageFile, to_png
 from breastus.deploy.export import (
@@ -122,7 +122,7 @@ class Predictor:
         judged = self._judge_bytes(encoded=tf.constant([file.encoded]))
         probability = float(judged["lump"][0])
 
-        reasons = {flag: MEANINGS[flag] for flag in artefact_flags(file.pixels)}
+        reasons = {flag: MEANINGS[flag] for flag in annotation_flags(file.pixels)}
         reasons |= unusual(image_statistics(file.pixels), self.info["input_statistics"])
         if self.has_seen(file.sha256):
             reasons = {SEEN_FLAG: SEEN_REASON, **reasons}

@@ -66,7 +66,7 @@ class ServingModule(tf.Module):
     def _judge(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         tiny = _TINY if len(self._views) == 1 else TINY
         said = [
-            tf.math.log(tf.maximum(self._model(self._transform.tone(see(view, pixels))), tiny))
+            tf.math.log(tf.maximum(self._model(self._transform.normalize(see(view, pixels))), tiny))
             for view in self._views
         ]
         logs = tf.add_n(said) / len(said)

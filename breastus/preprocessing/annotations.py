@@ -1,7 +1,7 @@
 """Find what is drawn on an image and take it away, in TensorFlow ops: [H, W, 3], values 0 to 255.
 
-    find_marks(image)     bool [H, W]: crosses, letters, dotted lines, boxes, thin colour
-    remove_marks(image)   the image, what is drawn filled from around it
+    find_annotations(image)     bool [H, W]: crosses, letters, dotted lines, boxes, thin colour
+    remove_annotations(image)   the image, what is drawn filled from around it
 
 Works at the size the device drew: marks on a shrunk image cannot be told from echoes. Strokes are
 thin and flat, and their edges rise and fall within a pixel. Echoes do so from above to below, as
@@ -11,7 +11,7 @@ so is what is connected to it.
 
 import tensorflow as tf
 
-from breastus.preprocessing.sliding import highest, lowest, running
+from breastus.preprocessing.sliding import dilate, erode, sliding_reduce
 
 # Numbers without a source are our choice, made on BUSI's images with and without marks.
 _STROKE = 6  # pixels; strokes are at most so thick. BUSI's have 2 to 5
@@ -34,7 +34,7 @@ _REACH = 6  # pixels from which a drawn one is filled, as far down and to the ri
 _TILE = 16  # pixels a side; where all is drawn up to there, from 5 x 5 such tiles
 
 
-def find_marks(image: tf.Tensor) -> tf.Tensor:
+def find_annotations(image: tf.Tensor) -> tf.Tensor:
     """Find what is drawn.
 
     Args:
@@ -55,7 +55,7 @@ def find_marks(image: tf.Tensor) -> tf.Tensor:
     )
 
 
-def remove_marks(image: tf.Tensor) -> tf.Tensor:
+def remove_annotations(image: tf.Tensor) -> tf.Tensor:
     """Fill what is drawn from around it.
 
     Args:
@@ -64,11 +64,11 @@ def remove_marks(image: tf.Tensor) -> tf.Tensor:
     Returns:
         The image, same shape and type, filled in whole grey levels. Without marks it is unchanged.
     """
-    return fill_marks(image, find_marks(image))
+    return fill_annotations(image, find_annotations(image))
 
 
-def fill_marks(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-    """Fill what `find_marks` found, bool [H, W]. As `remove_marks`."""
+def fill_annotations(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+    """Fill what `find_annotations` found, bool [H, W]. As `remove_annotations`."""
     return tf.cond(tf.reduce_any(drawn), lambda: _filled(image, drawn), lambda: image)
 
 
@@ -78,11 +78,11 @@ def _strokes(grey: tf.Tensor) -> tf.Tensor:
     sure = _runs(upright, grey) | _dotted(upright & level)
 
     def with_neighbours() -> tf.Tensor:
-        around = highest(tf.where(sure, grey, 0.0), _NEAR)
+        around = dilate(tf.where(sure, grey, 0.0), _NEAR)
         side, contrast = _RAISED
-        raised = grey - highest(lowest(grey, side), side) > contrast
+        raised = grey - dilate(erode(grey, side), side) > contrast
         drawn = (upright | level | raised) & (tf.abs(grey - around) < _ALIKE)
-        return highest(tf.cast(drawn | sure, tf.float32), _RIM) > 0
+        return dilate(tf.cast(drawn | sure, tf.float32), _RIM) > 0
 
     return tf.cond(tf.reduce_any(sure), with_neighbours, lambda: sure)
 
@@ -95,8 +95,8 @@ def _between_edges(grey: tf.Tensor, axis: int) -> tf.Tensor:
     after = tf.slice(padded, [2 if axis == 0 else 0, 2 if axis == 1 else 0], tf.shape(grey))
     rise = tf.cast(grey - before > _STEEP, tf.float32)
     fall = tf.cast(grey - after > _STEEP, tf.float32)
-    rise = running(rise, axis, tf.maximum, before=_STROKE - 1, after=0)
-    fall = running(fall, axis, tf.maximum, before=0, after=_STROKE - 1)
+    rise = sliding_reduce(rise, axis, tf.maximum, before=_STROKE - 1, after=0)
+    fall = sliding_reduce(fall, axis, tf.maximum, before=0, after=_STROKE - 1)
     return tf.minimum(rise, fall) > 0
 
 
@@ -123,7 +123,7 @@ def _dotted(dots: tf.Tensor) -> tf.Tensor:
     side, least = _DOTS
     count = tf.cast(dots, tf.float32)
     for axis in (0, 1):
-        count = running(count, axis, tf.add, before=side // 2, after=side // 2 - 1)
+        count = sliding_reduce(count, axis, tf.add, before=side // 2, after=side // 2 - 1)
     return dots & (count >= least)
 
 
@@ -141,7 +141,7 @@ def _lines(grey: tf.Tensor, axis: int, share: float) -> tf.Tensor:
         whole = tf.cast(_sums(raised, length) >= tf.cast(length, tf.float32), tf.float32)
         # A pixel is on the line when one of the stretches that hold it is.
         spread = _sums(tf.pad(whole, [[0, 0], [length - 1, length - 1]]), length)
-        return highest(tf.cast(spread > 0, tf.float32), _RIM) > 0
+        return dilate(tf.cast(spread > 0, tf.float32), _RIM) > 0
 
     lit = tf.reduce_max(tf.reduce_sum(raised, axis=1)) >= tf.cast(length, tf.float32)
     return tf.cond(lit & (width >= length), along, lambda: tf.zeros_like(grey, tf.bool))
@@ -162,8 +162,8 @@ def _coloured(image: tf.Tensor, grey: tf.Tensor, spread: tf.Tensor) -> tf.Tensor
     tint = tf.math.unsorted_segment_mean(chroma[::3, ::3][pale], level[::3, ::3][pale], 32)
     off_tint = tf.reduce_max(tf.abs(chroma - tf.gather(tint, level)), axis=-1)
     vivid = tf.cast((off_tint > _VIVID) & (spread > _VIVID), tf.float32)
-    patches = highest(lowest(vivid, _THICK), _PATCH)
-    return highest(vivid * (1.0 - patches), _RIM) > 0
+    patches = dilate(erode(vivid, _THICK), _PATCH)
+    return dilate(vivid * (1.0 - patches), _RIM) > 0
 
 
 def _filled(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:

@@ -19,7 +19,7 @@ def trim_borders(image: tf.Tensor) -> tf.Tensor:
         The image without its black borders, same type; an image that is black all over, or has
         nothing but a mark on black, comes back whole.
     """
-    return cropped(image, border_box(image))
+    return crop(image, border_box(image))
 
 
 def border_box(image: tf.Tensor) -> tf.Tensor:
@@ -32,7 +32,7 @@ def border_box(image: tf.Tensor) -> tf.Tensor:
     return tf.where(usable, [top, bottom, left, right], [0, height, 0, width])
 
 
-def cropped(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+def crop(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
     """Cut an image [H, W, C] to a box: int32 [4], top, bottom, left, right."""
     top, bottom, left, right = tf.unstack(box)
     return image[top:bottom, left:right]

@@ -11,7 +11,7 @@ import tensorflow as tf
 Join = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def running(
+def sliding_reduce(
     image: tf.Tensor, axis: int, join: Join, *, before: int, after: int, outside: float = 0.0
 ) -> tf.Tensor:
     """Join each pixel with those before and after it along one axis.
@@ -35,19 +35,19 @@ def running(
     return image
 
 
-def highest(image: tf.Tensor, side: int) -> tf.Tensor:
+def dilate(image: tf.Tensor, side: int) -> tf.Tensor:
     """Return the largest value, at least 0, in a square of `side` pixels, odd, around each one."""
     half = side // 2
     for axis in (0, 1):
-        image = running(image, axis, tf.maximum, before=half, after=half)
+        image = sliding_reduce(image, axis, tf.maximum, before=half, after=half)
     return image
 
 
-def lowest(image: tf.Tensor, side: int) -> tf.Tensor:
+def erode(image: tf.Tensor, side: int) -> tf.Tensor:
     """Return the smallest value, at most 255, in a square of `side` pixels around each one."""
     half = side // 2
     for axis in (0, 1):
-        image = running(image, axis, tf.minimum, before=half, after=half, outside=255.0)
+        image = sliding_reduce(image, axis, tf.minimum, before=half, after=half, outside=255.0)
     return image
 
 

@@ -32,14 +32,14 @@ def image_predictor(network: keras.Model, *, config: Config, calibrator: Calibra
         config: the experiment's settings: transform, views, batch size.
         calibrator: of the network's probability.
     """
-    transform = Transform.of(config)
-    geometry = tf.function(transform.geometry, input_signature=[_PIXELS])
+    transform = Transform.from_config(config)
+    crop_and_resize = tf.function(transform.crop_and_resize, input_signature=[_PIXELS])
 
     def predict(images: Sequence[np.ndarray]) -> np.ndarray:
-        pixels = tf.stack([geometry(image) for image in images])
+        pixels = tf.stack([crop_and_resize(image) for image in images])
 
         def in_view(view: View) -> np.ndarray:
-            batch = transform.tone(see(view, pixels))
+            batch = transform.normalize(see(view, pixels))
             return network.predict(batch, batch_size=config.training.batch_size, verbose=0)
 
         raw = mean_over_views(in_view, VIEWS[config.evaluation.tta])

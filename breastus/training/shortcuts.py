@@ -13,13 +13,13 @@ import pandas as pd
 import tensorflow as tf
 
 from breastus.config.schema import Config
-from breastus.data.annotations.drawing import SMALLEST, draw_marks
-from breastus.data.annotations.flags import CALIPER, TEXT, artefact_flags
+from breastus.data.annotations.drawing import MIN_SIDE, draw_annotations
+from breastus.data.annotations.flags import CALIPER, TEXT, annotation_flags
 from breastus.data.images import read_image
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.robustness.shortcuts import MOST, flip_rate
 from breastus.labels import LABELS, LUMP, NO_LUMP
-from breastus.preprocessing.annotations import remove_marks
+from breastus.preprocessing.annotations import remove_annotations
 from breastus.training.predict_fn import image_predictor
 
 _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
@@ -40,7 +40,7 @@ def shortcut_test(
     Returns:
         `drawn` and `removed` as from `flip_rate`, `most` and `confidence`.
     """
-    removed = tf.function(remove_marks, input_signature=[_PIXELS])
+    removed = tf.function(remove_annotations, input_signature=[_PIXELS])
     settings = {
         "predict": image_predictor(network, config=config, calibrator=decision.calibrator),
         "threshold": decision.threshold,
@@ -54,7 +54,7 @@ def shortcut_test(
         "confidence": config.evaluation.confidence,
         "drawn": flip_rate(
             *bare,
-            change=lambda image, number: draw_marks(image, config.seed + number),
+            change=lambda image, number: draw_annotations(image, config.seed + number),
             called_lump=True,
             **settings,
         ),
@@ -81,8 +81,8 @@ def _first(rows: pd.DataFrame, fits) -> tuple[list[np.ndarray], list[str]]:
 
 
 def _has_room(image: np.ndarray) -> bool:
-    return min(image.shape[:2]) >= SMALLEST
+    return min(image.shape[:2]) >= MIN_SIDE
 
 
 def _is_marked(image: np.ndarray) -> bool:
-    return bool({CALIPER, TEXT} & set(artefact_flags(image)))
+    return bool({CALIPER, TEXT} & set(annotation_flags(image)))

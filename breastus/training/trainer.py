@@ -73,7 +73,7 @@ class Trainer:
         self._shared = shared
         self.config = config
         self.tables = dict(tables)
-        self.transform = Transform.of(config)
+        self.transform = Transform.from_config(config)
         self.execution = execution_of(config)
         self._strategy = strategy(config)
         profile = find_profile(config.training.profile)
@@ -242,7 +242,7 @@ class Trainer:
             masks=self._mask_targets(split),
             image_seed=functools.partial(image_seed, config.seed),
             mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
-            normalize=self.transform.tone,
+            normalize=self.transform.normalize,
             batch_size=config.training.batch_size,
             accumulation_steps=parts or self.execution.parts,
             first_epoch=first_epoch,
@@ -257,7 +257,7 @@ class Trainer:
         """
 
         def in_view(view: View) -> np.ndarray:
-            tone = lambda images: self.transform.tone(see(view, images))  # noqa: E731
+            tone = lambda images: self.transform.normalize(see(view, images))  # noqa: E731
             with reraise_image_errors(), enough_memory():
                 return model.predict(self._evaluation_batches(split, normalize=tone), verbose=0)
 
@@ -297,7 +297,7 @@ class Trainer:
             return None
         return MaskTargets(
             self.tables[split],
-            crop_and_resize=self.transform.mask_geometry,
+            crop_and_resize=self.transform.crop_and_resize_mask,
             size=self.config.model.image_size,
             grid=self._grid,
             augment_masks=self._augmenter.move_masks if self._augmenter else None,
@@ -309,7 +309,7 @@ class Trainer:
             self._split_images(split),
             self._labels(split),
             classes=len(LABELS),
-            normalize=normalize or self.transform.tone,
+            normalize=normalize or self.transform.normalize,
             batch_size=math.ceil(self.config.training.batch_size / self.execution.parts),
             **self._width,
         )

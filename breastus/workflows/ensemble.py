@@ -98,7 +98,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
         return write_bundle(
             Path(out),
             keras_file=keras_file,
-            transform=Transform.of(config),
+            transform=Transform.from_config(config),
             calibrator=decision.calibrator,
             views=VIEWS[config.evaluation.tta],
             info={
@@ -179,7 +179,7 @@ def _check(runs: Sequence[Run]) -> None:
         if not run.finished:
             raise RunError(f"{run.path} is not finished. Run its training command again.")
         for what, of in (
-            ("transform", lambda run: Transform.of(run.config)),
+            ("transform", lambda run: Transform.from_config(run.config)),
             ("evaluation.tta", lambda run: run.config.evaluation.tta),
             ("images", _images),
         ):

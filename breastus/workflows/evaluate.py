@@ -7,7 +7,6 @@ network.
 """
 
 import math
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
 from breastus.data.images import read_image, to_png
-from breastus.data.lesions import lesion_shares
 from breastus.data.manifest.build import read_manifest, simulated, summary
-from breastus.data.sources.resolve import DataWarning
+from breastus.data.masks import lesion_area_fraction
 from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import ImageError
 from breastus.evaluation.decision.decision import Decision, decide
@@ -127,22 +125,20 @@ def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
 
 
 def attributes(manifest: pd.DataFrame, image_ids: Iterable[str]) -> pd.DataFrame:
-    """Return what subgroups are made by: `image_id`, `source`, `flags`, `lesion_share`."""
+    """Return what subgroups are made by: `image_id`, `source`, `flags`, `lesion_area_fraction`."""
     rows = manifest[manifest["image_id"].isin(set(image_ids))]
     shares = [
-        _lesion_share(masks, (height, width))
+        _lesion_area_fraction(masks, (height, width))
         for masks, height, width in zip(
             rows["mask_paths"], rows["height"], rows["width"], strict=True
         )
     ]
-    return rows[["image_id", "source", "flags"]].assign(lesion_share=shares)
+    return rows[["image_id", "source", "flags"]].assign(lesion_area_fraction=shares)
 
 
-def _lesion_share(mask_paths: str, size: tuple[int, int]) -> float:
+def _lesion_area_fraction(mask_paths: str, size: tuple[int, int]) -> float:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)  # the audit says which masks do not fit
-            return lesion_shares([path for path in mask_paths.split(";") if path], size=size)
+        return lesion_area_fraction([path for path in mask_paths.split(";") if path], size)
     except ImageError:  # moved or damaged since; the size is unknown then
         return math.nan
 

@@ -124,7 +124,7 @@ def pretrain(
     config = resolve(config, build=functools.partial(new_model, plain))
     earlier = _earlier(config)
 
-    start, transform = time.perf_counter(), Transform.of(config)
+    start, transform = time.perf_counter(), Transform.from_config(config)
     table, found = (
         (None, _of_phantoms(config)) if on == "phantoms" else _images(config, unlabelled, earlier)
     )

@@ -153,7 +153,7 @@ def export_recalibrated(
     return write_bundle(
         Path(out),
         keras_file=model.network_file,
-        transform=Transform.of(model.config),
+        transform=Transform.from_config(model.config),
         calibrator=model.decision.calibrator,
         recalibrator=decision.calibrator,
         views=VIEWS[model.config.evaluation.tta],

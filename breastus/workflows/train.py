@@ -176,7 +176,7 @@ def run_experiment(
         write_bundle(
             run.path / BUNDLE_FOLDER,
             keras_file=run.path / BEST_FILE,
-            transform=Transform.of(config),
+            transform=Transform.from_config(config),
             calibrator=decision.calibrator,
             views=VIEWS[config.evaluation.tta],
             info=bundle_metadata(

@@ -67,7 +67,7 @@ def _images(seconds: float) -> list[tuple[str, str]]:
     from breastus.training.network import new_model
 
     config = Config.from_dict({"model": {"image_size": SIZE}})
-    transform, augment = Transform.of(config), build_augmenter("study")
+    transform, augment = Transform.from_config(config), build_augmenter("study")
 
     with tempfile.TemporaryDirectory() as folder:
         phantoms = write_phantoms(Path(folder) / "phantoms", count=BATCH, seed=0)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from breastus.data.annotations.drawing import draw_marks
+from breastus.data.annotations.drawing import draw_annotations
 from breastus.data.images import ImageFile, to_png
 from breastus.deploy.export import checksums, publish
 from breastus.deploy.serving import ServingModule
@@ -48,7 +48,7 @@ def test_what_is_in_it(tiny_run):
     assert 0 < info["threshold"] < 1
     assert 0.05 <= info["temperature"] <= 20
     assert info["input_size"] == 32
-    assert info["preprocessing"]["marks"] == "keep"
+    assert info["preprocessing"]["annotations"] == "keep"
     assert info["trained_on"]["phantom"] is True
     assert info["trained_on"]["images"] == 24
     assert set(info["metrics"]["test"]["roc_auc"]) == {"value", "ci_low", "ci_high"}
@@ -89,8 +89,9 @@ def test_bytes_pixels_and_the_training_pipeline_agree(tiny_run, served, scans, f
     encoded = files(scans, form)
     from_bytes = served.signatures["predict_bytes"](tf.constant(encoded))["probabilities"]
 
-    transform = Transform.of(tiny_run.config)
-    inputs = transform.tone(tf.stack([tf.cast(transform.decode(e), tf.float32) for e in encoded]))
+    transform = Transform.from_config(tiny_run.config)
+    pixels = tf.stack([transform.decode(data) for data in encoded])
+    inputs = transform.normalize(tf.cast(pixels, tf.float32))
     network = keras.models.load_model(tiny_run.bundle / "model.keras", safe_mode=True)
     temperature = json.loads((tiny_run.bundle / "bundle.json").read_text())["temperature"]
     expected = apply_temperature(network.predict(inputs, verbose=0), temperature)
@@ -112,14 +113,14 @@ def test_marks_are_treated_in_the_exported_graph_as_in_training(scans, tmp_path,
     sides = keras.layers.Dense(2, activation="softmax", kernel_initializer="ones")
     network = keras.Sequential([mean, sides])
     sides.set_weights([np.array([[1.0, -1], [0, 0], [0, 0]]), np.zeros(2)])
-    transform = Transform(image_size=32, marks=marks)
+    transform = Transform(image_size=32, annotations=marks)
     ServingModule(network, transform).save(tmp_path / "served")
     signatures = tf.saved_model.load(str(tmp_path / "served")).signatures
 
-    marked = draw_marks(scans[0] // 3 * 2, 0)
-    trained_on = transform.tone(transform.decode(to_png(marked))[None])
+    marked = draw_annotations(scans[0] // 3 * 2, 0)
+    trained_on = transform.normalize(transform.decode(to_png(marked))[None])
     expected = network(trained_on).numpy()
-    kept = Transform(image_size=32).pixels_to_input(tf.constant(marked[None]))
+    kept = Transform(image_size=32).bytes_to_input(tf.constant([to_png(marked)]))
     assert np.abs(network(kept).numpy() - expected).max() > 1e-3
     pixels = tf.constant(marked[None])
     for name, batch in (

@@ -69,7 +69,7 @@ def calibrated_by(run, method, folder):
     write_bundle(
         other.bundle,
         keras_file=folder / "best.keras",
-        transform=Transform.of(config),
+        transform=Transform.from_config(config),
         calibrator=decision.calibrator,
         views=VIEWS["flip"],
         info=info,

@@ -53,13 +53,13 @@ def served(module, scans, tmp_path):
 
 
 def pixels_of(transform, scans):
-    return tf.stack([transform.geometry(tf.constant(scan)) for scan in scans])
+    return tf.stack([transform.crop_and_resize(tf.constant(scan)) for scan in scans])
 
 
 @pytest.mark.parametrize("method", CALIBRATORS)
 def test_calibrators_in_the_graph(scans, tmp_path, method):
     transform, model = Transform(image_size=24), network(0)
-    raw = model.predict(transform.tone(pixels_of(transform, scans)), verbose=0)
+    raw = model.predict(transform.normalize(pixels_of(transform, scans)), verbose=0)
     expected = CALIBRATORS[method].apply(lump_probability(raw))
     assert np.ptp(expected) > 0.05
     module = ServingModule(model, transform, CALIBRATORS[method])
@@ -69,7 +69,9 @@ def test_calibrators_in_the_graph(scans, tmp_path, method):
 @pytest.mark.parametrize("method", CALIBRATORS)
 def test_a_recalibrator_comes_after_the_calibrator(scans, method):
     transform, model = Transform(image_size=24), network(0)
-    raw = lump_probability(model.predict(transform.tone(pixels_of(transform, scans)), verbose=0))
+    raw = lump_probability(
+        model.predict(transform.normalize(pixels_of(transform, scans)), verbose=0)
+    )
     again = Calibrator("platt", slope=0.7, intercept=1.2)
     module = ServingModule(model, transform, CALIBRATORS[method], recalibrator=again)
     found = module.serving_default(tf.constant(np.stack(scans)))["lump"]
@@ -83,11 +85,11 @@ def test_views_in_the_graph_are_those_of_the_evaluation(scans, tmp_path, views):
     pixels = pixels_of(transform, scans)
 
     def predict(images):
-        return lump_probability(model.predict(transform.tone(tf.constant(images)), verbose=0))
+        return lump_probability(model.predict(transform.normalize(tf.constant(images)), verbose=0))
 
     expected = tta(predict, views=views)(pixels.numpy()).probability
     mean = mean_over_views(
-        lambda view: model.predict(transform.tone(see(view, pixels)), verbose=0), VIEWS[views]
+        lambda view: model.predict(transform.normalize(see(view, pixels)), verbose=0), VIEWS[views]
     )
     np.testing.assert_allclose(mean[:, 1], expected, atol=1e-6)
     module = ServingModule(model, transform, views=VIEWS[views])

@@ -40,7 +40,8 @@ def evaluated_run(tables):
     settings = EvaluationConfig(resamples=200)
     decision = decide(tables["val"], settings, seed=0)
     tables = {split: decision.apply(table) for split, table in tables.items()}
-    attributes = tables["test"][["image_id"]].assign(source="x", flags="", lesion_share=np.nan)
+    attributes = tables["test"][["image_id"]].assign(source="x", flags="")
+    attributes["lesion_area_fraction"] = np.nan
     metrics = evaluate_predictions(
         tables,
         decision,
@@ -75,7 +76,7 @@ def subgroup_tables(findings=FINDINGS, seed=0):
             "image_id": predictions["image_id"],
             "source": np.where(np.arange(len(lump)) % 2, "busi", "bus_uclm"),
             "flags": np.where(np.arange(len(lump)) % 3 == 0, "caliper;text", ""),
-            "lesion_share": np.where(lump, rng.uniform(0.01, 0.3, len(lump)), 0.0),
+            "lesion_area_fraction": np.where(lump, rng.uniform(0.01, 0.3, len(lump)), 0.0),
         }
     )
     return predictions, attributes

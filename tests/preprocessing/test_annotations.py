@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from breastus.data.annotations.drawing import draw_marks
-from breastus.data.annotations.flags import artefact_flags
+from breastus.data.annotations.drawing import draw_annotations
+from breastus.data.annotations.flags import annotation_flags
 from breastus.phantoms.simulation import simulate_phantom
-from breastus.preprocessing.annotations import find_marks, remove_marks
+from breastus.preprocessing.annotations import find_annotations, remove_annotations
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +20,14 @@ def scans():
 
 def test_images_without_marks_stay_as_they_are(scans):
     for scan in scans:
-        np.testing.assert_array_equal(remove_marks(scan), scan)
+        np.testing.assert_array_equal(remove_annotations(scan), scan)
 
 
 def test_drawn_marks_are_found_whole_and_hardly_more(scans):
     for seed, scan in enumerate(scans):
-        marked = draw_marks(scan, seed)
+        marked = draw_annotations(scan, seed)
         drawn = (marked != scan).any(-1)
-        found = find_marks(marked).numpy()
+        found = find_annotations(marked).numpy()
         assert found[drawn].mean() > 0.97
         beside = cv2.dilate(drawn.astype(np.uint8), np.ones((9, 9))) == 0
         assert found[beside].mean() < 0.001
@@ -35,10 +35,10 @@ def test_drawn_marks_are_found_whole_and_hardly_more(scans):
 
 def test_after_removal_no_flag_is_left_and_the_tissue_is_near(scans):
     for seed, scan in enumerate(scans):
-        marked = draw_marks(scan, seed)
-        assert {"caliper", "text"} <= set(artefact_flags(marked))
-        clean = remove_marks(marked).numpy()
-        assert not {"caliper", "text"} & set(artefact_flags(clean))
+        marked = draw_annotations(scan, seed)
+        assert {"caliper", "text"} <= set(annotation_flags(marked))
+        clean = remove_annotations(marked).numpy()
+        assert not {"caliper", "text"} & set(annotation_flags(clean))
         drawn = (marked != scan).any(-1)
         wrong = np.abs(clean.astype(int) - scan)[drawn].mean()
         assert wrong < 0.2 * np.abs(marked.astype(int) - scan)[drawn].mean()
@@ -49,7 +49,7 @@ def test_thin_coloured_crosses_go_and_flow_stays(scans, color):
     marked = scans[0].copy()
     cv2.drawMarker(marked, (90, 80), color, cv2.MARKER_CROSS, 15, 1)
     cv2.circle(marked, (200, 120), 14, (220, 60, 30), -1)
-    clean = remove_marks(marked).numpy()
+    clean = remove_annotations(marked).numpy()
     assert np.ptp(clean[65:96, 75:106].astype(int), axis=-1).max() == 0
     np.testing.assert_array_equal(clean[100:140, 180:220], marked[100:140, 180:220])
 
@@ -60,13 +60,13 @@ def test_a_box_goes(scans):
     box = (width // 5, height // 5), (4 * width // 5, 4 * height // 5)
     cv2.rectangle(marked, *box, (200, 200, 200), 1)
     drawn = (marked != scans[1]).any(-1)
-    assert find_marks(marked).numpy()[drawn].mean() > 0.9
+    assert find_annotations(marked).numpy()[drawn].mean() > 0.9
 
 
 def test_type_is_kept_and_floats_give_the_same_pixels(scans):
-    marked = draw_marks(scans[2], 1)
-    from_uint8 = remove_marks(tf.constant(marked))
-    from_float = remove_marks(tf.constant(marked, tf.float32))
+    marked = draw_annotations(scans[2], 1)
+    from_uint8 = remove_annotations(tf.constant(marked))
+    from_float = remove_annotations(tf.constant(marked, tf.float32))
     assert from_uint8.dtype == tf.uint8
     assert from_float.dtype == tf.float32
     np.testing.assert_array_equal(from_uint8, from_float)
@@ -76,6 +76,6 @@ def test_type_is_kept_and_floats_give_the_same_pixels(scans):
 @pytest.mark.parametrize("value", [0, 255])
 def test_any_shape_comes_back(shape, value):
     flat = np.full((*shape, 3), value, np.uint8)
-    np.testing.assert_array_equal(remove_marks(flat), flat)
+    np.testing.assert_array_equal(remove_annotations(flat), flat)
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    assert remove_marks(noise).shape == noise.shape
+    assert remove_annotations(noise).shape == noise.shape

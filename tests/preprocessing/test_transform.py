@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from breastus.config.schema import Config
-from breastus.data.annotations.drawing import draw_marks
+from breastus.data.annotations.drawing import draw_annotations
 from breastus.preprocessing.transform import Transform
 
 
@@ -19,7 +19,7 @@ def png(pixels) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("color", "marks", "aspect"),
+    ("color", "annotations", "aspect"),
     [
         ("plain", "keep", "squash"),
         ("parula", "keep", "keep"),
@@ -27,17 +27,20 @@ def png(pixels) -> bytes:
         pytest.param("parula", "only", "squash", marks=pytest.mark.slow),
     ],
 )
-def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color, marks, aspect):
-    transform = Transform(image_size=48, color=color, marks=marks, aspect=aspect)
-    image = np.pad(draw_marks(speckle(190, 220) // 2, 0), ((10, 0), (0, 30), (0, 0)))
+def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color, annotations, aspect):
+    transform = Transform(image_size=48, color=color, annotations=annotations, aspect=aspect)
+    image = np.pad(draw_annotations(speckle(190, 220) // 2, 0), ((10, 0), (0, 30), (0, 0)))
     encoded = tf.constant([png(image)])
 
-    eager = transform.tone(transform.decode(encoded[0])[None]).numpy()
+    eager = transform.normalize(transform.decode(encoded[0])[None]).numpy()
     graph = tf.function(transform.bytes_to_input)(encoded).numpy()
-    pixels = transform.pixels_to_input(tf.constant(image[None])).numpy()
-    floats = transform.pixels_to_input(tf.constant(image[None], tf.float32)).numpy()
+    batch = tf.constant(image[None])
+    pixels, floats = (
+        transform.normalize(transform.images_to_pixels(images)).numpy()
+        for images in (batch, tf.cast(batch, tf.float32))
+    )
     dataset = tf.data.Dataset.from_tensor_slices(encoded).map(transform.decode).batch(1)
-    piped = transform.tone(next(iter(dataset))).numpy()
+    piped = transform.normalize(next(iter(dataset))).numpy()
 
     assert eager.shape == (1, 48, 48, 3)
     assert eager.dtype == np.float32
@@ -49,25 +52,26 @@ def test_images_of_a_batch_do_not_touch_each_other(speckle):
     transform = Transform(image_size=32)
     wide = np.pad(speckle(60, 60, seed=1), ((0, 0), (0, 40), (0, 0)))
     full = speckle(60, 100, seed=2)
-    together = transform.pixels_to_input(tf.constant(np.stack([wide, full])))
-    alone = transform.pixels_to_input(tf.constant(full[None]))
+    together = transform.images_to_pixels(tf.constant(np.stack([wide, full])))
+    alone = transform.images_to_pixels(tf.constant(full[None]))
     np.testing.assert_array_equal(together[1], alone[0])
 
 
 def test_trim_can_be_switched_off(speckle):
     image = np.pad(speckle(60, 60), ((0, 60), (0, 0), (0, 0)))
-    trimmed = Transform(image_size=32).geometry(tf.constant(image))
-    whole = Transform(image_size=32, trim=False).geometry(tf.constant(image))
+    trimmed = Transform(image_size=32).crop_and_resize(tf.constant(image))
+    whole = Transform(image_size=32, trim=False).crop_and_resize(tf.constant(image))
     assert trimmed.numpy()[-1].mean() > 10
     assert whole.numpy()[-1].max() == 0
 
 
-def test_marks_are_kept_removed_or_all_that_is_left(speckle):
+def test_annotations_are_kept_removed_or_all_that_is_left(speckle):
     image = speckle(200, 240) // 2
-    marked = draw_marks(image, 3)
+    marked = draw_annotations(image, 3)
 
-    def seen(pixels, marks):
-        return Transform(image_size=96, marks=marks).geometry(tf.constant(pixels)).numpy()
+    def seen(pixels, annotations):
+        transform = Transform(image_size=96, annotations=annotations)
+        return transform.crop_and_resize(tf.constant(pixels)).numpy()
 
     np.testing.assert_array_equal(seen(image, "remove"), seen(image, "keep"))
     bare, kept, removed = (seen(image, "keep"), seen(marked, "keep"), seen(marked, "remove"))
@@ -80,11 +84,11 @@ def test_marks_are_kept_removed_or_all_that_is_left(speckle):
     assert (only == 0).mean() > 0.7
 
 
-def test_marks_alone_are_cut_as_their_image_is(speckle):
-    """Black borders go, the black between marks stays: where a mark lies is what it tells."""
-    marked = np.pad(draw_marks(speckle(200, 240) // 2, 3), ((0, 50), (0, 0), (0, 0)))
-    inner = Transform(image_size=96, marks="only").geometry(tf.constant(marked[:200])).numpy()
-    whole = Transform(image_size=96, marks="only").geometry(tf.constant(marked)).numpy()
+def test_annotations_alone_are_cropped_as_their_image_is(speckle):
+    marked = np.pad(draw_annotations(speckle(200, 240) // 2, 3), ((0, 50), (0, 0), (0, 0)))
+    transform = Transform(image_size=96, annotations="only")
+    inner = transform.crop_and_resize(tf.constant(marked[:200])).numpy()
+    whole = transform.crop_and_resize(tf.constant(marked)).numpy()
     np.testing.assert_array_equal(inner, whole)
 
 
@@ -94,8 +98,8 @@ def test_of_reads_the_settings():
             "model.image_size=64",
             "preprocessing.color=parula",
             "preprocessing.trim=false",
-            "preprocessing.marks=remove",
+            "preprocessing.annotations=remove",
         ]
     )
-    expected = Transform(image_size=64, color="parula", trim=False, marks="remove")
-    assert Transform.of(config) == expected
+    expected = Transform(image_size=64, color="parula", trim=False, annotations="remove")
+    assert Transform.from_config(config) == expected

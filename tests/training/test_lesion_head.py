@@ -38,7 +38,7 @@ def table(tmp_path, speckle):
 def targets(table, *, transform, move=None, grid=(4, 4)):
     return MaskTargets(
         table,
-        crop_and_resize=transform.mask_geometry,
+        crop_and_resize=transform.crop_and_resize_mask,
         size=transform.image_size,
         grid=grid,
         augment_masks=move,

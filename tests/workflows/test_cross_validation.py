@@ -202,7 +202,7 @@ def test_an_ensemble_is_one_bundle_that_tensorflow_serves(folds, tmp_path):
     encoded = tf.constant([ImageFile.read(path).encoded])
     served = tf.saved_model.load(str(bundle / "saved_model")).signatures["predict_bytes"](encoded)
 
-    inputs = Transform.of(folds.runs[0].config).bytes_to_input(encoded)
+    inputs = Transform.from_config(folds.runs[0].config).bytes_to_input(encoded)
     members = [keras.models.load_model(run.path / "best.keras") for run in folds.runs]
     odds = np.mean(
         [logit(member.predict(inputs, verbose=0)[:, 1].astype(float)) for member in members]

@@ -11,7 +11,7 @@ from breastus.errors import ImageError
 from breastus.utils.opencv import cv2
 
 TEXTS = ("RT UOQ", "LT UOQ", "RT LIQ", "LT 3 O'CLOCK", "RT 9 O'CLOCK", "LT RETROAR", "RT BREAST")
-SMALLEST = 96  # pixels a side; smaller images have no room
+MIN_SIDE = 96  # pixels a side; smaller images have no room
 
 _LEVEL, _NOISE = 226, 5  # grey levels
 _CROSS, _GAP = 8, 5  # pixels: of an arm, and from dot to dot
@@ -19,11 +19,11 @@ _USUAL = 500  # pixels of height at which sizes are as above
 _FONT, _LETTER = 0, 21  # FONT_HERSHEY_SIMPLEX, whose capitals are so many pixels high at scale 1
 
 
-def draw_marks(pixels: np.ndarray, seed: int) -> np.ndarray:
+def draw_annotations(pixels: np.ndarray, seed: int) -> np.ndarray:
     """Draw calipers and a line of text.
 
     Args:
-        pixels: uint8 [H, W, 3], at least `SMALLEST` pixels a side.
+        pixels: uint8 [H, W, 3], at least `MIN_SIDE` pixels a side.
         seed: decides where, how long, and which text.
 
     Returns:
@@ -33,9 +33,9 @@ def draw_marks(pixels: np.ndarray, seed: int) -> np.ndarray:
         ImageError: when the image is too small.
     """
     height, width = pixels.shape[:2]
-    if min(height, width) < SMALLEST:
+    if min(height, width) < MIN_SIDE:
         raise ImageError(
-            f"An image must have at least {SMALLEST} pixels a side to be drawn on. "
+            f"An image must have at least {MIN_SIDE} pixels a side to be drawn on. "
             f"Received: {width} x {height}"
         )
     rng = np.random.default_rng(seed)

@@ -40,7 +40,7 @@ MEANINGS = {
 _SMALLEST = 96  # pixels a side; smaller images have no room for any of these
 
 
-def artefact_flags(pixels: np.ndarray) -> tuple[str, ...]:
+def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
     """Return the flags of an image.
 
     Args:

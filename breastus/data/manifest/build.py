@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from breastus.config.parsing import kept_faults, split_sources
 from breastus.config.schema import DataConfig
-from breastus.data.annotations.flags import artefact_flags
+from breastus.data.annotations.flags import annotation_flags
 from breastus.data.images import ImageFile
 from breastus.data.manifest.merge import curate_all, joined, rows_of
 from breastus.data.near_duplicates.search import SIDE, fingerprint
@@ -265,7 +265,7 @@ def _measure(path: str) -> tuple[dict, np.ndarray, tuple[str, ...], str]:
         return {"sha256": "", "width": 0, "height": 0}, nothing, (), str(error)
     height, width = file.pixels.shape[:2]
     facts = {"sha256": file.sha256, "width": width, "height": height}
-    flags = artefact_flags(file.pixels) + ((SIMULATED,) if file.simulated else ())
+    flags = annotation_flags(file.pixels) + ((SIMULATED,) if file.simulated else ())
     return facts, fingerprint(file.pixels), flags, ""
 
 

@@ -26,7 +26,10 @@ MINIMUM = 5  # groups that a score needs, of each class it is of
 SCORES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "roc_auc": "ROC-AUC"}
 _BOUNDS = ("value", "ci_low", "ci_high")
 _NEEDED = ("image_id", "group_id", "finding", "label", "probability")
-_SIZES = {"lesion_share": ("share of the image", 100, "%"), "lesion_mm2": ("area", 1, "mm²")}
+_SIZES = {
+    "lesion_area_fraction": ("share of the image", 100, "%"),
+    "lesion_mm2": ("area", 1, "mm²"),
+}
 
 
 def subgroups(
@@ -41,7 +44,8 @@ def subgroups(
     Args:
         predictions: as from `read_predictions`.
         attributes: by `image_id`, whatever is known of `source` (text), `flags` (`;`-joined, as in
-            a manifest), `lesion_share` (0 to 1, as from `breastus.data.lesions`; NaN is unknown)
+            a manifest), `lesion_area_fraction` (0 to 1, as from `breastus.data.masks`; NaN is
+            unknown)
             and `lesion_mm2` (area where the spacing is known, else NaN). Other images may be in it.
         threshold: probability of lump from which an image is called lump; of each, [n], in the
             order of the predictions, where they were not called by one.
@@ -113,7 +117,7 @@ def _joined(predictions: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame
     )
     for column in (column for column in _SIZES if column in rows):
         sizes = pd.to_numeric(rows[column], errors="coerce").to_numpy(float)
-        if (sizes < 0).any() or (column == "lesion_share" and (sizes > 1).any()):
+        if (sizes < 0).any() or (column == "lesion_area_fraction" and (sizes > 1).any()):
             wrong = sizes[(sizes < 0) | (sizes > 1)][0]
             raise DataError(f"{column} must be at least 0, a share at most 1. Received: {wrong:g}")
         rows[column] = sizes

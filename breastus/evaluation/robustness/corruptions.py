@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from breastus.data.annotations.drawing import SMALLEST as MARKS_SMALLEST
-from breastus.data.annotations.drawing import draw_marks
+from breastus.data.annotations.drawing import MIN_SIDE as ANNOTATION_MIN_SIDE
+from breastus.data.annotations.drawing import draw_annotations
 from breastus.errors import ConfigError, ImageError
 from breastus.utils.opencv import cv2
 
@@ -260,11 +260,11 @@ def calipers(pixels, value, rng):
     pixels = pixels.copy()
     for seed, (top, left, share) in zip(seeds[: int(value)], _WINDOWS, strict=False):
         height, width = (round(share * side) for side in pixels.shape[:2])
-        if min(height, width) < MARKS_SMALLEST:  # no room in a part, or at all, which is an error
+        if min(height, width) < ANNOTATION_MIN_SIDE:  # too small for a part: the whole image
             top, left, (height, width) = 0, 0, pixels.shape[:2]
         top, left = round(top * pixels.shape[0]), round(left * pixels.shape[1])
         window = np.s_[top : top + height, left : left + width]
-        pixels[window] = draw_marks(pixels[window], int(seed))
+        pixels[window] = draw_annotations(pixels[window], int(seed))
     return pixels
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from breastus.data.annotations.flags import FLAGS, artefact_flags
+from breastus.data.annotations.flags import FLAGS, annotation_flags
 from breastus.data.images import ImageFile, to_png
 from breastus.data.manifest.build import load_manifest
 from breastus.data.sources import bus_uclm, busi
@@ -49,18 +49,18 @@ MARKS = {
 @pytest.mark.parametrize("index", [0, 1, 8])
 def test_what_is_drawn_is_found_and_nothing_else(name, index):
     mark, expected = MARKS[name]
-    assert artefact_flags(mark(phantom_scan(2, index))) == expected
+    assert annotation_flags(mark(phantom_scan(2, index))) == expected
 
 
 def test_two_views():
     both = drawing.side_by_side(phantom_scan(2, 0), phantom_scan(2, 1), gap=12)
-    assert artefact_flags(both) == ("dual_view",)
+    assert annotation_flags(both) == ("dual_view",)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (20, 300), (64, 64), (63, 200)])
 @pytest.mark.parametrize("level", [0, 90, 255])
 def test_flat_and_tiny_images_have_no_calipers_text_or_color(shape, level):
-    found = artefact_flags(np.full((*shape, 3), level, np.uint8))
+    found = annotation_flags(np.full((*shape, 3), level, np.uint8))
     assert set(found) <= {"body_marker"}
     assert found == () or level == 90  # nothing but a flat grey level, as panels are
 
@@ -68,7 +68,7 @@ def test_flat_and_tiny_images_have_no_calipers_text_or_color(shape, level):
 def test_the_image_is_left_as_it_was():
     scan = drawing.panel(phantom_scan(2, 0))
     before = scan.copy()
-    artefact_flags(scan)
+    annotation_flags(scan)
     assert np.array_equal(scan, before)
 
 
@@ -103,7 +103,7 @@ def test_class_folders_get_flags(tmp_path):
 def _rates(images, flag):
     """Return sensitivity and specificity of a flag against what the source says."""
     known = np.array([flag in image.flags for image in images])
-    found = np.array([flag in artefact_flags(ImageFile.read(i.path).pixels) for i in images])
+    found = np.array([flag in annotation_flags(ImageFile.read(i.path).pixels) for i in images])
     return found[known].mean(), (~found[~known]).mean()
 
 

@@ -25,13 +25,13 @@ def stream(*, seed=0, grid=(4, 4), policy="none", count=5):
         phantom_dataset(
             seed=seed,
             count=count,
-            crop_and_resize=TRANSFORM.geometry,
-            crop_and_resize_mask=TRANSFORM.mask_geometry,
+            crop_and_resize=TRANSFORM.crop_and_resize,
+            crop_and_resize_mask=TRANSFORM.crop_and_resize_mask,
             size=64,
             augment=augmenter,
             augment_masks=augmenter.move_masks if augmenter else None,
             image_seed=functools.partial(image_seed, seed),
-            normalize=TRANSFORM.tone,
+            normalize=TRANSFORM.normalize,
             grid=grid,
             batch_size=3,
         )
@@ -48,7 +48,7 @@ def test_images_labels_and_masks_belong_together():
     np.testing.assert_array_equal(shares[..., 0].sum(axis=(1, 2)) > 0, labels == 1)
     assert (shares[..., 1] == 1).all()
     first = simulate_phantom(SEED_OFFSET, 0, half_sizes=STREAM_HALF_SIZES).image
-    expected = TRANSFORM.tone(TRANSFORM.geometry(tf.constant(np.dstack([first] * 3))))
+    expected = TRANSFORM.normalize(TRANSFORM.crop_and_resize(tf.constant(np.dstack([first] * 3))))
     np.testing.assert_array_equal(batches[0][0][0], expected)
 
 

@@ -61,17 +61,18 @@ def test_grouped_images_are_worth_less():
 
 def test_lumps_by_size_in_thirds():
     predictions, attributes = subgroup_tables(["normal"] * 6 + ["benign"] * 16)
-    attributes["lesion_share"] = [0.5] + [0.0] * 5 + [np.nan] + [0.01 * i for i in range(1, 16)]
+    known = [0.01 * i for i in range(1, 16)]
+    attributes["lesion_area_fraction"] = [0.5] + [0.0] * 5 + [np.nan] + known
     result = judged(predictions, attributes)
-    sizes = family(result, "lesion_share")
+    sizes = family(result, "lesion_area_fraction")
     titles = ["small, up to 5.67 %", "middle, 5.67 to 10.3 %", "large, above 10.3 %"]
     assert [p["title"] for p in sizes["parts"]] == titles
     assert [p["n"] for p in sizes["parts"]] == [5, 5, 5]
     assert sizes["note"] == "Thirds of the 15 lumps whose size is known. Of 1 it is not."
-    attributes["lesion_share"] = np.nan
+    attributes["lesion_area_fraction"] = np.nan
     attributes["lesion_mm2"] = [np.nan] * 6 + [10.0 * i for i in range(1, 17)]
     result = judged(predictions, attributes)
-    assert not any(f["name"] == "lesion_share" for f in result["families"])
+    assert not any(f["name"] == "lesion_area_fraction" for f in result["families"])
     assert part(result, "lesion_mm2", "large")["title"] == "large, above 110 mm²"
 
 
@@ -112,7 +113,7 @@ def test_too_few_groups_have_no_score_and_a_reason(count):
         (lambda p, a: (p, a.drop(columns="image_id")), "attributes lack the column image_id"),
         (lambda p, a: (p.head(0), a), "at least one prediction. Received: none"),
         (lambda p, a: (p.assign(probability=np.nan), a), "image 0 must be from 0 to 1"),
-        (lambda p, a: (p, a.assign(lesion_share=1.5)), "a share at most 1. Received: 1.5"),
+        (lambda p, a: (p, a.assign(lesion_area_fraction=1.5)), "a share at most 1. Received: 1.5"),
         (lambda p, a: (p, a.assign(lesion_mm2=-1.0)), "at least 0, .* Received: -1"),
     ],
 )

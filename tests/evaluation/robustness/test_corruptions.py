@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from breastus.data.annotations.drawing import SMALLEST as MARKS_SMALLEST
+from breastus.data.annotations.drawing import MIN_SIDE as ANNOTATION_MIN_SIDE
 from breastus.errors import ConfigError, ImageError
 from breastus.evaluation.robustness.corruptions import (
     CORRUPTIONS,
@@ -71,7 +71,7 @@ def test_five_severities_have_a_title_and_a_reason(name):
 def test_grey_stays_grey_at_every_size(name, grey, severity, seed):
     image = np.repeat(grey, 3, axis=-1)
     if name == "calipers":
-        with pytest.raises(ImageError, match=f"at least {MARKS_SMALLEST} pixels"):
+        with pytest.raises(ImageError, match=f"at least {ANNOTATION_MIN_SIDE} pixels"):
             CORRUPTIONS[name](image, severity, seed=seed)
         return
     worse = CORRUPTIONS[name](image, severity, seed=seed)
