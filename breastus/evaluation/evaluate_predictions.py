@@ -172,7 +172,7 @@ def score_predictions(
 
 
 def _calibration(table: pd.DataFrame) -> dict[str, Any]:
-    y_true, raw = truth_and_probability(table, column="raw")
+    y_true, raw = truth_and_probability(table, column="probability_uncalibrated")
     # With weights, as warnings of what is undefined would come twice.
     before = compute_metrics(y_true, raw, weights=np.ones(len(raw)))
     return {

@@ -102,7 +102,7 @@ def decide(
     Raises:
         DataError: when the predictions are damaged.
     """
-    y_true, raw = truth_and_probability(validation, column="raw")
+    y_true, raw = truth_and_probability(validation, column="probability_uncalibrated")
     groups = validation["group_id"].tolist()
     fit = fit_calibrator(y_true, raw, groups, method=settings.calibration, shift=shift, seed=seed)
     calibrated = fit.calibrator.apply(raw)
