@@ -26,9 +26,10 @@ trials on the validation parts of the folds spoke against them. They were made b
 scores, pooled over folds, had ordered the test images worse than raw ones; the scores inside
 flatter by what that saw. Epochs and views follow from what they cost; the rest was set once.
 
-Four networks a fold instead of one (`--turns 1`) came later, not by scores: so all images but the
-tested ones are learned from, and decide. The scores of one network a fold had been seen by then.
-Inside they were lower, outside a little higher, by less than ten patients can tell apart. A seed
+Four networks a fold instead of one (`--val-rotations 1`) came later, not by scores: so all
+images but the tested ones are learned from, and decide. The scores of one network a fold had been
+seen by then. Inside they were lower, outside a little higher, by less than ten patients can tell
+apart. A seed
 and augmented views of its own for each of the four take nearly twice as long; they were tried, gave
 the same ROC-AUC to two digits inside and outside, and were given up.
 
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
     from breastus.workflows.cross_validate import CrossValidation
 
 HERE = Path(__file__).parent
-NETWORK, FOLDS, REPEATS, TURNS = "efficientnet_mil", 5, 1, 4
+NETWORK, FOLDS, REPEATS, VAL_ROTATIONS = "efficientnet_mil", 5, 1, 4
 VIEWS = {NETWORK: 10, "efficientnet_mil_ensemble": 6}  # kept of each image, by what they cost
 EPOCHS = 50
 SETTINGS = {
@@ -127,7 +128,9 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=FOLDS, help=f"default: {FOLDS}")
     parser.add_argument("--repeats", type=int, default=REPEATS, help=f"default: {REPEATS}")
     parser.add_argument(
-        "--turns", type=int, help=f"networks a fold (default: {TURNS}, or what the folds allow)"
+        "--val-rotations",
+        type=int,
+        help=f"networks a fold (default: {VAL_ROTATIONS}, or what the folds allow)",
     )
     parser.add_argument("--out", type=Path, help="of the folds (default: runs/best)")
     parser.add_argument("--publish", type=Path, help="put the bundle here, such as models/best")
@@ -152,7 +155,9 @@ def main() -> None:
         config=recipe(args.network).override(args.set),
         folds=args.folds,
         repeats=args.repeats,
-        turns=min(TURNS, args.folds - 1) if args.turns is None else args.turns,
+        val_rotations=min(VAL_ROTATIONS, args.folds - 1)
+        if args.val_rotations is None
+        else args.val_rotations,
     )
     print(sentence(result.metrics), flush=True)
     bundle = export_ensemble(result.runs, args.publish or out / "bundle")
@@ -194,15 +199,15 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
     network = result.runs[0].config.model.name
     # Of a run that was killed and taken up nobody knows how long it took in all.
     seconds = [
-        [run.environment["seconds_in_all"] or np.nan for run in turns] for turns in result.folds
+        [run.environment["seconds_in_all"] or np.nan for run in runs] for runs in result.folds
     ]
     minutes = np.array(seconds, float).sum(axis=1) / 60
     option = "" if network == NETWORK else f" --network {network}"
-    turns = metrics["turns"]
-    if turns != min(TURNS, metrics["folds"] - 1):
-        option += f" --turns {turns}"
+    val_rotations = metrics["val_rotations"]
+    if val_rotations != min(VAL_ROTATIONS, metrics["folds"] - 1):
+        option += f" --val-rotations {val_rotations}"
     lines = [
-        *introduction(network, turns),
+        *introduction(network, val_rotations),
         "",
         f"- Command: `python -m experiments.best --data ... --outside ...{option}`",
         f"- Machine: {describe_hardware(environment['hardware'])}",
@@ -236,13 +241,14 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
     return "\n".join(lines)
 
 
-def introduction(network: str, turns: int) -> list[str]:
+def introduction(network: str, val_rotations: int) -> list[str]:
     """Return title and text: of the recipe what stands above, of another network only which."""
     title, _, rest = ast.get_docstring(ast.parse(Path(__file__).read_text("utf-8"))).partition("\n")
     if network != NETWORK:
         kept = (
             f"Of each image {VIEWS[network]} views are kept, not {VIEWS[NETWORK]}, by what they "
-            f"cost; a fold has {turns} network{'s' * (turns > 1)}. All else is as above."
+            f"cost; a fold has {val_rotations} network{'s' * (val_rotations > 1)}. "
+            "All else is as above."
         )
         return [f"## The best recipe, with `{network}`", "", kept]
     return [f"## {title}", "", "```", *rest.strip("\n").splitlines(), "```"]
@@ -263,12 +269,13 @@ def folds_apart(result: "CrossValidation") -> str:
         f"Of each network by itself the ROC-AUC is {single['test']:.3f} on its test part (mean), "
         f"and {single['val']:.3f} on its validation part, by which its epoch was chosen."
     )
-    if result.metrics["turns"] == 1:
+    if result.metrics["val_rotations"] == 1:
         return text
-    folds = [fold_predictions(turns, turns[0].config.evaluation) for turns in result.folds]
+    folds = [fold_predictions(runs, runs[0].config.evaluation) for runs in result.folds]
     together = np.mean([roc_auc(*truth_and_probability(table)) for table in folds])
     return (
-        f"{text} Of each fold's {result.metrics['turns']} networks together it is {together:.3f} "
+        f"{text} Of each fold's {result.metrics['val_rotations']} networks together it is "
+        f"{together:.3f} "
         "(mean over folds)."
     )
 
@@ -301,8 +308,8 @@ def other_rules(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> li
     for name, changes in RULES.items():
         settings = result.runs[0].config.replace({"evaluation": changes}).evaluation
         repeats: dict[int, list[pd.DataFrame]] = {}
-        for turns in result.folds:
-            repeats.setdefault(turns[0].config.seed, []).append(fold_predictions(turns, settings))
+        for runs in result.folds:
+            repeats.setdefault(runs[0].config.seed, []).append(fold_predictions(runs, settings))
         pooled = [pd.concat(folds, ignore_index=True) for folds in repeats.values()]
         thresholds = pd.concat(pooled)["threshold"]
         between = f"{thresholds.min():.2f} to {thresholds.max():.2f}"

@@ -47,7 +47,7 @@ def _prepare(args: argparse.Namespace) -> int:
         seed=config.seed,
         fold=config.data.fold,
         folds=config.data.folds,
-        turn=config.data.turn,
+        val_rotation=config.data.val_rotation,
     )
     write_splits(splits, out / "splits.csv")
     print(splits_summary(splits, manifest))

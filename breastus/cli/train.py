@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, metavar="N", help="with --folds: draw folds N times (default: 3)"
     )
     parser.add_argument(
-        "--turns",
+        "--val-rotations",
         type=int,
         metavar="N",
         help="with --folds: average N networks a fold, each with another validation part "
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = settings(args, default_config(args.model))
-    for option, example in (("repeats", 3), ("turns", 4)):
-        if getattr(args, option) is not None and args.folds is None:
+    for option, example in (("repeats", 3), ("val-rotations", 4)):
+        if getattr(args, option.replace("-", "_")) is not None and args.folds is None:
             raise ConfigError(
                 f"--{option} goes with --folds, such as --folds 5 --{option} {example}."
             )
@@ -77,7 +77,7 @@ def _cross_validate(args: argparse.Namespace, config: Config) -> int:
             out=args.out,
             folds=args.folds,
             repeats=REPEATS if args.repeats is None else args.repeats,
-            turns=1 if args.turns is None else args.turns,
+            val_rotations=1 if args.val_rotations is None else args.val_rotations,
         )
     except KeyboardInterrupt:
         print("\nbreastus: interrupted; the same command goes on from there", file=sys.stderr)

@@ -414,8 +414,8 @@ def check_split(text: str) -> None:
     )
 
 
-def check_folds(split: str, fold: int, folds: int, turn: int = 0) -> None:
-    """Check that fold and turn exist, and that they are set for `kfold` only.
+def check_folds(split: str, fold: int, folds: int, val_rotation: int = 0) -> None:
+    """Check that the fold and the rotation exist, and that they are set for `kfold` only.
 
     Raises:
         ConfigError: if not.
@@ -425,13 +425,13 @@ def check_folds(split: str, fold: int, folds: int, turn: int = 0) -> None:
             f"data.fold must be below data.folds={folds}; folds are counted from 0. "
             f"Received: {fold}"
         )
-    if turn > folds - 2:
+    if val_rotation > folds - 2:
         raise ConfigError(
-            f"data.turn must be at most {folds - 2} for data.folds={folds}, because one fold is "
-            f"the test part. Received: {turn}"
+            f"data.val_rotation must be at most {folds - 2} for data.folds={folds}, because "
+            f"one fold is the test part. Received: {val_rotation}"
         )
-    if split != "kfold" and (fold, folds, turn) != (0, FOLDS, 0):
+    if split != "kfold" and (fold, folds, val_rotation) != (0, FOLDS, 0):
         raise ConfigError(
-            "data.fold, data.folds and data.turn are for data.split=kfold only. Set that too, or "
-            f"remove them. Received: data.split={split}"
+            "data.fold, data.folds and data.val_rotation are for data.split=kfold only. Set that "
+            f"too, or remove them. Received: data.split={split}"
         )

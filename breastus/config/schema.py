@@ -59,7 +59,7 @@ class DataConfig:
     )
     fold: int = setting(0, "Fold that is the test part, counted from 0 (only for `kfold`).", 0)
     folds: int = setting(FOLDS, "Number of folds (only for `kfold`).", 3, 100)
-    turn: int = setting(
+    val_rotation: int = setting(
         0,
         "Which of the other folds is the validation part; 0 is the one after the test fold (only "
         "for `kfold`).",
@@ -286,7 +286,7 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_folds(self.data.split, self.data.fold, self.data.folds, self.data.turn)
+        check_folds(self.data.split, self.data.fold, self.data.folds, self.data.val_rotation)
         if not self.augmentation.mixup:
             return
         for name, reason in (

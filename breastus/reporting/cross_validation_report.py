@@ -75,12 +75,13 @@ def write_cross_validation_report(
         picture(png, f"{title}: {text}", f"{title} — {text}") for title, png, text in worst
     )
     name = metrics["model"]
+    unit = "Network" if metrics["val_rotations"] > 1 else "Fold"
     body = (
         f'<p class="answer">{escape(sentence(metrics))}</p>'
         f"<h2>Scores</h2>{_scores(metrics)}"
         f"{_first_repeat(metrics)}"
         f'<h2>Figures</h2><div class="grid">{drawn}</div>'
-        f"<h2>{'Network by network' if metrics['turns'] > 1 else 'Fold by fold'}</h2>{_folds(runs)}"
+        f"<h2>{unit} by {unit.lower()}</h2>{_folds(runs)}"
         "<h2>The errors that every repeat makes</h2>"
         + (f'<div class="tiles">{errors}</div>' if errors else "<p>None.</p>")
         + f"<h2>Data</h2><pre>{escape(data_summary)}</pre>"
@@ -114,10 +115,10 @@ def _count(mean: float) -> str:
 
 
 def _how_often(metrics: dict[str, Any]) -> str:
-    repeats, turns = metrics["repeats"], metrics["turns"]
+    repeats, rotations = metrics["repeats"], metrics["val_rotations"]
     text = f"In {metrics['folds']} folds and {repeats} repeat"
     text += "s, of which these are means" if repeats > 1 else ""
-    return f"{text}{f', {turns} networks together each time' if turns > 1 else ''}."
+    return f"{text}{f', {rotations} networks together each time' if rotations > 1 else ''}."
 
 
 def plot_repeats(tables: Sequence[pd.DataFrame]) -> Figure:
@@ -163,11 +164,11 @@ def _scores(metrics: dict[str, Any]) -> str:
         for name, metric in METRICS.items()
         if name not in HIDDEN
     ]
-    turns = metrics["turns"]
+    rotations = metrics["val_rotations"]
     note = (
-        f"What is said of an image is the mean of its fold's {turns} networks, each of which had "
+        f"What is said of an image is the mean of its fold's {rotations} networks, each with "
         "another validation part; calibration and threshold are fitted on all of these. "
-        if turns > 1
+        if rotations > 1
         else ""
     )
     note += (

@@ -54,7 +54,7 @@ def everything(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def fingerprint(config: Config, backbone: keras.Model, image_ids: Sequence[str]) -> str:
     """Return a SHA-256 of all that features depend on: settings, backbone and images."""
-    settings = config.replace({"data": {"fold": 0, "turn": 0}}).to_dict()
+    settings = config.replace({"data": {"fold": 0, "val_rotation": 0}}).to_dict()
     digest = hashlib.sha256(json.dumps([settings, list(image_ids)], sort_keys=True).encode())
     for weight in backbone.get_weights():
         digest.update(weight.tobytes())

@@ -10,10 +10,10 @@
       metrics.json, report.html, figures/
 
 Each repeat draws folds and weights anew. Calibration and threshold of a fold are fitted on its own
-validation part. With several turns, other folds than the next one are the validation part in turn
-(`repeat-0-fold-0-turn-1/` ...): the test part is judged by the mean of all turns' networks, with
-what all their validation predictions decide. So every image but the tested ones has its share in
-the weights and in the decision.
+validation part. With several rotations, other folds than the next one are the validation part in
+turn (`repeat-0-fold-0-rotation-1/` ...): the test part is judged by the mean of all rotations'
+networks, with what all their validation predictions decide. So every image but the tested ones has
+its share in the weights and in the decision.
 
 Networks upon one frozen backbone whose features are kept share these.
 
@@ -72,14 +72,14 @@ class CrossValidation:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """The runs, repeat by repeat, fold by fold and turn by turn."""
+        """The runs, repeat by repeat, fold by fold and rotation by rotation."""
         found = [Run(file.parent) for file in self.path.glob(f"repeat-*-fold-*/{CONFIG_FILE}")]
-        return sorted(found, key=lambda run: (*_fold_of(run), run.config.data.turn))
+        return sorted(found, key=lambda run: (*_fold_of(run), run.config.data.val_rotation))
 
     @cached_property
     def folds(self) -> list[list[Run]]:
-        """The runs of each fold, which are as many as there are turns, repeat by repeat."""
-        return [list(turns) for _, turns in itertools.groupby(self.runs, key=_fold_of)]
+        """The runs of each fold, which are as many as there are rotations, repeat by repeat."""
+        return [list(rotations) for _, rotations in itertools.groupby(self.runs, key=_fold_of)]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -100,7 +100,7 @@ def cross_validate(
     config: Config | None = None,
     folds: int = FOLDS,
     repeats: int = REPEATS,
-    turns: int = 1,
+    val_rotations: int = 1,
     seed: int | None = None,
 ) -> CrossValidation:
     """Train and test a network on every fold, several times, and judge the pooled predictions.
@@ -114,8 +114,8 @@ def cross_validate(
         config: all settings; None takes `breastus.default_config(model)`.
         folds: at least 3; one is test and one validation each time.
         repeats: how often folds are drawn anew, at least 1.
-        turns: how many networks a fold has, 1 to `folds - 1`, each with a validation part of its
-            own.
+        val_rotations: number of networks for each fold, 1 to `folds - 1`, each with another
+            validation part.
         seed: of the first repeat; the others take the next ones. None takes `config.seed`.
 
     Raises:
@@ -129,22 +129,28 @@ def cross_validate(
         config = config.replace({"data": {"source": join_sources(data)}})
     first = config.seed if seed is None else seed
     folder = Path("runs", f"{model}-cv") if out is None else Path(out)
-    # Before turns, which could not be right with too few folds.
-    config = config.replace({"data": {"split": "kfold", "folds": folds, "fold": 0, "turn": 0}})
-    if not 1 <= turns < folds:
+    # Before the rotations, which could not be right with too few folds.
+    config = config.replace(
+        {"data": {"split": "kfold", "folds": folds, "fold": 0, "val_rotation": 0}}
+    )
+    if not 1 <= val_rotations < folds:
         raise ConfigError(
-            f"turns must be from 1 to {folds - 1}, the folds that are not test. Received: {turns}"
+            f"val_rotations must be from 1 to {folds - 1}, the folds that are not test. "
+            f"Received: {val_rotations}"
         )
 
     manifest = _manifest(folder, config.replace({"seed": first}))
     print(summary(manifest), flush=True)
     source = {"source": str((folder / MANIFEST_FILE).absolute())}
     shared = SharedFeatures(folder)
-    for repeat, fold, turn in np.ndindex(repeats, folds, turns):
-        path = folder / (f"repeat-{repeat}-fold-{fold}" + f"-turn-{turn}" * (turn > 0))
-        changes = {"data": {**source, "fold": fold, "turn": turn}, "seed": first + repeat}
+    for repeat, fold, rotation in np.ndindex(repeats, folds, val_rotations):
+        path = folder / (f"repeat-{repeat}-fold-{fold}" + f"-rotation-{rotation}" * (rotation > 0))
+        changes = {
+            "data": {**source, "fold": fold, "val_rotation": rotation},
+            "seed": first + repeat,
+        }
         where = f"{repeat + 1}/{repeats}, {fold + 1}/{folds}"
-        where += f", {turn + 1}/{turns}" if turns > 1 else ""
+        where += f", {rotation + 1}/{val_rotations}" if val_rotations > 1 else ""
         _train(path, config.replace(changes), where, shared)
     return evaluate_folds(folder)
 
@@ -153,7 +159,7 @@ def evaluate_folds(folder: Path) -> CrossValidation:
     """Pool the predictions of a cross-validation's runs, evaluate them, and write the report.
 
     Raises:
-        RunError: when there are no finished runs, or a repeat lacks a fold or a turn.
+        RunError: when there are no finished runs, or a repeat lacks a fold or a rotation.
     """
     result = CrossValidation(folder)
     runs = result.runs
@@ -167,7 +173,7 @@ def evaluate_folds(folder: Path) -> CrossValidation:
         "model": config.model.name,
         "folds": config.data.folds,
         "repeats": len(tables),
-        "turns": len(result.folds[0]),
+        "val_rotations": len(result.folds[0]),
         "confidence": settings.confidence,
         "resamples": settings.resamples,
         "prevalence": settings.prevalence,
@@ -295,15 +301,17 @@ def _pooled(result: CrossValidation) -> list[pd.DataFrame]:
     """Return one table of out-of-fold predictions a repeat, in the order of image ids."""
     if not result.runs:
         raise RunError(f"{result.path} holds no runs of a cross-validation.")
-    folds, turns = result.runs[0].config.data.folds, len(result.folds[0])
+    folds, rotations = result.runs[0].config.data.folds, len(result.folds[0])
     tables = []
     for seed, repeat in itertools.groupby(result.folds, key=lambda runs: runs[0].config.seed):
         own = list(repeat)
-        there = [(run.config.data.fold, run.config.data.turn) for runs in own for run in runs]
-        if there != list(np.ndindex(folds, turns)):
+        there = [
+            (run.config.data.fold, run.config.data.val_rotation) for runs in own for run in runs
+        ]
+        if there != list(np.ndindex(folds, rotations)):
             raise RunError(
-                f"{result.path}: the repeat of seed {seed} lacks a fold or a turn. Run the same "
-                "command again to finish it."
+                f"{result.path}: the repeat of seed {seed} lacks a fold or a rotation. Run the "
+                "same command again to finish it."
             )
         parts = [
             _with_sets(runs).assign(repeat=len(tables), fold=runs[0].config.data.fold)
@@ -313,29 +321,29 @@ def _pooled(result: CrossValidation) -> list[pd.DataFrame]:
     return tables
 
 
-def fold_predictions(turns: Sequence[Run], settings: EvaluationConfig) -> pd.DataFrame:
+def fold_predictions(runs: Sequence[Run], settings: EvaluationConfig) -> pd.DataFrame:
     """Return what the networks of a fold say of its test part together, as a predictions table.
 
     Args:
-        turns: the fold's runs.
+        runs: the fold's runs.
         settings: of the decision, which is fitted on their validation parts.
     """
-    return _decided(turns, settings)[0]
+    return _decided(runs, settings)[0]
 
 
-def _decided(turns: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFrame, Decision]:
-    if len(turns) == 1:  # to the last bit what the run says itself
-        test = read_predictions(turns[0].file("predictions_test.csv"))
-        decision = validation_decision(turns[0], settings)
+def _decided(runs: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFrame, Decision]:
+    if len(runs) == 1:  # to the last bit what the run says itself
+        test = read_predictions(runs[0].file("predictions_test.csv"))
+        decision = validation_decision(runs[0], settings)
     else:
-        test = mean_predictions(turns, "test")
-        decision = fit_pooled_decision(turns, settings)
+        test = mean_predictions(runs, "test")
+        decision = fit_pooled_decision(runs, settings)
     return decision.apply(test), decision
 
 
-def _with_sets(turns: Sequence[Run]) -> pd.DataFrame:
+def _with_sets(runs: Sequence[Run]) -> pd.DataFrame:
     """Return what a fold says of its test part, and what its conformal sets of these hold."""
-    table, decision = _decided(turns, turns[0].config.evaluation)
+    table, decision = _decided(runs, runs[0].config.evaluation)
     held = decision.conformal.sets(table["probability"].to_numpy())
     return table.assign(**dict(zip(_HELD, held.T, strict=True)))
 

@@ -222,7 +222,7 @@ def _members(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "seed": run.config.seed,
             "split": run.config.data.split,
             "fold": run.config.data.fold,
-            "turn": run.config.data.turn,
+            "val_rotation": run.config.data.val_rotation,
             "data_fingerprint": run.environment["data_fingerprint"],
             "test_roc_auc": score if score is None else float(np.round(score, 4)),
         }

@@ -215,7 +215,7 @@ def splits_of(config: Config, manifest: pd.DataFrame) -> pd.DataFrame:
         seed=config.seed,
         fold=settings.fold,
         folds=settings.folds,
-        turn=settings.turn,
+        val_rotation=settings.val_rotation,
     )
 
 

@@ -94,7 +94,7 @@ def test_impossible_settings_are_refused(assignment, message):
     "assignments",
     [
         ["data.split=kfold", "data.fold=4"],
-        ["data.split=kfold", "data.fold=4", "data.turn=3"],
+        ["data.split=kfold", "data.fold=4", "data.val_rotation=3"],
         ["data.split=kfold", "data.folds=10", "data.fold=9"],
         ["data.split=source:busi"],
         ["data.split=splits/mine.CSV"],

@@ -51,7 +51,7 @@ def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, write_i
     monkeypatch.setattr("sys.argv", arguments)
     best.main()
     info = json.loads((tmp_path / "best" / "bundle.json").read_text())
-    assert info["model"] == f"6 x {best.NETWORK}"  # two turns are all that three folds allow
+    assert info["model"] == f"6 x {best.NETWORK}"  # two rotations are all that three folds allow
     text = Path(tmp_path, "RESULTS.md").read_text()
     assert "| inside, out of fold | " in text
     assert "| outside, the bundle | " in text

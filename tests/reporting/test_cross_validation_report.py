@@ -15,7 +15,7 @@ def measured(**changes):
         "n_groups": 523,
         "folds": 5,
         "repeats": 1,
-        "turns": 1,
+        "val_rotations": 1,
         "confidence": 0.95,
         "confusion_matrix": [[98.0, 5.0], [56.0, 514.0]],
         "sensitivity": entry,
@@ -37,7 +37,7 @@ def test_it_says_what_was_found_and_what_to_make_of_it():
 
 def test_of_several_repeats_counts_are_means():
     text = sentence(
-        measured(repeats=3, turns=4, confusion_matrix=[[97.0, 6.0], [169 / 3, 1541 / 3]])
+        measured(repeats=3, val_rotations=4, confusion_matrix=[[97.0, 6.0], [169 / 3, 1541 / 3]])
     )
     assert "513.7 of 570 lumps were found" in text
     assert "97 of 103 images" in text

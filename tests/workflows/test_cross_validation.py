@@ -97,11 +97,11 @@ def test_finished_folds_are_kept_and_other_settings_refused(folds, tiny_config):
 
 
 def test_turns_judge_their_test_part_together(folds, tmp_path):
-    """Second turns that are copies of the first, sure of the same: nothing changes but the odds."""
+    """Second rotations that are copies of the first: only the odds change."""
     whole = shutil.copytree(folds.path, tmp_path / "cv")
     for run in folds.runs:
-        other = shutil.copytree(run.path, whole / f"{run.path.name}-turn-1")
-        settings = run.config.replace({"data": {"turn": 1}})
+        other = shutil.copytree(run.path, whole / f"{run.path.name}-rotation-1")
+        settings = run.config.replace({"data": {"val_rotation": 1}})
         (other / "config.yaml").write_text(settings.to_yaml())
         for file in other.glob("predictions_*.csv"):
             table = pd.read_csv(file, keep_default_na=False)
@@ -109,8 +109,8 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
                 probability_uncalibrated=sigmoid(3 * logit(table["probability_uncalibrated"]))
             ).to_csv(file, index=False)
     result = evaluate_folds(whole)
-    assert [len(turns) for turns in result.folds] == [2, 2, 2]
-    assert result.metrics["turns"] == 2
+    assert [len(runs) for runs in result.folds] == [2, 2, 2]
+    assert result.metrics["val_rotations"] == 2
     np.testing.assert_allclose(
         logit(result.predictions["probability_uncalibrated"]),
         2 * logit(folds.predictions["probability_uncalibrated"]),
@@ -132,8 +132,8 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
     assert referral["referred"]["n"] == len(result.predictions)
     assert not {"holds_lump", "holds_no_lump"} & set(result.predictions)
     assert "mean of its fold's 2 networks" in report.replace("&#x27;", "'")
-    shutil.rmtree(whole / "repeat-0-fold-1-turn-1")
-    with pytest.raises(RunError, match="lacks a fold or a turn"):
+    shutil.rmtree(whole / "repeat-0-fold-1-rotation-1")
+    with pytest.raises(RunError, match="lacks a fold or a rotation"):
         evaluate_folds(whole)
 
 
@@ -141,7 +141,8 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
 def test_each_turn_validates_on_another_part_and_features_are_shared(tiny_config, tmp_path):
     training = {"epochs": 2, "head_epochs": 2, "kept_views": 2}
     config = tiny_config.replace({"training": training})
-    arguments = {"config": config, "out": tmp_path / "cv", "folds": 3, "repeats": 1, "turns": 2}
+    arguments = {"config": config, "out": tmp_path / "cv", "folds": 3, "repeats": 1}
+    arguments["val_rotations"] = 2
     with pytest.MonkeyPatch.context() as patch:
         made = []
         patch.setattr(
@@ -151,8 +152,8 @@ def test_each_turn_validates_on_another_part_and_features_are_shared(tiny_config
         result = cross_validate("compact", **arguments)
     assert len(result.runs) == 6
     assert len(made) == 2
-    for turns in result.folds:
-        splits = [pd.read_csv(run.path / "splits.csv").set_index("image_id") for run in turns]
+    for runs in result.folds:
+        splits = [pd.read_csv(run.path / "splits.csv").set_index("image_id") for run in runs]
         parts = [set(one.index[one["split"] == "val"]) for one in splits]
         test = set(splits[0].index[splits[0]["split"] == "test"])
         assert not parts[0] & parts[1]
@@ -160,12 +161,12 @@ def test_each_turn_validates_on_another_part_and_features_are_shared(tiny_config
     before = result.metrics
     assert cross_validate("compact", **arguments).metrics == before
     info = json.loads((export_ensemble(result.runs, tmp_path / "all") / "bundle.json").read_text())
-    assert [(one["fold"], one["turn"]) for one in info["members"]] == list(np.ndindex(3, 2))
+    assert [(one["fold"], one["val_rotation"]) for one in info["members"]] == list(np.ndindex(3, 2))
 
 
 def test_what_cannot_be_cross_validated_is_said(folds, tiny_config, tmp_path):
-    with pytest.raises(ConfigError, match=r"turns must be from 1 to 2.*Received: 3"):
-        cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", folds=3, turns=3)
+    with pytest.raises(ConfigError, match=r"val_rotations must be from 1 to 2.*Received: 3"):
+        cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", folds=3, val_rotations=3)
     with pytest.raises(ConfigError, match="repeats must be at least 1"):
         cross_validate("cnn", config=tiny_config, out=tmp_path / "cv", repeats=0)
     for few in (1, 2):
@@ -183,8 +184,8 @@ def test_what_cannot_be_cross_validated_is_said(folds, tiny_config, tmp_path):
 def test_the_command_says_which_options_go_together(capsys):
     assert main(["train", "cnn", "--repeats", "2"]) == 2
     assert "--repeats goes with --folds" in capsys.readouterr().err
-    assert main(["train", "cnn", "--turns", "2"]) == 2
-    assert "--turns goes with --folds" in capsys.readouterr().err
+    assert main(["train", "cnn", "--val-rotations", "2"]) == 2
+    assert "--val-rotations goes with --folds" in capsys.readouterr().err
     assert main(["train", "cnn", "--folds", "3", "--publish", "x"]) == 2
     assert "export the folds together" in capsys.readouterr().err
 

@@ -95,7 +95,7 @@ def test_a_precision_that_was_asked_for_is_not_forgotten(start):
 def test_more_repeats_and_turns_go_on(start):
     start()
     assert start(repeats=2) == [f"repeat-1-fold-{fold}" for fold in range(3)]
-    assert len(start(repeats=2, turns=2)) == 6
+    assert len(start(repeats=2, val_rotations=2)) == 6
 
 
 def test_the_same_images_by_another_path_and_in_a_moved_folder(start, tiny_config, tmp_path):

@@ -57,17 +57,17 @@ def write_run(path, table, part_of, seed):
     return Run(path)
 
 
-def write_folds(folder, *, folds=4, repeats=1, turns=1):
+def write_folds(folder, *, folds=4, repeats=1, val_rotations=1):
     """Write the runs of a cross-validation, whose networks differ by noise."""
     runs = []
-    for repeat, fold, turn in np.ndindex(repeats, folds, turns):
+    for repeat, fold, rotation in np.ndindex(repeats, folds, val_rotations):
         fold_of = np.random.default_rng(repeat).permutation(GROUPS) % folds
-        parts = {fold: "test", (fold + 1 + turn) % folds: "val"}
-        noise = np.random.default_rng([repeat, fold, turn]).uniform(0.8, 1, 2 * GROUPS)
+        parts = {fold: "test", (fold + 1 + rotation) % folds: "val"}
+        noise = np.random.default_rng([repeat, fold, rotation]).uniform(0.8, 1, 2 * GROUPS)
         table = images()
         runs.append(
             write_run(
-                folder / f"{repeat}-{fold}-{turn}",
+                folder / f"{repeat}-{fold}-{rotation}",
                 table.assign(probability_uncalibrated=table["probability_uncalibrated"] * noise),
                 lambda number, of=fold_of, parts=parts: parts.get(of[number], "train"),
                 seed=repeat,
@@ -96,9 +96,11 @@ def said(called, image_ids):
     return called.table.loc[here, columns].reset_index(drop=True), called.sets.held[here]
 
 
-@pytest.mark.parametrize(("repeats", "turns"), [(1, 1), (1, 3), (2, 1), (2, 2)])
-def test_labels_of_a_fold_have_no_share_in_how_its_images_are_called(tmp_path, repeats, turns):
-    runs = write_folds(tmp_path, repeats=repeats, turns=turns)
+@pytest.mark.parametrize(("repeats", "val_rotations"), [(1, 1), (1, 3), (2, 1), (2, 2)])
+def test_labels_of_a_fold_have_no_share_in_how_its_images_are_called(
+    tmp_path, repeats, val_rotations
+):
+    runs = write_folds(tmp_path, repeats=repeats, val_rotations=val_rotations)
     settings = CONFIG.evaluation
     assert splits_overlap(runs)
     before, whole = out_of_fold_predictions(runs, settings), fit_pooled_decision(runs, settings)
@@ -114,7 +116,7 @@ def test_labels_of_a_fold_have_no_share_in_how_its_images_are_called(tmp_path, r
 
 
 def test_of_one_cross_validation_it_is_what_its_report_is_made_of(tmp_path):
-    runs = write_folds(tmp_path, turns=2)
+    runs = write_folds(tmp_path, val_rotations=2)
     called = out_of_fold_predictions(runs, CONFIG.evaluation)
     folds = [
         fold_predictions(runs[start : start + 2], CONFIG.evaluation) for start in range(0, 8, 2)

@@ -22,11 +22,13 @@ def by_group(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     return split_table(rows, [_SPLIT_OF_FOLD[number] for number in fold], fold)
 
 
-def by_fold(rows: pd.DataFrame, seed: int, *, fold: int, folds: int, turn: int = 0) -> pd.DataFrame:
-    """Cross-validate: fold `fold` is test, the one `1 + turn` after it val, the rest train.
+def by_fold(
+    rows: pd.DataFrame, seed: int, *, fold: int, folds: int, val_rotation: int = 0
+) -> pd.DataFrame:
+    """Cross-validate: fold `fold` is test, that `1 + val_rotation` after it is val, others train.
 
-    The folds are the same for each `fold` and `turn`: every image is in one test part of all folds,
-    and in one val part of all turns of a fold it is not tested in.
+    The folds are the same for each `fold` and `val_rotation`: every image is in one test part of
+    all folds, and in one val part of all rotations of a fold it is not tested in.
     """
     _check_groups(rows, folds, f"one for each of the {folds} folds", "lower data.folds")
     number = _most_even(
@@ -39,7 +41,7 @@ def by_fold(rows: pd.DataFrame, seed: int, *, fold: int, folds: int, turn: int =
     )
     split = np.full(len(rows), "train", object)
     split[number == fold] = "test"
-    split[number == (fold + 1 + turn) % folds] = "val"
+    split[number == (fold + 1 + val_rotation) % folds] = "val"
     return split_table(rows, split, number)
 
 

@@ -36,7 +36,7 @@ def make_splits(
     seed: int = 0,
     fold: int = 0,
     folds: int = FOLDS,
-    turn: int = 0,
+    val_rotation: int = 0,
 ) -> pd.DataFrame:
     """Share the included images of a manifest out.
 
@@ -46,7 +46,8 @@ def make_splits(
         seed: decides what is drawn.
         fold: of `kfold`, the fold that is the test part, from 0.
         folds: of `kfold`, how many.
-        turn: of `kfold`, which of the other folds is val: 0 for the one after the test part.
+        val_rotation: which of the other folds is val; 0 is the one after the test fold (only for
+            `kfold`).
 
     Returns:
         A table of `image_id`, `split` (train, val, test) and `fold` (of `group` and `kfold` the
@@ -62,7 +63,7 @@ def make_splits(
     """
     try:
         check_split(scheme)
-        check_folds(scheme, fold, folds, turn)
+        check_folds(scheme, fold, folds, val_rotation)
     except ConfigError as error:
         raise SplitError(str(error)) from error
     rows = included(manifest)
@@ -78,7 +79,7 @@ def make_splits(
         return by_own_file(manifest, rows, seed, Path(scheme))
     check_classes(rows)
     if scheme == "kfold":
-        return by_fold(rows, seed, fold=fold, folds=folds, turn=turn)
+        return by_fold(rows, seed, fold=fold, folds=folds, val_rotation=val_rotation)
     return by_study(rows, seed) if scheme == "study" else by_group(rows, seed)
 
 

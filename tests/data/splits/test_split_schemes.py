@@ -49,13 +49,14 @@ def test_every_image_is_in_one_test_part_of_a_cross_validation(no_lump, lump, se
         assert set(both.loc[both["split"] == "test", "fold"]) == {fold}
         assert set(both.loc[both["split"] == "val", "fold"]) == {(fold + 1) % folds}
         validated = both.loc[both["split"] == "val", "image_id"].tolist()
-        for turn in range(1, folds - 1):
-            other = make_splits(table, scheme="kfold", seed=seed, fold=fold, folds=folds, turn=turn)
+        for rotation in range(1, folds - 1):
+            options = {"seed": seed, "fold": fold, "folds": folds, "val_rotation": rotation}
+            other = make_splits(table, scheme="kfold", **options)
             assert other["fold"].equals(splits["fold"])
             assert (other["split"] == "test").equals(splits["split"] == "test")
             validated += other.loc[other["split"] == "val", "image_id"].tolist()
         rest = both.loc[both["split"] != "test", "image_id"]
-        assert sorted(validated) == sorted(rest)  # each once, in one of the turns
+        assert sorted(validated) == sorted(rest)  # each once, in one of the rotations
         tested += both.loc[both["split"] == "test", "image_id"].tolist()
     assert sorted(tested) == sorted(table["image_id"])
 
@@ -73,8 +74,8 @@ def test_folds_are_even_in_both_classes_and_drawn_by_seed():
     ("options", "message"),
     [
         ({"fold": 5}, r"data\.fold must be below data\.folds=5"),
-        ({"turn": 4}, r"data\.turn must be below 4, .* data\.folds=5 are not test"),
-        ({"scheme": "group", "turn": 1}, r"data\.split=kfold"),
+        ({"val_rotation": 4}, r"data\.val_rotation must be at most 3 .*data\.folds=5"),
+        ({"scheme": "group", "val_rotation": 1}, r"data\.split=kfold"),
         ({"folds": 8}, "at least 8 groups .* one for each of the 8 folds.*lower data.folds"),
         ({"scheme": "group", "fold": 1}, r"data\.split=kfold"),
     ],
