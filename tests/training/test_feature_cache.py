@@ -139,7 +139,7 @@ def numbers(views: int, images: int = 5):
 def test_views_come_in_turn_and_an_image_drawn_twice_in_two(tmp_path):
     kept = KeptFeatures(doubled(), numbers(3), images=5, folder=tmp_path)
     order = lambda epoch: tf.constant([4, 1, 6, 2])  # noqa: E731 - 6 is image 1 again
-    batches = kept.training(order, batch_size=3, parts=1, first_epoch=1, epochs=4)
+    batches = kept.training(order, batch_size=3, accumulation_steps=1, first_epoch=1, epochs=4)
     features, targets = zip(*batches.as_numpy_iterator(), strict=True)
     views = [1, 1, 2, 1], [2, 2, 0, 2], [0, 0, 1, 0]  # of the epochs 1, 2 and 3
     expected = (100 * np.array(views) + [4, 1, 1, 2]).ravel()
@@ -153,7 +153,9 @@ def test_views_come_in_turn_and_an_image_drawn_twice_in_two(tmp_path):
 def test_a_part_of_the_images_is_drawn_from_or_passed_through(tmp_path):
     kept = KeptFeatures(doubled(), numbers(2), images=5, folder=tmp_path)
     order = lambda epoch: tf.constant([1, 0, 2])  # noqa: E731 - 2 is the first again
-    batches = kept.training(order, part=[4, 2], batch_size=3, parts=1, first_epoch=0, epochs=2)
+    batches = kept.training(
+        order, part=[4, 2], batch_size=3, accumulation_steps=1, first_epoch=0, epochs=2
+    )
     targets = [target.tolist() for _, target in batches.as_numpy_iterator()]
     assert targets == [[2, 4, 104], [102, 104, 4]]
     once = kept.once(part=[3, 0], batch_size=4).as_numpy_iterator()
