@@ -1,23 +1,27 @@
-# Each target works on a fresh clone: it makes .venv and installs the tested versions first.
+# Each target works on a fresh clone: it creates .venv and installs the tested versions first.
 #
-#   make train-cnn                     train, judge and export the study's CNN
-#   make train-cnn DATA=path/to/BUSI   ... on a folder of your own (see README.md)
-#   make train-swin                    the same for its Swin Transformer;  train-NAME: any network
-#   make train-best                    the best recipe known here: twenty networks as one bundle
-#   make check DATA=path/to/images     what the model makes of a handful of images
-#   make check ARGS="a.png b.png"      ... of these images
-#   make reproduce DATA=path/to/BUSI   the study's rows beside ours, and the ablation, run anew (many
-#                                      hours; goes on where it was cut off), into RESULTS.md
+#   make train DATA=path/to/BUSI       train the network to start with, EfficientNet-Lite0, evaluate
+#                                      it, and export it to models/efficientnet_lite0
+#   make train-cnn                     the study's CNN, a baseline;  make train-swin: its Swin
+#   make train-NAME                    any network of `breastus train --help`
+#   make train-best                    the best recipe: twenty networks as one bundle (about an hour)
+#   make check DATA=path/to/images     an HTML page with predictions for some images of a data set
+#   make check ARGS="a.png b.png"      ... for these images
 #   make test                          the quick tests;  make test-all: the slow ones too
-#   make bench ARGS=--quick            how fast it is, beside PyTorch and others (downloads several GB)
+#   make lint                          ruff;  make format: let ruff fix it
+#   make docs                          build the documentation into site/
+#   make bench ARGS=--quick            speed beside PyTorch and others (downloads several GB)
+#   make reproduce DATA=path/to/BUSI   repeat the study and the ablation, into RESULTS.md (many
+#                                      hours; continues after an interruption)
+#   make clean                         remove environments and build folders
 #
 # DATA is a directory, a CSV file, hub, phantom or auto; several: DATA="A;B". ARGS is passed on, such
-# as ARGS="--seed 1".
+# as ARGS="--seed 1". MODEL names the network of make train and make check.
 
 PYTHON ?= python3
 VENV   ?= .venv
 DATA   ?= auto
-MODEL  ?= cnn
+MODEL  ?= efficientnet_lite0
 ARGS   ?=
 
 BIN   := $(VENV)/bin
@@ -30,7 +34,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 comma := ,
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)gpu)
 
-.PHONY: help install train-best check reproduce test test-all lint format bench clean
+.PHONY: help install train train-best check docs reproduce test test-all lint format bench clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -41,11 +45,13 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 		--editable ".[dev$(EXTRA)]"
 	@# Without a display libGL may be missing; the headless build is the same module without it.
 	@$(BIN)/python -c "import cv2" 2>/dev/null || { \
-		echo "opencv-python does not load here; taking opencv-python-headless instead"; \
+		echo "opencv-python does not load here; installing opencv-python-headless instead"; \
 		$(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 			--constraint constraints.txt opencv-python-headless; }
 	@touch $@
+
+train: train-$(MODEL)
 
 train-%: $(STAMP)
 	$(BIN)/breastus train $* --data "$(DATA)" --publish models/$* $(ARGS)
@@ -53,21 +59,23 @@ train-%: $(STAMP)
 train-best: $(STAMP)
 	$(BIN)/python -m experiments.best --data "$(DATA)" --publish models/best $(ARGS)
 
-# Not with DATA and ARGS: those of `make check` name the images to be checked.
+# Without DATA and ARGS, which name the images that `make check` looks at.
 models/%/bundle.json:
 	$(MAKE) train-$* DATA=auto ARGS=
 
+# ARGS may name images; DATA is passed on where it was given, or where there are no ARGS.
 check: $(STAMP) models/$(MODEL)/bundle.json
-	$(BIN)/breastus check models/$(MODEL) $(if $(filter-out auto,$(DATA)),--data "$(DATA)") $(ARGS)
+	$(BIN)/breastus check models/$(MODEL) \
+		$(if $(filter-out auto,$(DATA)),--data "$(DATA)",$(if $(ARGS),,--data auto)) $(ARGS)
 
-# Prepared once for the ablation; the study's own splits keep what that leaves out. Each DATA has a
-# folder of its own, named by a checksum, as DATA may hold spaces and more.
+# Prepared once for the ablation; the study's own splits keep the images that this leaves out. Each
+# DATA has its own folder, named by a checksum, because DATA may contain spaces.
 PREPARED := runs/prepared/$(firstword $(shell printf '%s' "$(DATA)" | cksum))
 $(PREPARED)/splits.csv: | $(STAMP)
 	$(BIN)/breastus data prepare --data "$(DATA)" --out $(PREPARED)
 
-# Runs that are finished in runs/study and runs/ablation are skipped, with ARGS=--missing also those
-# whose records are kept. With changed settings it is a try, in runs/tried, that writes no tables.
+# Finished runs in runs/study and runs/ablation are skipped, with ARGS=--missing also recorded ones.
+# With changed settings the runs go to runs/tried, and no table is written.
 reproduce: $(STAMP) $(PREPARED)/splits.csv
 	$(BIN)/python -m experiments.study --data "$(DATA)" $(ARGS)
 	$(BIN)/python -m experiments.ablation --data $(PREPARED) $(ARGS)
@@ -87,14 +95,18 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# What the benchmark compares with lives apart: several GB, and never in one process with TensorFlow.
+# The packages compared with have their own environment: several GB, and never in one process with
+# TensorFlow.
 $(BENCH_STAMP): experiments/bench-requirements.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict $(ARGS)
+
 bench: $(STAMP) $(BENCH_STAMP)
 	$(BIN)/python -m experiments.bench --rivals $(BENCH_VENV) --data "$(DATA)" $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) build site *.egg-info .pytest_cache .ruff_cache

@@ -40,3 +40,32 @@ def test_a_try_writes_no_tables():
     assert tables in commands("reproduce")
     assert tables in commands("reproduce", "ARGS=--seeds 1 --missing")
     assert tables not in commands("reproduce", "ARGS=--seeds 1 --set training.epochs=2")
+
+
+def test_make_train_takes_the_network_to_start_with():
+    (line,) = [line for line in commands("train", "DATA=a b") if "breastus train" in line]
+    expected = 'train efficientnet_lite0 --data "a b" --publish models/efficientnet_lite0'
+    assert expected in line
+    (line,) = [line for line in commands("train-cnn", "ARGS=--seed 1") if "breastus train" in line]
+    assert line == '.venv/bin/breastus train cnn --data "auto" --publish models/cnn --seed 1'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "--data auto"),
+        (["DATA=hub"], '--data "hub"'),
+        (["ARGS=a.png b.png"], "a.png b.png"),
+        (["DATA=hub", "ARGS=--count 2"], '--data "hub" --count 2'),
+    ],
+)
+def test_make_check_names_images_or_data(arguments, expected):
+    lines = " ".join(commands("check", *arguments)).replace("\\", " ").split("breastus check")[-1]
+    assert " ".join(lines.split()) == f"models/efficientnet_lite0 {expected}"
+
+
+def test_help_lists_every_target():
+    page = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"\.PHONY: (.+)", page)[1].split()) - {"help", "install"}
+    head = page.partition("PYTHON ?=")[0]
+    assert all(f"make {target}" in head for target in targets)

@@ -1,4 +1,4 @@
-"""`breastus data audit`: one HTML page on a data set, and on the leaks of a split."""
+"""`breastus data audit`: one HTML page about a data set and the leaks of a split."""
 
 import argparse
 from pathlib import Path
@@ -12,8 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--splits",
         type=Path,
         metavar="CSV",
-        help="a split of your own to look for leaks in: columns split, and image_id or path "
-        "(default: splits.csv beside the manifest, or what folders train/ and test/ say)",
+        help="a split to check for leaks, with the columns split and image_id or path (default: "
+        "splits.csv beside the manifest, or the folders train/ and test/)",
     )
     add_out(parser, "the page (default: audit.html, or the next free audit-2.html, ...)")
     add_settings(parser)
@@ -29,14 +29,14 @@ def run(args: argparse.Namespace) -> int:
     config = settings(args)
     if config.data.groups == "ignore":
         raise ConfigError(
-            "data.groups must be keep here, as an audit looks for what groups are for. "
+            "data.groups must be keep for an audit, which looks for leaks between groups. "
             "Received: ignore"
         )
     for taken in (args.out, twins_file(args.out)) if args.out else ():
         if taken.exists():
             raise RunError(f"{taken} exists. Choose another --out, or delete it.")
     file = args.splits or _prepared_splits(config.data.source)
-    # Read first: what is wrong with it need not wait for the images.
+    # Read first, so that a damaged file is reported before the images are read.
     listed = None if file is None else read_split_file(file)
     found = survey(config.data.source, settings=config.data, seed=config.seed)
     audit = run_audit(
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or free_name("audit", lambda page: (page, twins_file(page)))
     csv = write_audit(audit, out)
     print(summary(audit))
-    print(f"Page: {out} (with pictures of patients: not to be published)")
+    print(f"Page: {out} (it shows images of patients: do not publish it)")
     print(f"Twins: {csv}")
     return int(bool(audit.unreadable))
 

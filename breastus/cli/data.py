@@ -1,4 +1,4 @@
-"""`breastus data prepare | audit | show`: a manifest with splits, a page, a picture of images."""
+"""`breastus data prepare | audit | show`: manifest and splits, an HTML page, a sheet of images."""
 
 import argparse
 from pathlib import Path
@@ -7,18 +7,42 @@ from breastus.cli import audit
 from breastus.cli.options import add_data, add_out, add_settings, settings
 from breastus.cli.quiet import import_tensorflow
 
+EXAMPLES = (
+    "breastus data audit --data path/to/BUSI",
+    "breastus data prepare --data path/to/BUSI --data more.csv",
+    "breastus data show --data path/to/BUSI --augment",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    prepare = actions.add_parser("prepare", help="write manifest.csv and splits.csv")
+    prepare = actions.add_parser(
+        "prepare",
+        help="write manifest.csv and splits.csv",
+        description="Write which images are used, which are left out and why, and their splits.",
+        examples=("breastus data prepare --data path/to/BUSI --out data/prepared",),
+    )
     add_out(prepare, "a folder for the two files (default: data/prepared)")
     audit.add_arguments(
-        actions.add_parser("audit", help="write an HTML page: twins, contradictions, leaks")
+        actions.add_parser(
+            "audit",
+            help="write an HTML page: near-duplicates, contradictions, leaks",
+            description="Write an HTML page: near-duplicates, contradicting labels, shortcuts, and "
+            "the leaks of a split.",
+            examples=("breastus data audit --data path/to/images --splits my_split.csv",),
+        )
     )
-    show = actions.add_parser("show", help="draw a sheet of images as PNG")
+    show = actions.add_parser(
+        "show",
+        help="draw a sheet of images as PNG",
+        description="Draw some images as a PNG sheet, with --augment as training sees them.",
+        examples=("breastus data show --data path/to/BUSI --augment --count 6",),
+    )
     add_out(show, "the picture (default: sheet.png)")
-    show.add_argument("--augment", action="store_true", help="show what the augmentation makes")
-    show.add_argument("--count", type=int, default=4, help="how many images (default: 4)")
+    show.add_argument("--augment", action="store_true", help="show augmented copies")
+    show.add_argument(
+        "--count", type=int, default=4, help="number of images (default: %(default)s)"
+    )
     for action in (prepare, show):
         add_data(action)
         add_settings(action)
@@ -39,7 +63,7 @@ def _prepare(args: argparse.Namespace) -> int:
         raise RunError(f"{out} exists and is not empty. Choose another --out, or delete it.")
     manifest = load_manifest(config.data.source, settings=config.data, seed=config.seed)
     print(summary(manifest))
-    # Written first: a set that cannot be split can still be looked at.
+    # Written first: a data set that cannot be split can still be looked at.
     write_manifest(manifest, out / "manifest.csv")
     splits = make_splits(
         manifest,

@@ -1,4 +1,4 @@
-"""`breastus doctor`: what is installed, what is there, what fits, what to change. 1 if broken."""
+"""`breastus doctor`: versions, hardware, data, memory plans, what to change. Status 1 if broken."""
 
 import argparse
 import functools
@@ -16,18 +16,39 @@ _COLUMNS = "  {:<20}{:>6}  {:<15}{:>14}{:>7}{:>7}  {}"
 _WIDTH = 24
 
 
+EXAMPLES = (
+    "breastus doctor",
+    "breastus doctor --model swin --image-size 384   # does it fit into memory?",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", action="append", help="what fits of this network; default: of every one"
+        "--memory",
+        action="store_true",
+        help="also plan the training memory of every network, which takes a minute",
     )
-    parser.add_argument("--image-size", type=int, help="in pixels (default: 224)")
+    parser.add_argument(
+        "--model",
+        metavar="NETWORK",
+        action="append",
+        help="plan the memory of this network alone; may be given several times (default: none)",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="image size of the memory plans (default: the network's own, 224 pixels)",
+    )
     parser.add_argument(
         "--profile",
         choices=["auto", "cpu", "rtx2060", "t4"],
         default="auto",
-        help="the hardware profile to plan for; it must be one that this machine has",
+        help="hardware profile, which this machine must have (default: %(default)s)",
     )
-    parser.add_argument("--format", choices=["text", "json"], default="text")
+    parser.add_argument(
+        "--format", choices=["text", "json"], default="text", help="(default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     driver = has_driver()
     if not driver:
-        import_tensorflow()  # with a driver there, what TensorFlow says of it is of interest
+        import_tensorflow()  # where there is a driver, its start-up notes are worth reading
     from breastus.models.registry import check_model, list_models
     from breastus.runs.environment import hardware, versions
     from breastus.training.hardware.devices import this_machine
@@ -43,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
     for name in args.model or ():
         check_model(name)
+    networks = args.model or (list_models() if args.memory else [])
     let_memory_grow()
     machine, facts = this_machine(), hardware()
     problems = _problems(driver and not machine.gpus)
@@ -60,24 +82,26 @@ def run(args: argparse.Namespace) -> int:
             if machine.bfloat16
             else "not faster than float32 here",
             "memory": f"{machine.memory / 2**30:.1f} GB, {_free()}",
-            "GPU": ", ".join(map(str, machine.gpus)) or "none; training runs on the processor",
+            "GPU": ", ".join(map(str, machine.gpus)) or "none; training runs on the CPU",
         },
         "data": _data(),
         "profile": {} if profile is None else vars(profile),
     }
     say = (lambda *_: None) if args.format == "json" else functools.partial(print, flush=True)
-    _say_what_is_there(found, say, asked=args.profile)
+    _print_found(found, say, asked=args.profile)
 
     rows = []
-    if profile is not None:
+    if profile is not None and networks:
         titles = ("network", "pixels", "precision", "largest batch", "batch", "parts", "planned")
-        say("\nWhat fits in training")
+        say("\nMemory plans for training")
         say(_COLUMNS.format(*titles))
-        for row in _what_fits(args.model or list_models(), args.image_size, profile):
+        for row in _what_fits(networks, args.image_size, profile):
             rows.append(row)
             say(_COLUMNS.format(*_cells(row)))
-        say("  batch: by default; parts: into how many it is cut; planned: memory of one part.")
-        say("  Plans were compared with measured peaks on a processor; nothing was run on a GPU.")
+        say("  batch: the default; parts: pieces a batch is cut into; planned: memory of one part.")
+        say("  Plans were compared with measured peaks on a CPU; no GPU was tried.")
+    elif profile is not None:
+        say("\nMemory plans for training: breastus doctor --memory, or --model NETWORK")
 
     notes = _notes(machine, rows)
     if args.format == "json":
@@ -130,19 +154,19 @@ def _cells(row: dict[str, Any]) -> list[Any]:
     return [*(row[name] for name in names), parts, planned]
 
 
-def _say_what_is_there(found: dict[str, Any], say, *, asked: str) -> None:
+def _print_found(found: dict[str, Any], say, *, asked: str) -> None:
     say("Versions")
     for name, version in found["versions"].items():
         say(f"  {name:<{_WIDTH}}{version}")
     say("\nHardware")
     for name, text in found["hardware"].items():
         say(f"  {name:<{_WIDTH}}{text}")
-    say("\nData (what --data auto takes is the first that is there)")
+    say("\nData (--data auto takes the first that exists)")
     for name, text in found["data"].items():
         say(f"  {name:<{_WIDTH}}{text}")
-    say("  then the hub, and with no network, phantoms")
+    say("  then the hub; without a network, phantoms")
     if profile := found["profile"]:
-        taken = profile["name"] if profile["name"] != "auto" else "one of this GPU's own"
+        taken = profile["name"] if profile["name"] != "auto" else "specific to this GPU"
         say("\nProfile")
         say(f"  {asked + ' takes':<{_WIDTH}}{taken}")
         say(f"  {'why':<{_WIDTH}}{profile['why']}")
@@ -156,7 +180,7 @@ def _data() -> dict[str, str]:
     there = raw.is_dir() and any(raw.iterdir())
     return {
         "$BREASTUS_DATA": os.environ.get("BREASTUS_DATA", "not set"),
-        "data/raw": "holds files" if there else "empty or not there",
+        "data/raw": "holds files" if there else "empty or missing",
     }
 
 
@@ -180,20 +204,20 @@ def _notes(machine, rows: list[dict[str, Any]]) -> list[str]:
     notes = []
     if not machine.gpus and not machine.bfloat16:
         notes.append(
-            "Without a GPU and a gain from bfloat16, training is in float32; take small networks "
-            "(cnn, compact, swin_micro)."
+            "There is no GPU, and bfloat16 is no faster than float32 here: training runs in "
+            "float32. Prefer small networks (efficientnet_lite0, compact, cnn)."
         )
     none = [row["model"] for row in rows if row.get("parts") == 0]
     cut = [row["model"] for row in rows if row.get("parts", 0) > 1]
     if none:
         notes.append(
-            f"Not even one image at a time fits of {', '.join(none)}: take smaller images "
-            "(--set model.image_size=...), another network, or a machine with more memory."
+            f"Not even one image at a time fits into memory for {', '.join(none)}. Choose a "
+            "smaller --image-size, another network, or a machine with more memory."
         )
     if cut:
         notes.append(
-            f"The default batch comes in parts for {', '.join(cut)}; that is done by itself, and "
-            "--set training.batch_size=... makes it smaller."
+            f"The default batch is cut into parts for {', '.join(cut)}. This happens "
+            "automatically; a smaller --batch-size avoids it."
         )
     return notes
 

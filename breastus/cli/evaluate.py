@@ -1,4 +1,4 @@
-"""`breastus evaluate RUN`: judge a run again, against another one, or any model elsewhere."""
+"""`breastus evaluate RUN`: evaluate again, on other images, or against another run."""
 
 import argparse
 from pathlib import Path
@@ -6,51 +6,62 @@ from pathlib import Path
 from breastus.cli.options import add_data, add_out
 from breastus.cli.quiet import import_tensorflow
 
+EXAMPLES = (
+    "breastus evaluate runs/efficientnet_lite0 --data path/to/BUS-UCLM    # another hospital",
+    "breastus evaluate runs/efficientnet_lite0 --robustness --severities 1 3 5",
+    "breastus evaluate runs/efficientnet_lite0 --against runs/cnn",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run_folder",
         type=Path,
         metavar="RUN",
-        help="a run folder; with --data also a bundle, such as models/cnn, or the folder of a "
-        "cross-validation, for the bundle in it",
+        help="a run folder; with --data also a bundle such as models/cnn, or the folder of a "
+        "cross-validation, whose bundle is evaluated",
     )
-    add_data(
-        parser,
-        "images from elsewhere to test on; nothing is fitted on them but with --recalibrate; "
-        "several times for several data sets",
-    )
-    add_out(parser, "with --data, the report's folder (default: in the run, beside a bundle)")
     parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="RUN",
+        help="compare with another run on the same test images (default: no comparison)",
+    )
+    external = parser.add_argument_group("external validation")
+    add_data(
+        external,
+        "other images to evaluate on, with the calibration and threshold of the run; may be given "
+        "several times (default: the run's own test images)",
+    )
+    add_out(external, "folder of the report (default: inside the run, or beside the bundle)")
+    external.add_argument(
         "--recalibrate",
         type=int,
         metavar="N",
-        help="with --data: recalibrate on N labelled images or a few more, as whole patients are "
-        "drawn, and judge on the others before and after",
+        help="recalibrate on N or slightly more labelled images (whole patients are drawn), and "
+        "evaluate on the others before and after (default: no recalibration)",
     )
-    parser.add_argument(
-        "--seed", type=int, help="with --recalibrate: decides which are drawn (default: the run's)"
+    external.add_argument(
+        "--seed", type=int, help="seed of the images drawn for --recalibrate (default: the run's)"
     )
-    parser.add_argument(
+    robustness = parser.add_argument_group("robustness to image corruptions")
+    robustness.add_argument(
         "--robustness",
         action="store_true",
-        help="make the test images, or those of --data, worse on purpose, and judge them",
+        help="corrupt the test images, or the images of --data, and evaluate on them",
     )
-    parser.add_argument(
+    robustness.add_argument(
         "--severities",
         type=int,
         nargs="+",
         metavar="1-5",
-        help="with --robustness: how much worse (default: all of 1 2 3 4 5)",
+        help="severity levels (default: 1 2 3 4 5)",
     )
-    parser.add_argument(
+    robustness.add_argument(
         "--corruptions",
         nargs="+",
         metavar="NAME",
-        help="with --robustness: in which ways, such as blur gain_down (default: all)",
-    )
-    parser.add_argument(
-        "--against", type=Path, metavar="RUN", help="compare with another run, on the same images"
+        help="corruptions, such as blur gain_down (default: all nine)",
     )
 
 
@@ -90,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _elsewhere(args: argparse.Namespace, worse: dict) -> int:
-    """Judge on images from elsewhere and say what came out."""
+    """Evaluate on external images and print the result."""
     from breastus.reporting.result_sentence import sentence
     from breastus.workflows.validate_externally import evaluate_external
 
@@ -120,18 +131,18 @@ def _check_together(args: argparse.Namespace) -> None:
         for name in ("data", "robustness"):
             if getattr(args, name):
                 raise ConfigError(
-                    f"--{name} and --against cannot be given together: --against compares test "
-                    "predictions that are there. Run the command twice."
+                    f"--{name} and --against cannot be given together: --against compares existing "
+                    "test predictions. Run the command twice."
                 )
     if args.out and not args.data:
-        raise ConfigError("--out goes with --data.")
+        raise ConfigError("--out needs --data.")
     if args.recalibrate is not None and not args.data:
         raise ConfigError(
-            "--recalibrate goes with --data, the images of the new hospital. "
+            "--recalibrate needs --data, the images of the new hospital. "
             f"Received: --recalibrate {args.recalibrate} alone"
         )
     if args.seed is not None and args.recalibrate is None:
-        raise ConfigError("--seed goes with --recalibrate: it decides which images are drawn.")
+        raise ConfigError("--seed needs --recalibrate: it decides which images are drawn.")
     for name in ("severities", "corruptions"):
         if getattr(args, name) is not None and not args.robustness:
-            raise ConfigError(f"--{name} goes with --robustness.")
+            raise ConfigError(f"--{name} needs --robustness.")

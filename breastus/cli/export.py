@@ -1,10 +1,15 @@
-"""`breastus export RUN...`: a run's bundle, that of several together, or one recalibrated."""
+"""`breastus export RUN...`: a bundle of one run, of several averaged, or a recalibrated one."""
 
 import argparse
 from pathlib import Path
 
 from breastus.cli.options import add_out
 from breastus.cli.quiet import import_tensorflow
+
+EXAMPLES = (
+    "breastus export runs/efficientnet_lite0 --out models/lite0",
+    "breastus export runs/compact-cv --out models/compact",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,17 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="a finished run folder; of several, or of a cross-validation's folder, the networks "
-        "are averaged; with --recalibrated, a bundle too",
+        help="a finished run folder; the networks of several, or of a cross-validation, are "
+        "averaged; with --recalibrated also a bundle",
     )
     parser.add_argument(
         "--recalibrated",
         type=Path,
         metavar="FOLDER",
-        help="as recalibrated for another hospital: the folder of breastus evaluate RUN --data "
-        "OTHER --recalibrate N",
+        help="recalibrated for another hospital: the report folder of breastus evaluate RUN --data "
+        "OTHER --recalibrate N (default: as trained)",
     )
-    add_out(parser, "the bundle's folder (default: models/<model>, or models/<model>-<data set>)")
+    add_out(parser, "the bundle's folder (default: models/NETWORK, or models/NETWORK-DATA)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,8 +57,7 @@ def _recalibrated(args: argparse.Namespace) -> int:
 
     if len(args.run_folders) > 1:
         raise ConfigError(
-            "--recalibrated is of one run or bundle, whose probabilities were recalibrated. "
-            f"Received: {len(args.run_folders)} of them"
+            f"--recalibrated takes one run or bundle. Received: {len(args.run_folders)} of them"
         )
     model = ModelArtifact.load(args.run_folders[0])
     out = _free(args.out or Path("models", recalibrated_name(model, args.recalibrated)))

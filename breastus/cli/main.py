@@ -1,37 +1,40 @@
-"""The command `breastus`: parse, call one function, print, give an exit status.
+"""The command `breastus`: parse, call one workflow, print, return an exit status.
 
-Status 0: all fine. 1: something failed. 2: wrong usage (an unknown option, setting or model).
+Status 0: everything succeeded. 1: something failed. 2: wrong usage (an unknown option, setting or
+network).
 """
 
-import argparse
 import importlib
 import os
 import sys
 import warnings
 
 import breastus
+from breastus.cli.parser import Parser
 from breastus.errors import BreastusError, ConfigError, ModelError
 
-# command: (module with add_arguments(parser) and run(args) -> int, one-line help)
+# command: (module with EXAMPLES, add_arguments(parser) and run(args) -> int, one-line help)
 COMMANDS = {
-    "doctor": ("breastus.cli.doctor", "say what is installed, what hardware and data are there"),
+    "train": ("breastus.cli.train", "train a network, evaluate it and export it as a bundle"),
+    "predict": ("breastus.cli.predict", "predict lump or no lump for images"),
+    "check": ("breastus.cli.check", "write an HTML page with predictions and what is unusual"),
+    "evaluate": ("breastus.cli.evaluate", "evaluate again, on other images, or against a run"),
+    "export": ("breastus.cli.export", "write a run, or several averaged, as a bundle to serve"),
     "data": ("breastus.cli.data", "prepare, audit or show a data set"),
-    "pretrain": (
-        "breastus.cli.pretrain",
-        "pretrain a network's backbone on phantoms, or on images without their labels",
-    ),
-    "train": ("breastus.cli.train", "train a network, judge it and export it"),
-    "evaluate": ("breastus.cli.evaluate", "judge a run's predictions again"),
-    "predict": ("breastus.cli.predict", "say of each image: lump or no lump"),
-    "check": ("breastus.cli.check", "the same as an HTML page, with what is unusual"),
-    "export": ("breastus.cli.export", "copy a run's bundle to where it is served from"),
+    "pretrain": ("breastus.cli.pretrain", "pretrain a backbone on phantoms or unlabelled images"),
+    "settings": ("breastus.cli.settings", "list and explain the settings"),
+    "doctor": ("breastus.cli.doctor", "show versions, hardware and data, and what to change"),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     warnings.showwarning = _show_warning
-    parser = build_parser(argv if argv is not None else sys.argv[1:])
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser(argv)
+    if not argv:
+        parser.print_help(sys.stderr)
+        return 2
     args = parser.parse_args(argv)
     try:
         return args.run(args)
@@ -40,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     except (BreastusError, ImportError) as error:
         return _fail(error, 1)
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough; Python would complain when it flushes.
+        # A reader such as `head` closed the pipe; Python would complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -48,28 +51,38 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def build_parser(argv: list[str]) -> argparse.ArgumentParser:
+def build_parser(argv: list[str]) -> Parser:
     """Return the parser; only the command that `argv` names is imported and given its options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="breastus",
-        description=breastus.__doc__.split("\n\n")[0],
-        epilog="Research software, not a medical device.",
+        description="Find lumps in breast ultrasound images, and report how far each score can be "
+        "trusted.\nResearch software, not a medical device.",
+        examples=(
+            "breastus train efficientnet_lite0 --data path/to/BUSI --publish models/lite0",
+            "breastus predict models/lite0 image.png",
+            "breastus COMMAND --help",
+        ),
     )
     parser.add_argument("--version", action="version", version=f"breastus {breastus.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, summary) in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
-        if name in argv:
-            implementation = importlib.import_module(module)
-            implementation.add_arguments(command)
-            command.set_defaults(run=implementation.run)
+        loaded = importlib.import_module(module) if name in argv else None
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            examples=loaded.EXAMPLES if loaded else (),
+        )
+        if loaded:
+            loaded.add_arguments(command)
+            command.set_defaults(run=loaded.run)
     return parser
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
     if category.__module__.startswith("breastus"):
         print(f"breastus: {message}", file=sys.stderr)
-    # Other packages' warnings are about their own insides.
+    # Warnings of other packages concern their own internals.
 
 
 def _fail(error: Exception, status: int) -> int:

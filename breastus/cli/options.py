@@ -1,6 +1,7 @@
-"""Options that several commands share, and the settings they add up to."""
+"""Options that several commands share, and the settings and image files they lead to."""
 
 import argparse
+import glob
 from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
@@ -8,25 +9,54 @@ from pathlib import Path
 from breastus.config.parsing import join_sources
 from breastus.config.schema import Config
 
+# option: (setting, metavar, help)
+SHORTCUTS = {
+    "--epochs": ("training.epochs", "N", "passes over the training images"),
+    "--batch-size": ("training.batch_size", "N", "images a weight update"),
+    "--learning-rate": ("training.learning_rate", "RATE", "peak learning rate"),
+    "--image-size": ("model.image_size", "PIXELS", "side of the square network input"),
+    "--weights": ("model.weights", "WEIGHTS", "auto, imagenet, null, or a folder of pretrain"),
+    "--color": ("preprocessing.color", "COLOR", "plain or parula"),
+    "--split": ("data.split", "SCHEME", "auto, group, kfold, study, source:NAME or a CSV file"),
+}
+DATA_HELP = (
+    "a directory, a CSV file, hub, phantom or auto; may be given several times (default: auto)"
+)
+IMAGES_HELP = (
+    "image files, folders or quoted patterns such as 'scans/*.png'; masks in folders are skipped"
+)
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add `--seed`, `--config` and `--set`."""
-    parser.add_argument("--seed", type=int, help="decides every random choice (default: 0)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as YAML")
-    parser.add_argument(
+
+def add_settings(parser: argparse.ArgumentParser, *shortcuts: str) -> None:
+    """Add `--seed`, `--config`, `--set`, and the named shortcuts for single settings."""
+    group = parser.add_argument_group(
+        "settings", "`breastus settings NETWORK` lists and explains all of them."
+    )
+    for option in shortcuts:
+        name, metavar, help = SHORTCUTS[option]
+        group.add_argument(
+            option,
+            action="append",
+            dest="set",
+            default=[],
+            type=f"{name}={{}}".format,
+            metavar=metavar,
+            help=f"{help}; short for --set {name}=... (default: by network)",
+        )
+    group.add_argument("--seed", type=int, help="seed of every random choice (default: 0)")
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file of settings (default: none)"
+    )
+    group.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="change one setting; may be given several times",
+        help="change one setting; may be given several times (default: none)",
     )
 
 
-def add_data(
-    parser: argparse.ArgumentParser,
-    help: str = "a directory, a CSV file, hub, phantom or auto (default: auto); several times for "
-    "several data sets",
-) -> None:
+def add_data(parser: argparse.ArgumentParser, help: str = DATA_HELP) -> None:
     """Add `--data`."""
     parser.add_argument("--data", action="append", help=help)
 
@@ -53,3 +83,38 @@ def settings(args: argparse.Namespace, base: Config | None = None) -> Config:
     if args.seed is not None:
         config = config.replace({"seed": args.seed})
     return config
+
+
+def image_files(arguments: Iterable[str]) -> list[Path]:
+    """Return the image files that command-line arguments name.
+
+    Args:
+        arguments: files, folders (all images below, lesion masks left out) and glob patterns. A
+            file that exists is never read as a pattern, and a name that matches nothing is kept,
+            so that the prediction reports it.
+
+    Raises:
+        DataError: when a folder holds no image or cannot be read.
+    """
+    from breastus.data.sources import files_below
+    from breastus.data.sources.folder import is_mask
+    from breastus.errors import DataError
+
+    files = []
+    for argument in arguments:
+        path = Path(argument)
+        if path.exists() or not glob.has_magic(argument):
+            matches = [path]
+        else:
+            matches = [Path(name) for name in sorted(glob.glob(argument, recursive=True))] or [path]
+        for match in matches:
+            if not match.is_dir():
+                files.append(match)
+                continue
+            images = [file for file in files_below(match) if not is_mask(file.stem)]
+            if not images:
+                raise DataError(
+                    f"{match} holds no image. Name image files, or a folder that holds some."
+                )
+            files += images
+    return files

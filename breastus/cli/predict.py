@@ -6,19 +6,28 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from breastus.cli.options import IMAGES_HELP, image_files
 from breastus.cli.quiet import import_tensorflow
 
 if TYPE_CHECKING:
     from breastus.deploy.predictor import Prediction
 
+EXAMPLES = (
+    "breastus predict models/efficientnet_lite0 image1.png image2.png",
+    "breastus predict runs/efficientnet_lite0 path/to/folder --format json",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="a bundle folder, such as models/cnn")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("bundle", type=Path, help="a bundle or run folder, such as models/cnn")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
+    parser.add_argument(
+        "--format", choices=("text", "json"), default="text", help="(default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    files = image_files(args.images)
     import_tensorflow()
 
     from breastus.deploy.predictor import PHANTOM_NOTICE, Predictor
@@ -27,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if predictor.trained_on_phantoms:
         print(f"breastus: {PHANTOM_NOTICE}", file=sys.stderr)
     predictions = []
-    for prediction in predictor.predict_files(args.images):
+    for prediction in predictor.predict_files(files):
         predictions.append(prediction)
         if prediction.error:
             print(f"breastus: error: {prediction.error}", file=sys.stderr)

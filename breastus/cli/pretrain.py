@@ -1,4 +1,4 @@
-"""`breastus pretrain MODEL --on phantoms|images`: a folder of weights for `model.weights` out."""
+"""`breastus pretrain NETWORK --on phantoms|images`: a folder of weights for `model.weights`."""
 
 import argparse
 import sys
@@ -8,46 +8,57 @@ from breastus.cli.quiet import import_tensorflow
 from breastus.config.presets import pretraining_config
 
 ON = ("phantoms", "images")
+EXAMPLES = (
+    "breastus pretrain compact --on phantoms --out from-phantoms",
+    "breastus pretrain swin_micro --on images --data path/to/BUSI --out from-images",
+    "breastus train compact --data path/to/BUSI --weights from-phantoms",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a network, such as compact")
+    parser.add_argument("model", metavar="NETWORK", help="a network, such as compact")
     parser.add_argument(
         "--on",
         choices=ON,
         required=True,
-        help="phantoms: lump or not, and where, in simulated images; images: hidden patches are "
-        "reconstructed, labels are not read",
+        help="phantoms: classify simulated images and locate their lumps; images: reconstruct "
+        "hidden patches, without labels",
     )
     add_data(
         parser,
-        "what the network is trained on afterwards; of it only the training part is seen: give the "
-        "seed and split of that training",
+        "with --on images: the data set of the later training, of which only the training part is "
+        "seen; give the seed and split of that training (default: auto)",
     )
     parser.add_argument(
         "--unlabelled",
         action="append",
         metavar="DATA",
-        help="further images, all of which are seen, but for twins of held-out ones; several times "
-        "for several data sets",
+        help="with --on images: more images, all seen except near-duplicates of held-out ones; may "
+        "be given several times (default: none)",
     )
-    parser.add_argument("--epochs", type=int, help="default: 25 on phantoms, 100 on images")
     parser.add_argument(
-        "--phantoms", type=int, default=400, metavar="N", help="how many an epoch (default: 400)"
+        "--phantoms",
+        type=int,
+        default=400,
+        metavar="N",
+        help="with --on phantoms: new phantoms an epoch (default: %(default)s)",
     )
     parser.add_argument(
         "--patch", type=int, help="side of the hidden patches in pixels (default: 32; cnn: 16)"
     )
     parser.add_argument(
-        "--mask-ratio", type=float, default=0.6, help="share that is hidden (default: 0.6)"
+        "--mask-ratio",
+        type=float,
+        default=0.6,
+        help="fraction of the patches that is hidden (default: %(default)s)",
     )
     parser.add_argument(
         "--fill",
         choices=["token", "mean", "zero"],
-        help="what stands in hidden patches (default: a learnt token for Swins, else zero)",
+        help="content of hidden patches (default: a learnt token for Swins, otherwise zero)",
     )
-    add_out(parser, "the folder of weights (default: the next free one below runs/pretrained/)")
-    add_settings(parser)
+    add_out(parser, "the folder of weights (default: the next free one below runs/pretrained)")
+    add_settings(parser, "--epochs", "--batch-size", "--learning-rate", "--image-size")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,14 +75,13 @@ def run(args: argparse.Namespace) -> int:
             unlabelled=args.unlabelled,
             out=args.out,
             config=config,
-            epochs=args.epochs,
             phantoms=args.phantoms,
             patch=args.patch,
             mask_ratio=args.mask_ratio,
             fill=args.fill,
         )
     except KeyboardInterrupt:
-        print("\nbreastus: interrupted; nothing was written", file=sys.stderr)
+        print("\nbreastus: interrupted; no weights were written", file=sys.stderr)
         return 130
     print(f"Weights: {folder}")
     print(f"Train with them: breastus train {args.model} --set model.weights={folder}")

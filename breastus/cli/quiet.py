@@ -1,4 +1,4 @@
-"""Import TensorFlow without its start-up notes, which no setting silences."""
+"""Import TensorFlow without its start-up notes, which no environment variable silences."""
 
 import os
 import sys
@@ -6,23 +6,23 @@ import tempfile
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and let it look for devices; should that fail, show all that it said."""
+    """Import TensorFlow and let it look for devices; show its notes only if that fails."""
     if "tensorflow" in sys.modules:
         return
-    # Errors reach us as exceptions; what else it would log is about its own insides.
+    # Errors arrive as exceptions; its other log lines concern its own internals.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as said:
-        # The notes come from C++, so the file descriptor has to be turned away, not sys.stderr.
+    with tempfile.TemporaryFile() as notes:
+        # The notes come from C++, so the file descriptor has to be redirected, not sys.stderr.
         kept = os.dup(2)
-        os.dup2(said.fileno(), 2)
+        os.dup2(notes.fileno(), 2)
         try:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
         except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
+            notes.seek(0)
+            os.write(kept, notes.read())
             raise
         finally:
             os.dup2(kept, 2)

@@ -1,51 +1,63 @@
-"""`breastus train MODEL`: data in, a finished run folder out."""
+"""`breastus train NETWORK`: data in, a finished run folder out."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from breastus.cli.options import add_data, add_out, add_settings, settings
+from breastus.cli.networks import network_list
+from breastus.cli.options import SHORTCUTS, add_data, add_out, add_settings, settings
 from breastus.cli.quiet import import_tensorflow
 from breastus.config.presets import default_config
 from breastus.config.schema import Config
 from breastus.errors import ConfigError
 
+EXAMPLES = (
+    "breastus train efficientnet_lite0 --data path/to/BUSI",
+    "breastus train compact --data path/to/BUSI --folds 5 --repeats 3",
+    "breastus settings efficientnet_lite0    # the defaults of a network",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a network, such as cnn")
+    parser.epilog = f"{network_list()}\n\n{parser.epilog}"
+    parser.add_argument("model", metavar="NETWORK", help="one of the networks below")
     add_data(parser)
-    add_out(parser, "the run folder (default: the next free one below runs/)")
-    add_settings(parser)
+    add_out(parser, "the run folder (default: runs/NETWORK, or the next free number)")
     parser.add_argument(
+        "--publish",
+        type=Path,
+        metavar="FOLDER",
+        help="also copy the finished bundle to this folder (default: no)",
+    )
+    folds = parser.add_argument_group("cross-validation")
+    folds.add_argument(
         "--folds",
         type=int,
         metavar="K",
-        help="cross-validate: train once for each of K folds, and judge the pooled predictions",
+        help="train once for each of K folds and evaluate the pooled predictions (default: one "
+        "training)",
     )
-    parser.add_argument(
-        "--repeats", type=int, metavar="N", help="with --folds: draw folds N times (default: 3)"
+    folds.add_argument(
+        "--repeats", type=int, metavar="N", help="draw the folds N times (default: 3)"
     )
-    parser.add_argument(
+    folds.add_argument(
         "--val-rotations",
         type=int,
         metavar="N",
-        help="with --folds: average N networks a fold, each with another validation part "
-        "(default: 1)",
+        help="average N networks a fold, each with another validation part (default: 1)",
     )
-    parser.add_argument(
-        "--publish", type=Path, metavar="FOLDER", help="copy the finished bundle to this folder"
-    )
+    add_settings(parser, *SHORTCUTS)
 
 
 def run(args: argparse.Namespace) -> int:
     config = settings(args, default_config(args.model))
     for option, example in (("repeats", 3), ("val-rotations", 4)):
         if getattr(args, option.replace("-", "_")) is not None and args.folds is None:
-            raise ConfigError(
-                f"--{option} goes with --folds, such as --folds 5 --{option} {example}."
-            )
+            raise ConfigError(f"--{option} needs --folds, such as --folds 5 --{option} {example}.")
     if args.folds is not None and args.publish:
-        raise ConfigError("--publish is of one run; export the folds together: breastus export.")
+        raise ConfigError(
+            "--publish takes one run. Export the folds as one bundle instead: breastus export RUN."
+        )
     import_tensorflow()
     if args.folds is not None:
         return _cross_validate(args, config)
@@ -57,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
         finished = train(args.model, config=config, out=args.out, publish=args.publish)
     except KeyboardInterrupt:
         print(
-            "\nbreastus: interrupted; the same command goes on from the last epoch", file=sys.stderr
+            "\nbreastus: interrupted; the same command continues after the last finished epoch",
+            file=sys.stderr,
         )
         return 130
     print(sentence(finished.metrics))
@@ -80,7 +93,7 @@ def _cross_validate(args: argparse.Namespace, config: Config) -> int:
             val_rotations=1 if args.val_rotations is None else args.val_rotations,
         )
     except KeyboardInterrupt:
-        print("\nbreastus: interrupted; the same command goes on from there", file=sys.stderr)
+        print("\nbreastus: interrupted; the same command continues from there", file=sys.stderr)
         return 130
     print(sentence(result.metrics))
     print(f"Report: {result.path / 'report.html'}")

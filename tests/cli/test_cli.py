@@ -4,8 +4,13 @@ import json
 
 import pytest
 
-from breastus.cli.main import COMMANDS, main
+from breastus.cli.main import COMMANDS, build_parser, main
+from breastus.cli.networks import NETWORKS
+from breastus.cli.options import image_files, settings
+from breastus.config.parsing import describe_settings
+from breastus.config.presets import default_config
 from breastus.data.images import to_png
+from breastus.models.registry import list_models
 
 TINY = [
     *("--set", "data.phantom_images=40", "--set", "model.image_size=32"),
@@ -44,8 +49,13 @@ def test_every_command_has_help(command, capsys):
     ("arguments", "message"),
     [
         ([], "COMMAND"),
-        (["trian"], "invalid choice: 'trian'"),
-        (["train"], "model"),
+        (["trian"], "Did you mean train"),
+        (["data", "prepair"], "Did you mean prepare"),
+        (["train"], "NETWORK"),
+        (["train", "cnn", "--batchsize", "2"], "Did you mean --batch-size"),
+        (["train", "cnn", "--set", "epochs=2"], "training.epochs"),
+        (["train", "cnn", "--epochs", "many"], "training.epochs"),
+        (["train", "cnn", "--val-rotations", "2"], "needs --folds"),
         (["train", "cnm", "--data", "phantom"], "Did you mean cnn"),
         (["train", "cnn", "--set", "training.epoch=2"], "Did you mean training.epochs"),
         (["train", "cnn", "--config", "none.yaml"], "none.yaml cannot be read"),
@@ -55,6 +65,7 @@ def test_every_command_has_help(command, capsys):
         (["pretrain", "cnn", "--on", "phantoms", "--data", "phantom"], "go with --on images"),
         (["pretrain", "cnn", "--on", "images", "--patch", "9"], "patch must be"),
         (["predict", "models/cnn"], "IMAGE"),
+        (["check", "models/cnn"], "There are no images to check"),
         (["check", "models/cnn", "a.png", "--data", "phantom"], "not both"),
         (["check", "models/cnn", "--count", "0"], "--count must be at least 1"),
         (["data", "show", "--count", "0"], "--count must be at least 1"),
@@ -78,6 +89,7 @@ def test_wrong_usage_is_status_2(arguments, message, capsys, elsewhere):
         (["train", "cnn", "--data", "nowhere"], "--data must be a directory"),
         (["predict", "nowhere", "a.png"], "nowhere is not a bundle"),
         (["check", "nowhere", "a.png"], "nowhere is not a bundle"),
+        (["predict", "nowhere", "."], "holds no image"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
         (["export", "nowhere"], "nowhere is not a run folder"),
         (["data", "prepare", "--data", "nowhere"], "--data must be a directory"),
@@ -93,8 +105,8 @@ def test_what_fails_is_status_1_and_no_traceback(arguments, message, capsys):
 
 def test_from_training_to_a_check(elsewhere, scan, capsys):
     assert run("train", "cnn", "--data", "phantom", "--publish", "models/cnn", *TINY) == 0
-    said = capsys.readouterr().out
-    assert "test images" in said
+    printed = capsys.readouterr().out
+    assert "test images" in printed
     assert (elsewhere / "runs" / "cnn" / "report.html").is_file()
     assert (elsewhere / "models" / "cnn" / "bundle.json").is_file()
 
@@ -103,8 +115,8 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
 
     (elsewhere / "bad.png").touch()
     assert run("predict", "models/cnn", scan, "bad.png", "--format", "json") == 1
-    said = capsys.readouterr()
-    good, bad = json.loads(said.out)
+    captured = capsys.readouterr()
+    good, bad = json.loads(captured.out)
     assert set(good) == {"path", "label", "probability", "threshold", "flags", "error"}
     assert good["path"] == str(scan)
     assert good["label"] in ("lump", "no_lump")
@@ -112,13 +124,13 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
     assert "trained_on_phantoms" in good["flags"]
     assert bad["probability"] is None
     assert "bad.png is empty" in bad["error"]
-    assert "never seen a patient" in said.err
+    assert "never seen a patient" in captured.err
 
     assert run("check", "models/cnn", scan) == 0
     assert run("check", "models/cnn", "--data", "phantom", "--count", "2") == 0
-    said = capsys.readouterr().out
-    assert "Page: check.html" in said
-    assert "Page: check-2.html" in said
+    printed = capsys.readouterr().out
+    assert "Page: check.html" in printed
+    assert "Page: check-2.html" in printed
     assert run("check", "models/cnn", scan, "--out", "check.html") == 1
     assert "check.html exists. Choose another --out" in capsys.readouterr().err
 
@@ -136,8 +148,8 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
 def test_data_prepare_and_show(elsewhere, class_folders, capsys):
     root = class_folders()
     assert run("data", "prepare", "--data", root, "--out", "prepared") == 0
-    said = capsys.readouterr().out
-    assert "24 images from folder" in said
+    printed = capsys.readouterr().out
+    assert "24 images from folder" in printed
     assert (elsewhere / "prepared" / "manifest.csv").is_file()
     assert (elsewhere / "prepared" / "splits.csv").is_file()
     assert run("data", "prepare", "--data", root, "--out", "prepared") == 1
@@ -152,9 +164,9 @@ def test_preparing_reports_unreadable_images_and_goes_on(class_folders, capsys):
     root = class_folders()
     (root / "lump" / "bad.png").write_bytes(b"no image")
     assert run("data", "prepare", "--data", root, "--out", "prepared") == 1
-    said = capsys.readouterr()
-    assert "bad.png is not a PNG" in said.err
-    assert "1 left out: unreadable" in said.out
+    captured = capsys.readouterr()
+    assert "bad.png is not a PNG" in captured.err
+    assert "1 left out: unreadable" in captured.out
 
 
 def test_preparing_several_data_sets(elsewhere, class_folders, write_image, capsys):
@@ -163,18 +175,18 @@ def test_preparing_several_data_sets(elsewhere, class_folders, write_image, caps
         label = ("lump", "no_lump")[number % 2]
         write_image(elsewhere / "more" / label / f"{number}.png", 100 + number)
     assert run("data", "prepare", "--data", root, "--data", "more", "--out", "prepared") == 0
-    said = capsys.readouterr().out
-    assert "32 images from folder, folder-2" in said
-    assert "folder-2: 8 images, 8 used (4 no_lump, 4 lump)" in said
+    printed = capsys.readouterr().out
+    assert "32 images from folder, folder-2" in printed
+    assert "folder-2: 8 images, 8 used (4 no_lump, 4 lump)" in printed
 
     # The result is merged with a CSV, and one of the three is left out.
     write_image(elsewhere / "own" / "a.png", 200)
     (elsewhere / "own" / "images.csv").write_text("path,label\na.png,lump\n")
     arguments = ["data", "prepare", "--data", "prepared", "--data", "own", "--out", "again"]
     assert run(*arguments, "--set", "data.split=source:folder-2") == 0
-    said = capsys.readouterr().out
-    assert "csv: 1 images, 1 used" in said
-    assert "test  4 no_lump, 4 lump" in said
+    printed = capsys.readouterr().out
+    assert "csv: 1 images, 1 used" in printed
+    assert "test  4 no_lump, 4 lump" in printed
 
     # What it wrote can be named as a split, and a cross-validation runs on it.
     arguments = ["data", "prepare", "--data", "again", "--out"]
@@ -187,28 +199,110 @@ def test_preparing_several_data_sets(elsewhere, class_folders, write_image, caps
     assert "must name a source of images that are used" in capsys.readouterr().err
 
 
-def test_doctor(capsys):
+def test_help_gives_examples_and_defaults():
+    for command in COMMANDS:
+        parser = build_parser([command])
+        (commands,) = [a for a in parser._actions if isinstance(a.choices, dict)]
+        pages = [commands.choices[command]]
+        for action in pages[0]._actions:
+            if isinstance(action.choices, dict):  # the actions of `data`
+                pages += action.choices.values()
+        for page in pages:
+            assert "example" in page.format_help()
+            for option in page._actions:
+                if option.option_strings and option.nargs != 0 and not option.required:
+                    assert "(default: " in option.help, (page.prog, option.option_strings)
+
+
+def test_train_help_lists_every_network(capsys):
+    assert run("train", "--help") == 0
+    page = capsys.readouterr().out
+    assert set(NETWORKS) == set(list_models())
+    for name, line in NETWORKS.items():
+        assert f"  {name:<27}{line}" in page
+
+
+def test_shortcuts_are_settings():
+    parser = build_parser(["train"])
+    args = parser.parse_args(
+        [
+            "train",
+            "cnn",
+            "--epochs",
+            "3",
+            "--set",
+            "seed=4",
+            "--learning-rate",
+            "1e-4",
+            "--epochs",
+            "5",
+            "--image-size",
+            "64",
+        ]
+    )
+    config = settings(args)
+    assert config.training.epochs == 5
+    assert config.training.learning_rate == 1e-4
+    assert config.model.image_size == 64
+    assert config.seed == 4
+
+
+def test_settings_explains_every_setting(capsys):
+    assert run("settings", "efficientnet_lite0") == 0
+    page = capsys.readouterr().out
+    config = default_config("efficientnet_lite0")
+    for info in describe_settings(config):
+        assert f"\n{info.name} = " in page
+    assert "training.epochs = 12 " in page
+    assert run("settings", "training.epochs", "seed") == 0
+    page = capsys.readouterr().out
+    assert page.count(" = ") == 2
+    assert "training.epochs = 20  (an integer, at least 1)" in page
+    assert run("settings", "evaluation") == 0
+    assert "data." not in capsys.readouterr().out
+    assert run("settings", "epoch") == 2
+    assert "Did you mean epochs?" in capsys.readouterr().err
+
+
+def test_image_files_takes_folders_and_patterns(elsewhere, scan):
+    for name in ("b10.png", "b2.png", "b2_mask.png", "notes.txt"):
+        path = elsewhere / "folder" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(scan.read_bytes())
+    names = [path.name for path in image_files(["folder", "folder/*10.png", "no.png", scan.name])]
+    assert names == ["b2.png", "b10.png", "b10.png", "no.png", "scan [1].png"]
+    assert [path.name for path in image_files(["none*.png"])] == ["none*.png"]
+
+
+def test_doctor_answers_without_building_networks(capsys):
+    assert run("doctor") == 0
+    page = capsys.readouterr().out
+    for word in ("tensorflow", "usable cores", "GPU", "data/raw", "auto takes", "--memory"):
+        assert word in page
+    assert "largest batch" not in page
+
+
+def test_doctor_plans_memory_when_asked(capsys):
     assert run("doctor", "--model", "cnn", "--model", "swin_micro", "--image-size", "64") == 0
-    said = capsys.readouterr().out
-    for word in ("tensorflow", "usable cores", "GPU", "data/raw", "auto takes", "largest batch"):
-        assert word in said
-    assert "image_size must be a multiple of 112" in said  # of swin_micro; the others go on
+    page = capsys.readouterr().out
+    assert "largest batch" in page
+    assert "image_size must be a multiple of 112" in page  # swin_micro; the plans continue
 
 
 def test_doctor_as_json(capsys):
     assert run("doctor", "--model", "cnn", "--format", "json") == 0
-    said = json.loads(capsys.readouterr().out)
-    (row,) = said["fits"]
+    page = json.loads(capsys.readouterr().out)
+    (row,) = page["fits"]
     assert row["model"] == "cnn"
     assert row["largest_batch"] >= 1
-    assert said["profile"]["precision"] == row["precision"]
+    assert page["profile"]["precision"] == row["precision"]
 
 
 def test_doctor_says_when_a_profile_does_not_fit(capsys):
     assert run("doctor", "--profile", "t4") == 1
-    said = capsys.readouterr().out
-    assert "Problem: training.profile=t4 needs a GPU" in said
-    assert "largest batch" not in said
+    printed = capsys.readouterr().out
+    assert "Problem: training.profile=t4 needs a GPU" in printed
+    assert "largest batch" not in printed
 
 
 def test_a_setting_file_and_its_overrides(elsewhere, capsys):
