@@ -79,3 +79,7 @@ class FewGroupsWarning(UserWarning):
 
 class StaleResultWarning(UserWarning):
     """A stored result belongs to other predictions and is discarded."""
+
+
+class DataWarning(UserWarning):
+    """A data set has a flaw that does not stop the work, such as an unreadable file."""

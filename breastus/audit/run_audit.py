@@ -15,10 +15,9 @@ from breastus.audit.scenes import Scene, scenes
 from breastus.audit.shortcuts import flags_by_label, statistics_by_label
 from breastus.config.schema import DataConfig
 from breastus.data.manifest.build import Survey, included
-from breastus.data.sources.resolve import DataWarning
 from breastus.data.splits.make import make_splits
 from breastus.data.splits.split_file import folder_splits
-from breastus.errors import DataError, SplitError
+from breastus.errors import DataError, DataWarning, SplitError
 from breastus.labels import LABELS
 
 RANDOM_TEST_SHARE = 0.2

@@ -19,7 +19,7 @@ import yaml
 from breastus.errors import ConfigError
 from breastus.labels import FAULTS
 
-SPLIT_SCHEMES = ("auto", "group", "study", "given", "kfold")
+SPLIT_SCHEMES = ("auto", "group", "study", "folders", "kfold")
 SOURCE_SCHEME = "source:"
 FOLDS = 5
 

@@ -62,7 +62,7 @@ def test_overrides():
         ("training.epochs=true", "training.epochs must be an integer"),
         ("training.learning_rate=fast", "training.learning_rate must be a number"),
         ("training.learning_rate=nan", "training.learning_rate must be at least"),
-        ("data.split=random", "data.split must be one of auto, group, study, given"),
+        ("data.split=random", "data.split must be one of auto, group, study, folders"),
         ("data.split=kfolds", "Did you mean kfold? Received: 'kfolds'"),
         ("data.split='source:'", "source:NAME to test on the source of that name"),
         ("data.split=3", "data.split must be one of"),

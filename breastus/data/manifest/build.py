@@ -23,9 +23,9 @@ from breastus.data.annotations.flags import annotation_flags
 from breastus.data.images import ImageFile
 from breastus.data.manifest.merge import curate_all, joined, rows_of
 from breastus.data.near_duplicates.search import SIDE, fingerprint
-from breastus.data.sources.resolve import PHANTOM, DataWarning, locate, read_content
+from breastus.data.sources.resolve import PHANTOM, locate, read_content
 from breastus.data.sources.tables import columns_of
-from breastus.errors import DataError, ImageError
+from breastus.errors import DataError, DataWarning, ImageError
 from breastus.labels import FINDINGS, LABELS
 from breastus.utils.files import write_csv
 

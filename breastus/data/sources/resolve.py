@@ -18,7 +18,7 @@ from breastus.data.sources import (
     folder,
     udiat,
 )
-from breastus.errors import DataError, HubError
+from breastus.errors import DataError, DataWarning, HubError
 from breastus.labels import FAULTS
 
 RAW = Path("data", "raw")
@@ -44,10 +44,6 @@ _LAYOUTS = (
     "with the columns path and label; class folders (lump/ and no_lump/, or benign/, malignant/ "
     "and normal/, also within train/, val/ and test/); or DICOM files"
 )
-
-
-class DataWarning(UserWarning):
-    """Something about the data that a person should know, and that does not stop the work."""
 
 
 def locate(where: str | os.PathLike, *, phantom_images: int, seed: int) -> tuple[Path, str]:

@@ -5,10 +5,9 @@ import warnings
 
 import pandas as pd
 
-from breastus.data.sources.resolve import DataWarning
 from breastus.data.splits.common import check_classes, split_table, what_is_there
 from breastus.data.splits.group_folds import draw_folds
-from breastus.errors import SplitError
+from breastus.errors import DataWarning, SplitError
 
 
 def by_source(rows: pd.DataFrame, seed: int, *, source: str) -> pd.DataFrame:

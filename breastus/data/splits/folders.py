@@ -5,10 +5,9 @@ import warnings
 import pandas as pd
 
 from breastus.data.sources.folder import split_of
-from breastus.data.sources.resolve import DataWarning
 from breastus.data.splits.common import FOLD_OF_SPLIT, check_classes, split_table
 from breastus.data.splits.group_folds import draw_folds
-from breastus.errors import SplitError
+from breastus.errors import DataWarning, SplitError
 from breastus.labels import SPLITS
 
 
@@ -29,8 +28,8 @@ def by_folders(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     named = named_splits(rows)
     if not (named != "").all() or not len(rows):
         raise SplitError(
-            "The split 'given' takes folders train/, val/ and test/; these images are not in such "
-            "folders. Use data.split=group."
+            "data.split=folders needs images in folders train/, val/ and test/, and some images "
+            "are in none of them. Use data.split=group."
         )
     # The test part stays what its maker made it; twins of it are taken out of the others.
     rank = named.map(FOLD_OF_SPLIT)

@@ -1,9 +1,9 @@
 """Splits: a manifest in, a table of `image_id`, `split` and `fold` out. No group is ever cut apart.
 
-auto         given where the folders are split already, else group
+auto         folders where the folders are split already, else group
 group        60/20/20 by label; five folds, of which 0 is test, 1 is val and the rest train
 study        the sizes of the published study's Table I, drawn by seed
-given        what the folders say, less the images that have a twin in a later part
+folders      what the folders say, less the images that have a twin in a later part
 kfold        cross-validation: one fold is test, another one val, the rest train
 source:NAME  the source of that name is test, train and val are drawn from the others
 mine.csv     a file with the columns image_id and split, kept as it is or refused
@@ -42,7 +42,7 @@ def make_splits(
 
     Args:
         manifest: as from `load_manifest`.
-        scheme: `auto`, `group`, `study`, `given`, `kfold`, `source:NAME` or a path to a .csv.
+        scheme: `auto`, `group`, `study`, `folders`, `kfold`, `source:NAME` or a path to a .csv.
         seed: decides what is drawn.
         fold: of `kfold`, the fold that is the test part, from 0.
         folds: of `kfold`, how many.
@@ -70,8 +70,8 @@ def make_splits(
     if scheme == "auto":
         named = named_splits(rows)
         split = (named != "").all() and {"train", "test"} <= set(named)
-        scheme = "given" if split else "group"
-    if scheme == "given":
+        scheme = "folders" if split else "group"
+    if scheme == "folders":
         return by_folders(rows, seed)
     if scheme.startswith(SOURCE_SCHEME):
         return by_source(rows, seed, source=scheme.removeprefix(SOURCE_SCHEME))

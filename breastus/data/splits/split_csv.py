@@ -13,11 +13,10 @@ from pathlib import Path, PurePath
 import pandas as pd
 
 from breastus.data.sources.folder import split_folder
-from breastus.data.sources.resolve import DataWarning
 from breastus.data.sources.tables import read_table, row_name
 from breastus.data.splits.common import check_classes, split_table
 from breastus.data.splits.folders import with_val
-from breastus.errors import DataError, SplitError
+from breastus.errors import DataError, DataWarning, SplitError
 from breastus.labels import SPLITS
 
 _IMAGES = ("image_id", "path", "image", "file")

@@ -18,8 +18,7 @@ from breastus.data.manifest.build import (
     write_manifest,
 )
 from breastus.data.sources.phantom import write_phantoms
-from breastus.data.sources.resolve import DataWarning
-from breastus.errors import DataError
+from breastus.errors import DataError, DataWarning
 
 
 def test_a_row_for_each_image(class_folders):

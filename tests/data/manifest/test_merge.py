@@ -5,8 +5,7 @@ import pytest
 
 from breastus.config.schema import DataConfig
 from breastus.data.manifest.build import included, load_manifest, summary, survey, write_manifest
-from breastus.data.sources.resolve import DataWarning
-from breastus.errors import ConfigError, DataError
+from breastus.errors import ConfigError, DataError, DataWarning
 
 
 @pytest.fixture

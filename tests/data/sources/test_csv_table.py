@@ -3,8 +3,8 @@
 import pytest
 
 from breastus.data.manifest.build import load_manifest
-from breastus.data.sources.resolve import DataWarning, read_content
-from breastus.errors import DataError
+from breastus.data.sources.resolve import read_content
+from breastus.errors import DataError, DataWarning
 
 
 @pytest.fixture

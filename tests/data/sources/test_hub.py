@@ -13,9 +13,9 @@ from hub_server import HubServer
 
 from breastus.data.images import to_png
 from breastus.data.sources import hub
-from breastus.data.sources.resolve import DataWarning, locate, read_content
+from breastus.data.sources.resolve import locate, read_content
 from breastus.data.sources.unpack import unpack
-from breastus.errors import HubError
+from breastus.errors import DataWarning, HubError
 
 REPO = "someone/scans"
 

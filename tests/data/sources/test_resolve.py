@@ -4,8 +4,8 @@ import pytest
 
 from breastus.data.sources import hub
 from breastus.data.sources import resolve as module
-from breastus.data.sources.resolve import DataWarning, check_places, locate, read_content
-from breastus.errors import DataError, HubError
+from breastus.data.sources.resolve import check_places, locate, read_content
+from breastus.errors import DataError, DataWarning, HubError
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breastus.data.sources.resolve import DataWarning
 from breastus.data.splits.make import make_splits, read_splits, splits_summary, write_splits
-from breastus.errors import SplitError
+from breastus.errors import DataWarning, SplitError
 
 
 def manifest(*sources, sizes=(1,)):
@@ -237,7 +236,7 @@ def test_a_group_that_is_cut_apart_is_refused_by_name(own):
         ("", "", "cannot be read"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::breastus.data.sources.resolve.DataWarning")
+@pytest.mark.filterwarnings("ignore::breastus.errors.DataWarning")
 def test_a_wrong_file_is_refused(own, rows, header, message):
     path = own(rows, "image_id,split" if header is None else header)
     with pytest.raises(SplitError, match=message):

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breastus.data.sources.resolve import DataWarning
 from breastus.data.splits.make import make_splits, read_splits, splits_summary, write_splits
 from breastus.data.splits.study import STUDY_SIZES
-from breastus.errors import SplitError
+from breastus.errors import DataWarning, SplitError
 
 
 def manifest(no_lump, lump, *, names=None) -> pd.DataFrame:
@@ -122,7 +121,7 @@ def test_excluded_and_unlabelled_images_take_no_part():
         (manifest([1] * 4, [1] * 4), {}, "needs 5 images. There are 4 images of no_lump"),
         (manifest([1] * 9, [1] * 9), {"scheme": "study"}, "takes 326 images of lump"),
         (manifest([140], [1] * 400), {"scheme": "study"}, "cannot be met"),
-        (manifest([1] * 9, [1] * 9), {"scheme": "given"}, "takes folders train/, val/ and test/"),
+        (manifest([1] * 9, [1] * 9), {"scheme": "folders"}, "folders train/, val/ and test/"),
         (manifest([1] * 9, [1] * 9), {"scheme": "random"}, "Received: 'random'"),
     ],
 )
@@ -131,7 +130,7 @@ def test_what_cannot_be_split_is_said(table, options, message):
         make_splits(table, **options)
 
 
-def given_names(train, val, test):
+def folder_names(train, val, test):
     return [
         f"{split}/{label}/{n}"
         for label in ("no_lump", "lump")
@@ -141,21 +140,21 @@ def given_names(train, val, test):
 
 
 def test_given_folders_are_kept():
-    table = manifest([1] * 10, [1] * 10, names=given_names(6, 2, 2))
+    table = manifest([1] * 10, [1] * 10, names=folder_names(6, 2, 2))
     splits = make_splits(table)  # auto sees that they are split
     assert_sound(splits, table)
     assert (splits["image_id"].str.split("/").str[1] == splits["split"]).all()
 
 
 def test_given_folders_without_val_get_one():
-    table = manifest([1] * 10, [1] * 10, names=given_names(8, 0, 2))
+    table = manifest([1] * 10, [1] * 10, names=folder_names(8, 0, 2))
     splits = make_splits(table)
     assert_sound(splits, table)
     assert splits["split"].value_counts()["val"] >= 2
 
 
 def test_given_folders_that_leak_are_mended():
-    table = manifest([1] * 10, [1] * 10, names=given_names(6, 2, 2))
+    table = manifest([1] * 10, [1] * 10, names=folder_names(6, 2, 2))
     train, test = "x/train/lump/0", "x/test/lump/0"
     table.loc[table["image_id"] == train, "group_id"] = "twins"
     table.loc[table["image_id"] == test, "group_id"] = "twins"
@@ -166,7 +165,7 @@ def test_given_folders_that_leak_are_mended():
 
 
 def test_a_single_train_folder_is_no_split():
-    table = manifest([1] * 10, [1] * 10, names=given_names(10, 0, 0))
+    table = manifest([1] * 10, [1] * 10, names=folder_names(10, 0, 0))
     assert_sound(make_splits(table), table)
 
 
