@@ -53,8 +53,8 @@ class DataConfig:
     split: str = setting(
         "auto",
         "Split scheme: auto (that of the folders if there is one, else group), group (60/20/20), "
-        "study (the study's sizes), folders (train/, val/ and test/), kfold, source:NAME (test on one "
-        "source), or a CSV file with the columns image_id and split.",
+        "study (the study's sizes), folders (train/, val/ and test/), kfold, source:NAME (test on "
+        "one source), or a CSV file with the columns image_id and split.",
         check=check_split,
     )
     fold: int = setting(0, "Fold that is the test part, counted from 0 (only for `kfold`).", 0)
