@@ -57,7 +57,7 @@ train-%: $(STAMP)
 	$(BIN)/breastus train $* --data "$(DATA)" --publish models/$* $(ARGS)
 
 train-best: $(STAMP)
-	$(BIN)/python -m experiments.best --data "$(DATA)" --publish models/best $(ARGS)
+	$(BIN)/python -m experiments.recipes.best --data "$(DATA)" --publish models/best $(ARGS)
 
 # Without DATA and ARGS, which name the images that `make check` looks at.
 models/%/bundle.json:
@@ -77,8 +77,8 @@ $(PREPARED)/splits.csv: | $(STAMP)
 # Finished runs in runs/study and runs/ablation are skipped, with ARGS=--missing also recorded ones.
 # With changed settings the runs go to runs/tried, and no table is written.
 reproduce: $(STAMP) $(PREPARED)/splits.csv
-	$(BIN)/python -m experiments.study --data "$(DATA)" $(ARGS)
-	$(BIN)/python -m experiments.ablation --data $(PREPARED) $(ARGS)
+	$(BIN)/python -m experiments.recipes.study --data "$(DATA)" $(ARGS)
+	$(BIN)/python -m experiments.recipes.ablation --data $(PREPARED) $(ARGS)
 	$(if $(findstring --set,$(ARGS)),,$(BIN)/python -m experiments.results)
 
 test: $(STAMP)
@@ -97,7 +97,7 @@ format: $(STAMP)
 
 # The packages compared with have their own environment: several GB, and never in one process with
 # TensorFlow.
-$(BENCH_STAMP): experiments/bench-requirements.txt
+$(BENCH_STAMP): experiments/benchmarks/speed/requirements.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
@@ -106,7 +106,7 @@ docs: $(STAMP)
 	$(BIN)/mkdocs build --strict $(ARGS)
 
 bench: $(STAMP) $(BENCH_STAMP)
-	$(BIN)/python -m experiments.bench --rivals $(BENCH_VENV) --data "$(DATA)" $(ARGS)
+	$(BIN)/python -m experiments.benchmarks.speed --rivals $(BENCH_VENV) --data "$(DATA)" $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) build site *.egg-info .pytest_cache .ruff_cache

@@ -18,13 +18,12 @@ import shutil
 from pathlib import Path
 
 from breastus.config.parsing import join_sources, split_sources
-from breastus.errors import BreastusError, RunError
+from breastus.errors import RunError
 from breastus.runs.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
 from breastus.utils.files import write_json, write_text
-from experiments.places import write_between
+from experiments.pages import HERE, RESULTS, ROOT, run_script, write_section
 from experiments.run_tables import means_table, section
 
-HERE = Path(__file__).parent
 RECORDS = HERE / "records"
 KEPT = (METRICS_FILE, "history.csv", "predictions_val.csv", "predictions_test.csv")
 # Experiments that README.md shows as well.
@@ -55,12 +54,12 @@ def main() -> None:
     for name, variants in found.items():
         others, what = compared(name, found)
         text = section(name, variants, compared_with=others, what=what)
-        write_between(HERE / "RESULTS.md", name, text)
+        write_section(RESULTS, name, text)
         print(f"experiments/RESULTS.md: {name}, {sum(map(len, variants.values()))} runs")
     for name in README:
         if name not in found:
             continue
-        write_between(HERE.parent / "README.md", name, means_table(name, found[name]))
+        write_section(ROOT / "README.md", name, means_table(name, found[name]))
         print(f"README.md: {name}")
 
 
@@ -151,7 +150,7 @@ def _different(one: Run, other: Run) -> list[str]:
 
 def _has_variants(name: str) -> bool:
     # best.py writes its own section, of folds.
-    recipe = HERE / f"{name}.py"
+    recipe = HERE / "recipes" / f"{name}.py"
     return recipe.is_file() and "\nVARIANTS = {" in recipe.read_text(encoding="utf-8")
 
 
@@ -160,7 +159,4 @@ def _variant(run: Run) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

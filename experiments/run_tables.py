@@ -4,7 +4,6 @@ import ast
 import importlib
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,10 +14,9 @@ from breastus.evaluation.predictions import check_predictions, read_predictions
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
 from breastus.runs.run import Run
+from experiments.pages import HERE, format_score, score_row, score_table
 from experiments.runner import SEEDS
-from experiments.score_table import entry, header, row
 
-HERE = Path(__file__).parent
 RESAMPLES = 2000
 # The study's own rows below an experiment's.
 STUDY_ROWS = {
@@ -58,7 +56,9 @@ def section(
             that both have.
         what: says in one word what those others are.
     """
-    recipe = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8")))
+    recipe = ast.get_docstring(
+        ast.parse((HERE / "recipes" / f"{name}.py").read_text(encoding="utf-8"))
+    )
     title, _, rest = recipe.partition("\n")
     runs = [run for group in variants.values() for run in group]
     machines = sorted({describe_hardware(run.environment["hardware"]) for run in runs})
@@ -97,7 +97,7 @@ def section(
 
 def fewer(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
     """Return a line that says which of a recipe's runs there are not, or nothing."""
-    asked = importlib.import_module(f"experiments.{experiment}").VARIANTS
+    asked = importlib.import_module(f"experiments.recipes.{experiment}").VARIANTS
     seeds = {name: len(variants.get(name, ())) for name in asked}
     lacking = [
         f"`{name}` {_number_of_seeds(number)}" if number else f"`{name}` was not run"
@@ -111,15 +111,15 @@ def fewer(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
 
 def means_table(experiment: str, variants: dict[str, list[Run]]) -> str:
     """Return the mean of each variant over its seeds, and the study's own rows, as Markdown."""
-    lines = header("test images")
+    lines = score_table("test images")
     for name, runs in variants.items():
         means = mean_metrics(_predictions(runs), resamples=RESAMPLES)
         images = ", ".join(map(str, means["n"]))
-        lines.append(row(f"{name}, {_number_of_seeds(len(runs))}", means, images))
+        lines.append(score_row(f"{name}, {_number_of_seeds(len(runs))}", means, images))
     for model, color in STUDY_ROWS.get(experiment, ()):
         published = published_baseline(model, color)
         name = f"the study, {model}, {color}, as published"
-        lines.append(row(name, published, published["n"]))
+        lines.append(score_row(name, published, published["n"]))
     return "\n".join(lines)
 
 
@@ -153,7 +153,7 @@ def runs_table(runs: list[Run]) -> str:
     for run in runs:
         test = run.metrics["test"]
         scores = mean_metrics(_predictions([run]), resamples=RESAMPLES)
-        cells = [entry(scores[metric]) for metric in ("roc_auc", "balanced_accuracy")]
+        cells = [format_score(scores[metric]) for metric in ("roc_auc", "balanced_accuracy")]
         best = int(run.history.loc[run.history["val_loss"].idxmin(), "epoch"])
         lines.append(
             f"| {run.path.name} | {test['confusion_matrix']} | {' | '.join(cells)} | {best} | "
@@ -172,7 +172,7 @@ def differences_table(
     lines = [
         f"Less {what}, on the same test images (mean over seeds; 95 % interval of the difference):",
         "",
-        *header("seeds"),
+        *score_table("seeds"),
     ]
     for name in variants.keys() & others.keys():
         pairs = {run.config.seed: [run] for run in variants[name]}
@@ -181,7 +181,7 @@ def differences_table(
         both = [pair for pair in pairs.values() if len(pair) == 2]
         ours, theirs = (_predictions(side) for side in zip(*both, strict=True))
         difference = mean_difference(ours, theirs, resamples=RESAMPLES)
-        lines.append(row(name, difference, len(both)))
+        lines.append(score_row(name, difference, len(both)))
     return [*lines[:4], *sorted(lines[4:]), ""]
 
 
@@ -198,7 +198,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
         f"Decided anew on the predictions of `{base}`, without training (mean over seeds, and in "
         "the row below it the difference from the base's own, both with 95 % intervals):",
         "",
-        *header(),
+        *score_table(),
     ]
     for name, changes in decisions.items():
         tables = []
@@ -210,7 +210,7 @@ def decided_anew(experiment: str, variants: dict[str, list[Run]]) -> list[str]:
             tables.append(decision.apply(test))
         means = mean_metrics(tables, resamples=RESAMPLES)
         differences = mean_difference(tables, before, resamples=RESAMPLES)
-        lines += [row(name, means), row("less the base's", differences)]
+        lines += [score_row(name, means), score_row("less the base's", differences)]
     return [*lines, ""]
 
 
@@ -232,7 +232,7 @@ def _packages(run: Run) -> str:
 
 
 def _command(run: Run) -> str:
-    return re.sub(r"^(\w+)\.py", r"python -m experiments.\1", run.environment["command"])
+    return re.sub(r"^(\w+)\.py", r"python -m experiments.recipes.\1", run.environment["command"])
 
 
 def _number_of_seeds(number: int) -> str:

@@ -12,6 +12,7 @@ import pytest
 import breastus
 
 ROOT = Path(__file__).parents[2]
+SPEED = ROOT / "experiments" / "benchmarks" / "speed"
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +23,9 @@ def _importable(monkeypatch):
 @pytest.fixture
 def results(tmp_path):
     """Results in which the CNN trains twice as fast as PyTorch's best, at half the peak."""
-    from experiments.bench.flops import gflops
-    from experiments.bench.results import Results
-    from experiments.bench.variants import variants
+    from experiments.benchmarks.speed.flops import gflops
+    from experiments.benchmarks.speed.results import Results
+    from experiments.benchmarks.speed.variants import variants
 
     results = Results(tmp_path / "BENCH.json", {"machine": "a machine", "versions": {"keras": "3"}})
     image = 1e9 * gflops("cnn", 224, training=True)
@@ -48,7 +49,7 @@ def results(tmp_path):
 
 
 def test_ratios_and_shares_follow_from_the_medians(results):
-    from experiments.bench.report import page
+    from experiments.benchmarks.speed.report import page
 
     text = page(results, "the command")
     assert re.search(r"training the CNN \| 50.0 .* \| 25.0 .* 2.00 times \| 3 times \| not", text)
@@ -61,7 +62,7 @@ def test_ratios_and_shares_follow_from_the_medians(results):
 
 
 def test_a_new_run_keeps_what_it_does_not_measure(results, tmp_path):
-    from experiments.bench.results import Results
+    from experiments.benchmarks.speed.results import Results
 
     again = Results(results.path, results.where)
     assert again.rounds == results.rounds
@@ -82,7 +83,7 @@ def test_drift_is_the_worst_difference_between_rounds(results):
 
 @pytest.mark.parametrize("size", [224, 448])
 def test_operations_of_the_networks(size):
-    from experiments.bench.flops import gflops
+    from experiments.benchmarks.speed.flops import gflops
 
     model = breastus.build_model("cnn", num_classes=2, image_size=size)
     macs = 0
@@ -95,14 +96,14 @@ def test_operations_of_the_networks(size):
 
 
 def test_swin_has_the_published_operations():
-    from experiments.bench.flops import gflops
+    from experiments.benchmarks.speed.flops import gflops
 
     # Liu et al., ICCV 2021, table 1: 4.5 G multiply-adds.
     assert gflops("swin", 224, training=False) / 2 == pytest.approx(4.5, abs=0.05)
 
 
 def test_a_variant_that_fails_says_why(tmp_path):
-    from experiments.bench.process import Workers
+    from experiments.benchmarks.speed.process import Workers
 
     workers = Workers(tmp_path / "nowhere")
     assert "make bench" in workers.ask("rivals", {"what": "versions"})["error"]
@@ -112,7 +113,7 @@ def test_a_variant_that_fails_says_why(tmp_path):
 
 
 def test_warm_up_and_failures_do_not_count():
-    from experiments.bench.timing import measured
+    from experiments.benchmarks.speed.timing import measured
 
     calls = []
     result = measured(7, lambda: calls.append(0), seconds=0.0)
@@ -126,9 +127,9 @@ def test_warm_up_and_failures_do_not_count():
 
 
 def test_every_variant_has_a_key_of_its_own_and_a_worker():
-    from experiments.bench.variants import variants
+    from experiments.benchmarks.speed.variants import variants
 
     keys = [variant.key for variant in variants()]
     assert len(set(keys)) == len(keys)
     workers = {variant.worker for variant in variants()}
-    assert all((ROOT / "experiments" / "bench" / f"{name}.py").exists() for name in workers)
+    assert all((SPEED / f"{name}.py").exists() for name in workers)

@@ -8,7 +8,7 @@ import pytest
 from breastus.augmentation.policies import check_policy
 from breastus.models.registry import list_models
 from breastus.training.stages import stages_of
-from experiments import best
+from experiments.recipes import best
 
 
 @pytest.mark.parametrize("network", best.VIEWS)

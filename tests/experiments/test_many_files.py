@@ -8,7 +8,7 @@ import pytest
 from breastus.data.images import read_image
 from breastus.data.near_duplicates.search import SIDE
 from breastus.errors import ConfigError
-from experiments import many_files
+from experiments.benchmarks import many_files
 
 
 @pytest.fixture

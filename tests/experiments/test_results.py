@@ -30,6 +30,9 @@ def results(tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path / "repo")
+    for name, path in (("RESULTS", "experiments/RESULTS.md"), ("RECORDS", "experiments/records")):
+        monkeypatch.setattr(module, name, Path(path).absolute())
+    monkeypatch.setattr(module, "ROOT", Path.cwd())
     return module
 
 
@@ -62,7 +65,7 @@ def test_a_command_is_given_without_the_machines_folders(results, command, expec
 def test_a_recipes_variants_can_be_run(name, monkeypatch):
     list_models()  # so that a recipe's own networks come last, and go again
     monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
-    recipe = importlib.import_module(f"experiments.{name}")
+    recipe = importlib.import_module(f"experiments.recipes.{name}")
     for network, settings, *on in recipe.VARIANTS.values():
         assert network in list_models()
         default_config(network).replace(settings)
@@ -117,10 +120,10 @@ def test_an_ablation_is_compared_with_its_base_and_decided_anew(results, tiny_ru
 def test_text_goes_between_its_marks(results, tmp_path):
     path = tmp_path / "README.md"
     path.write_text("# Title\n\n<!-- begin a -->\nold\n<!-- end a -->\n\nthe rest\n")
-    results.write_between(path, "a", "new")
-    results.write_between(path, "a", "newer")
+    results.write_section(path, "a", "new")
+    results.write_section(path, "a", "newer")
     assert path.read_text() == ("# Title\n\n<!-- begin a -->\nnewer\n<!-- end a -->\n\nthe rest\n")
-    results.write_between(path, "b", "more")
+    results.write_section(path, "b", "more")
     assert path.read_text().endswith("the rest\n\n<!-- begin b -->\nmore\n<!-- end b -->\n")
 
 
@@ -171,7 +174,7 @@ def test_a_command_is_one_that_can_be_given(results, tiny_run, monkeypatch):
     Path("README.md").write_text("# breastus\n")
     results.main()
     text = Path("experiments", "RESULTS.md").read_text()
-    assert "Command: `python -m experiments.leakage --data ... --seeds 5`" in text
+    assert "Command: `python -m experiments.recipes.leakage --data ... --seeds 5`" in text
 
 
 def test_seeds_of_other_settings_are_no_seeds_of_a_variant(results, tiny_run, monkeypatch):

@@ -175,7 +175,7 @@ def test_a_core_alone_is_named_as_one():
     ],
 )
 def test_the_search_that_grows_says_what_it_wants(arguments, said):
-    command = [sys.executable, "-m", "experiments.growth", *arguments]
+    command = [sys.executable, "-m", "experiments.benchmarks.search_scaling", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 2
     assert said in done.stderr

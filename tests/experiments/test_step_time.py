@@ -3,7 +3,7 @@
 import pytest
 
 from breastus.errors import RunError
-from experiments.step_time import StepTime, operations, section
+from experiments.benchmarks.step_time import StepTime, operations, section
 
 
 def profile(path, events):

@@ -13,8 +13,9 @@ MIB = 2**20
 # Of the optimizers: float32 values a trainable weight, besides the weight and its gradient.
 _SLOTS = {"adamw": 2, "adam": 2, "sgd": 1}
 # Resident memory of a process that trains, without its tensors, as measured on Linux (x86-64) with
-# TensorFlow 2.21 (experiments/memory.py): at least; for each operation of the training step, which
-# tracing, optimising and compiling leave behind; and for KerasHub, where the network is one of its.
+# TensorFlow 2.21 (experiments/benchmarks/memory.py): base; for each operation of the training
+# step, which tracing, optimising and compiling leave behind; and for KerasHub, where the network is
+# one of its.
 _FRAMEWORK, _FRAMEWORK_AN_OPERATION, _KERAS_HUB = 900 * MIB, 40 * 2**10, 150 * MIB
 
 

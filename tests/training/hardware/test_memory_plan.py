@@ -54,7 +54,7 @@ def test_a_gpu_does_not_hold_the_framework():
 @pytest.mark.parametrize("name", ["cnn", "swin_micro"])
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_the_plan_is_near_the_measured_peak(name, precision):
-    path = Path(__file__).parents[2] / "experiments" / "memory.py"
+    path = Path(__file__).parents[2] / "experiments" / "benchmarks" / "memory.py"
     spec = importlib.util.spec_from_file_location("memory_experiment", path)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

@@ -1,6 +1,6 @@
 """Does pretraining on phantoms, or on images without their labels, help small networks?
 
-    python -m experiments.pretraining --data path/to/BUSI
+    python -m experiments.recipes.pretraining --data path/to/BUSI
 
 `compact`, `swin_micro` and `cnn` over three seeds, each from weights that found lumps in phantoms
 and from weights that reconstructed hidden patches of images, into `runs/pretraining/`; a run that

@@ -18,7 +18,7 @@ class Variant:
     Args:
         part: one of `PARTS`.
         name: of the row.
-        worker: module of `experiments.bench` that measures it.
+        worker: module of `experiments.benchmarks.speed` that measures it.
         job: what the worker is asked to do.
         precision: of the arithmetic, where the row has one.
         role: "ours"; "rival", what one would take instead; "reference", shown beside them.

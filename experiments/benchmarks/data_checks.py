@@ -1,6 +1,6 @@
 """Near-duplicates and artefact flags: what is found, and what it costs.
 
-    python -m experiments.curation --data path/to/folder
+    python -m experiments.benchmarks.data_checks --data path/to/folder
 
 The folder holds `busi` and `bus_uclm_sample`. Near-duplicates are counted on BUSI and searched
 among phantoms that were altered; flags are held against INFO.csv of BUS-UCLM, the published
@@ -27,14 +27,13 @@ from breastus.data.manifest.build import load_manifest
 from breastus.data.near_duplicates.search import fingerprint, near_duplicates
 from breastus.data.sources import bus_uclm, busi
 from breastus.data.splits.make import make_splits
-from breastus.errors import BreastusError, RunError
+from breastus.errors import RunError
 from breastus.evaluation.intervals.proportions import wilson_interval
 from experiments import drawing
 from experiments.alterations import ALTERATIONS
-from experiments.growth import THRESHOLD
-from experiments.places import write_between
+from experiments.benchmarks.search_scaling import THRESHOLD
+from experiments.pages import RESULTS, ROOT, run_script, write_section
 
-HERE = Path(__file__).parent
 SIZES = (1000, 10_000, 30_000, 100_000)
 PLACES = [(150, 200), (300, 260)]
 # name: (the flag, the mark: scan, another scan -> pixels)
@@ -61,7 +60,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="holds busi and bus_uclm_sample")
     parser.add_argument("--phantoms", type=int, default=200, help="default: 200")
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="images searched")
-    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     start, load = time.perf_counter(), os.getloadavg()[0]
     parts = [
@@ -87,14 +86,14 @@ def _write(
     text = [
         f"## {title}",
         "",
-        f"- Command: `python -m experiments.curation --data ...{options.rstrip()}`",
+        f"- Command: `python -m experiments.benchmarks.data_checks --data ...{options.rstrip()}`",
         f"- Machine: {describe_hardware(hardware())}; {minutes:.1f} minutes",
         f"- Other work on the machine: load average {load:.1f} at the start; a busy machine makes "
         "every time below longer",
         "",
         *parts,
     ]
-    write_between(path, name, "\n".join(text).rstrip())
+    write_section(path, name, "\n".join(text).rstrip())
     print("\n".join(text))
 
 
@@ -241,8 +240,8 @@ def growth(sizes, folder: Path) -> list[str]:
 
 def measured_apart(size: int) -> dict:
     """Return what growth.py measures in a process of its own."""
-    command = [sys.executable, "-m", "experiments.growth", str(size)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent)
+    command = [sys.executable, "-m", "experiments.benchmarks.search_scaling", str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise RunError(f"growth.py {size} did not run: {done.stderr[-500:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -281,7 +280,4 @@ def _share(part: int, whole: int) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

@@ -1,6 +1,6 @@
 """What is reached without training a network? Features and logistic regression, on its folds.
 
-    python -m experiments.baselines --data path/to/folder
+    python -m experiments.recipes.baselines --data path/to/folder
 
 The folder holds `busi` and `bus_uclm_sample`. Each row is cross-validated on BUSI by scene, with
 the known faults left out (five folds, three repeats: the folds of `breastus train --folds 5`), and
@@ -38,10 +38,8 @@ from breastus.evaluation.calibration.logistic import sigmoid
 from breastus.evaluation.decision.decision import decide
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.labels import LABELS, LUMP
-from experiments.places import write_between
-from experiments.score_table import header, row
+from experiments.pages import RESULTS, score_row, score_table, write_section
 
-HERE = Path(__file__).parent
 FOLDS, REPEATS, SIZE = 5, 3, 384
 _BLACK = 10  # grey levels, as in the image transform
 _TOP_CELLS = 8  # of 576: what the median lesion of BUSI covers is twice that
@@ -278,7 +276,7 @@ def _table(rows: pd.DataFrame, logit: np.ndarray) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="holds busi and bus_uclm_sample")
-    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     import_tensorflow()
     from breastus.runs.environment import describe_hardware, hardware
@@ -294,9 +292,9 @@ def main() -> None:
     lines = {"inside": [], "outside": []}
     for name, fit in ROWS.items():
         tables = [cross_validated(fit, inside, repeat) for repeat in range(REPEATS)]
-        lines["inside"].append(row(name, mean_metrics(tables)))
+        lines["inside"].append(score_row(name, mean_metrics(tables)))
         elsewhere = outside(fit, inside, other, tables[0])
-        lines["outside"].append(row(name, mean_metrics([elsewhere])))
+        lines["outside"].append(score_row(name, mean_metrics([elsewhere])))
         print(lines["inside"][-1], lines["outside"][-1], sep="\n", flush=True)
     minutes = (time.perf_counter() - start) / 60
     recipe = __doc__.strip().split("\n\n", 2)
@@ -309,24 +307,24 @@ def main() -> None:
         recipe[2][recipe[2].index("size and borders") :],
         "```",
         "",
-        "- Command: `python -m experiments.baselines --data ...`",
+        "- Command: `python -m experiments.recipes.baselines --data ...`",
         f"- Machine: {describe_hardware(hardware())}; {minutes:.0f} minutes",
         "",
         f"Inside, BUSI: {len(inside.rows)} images of {inside.rows['group_id'].nunique()} scenes, "
         f"mean over {REPEATS} repeats (95 % intervals over scenes: of the "
         "ROC-AUC DeLong's, of the rest by bootstrap).",
         "",
-        *header(),
+        *score_table(),
         *lines["inside"],
         "",
         f"Outside, BUS-UCLM's sample: {len(other.rows)} images of "
         f"{other.rows['patient_id'].nunique()} patients (95 % intervals likewise, over "
         "patients).",
         "",
-        *header(),
+        *score_table(),
         *lines["outside"],
     ]
-    write_between(args.out, "baselines", "\n".join(text))
+    write_section(args.out, "baselines", "\n".join(text))
 
 
 if __name__ == "__main__":

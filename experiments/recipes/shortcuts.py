@@ -1,6 +1,6 @@
 """Do networks learn the marks? `compact` with marks kept, removed, and nothing but marks.
 
-    python -m experiments.shortcuts --data path/to/BUSI
+    python -m experiments.recipes.shortcuts --data path/to/BUSI
 
 Three variants times three seeds, into `runs/shortcuts/`; a run that is finished there is skipped
 (with `--missing` also one whose record is kept), one that was killed is taken up. Then `python -m

@@ -1,7 +1,7 @@
 """The memory plan against the memory that trainings really take, on this processor.
 
-    python -m experiments.memory                       # all networks; writes into BENCH.md
-    python -m experiments.memory --model cnn --model swin
+    python -m experiments.benchmarks.memory             # all networks; writes into BENCH.md
+    python -m experiments.benchmarks.memory --model cnn --model swin
 
 Each row is a process of its own that trains three steps of AdamW on random images of 224 x 224
 pixels; its peak is the largest resident size that Linux saw (VmHWM). The plan is made afterwards.
@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from breastus.cli.quiet import import_tensorflow
-from breastus.errors import BreastusError, RunError
+from breastus.errors import RunError
+from experiments.pages import run_script
 
-HERE = Path(__file__).parent
 PRECISIONS = ("float32", "mixed_bfloat16")
 BATCHES = (4, 16, 32)
 STEPS = 3
@@ -50,9 +50,9 @@ def main() -> None:
                 rows.append(row)
     if not args.model:
         from breastus.runs.environment import describe_hardware, hardware
-        from experiments.places import write_between
+        from experiments.pages import BENCH, write_section
 
-        write_between(HERE / "BENCH.md", "memory", section(rows, describe_hardware(hardware())))
+        write_section(BENCH, "memory", section(rows, describe_hardware(hardware())))
 
 
 def measure_apart(model: str, precision: str, batch: int, size: int) -> dict:
@@ -60,7 +60,7 @@ def measure_apart(model: str, precision: str, batch: int, size: int) -> dict:
     command = [
         sys.executable,
         "-m",
-        "experiments.memory",
+        "experiments.benchmarks.memory",
         "--one",
         "--model",
         model,
@@ -114,8 +114,8 @@ def section(rows: list[dict], machine: str) -> str:
     lines = [
         "## Memory: planned and measured",
         "",
-        f"`python -m experiments.memory`; {machine}. MiB of a process that trains three steps of "
-        "AdamW at 224 x 224 pixels. "
+        f"`python -m experiments.benchmarks.memory`; {machine}. MiB of a process that trains three "
+        "steps of AdamW at 224 x 224 pixels. "
         f"The plan is {min(shares):.2f} to {max(shares):.2f} of the measured peak; "
         f"{sum(0.75 <= share <= 1.25 for share in shares)} of {len(rows)} are within 25 %.",
         "",
@@ -148,7 +148,4 @@ def _status(field: str) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

@@ -11,7 +11,7 @@ from typing import Any
 
 from breastus.runs.environment import usable_cores
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -33,7 +33,7 @@ class Workers:
         """Return what a worker makes of a job, or `{"error": why there is nothing}`.
 
         Args:
-            worker: module of `experiments.bench`.
+            worker: module of `experiments.benchmarks.speed`.
             job: what it is to do; must hold `what`.
         """
         python = sys.executable
@@ -41,7 +41,7 @@ class Workers:
             python = str(self.rivals / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
             if not Path(python).exists():
                 return {"error": f"not installed in {self.rivals}: `make bench` does it"}
-        module = ["-m", f"experiments.bench.{worker}", json.dumps(job)]
+        module = ["-m", f"experiments.benchmarks.speed.{worker}", json.dumps(job)]
         environment = {**os.environ, **dict.fromkeys(_THREADS, str(usable_cores()))}
         try:
             done = subprocess.run(

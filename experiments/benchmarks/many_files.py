@@ -1,6 +1,8 @@
 """What preparing a hundred thousand image files takes, from the files to manifest and splits.
 
-    python -m experiments.many_files --folder path/to/empty/folder      # about 25 minutes, 20 GB
+    python -m experiments.benchmarks.many_files --folder path/to/empty/folder
+
+It takes about 25 minutes and 20 GB.
 
 The files are PNGs of about BUSI's size, in height, width and bytes: random patterns with the mean
 and the covariance of phantoms (as in `experiments/growth.py`), enlarged, under speckle. Every
@@ -24,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from breastus.errors import BreastusError, ConfigError, RunError
+from breastus.errors import ConfigError, RunError
 from breastus.runs.environment import (
     describe_hardware,
     hardware,
@@ -32,10 +34,9 @@ from breastus.runs.environment import (
     usable_cores,
 )
 from breastus.utils.opencv import cv2
-from experiments.growth import patterns
-from experiments.places import write_between
+from experiments.benchmarks.search_scaling import patterns
+from experiments.pages import RESULTS, ROOT, run_script, write_section
 
-HERE = Path(__file__).parent
 SIZES = (10_000, 30_000, 100_000)
 TWIN_EVERY = 100
 # Standard deviation in grey levels, and size in pixels; with these a file has about as many bytes
@@ -48,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="empty, or filled by this")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--prepare", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.prepare is not None:
@@ -58,7 +59,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     rows = [prepared_apart(args.folder, size) for size in sorted(args.sizes)]
     text = "\n".join(report(rows, facts, load))
-    write_between(args.out, "many-files", text)
+    write_section(args.out, "many-files", text)
     print(text)
 
 
@@ -149,9 +150,15 @@ def prepare(folder: Path, count: int) -> dict:
 
 def prepared_apart(folder: Path, size: int) -> dict:
     """Return what `prepare` measures in a process of its own."""
-    command = [sys.executable, "-m", "experiments.many_files", "--folder", str(folder.resolve())]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.benchmarks.many_files",
+        "--folder",
+        str(folder.resolve()),
+    ]
     command += ["--prepare", str(size)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise RunError(f"{size} images could not be prepared: {done.stderr[-500:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -162,7 +169,7 @@ def report(rows: list[dict], facts: dict, load: float) -> list[str]:
     lines = [
         "## From a hundred thousand files to manifest and splits",
         "",
-        "- Command: `python -m experiments.many_files --folder ...`",
+        "- Command: `python -m experiments.benchmarks.many_files --folder ...`",
         f"- Machine: {describe_hardware(hardware())}",
         f"- Other work on the machine: load average {load:.1f} at the start; a busy machine makes "
         "every time below longer",
@@ -192,7 +199,4 @@ def report(rows: list[dict], facts: dict, load: float) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

@@ -1,7 +1,7 @@
 """Where the time of a training step goes, operation by operation, on this processor.
 
-    python -m experiments.step_time                  # writes into BENCH.md
-    python -m experiments.step_time --model compact  # prints one network's table
+    python -m experiments.benchmarks.step_time                  # writes into BENCH.md
+    python -m experiments.benchmarks.step_time --model compact  # prints one network's table
 
 TensorFlow's profiler watches steps of AdamW on random images of 224 x 224 pixels, in the precision
 that a training here would choose. Given is each kind of operation's share of the time that the
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from breastus.cli.quiet import import_tensorflow
-from breastus.errors import BreastusError, RunError
+from breastus.errors import RunError
+from experiments.pages import BENCH, run_script, write_section
 
-HERE = Path(__file__).parent
 NETWORKS = {"cnn": 32, "swin": 16}  # batches as in the benchmark
 SIZE, STEPS, SHOWN = 224, 3, 14
 # An event of an operation: its name in the graph and its kind.
@@ -49,12 +49,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="print this network's table; default: cnn and swin")
     parser.add_argument("--batch", type=int, default=16, help="of --model (default: 16)")
-    parser.add_argument("--out", type=Path, default=HERE / "BENCH.md")
+    parser.add_argument("--out", type=Path, default=BENCH)
     args = parser.parse_args()
     import_tensorflow()
 
     from breastus.runs.environment import describe_hardware, hardware
-    from experiments.places import write_between
 
     networks = {args.model: args.batch} if args.model else NETWORKS
     text = section(
@@ -62,7 +61,7 @@ def main() -> None:
     )
     print(text)
     if not args.model:
-        write_between(args.out, "step-time", text)
+        write_section(args.out, "step-time", text)
 
 
 def measure(name: str, batch: int) -> StepTime:
@@ -127,8 +126,9 @@ def section(found: list[StepTime], machine: str) -> str:
     lines = [
         "## Where the time of a training step goes",
         "",
-        f"`python -m experiments.step_time`; {machine}. {STEPS} steps of AdamW at {SIZE} x {SIZE} "
-        "pixels, watched by TensorFlow's profiler. Shares of the time that the cores had together; "
+        f"`python -m experiments.benchmarks.step_time`; {machine}. {STEPS} steps of AdamW at "
+        f"{SIZE} x {SIZE} pixels, watched by TensorFlow's profiler. Shares "
+        "of the time that the cores had together; "
         "an operation that is fused counts as the one it is fused into.",
     ]
     for step in found:
@@ -149,7 +149,4 @@ def section(found: list[StepTime], machine: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

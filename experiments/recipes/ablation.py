@@ -1,6 +1,6 @@
 """What does each remedy do by itself? Every one against one base, on the same splits and seeds.
 
-    python -m experiments.ablation --data path/to/BUSI
+    python -m experiments.recipes.ablation --data path/to/BUSI
 
 The base is `compact` for 20 epochs at 128 pixels, otherwise with its own settings, on leak-free
 splits of BUSI (60/20/20 by scene, known faults left out): augmentation `study`, temperature and

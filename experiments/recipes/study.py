@@ -1,6 +1,6 @@
 """The study's four rows, CNN and Swin Transformer, plain and in PARULA, on two ways of splitting.
 
-    python -m experiments.study --data path/to/BUSI
+    python -m experiments.recipes.study --data path/to/BUSI
 
 Ten variants times three seeds, one after the other, into `runs/study/`; a run that is finished
 there is skipped (with `--missing` also one whose record is kept), one that was killed is taken up.

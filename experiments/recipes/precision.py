@@ -1,6 +1,6 @@
 """Does training in bfloat16 reach the scores of float32?
 
-    python -m experiments.precision --data path/to/BUSI
+    python -m experiments.recipes.precision --data path/to/BUSI
 
 `compact`, `swin_micro` and the study's CNN in mixed bfloat16 over seeds, into `runs/precision/`; a
 run that is finished is skipped. Then `python -m experiments.results`, which puts beside them the

@@ -2,9 +2,9 @@
 
 import statistics
 
-from experiments.bench.flops import gflops
-from experiments.bench.results import Results
-from experiments.bench.variants import BATCH, MATRIX, NETWORKS, SIZE, Variant, variants
+from experiments.benchmarks.speed.flops import gflops
+from experiments.benchmarks.speed.results import Results
+from experiments.benchmarks.speed.variants import BATCH, MATRIX, NETWORKS, SIZE, Variant, variants
 
 _NAMES = {"cnn": "The study's CNN", "swin": "Swin-T"}
 # What breastus wants to be, as a multiple of the best of the others in any precision.
@@ -37,7 +37,7 @@ def page(results: Results, command: str) -> str:
         "Each variant ran in a process of its own, with all cores where nothing else is said, in "
         "rounds, one variant after the other. Given is the median of all repeats, warm-up left "
         f"out, with the lowest and the highest in brackets. {_drift(results)}All figures are in "
-        "BENCH.json.",
+        "records/speed.json.",
     ]
     for section in (_goals, _peak, *(_network(network) for network in NETWORKS), _augmentation):
         if body := section(results):

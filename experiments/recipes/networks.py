@@ -1,6 +1,6 @@
 """Every network on leak-free splits of BUSI, each with its own settings.
 
-    python -m experiments.networks --data path/to/BUSI
+    python -m experiments.recipes.networks --data path/to/BUSI
 
 Each network times three seeds, into `runs/networks/`; a run that is finished there is skipped (with
 `--missing` also one whose record is kept), one that was killed is taken up. Then `python -m

@@ -1,12 +1,12 @@
 """How fast breastus is on this machine, beside what one would take instead: `make bench`.
 
-    python -m experiments.bench --data path/to/BUSI             everything, two rounds
-    python -m experiments.bench --quick                         one short round
-    python -m experiments.bench --only cnn --only augmentation  some of it; the rest is kept
+    python -m experiments.benchmarks.speed --data path/to/BUSI             everything, two rounds
+    python -m experiments.benchmarks.speed --quick                         one short round
+    python -m experiments.benchmarks.speed --only cnn --only augmentation  some of it
 
-Writes experiments/BENCH.json after every measurement and experiments/BENCH.md at the end. Run it on
-a machine that does nothing else. The rivals live in an environment of their own, which `make bench`
-makes of experiments/bench-requirements.txt (several GB); without it their rows say so, and those of
+Writes experiments/records/speed.json after every measurement and experiments/BENCH.md at the end.
+Run it on a machine that does nothing else. The rivals live in an environment of their own, which
+`make bench` makes of requirements.txt (several GB); without it their rows say so, and those of
 torch.compile do without a C++ compiler.
 """
 
@@ -16,25 +16,24 @@ import sys
 from pathlib import Path
 
 from breastus.cli.options import add_data
-from breastus.errors import BreastusError, RunError
-from experiments.bench.process import Workers
-from experiments.bench.report import page
-from experiments.bench.results import Results
-from experiments.bench.variants import NETWORKS, PARTS, variants
-from experiments.places import write_between
+from breastus.errors import RunError
+from experiments.benchmarks.speed.process import Workers
+from experiments.benchmarks.speed.report import page
+from experiments.benchmarks.speed.results import Results
+from experiments.benchmarks.speed.variants import NETWORKS, PARTS, variants
+from experiments.pages import BENCH, HERE, run_script, write_section
 from experiments.results import without_folders
 
-_OUT = Path("experiments", "BENCH.md")
+_MODULE = "experiments.benchmarks.speed"
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.bench", description=__doc__.splitlines()[0]
+        prog=f"python -m {_MODULE}", description=__doc__.splitlines()[0]
     )
     add_data(parser)
-    parser.add_argument(
-        "--out", type=Path, default=_OUT, help=f"the page; figures go to .json (default: {_OUT})"
-    )
+    parser.add_argument("--out", type=Path, default=BENCH, help="page (default: BENCH.md)")
+    parser.add_argument("--figures", type=Path, default=HERE / "records" / "speed.json")
     parser.add_argument("--only", action="append", choices=PARTS, help="may be given several times")
     parser.add_argument("--quick", action="store_true", help="one round of two seconds each")
     parser.add_argument("--rounds", type=int, default=2, help="over all variants (default: 2)")
@@ -52,15 +51,15 @@ def main(arguments: list[str] | None = None) -> None:
     if set(parts) & set(NETWORKS):  # their shares are of a peak measured in the same minutes
         parts = ("peak", *parts)
     workers = Workers(args.rivals, args.launcher)
-    results = Results(args.out.with_suffix(".json"), machine_and_versions(workers))
+    results = Results(args.figures, machine_and_versions(workers))
     job = {"seconds": args.seconds, "data": args.data or "auto"}
     if results.path.exists() and not results.rounds:
         print(f"{results.path} is of another machine or other versions and begins anew")
-    command = without_folders(shlex.join(["python", "-m", "experiments.bench", *arguments]))
+    command = without_folders(shlex.join(["python", "-m", _MODULE, *arguments]))
     try:
         measure(results, parts, workers, rounds=args.rounds, job=job)
     finally:  # what was measured before a Ctrl-C is shown as well
-        write_between(args.out, "speed", page(results, command))
+        write_section(args.out, "speed", page(results, command))
         print(f"{args.out} written")
 
 
@@ -90,7 +89,4 @@ def machine_and_versions(workers: Workers) -> dict:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

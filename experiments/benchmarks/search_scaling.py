@@ -1,6 +1,6 @@
 """How the search for near-duplicates grows: patterns like phantoms in, seconds and memory out.
 
-    python -m experiments.growth 100000            # prints JSON; experiments/curation.py runs it
+    python -m experiments.benchmarks.search_scaling 100000   # prints JSON, for data_checks.py
 
 The patterns are random, with the mean and the covariance of 1,000 phantoms' fingerprints, so that
 strangers look as much like each other as those of phantoms do; one in a hundred is planted a

@@ -2,7 +2,7 @@
 
 import os
 
-from experiments.bench.timing import measured, work
+from experiments.benchmarks.speed.timing import measured, work
 
 
 def versions(job: dict) -> dict:

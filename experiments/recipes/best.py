@@ -1,6 +1,6 @@
 """The best recipe known here: how good it is, inside and at another hospital, and its bundle.
 
-    python -m experiments.best --data path/to/BUSI --outside path/to/bus_uclm_sample
+    python -m experiments.recipes.best --data path/to/BUSI --outside path/to/bus_uclm_sample
 
 Five folds by scene, known faults left out. A fold has four networks: each validates on another one
 of the four folds that are not its test part, and learns from the other three. Their mean is scored
@@ -69,20 +69,18 @@ from breastus.cli.quiet import import_tensorflow
 from breastus.config.presets import default_config
 from breastus.config.schema import Config, DataConfig
 from breastus.data.manifest.build import included, load_manifest
-from breastus.errors import BreastusError, DataError, UndefinedMetricWarning
+from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.evaluation.metrics.ranking import roc_auc
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import LABELS
 from breastus.runs.environment import describe_hardware
 from experiments.new_hospital import recalibrated
-from experiments.places import write_between
-from experiments.score_table import header, row
+from experiments.pages import run_script, score_row, score_table, write_section
 
 if TYPE_CHECKING:
     from breastus.workflows.cross_validate import CrossValidation
 
-HERE = Path(__file__).parent
 NETWORK, FOLDS, REPEATS, VAL_ROTATIONS = "efficientnet_mil", 5, 1, 4
 VIEWS = {NETWORK: 10, "efficientnet_mil_ensemble": 6}  # kept of each image, by what they cost
 EPOCHS = 50
@@ -167,9 +165,9 @@ def main() -> None:
         text = section(result, elsewhere)
         print(text)
         if args.results:
-            write_between(args.results, name, text)
+            write_section(args.results, name, text)
         if args.readme:
-            write_between(args.readme, name, "\n".join(scores_table(result, elsewhere)))
+            write_section(args.readme, name, "\n".join(scores_table(result, elsewhere)))
 
 
 def judge_outside(bundle: Path, data: Path) -> pd.DataFrame:
@@ -209,7 +207,7 @@ def section(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> str:
     lines = [
         *introduction(network, val_rotations),
         "",
-        f"- Command: `python -m experiments.best --data ... --outside ...{option}`",
+        f"- Command: `python -m experiments.recipes.best --data ... --outside ...{option}`",
         f"- Machine: {describe_hardware(environment['hardware'])}",
         f"- Time: {np.nanmedian(minutes):.1f} minutes a fold with everything (median; "
         f"{np.nanmin(minutes):.1f} to {np.nanmax(minutes):.1f}), in "
@@ -286,12 +284,12 @@ def _times(repeats: int) -> str:
 
 def scores_table(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> list[str]:
     """Return the lines of a table: the scores inside and, if it was judged there, outside."""
-    rows = [row("inside, out of fold", result.metrics)]
+    rows = [score_row("inside, out of fold", result.metrics)]
     if elsewhere is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UndefinedMetricWarning)
-            rows.append(row("outside, the bundle", mean_metrics([elsewhere])))
-    return [*header(), *rows]
+            rows.append(score_row("outside, the bundle", mean_metrics([elsewhere])))
+    return [*score_table(), *rows]
 
 
 def other_rules(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> list[str]:
@@ -303,7 +301,7 @@ def other_rules(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> li
         "The threshold by other rules, chosen by the same validation images: inside by those of "
         "each fold, outside by all of them, as the bundle's is.",
         "",
-        *header("threshold"),
+        *score_table("threshold"),
     ]
     for name, changes in RULES.items():
         settings = result.runs[0].config.replace({"evaluation": changes}).evaluation
@@ -313,7 +311,7 @@ def other_rules(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> li
         pooled = [pd.concat(folds, ignore_index=True) for folds in repeats.values()]
         thresholds = pd.concat(pooled)["threshold"]
         between = f"{thresholds.min():.2f} to {thresholds.max():.2f}"
-        lines.append(row(f"{name}: inside", mean_metrics(pooled), between))
+        lines.append(score_row(f"{name}: inside", mean_metrics(pooled), between))
         if elsewhere is not None:
             decision = fit_pooled_decision(result.runs, settings)
             called = (elsewhere["probability"] >= decision.threshold).astype(int)
@@ -321,13 +319,10 @@ def other_rules(result: "CrossValidation", elsewhere: pd.DataFrame | None) -> li
                 threshold=decision.threshold, predicted=np.array(LABELS)[called]
             )
             lines.append(
-                row(f"{name}: outside", mean_metrics([table]), f"{decision.threshold:.2f}")
+                score_row(f"{name}: outside", mean_metrics([table]), f"{decision.threshold:.2f}")
             )
     return lines
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

@@ -1,6 +1,6 @@
 """How much does a random split flatter?
 
-    python -m experiments.leakage --data path/to/BUSI --seeds 5
+    python -m experiments.recipes.leakage --data path/to/BUSI --seeds 5
 
 `compact` with one recipe on the same images of BUSI, split 60/20/20 two ways: `group` never cuts
 near-duplicates apart, `random` draws image by image, as most published scores were measured. Into

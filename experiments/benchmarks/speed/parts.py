@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from experiments.bench.timing import durations, work
+from experiments.benchmarks.speed.timing import durations, work
 
 BATCH, SIZE = 32, 224
 

@@ -7,7 +7,7 @@ import contextlib
 import importlib.metadata
 import os
 
-from experiments.bench.timing import measured, work
+from experiments.benchmarks.speed.timing import measured, work
 
 
 def versions(job: dict) -> dict:

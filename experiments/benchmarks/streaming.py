@@ -1,6 +1,6 @@
 """Does memory stay flat when a data set does not fit? Written into BENCH.md.
 
-    python -m experiments.streaming                   # 100,000 images, some minutes
+    python -m experiments.benchmarks.streaming                   # 100,000 images, some minutes
 
 Simulates a thousand phantoms and links each a hundred times, so that there are 100,000 files to
 open, read and decode; trains the study's CNN on them for one epoch with nothing kept in memory
@@ -18,16 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from breastus.cli.quiet import import_tensorflow
-from breastus.errors import BreastusError
+from experiments.pages import BENCH, run_script, write_section
 
-HERE = Path(__file__).parent
 DISTINCT, SIZE, BATCH = 1000, 64, 100
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000, help="default: 100000")
-    parser.add_argument("--out", type=Path, default=HERE / "BENCH.md")
+    parser.add_argument("--out", type=Path, default=BENCH)
     args = parser.parse_args()
     import_tensorflow()
 
@@ -35,7 +34,6 @@ def main() -> None:
         seconds, memory = train_streamed(Path(folder), args.images)
 
     from breastus.runs.environment import describe_hardware, hardware
-    from experiments.places import write_between
 
     rows = [
         ("images", f"{args.images:,}"),
@@ -49,13 +47,13 @@ def main() -> None:
     lines = [
         "## A data set that does not fit",
         "",
-        f"`python -m experiments.streaming`; {describe_hardware(hardware())}",
+        f"`python -m experiments.benchmarks.streaming`; {describe_hardware(hardware())}",
         "",
         "| | |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in rows),
     ]
-    write_between(args.out, "streaming", "\n".join(lines))
+    write_section(args.out, "streaming", "\n".join(lines))
     print("\n".join(lines))
 
 
@@ -114,7 +112,4 @@ def resident_memory() -> Iterator[list[float]]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BreastusError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_script(main)

@@ -1,0 +1,86 @@
+"""The two pages of experiments, RESULTS.md and BENCH.md: sections and rows of Markdown tables."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from breastus.errors import BreastusError
+from breastus.utils.files import write_text
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+RESULTS, BENCH = HERE / "RESULTS.md", HERE / "BENCH.md"
+# Metrics of a row of scores, and the headings of their columns.
+SCORES = {
+    "roc_auc": "ROC-AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "accuracy": "accuracy",
+    "ece": "calibration error",
+}
+
+
+def write_section(path: Path, name: str, text: str) -> None:
+    """Replace one section of a page, or append it if the page has none of that name.
+
+    A section lies between the comments `<!-- begin NAME -->` and `<!-- end NAME -->`.
+    """
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    old = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+    if begin not in old:
+        old = f"{old.rstrip()}\n\n{begin}\n{end}\n"
+    before, _, rest = old.partition(begin)
+    write_text(path, f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+
+
+def table(columns: list[str], rows: list[list[Any]]) -> list[str]:
+    """Return the lines of a Markdown table.
+
+    Args:
+        columns: headings.
+        rows: cells, as many in each row as there are headings.
+    """
+    lines = [_line(columns), "|---" * len(columns) + "|"]
+    return lines + [_line(row) for row in rows]
+
+
+def _line(cells: list[Any]) -> str:
+    return f"| {' | '.join(map(str, cells))} |".replace("|  |", "| |")
+
+
+def score_table(*before: str) -> list[str]:
+    """Return the two heading lines of a table of scores.
+
+    Args:
+        before: headings of columns between the row's name and the scores.
+    """
+    return table(["", *before, *SCORES.values()], [])
+
+
+def score_row(name: str, metrics: Mapping[str, Any], *before: Any) -> str:
+    """Return a row of a table of scores; a metric that is missing reads `not given`."""
+    cells = [format_score(metrics[key]) if key in metrics else "not given" for key in SCORES]
+    return _line([name, *before, *cells])
+
+
+def format_score(score: Mapping[str, float | None]) -> str:
+    """Return a score with its interval, such as `0.85 (0.77 to 0.92)`."""
+    value, low, high = score["value"], score["ci_low"], score["ci_high"]
+    if value is None or np.isnan(value):
+        return "undefined"
+    if low is None or np.isnan(low):
+        return f"{value:.2f}"
+    if low == high:
+        return f"{value:.2f} (no spread)"
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script's main function; an error of breastus ends it with one line on stderr."""
+    try:
+        main()
+    except BreastusError as error:
+        raise SystemExit(f"error: {error}") from error
