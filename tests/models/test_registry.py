@@ -100,7 +100,7 @@ def without_imagenet(monkeypatch):
     def missing(lite):
         raise WeightsError("They come with a package that is not installed.")
 
-    monkeypatch.setattr("breastus.models.efficientnet.lite._imagenet_file", missing)
+    monkeypatch.setattr("breastus.models.efficientnet.lite._package_folder", missing)
 
 
 def test_auto_takes_imagenets_weights_where_they_are():

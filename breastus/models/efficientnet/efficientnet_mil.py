@@ -45,7 +45,8 @@ def efficientnet_mil(
     Args:
         num_classes: width of the softmax.
         image_size: side of the input in pixels, a multiple of 32, at least 64.
-        weights: of the backbone: None, "imagenet" or a `.pth` file, as of `efficientnet_lite0`.
+        weights: weights of the backbone: None, "imagenet" or a `.pth` file, as for
+            `efficientnet_lite0`.
         dropout: share of the maps' channels, and of what is seen in them, dropped in training.
 
     Returns:

