@@ -19,7 +19,8 @@ from pathlib import Path
 
 from breastus.config.parsing import join_sources, split_sources
 from breastus.errors import RunError
-from breastus.runs.run import CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE, Run
+from breastus.runs.report_folder import METRICS_FILE
+from breastus.runs.run import CONFIG_FILE, ENVIRONMENT_FILE, Run
 from breastus.utils.files import write_json, write_text
 from experiments.pages import HERE, RESULTS, ROOT, run_script, write_section
 from experiments.run_tables import means_table, section

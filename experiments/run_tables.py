@@ -10,7 +10,7 @@ import pandas as pd
 
 from breastus.evaluation.decision.decision import decide
 from breastus.evaluation.intervals.repeated_metrics import mean_difference, mean_metrics
-from breastus.evaluation.predictions import check_predictions, read_predictions
+from breastus.evaluation.predictions import check_predictions
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
 from breastus.runs.run import Run
@@ -240,7 +240,7 @@ def _number_of_seeds(number: int) -> str:
 
 
 def _predictions(runs: Sequence[Run]) -> list[pd.DataFrame]:
-    return [read_predictions(run.file("predictions_test.csv")) for run in runs]
+    return [run.read_predictions("test") for run in runs]
 
 
 def _uncalibrated(run: Run, split: str) -> pd.DataFrame:

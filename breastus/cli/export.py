@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     import_tensorflow()
 
     from breastus.deploy.export import publish
+    from breastus.runs.cross_validation import CrossValidation
     from breastus.runs.run import Run
-    from breastus.workflows.cross_validate import CrossValidation
     from breastus.workflows.ensemble import export_ensemble
 
     if args.recalibrated:

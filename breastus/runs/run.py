@@ -1,99 +1,175 @@
-"""A run folder: where it is made, taken up again, or refused, and how a finished one is read."""
+"""The run folder: every file in it is named, read and written here.
+
+runs/compact/
+  config.yaml, environment.json                     settings; versions, hardware, seed
+  manifest.csv, splits.csv                          images, and the split of each
+  history.csv, logs/, best.keras                    training
+  predictions_val.csv, predictions_test.csv         probabilities before and after calibration
+  decision.json, metrics.json, shortcuts.json       calibration and threshold; scores
+  robustness.json                                   only if it was measured
+  report.html, figures/, external/<data set>/       for readers
+  bundle/                                           written last: a run that has it is finished
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 import filelock
 import pandas as pd
 
 from breastus.config.schema import Config
+from breastus.data.manifest.build import MANIFEST_FILE
+from breastus.data.splits.make import read_splits, write_splits
 from breastus.errors import ConfigError, RunError
-from breastus.utils.files import read_json, write_text
+from breastus.evaluation.decision.decision import Decision
+from breastus.evaluation.predictions import read_predictions, write_predictions
+from breastus.runs.report_folder import ReportFolder
+from breastus.utils.files import read_json, write_json, write_text
 
 CONFIG_FILE = "config.yaml"
-MANIFEST_FILE = "manifest.csv"
-SPLITS_FILE = "splits.csv"
-DECISION_FILE = "decision.json"
-METRICS_FILE = "metrics.json"
-SHORTCUTS_FILE = "shortcuts.json"
 ENVIRONMENT_FILE = "environment.json"
-BUNDLE_FOLDER = "bundle"  # written last: a run that has it is finished
+SPLITS_FILE = "splits.csv"
+HISTORY_FILE = "history.csv"
+LOGS_FOLDER = "logs"  # for TensorBoard
+BEST_FILE = "best.keras"  # the network with the lowest validation loss
+DECISION_FILE = "decision.json"
+SHORTCUTS_FILE = "shortcuts.json"
+BUNDLE_FOLDER = "bundle"
+
+_PREDICTED = ("val", "test")
+_LOCK_FILE = ".lock"
+_WAY_OUT = "Choose another --out, or delete it."
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(ReportFolder):
     """A training run on disk.
 
     Args:
         path: the run folder.
     """
 
-    path: Path
+    WAY_OUT: ClassVar[str] = (
+        "The run was not finished. Run the same training command again to continue it."
+    )
 
     @classmethod
     def load(cls, path: str | Path) -> "Run":
         """Open a run folder.
 
         Raises:
-            RunError: when the folder is missing or is not a run.
+            RunError: if the folder is missing or is not a run.
         """
         path = Path(path)
         if not (path / CONFIG_FILE).is_file():
             raise RunError(
-                f"{path} is not a run folder: it has no {CONFIG_FILE}. Name one such as runs/cnn. "
-                "A bundle, or a cross-validation, is judged with --data alone."
+                f"{path} is not a run folder: it has no {CONFIG_FILE}. Name a run such as "
+                "runs/cnn. A bundle or a cross-validation can be evaluated only with --data."
             )
         return cls(path)
 
     @property
     def finished(self) -> bool:
-        """Whether the run was trained, judged and exported to its end."""
+        """Whether the run was trained, evaluated and exported."""
         return (self.path / BUNDLE_FOLDER).is_dir()
+
+    @property
+    def begun(self) -> bool:
+        """Whether images were found and split."""
+        return self.has(MANIFEST_FILE) and self.has(SPLITS_FILE)
 
     @cached_property
     def config(self) -> Config:
-        """The settings the run was started with."""
-        return Config.from_yaml(self.path / CONFIG_FILE)
+        """The settings of the run.
+
+        Raises:
+            RunError: if an earlier version wrote them and this one does not know them all.
+        """
+        try:
+            return Config.from_yaml(self.path / CONFIG_FILE)
+        except ConfigError as error:
+            raise RunError(
+                f"{self.path / CONFIG_FILE} cannot be used, probably because an earlier version "
+                f"of breastus wrote it. Train again. {error}"
+            ) from error
 
     @cached_property
-    def environment(self) -> dict:
+    def environment(self) -> dict[str, Any]:
         """Versions, hardware, seed, data fingerprint and timing."""
-        return self._json(ENVIRONMENT_FILE)
+        return read_json(self.file(ENVIRONMENT_FILE))
 
-    @cached_property
-    def metrics(self) -> dict:
-        """Metrics with intervals, as in metrics.json: `run.metrics["test"]["roc_auc"]["value"]`."""
-        return self._json(METRICS_FILE)
+    def write_environment(self, values: dict[str, Any]) -> None:
+        """Write environment.json."""
+        self._write_json(ENVIRONMENT_FILE, values, "environment")
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch: losses, accuracies, learning rate, seconds."""
-        return pd.read_csv(self.file("history.csv"))
+        return pd.read_csv(self.file(HISTORY_FILE))
+
+    @property
+    def network(self) -> Path:
+        """The trained network, a `.keras` file."""
+        return self.file(BEST_FILE)
 
     @property
     def bundle(self) -> Path:
         """The folder that `breastus.Predictor` loads."""
         return self.file(BUNDLE_FOLDER)
 
-    def _json(self, name: str) -> dict:
-        return read_json(self.file(name))
+    def read_splits(self, manifest: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return `image_id`, `split` and `fold` of the images, checked against the manifest."""
+        manifest = self.read_manifest() if manifest is None else manifest
+        return read_splits(self.file(SPLITS_FILE), manifest)
 
-    def file(self, name: str) -> Path:
-        """Return the path of a file that the run wrote.
+    def write_splits(self, splits: pd.DataFrame) -> None:
+        """Write splits.csv."""
+        write_splits(splits, self.path / SPLITS_FILE)
+
+    def read_images(self) -> pd.DataFrame:
+        """Return the manifest rows of the images in a split, with columns `split` and `fold`."""
+        manifest = self.read_manifest()
+        rows = self.read_splits(manifest)
+        return rows.merge(manifest, on="image_id", how="left", validate="one_to_one")
+
+    def read_predictions(self, split: str) -> pd.DataFrame:
+        """Return the predictions of a split, "val" or "test".
 
         Raises:
-            RunError: when it is not there.
+            RunError: if there are none.
+            DataError: if they are damaged.
         """
-        path = self.path / name
-        if not path.exists():
-            raise RunError(
-                f"{path} does not exist: the run was not finished. Run the same training command "
-                "again to go on with it."
-            )
-        return path
+        return read_predictions(self.file(f"predictions_{split}.csv"))
+
+    def read_all_predictions(self) -> dict[str, pd.DataFrame]:
+        """Return the predictions of "val" and "test" by split."""
+        return {split: self.read_predictions(split) for split in _PREDICTED}
+
+    def write_predictions(self, split: str, table: pd.DataFrame) -> None:
+        """Write the predictions of a split, "val" or "test"."""
+        write_predictions(table, self.path / f"predictions_{split}.csv")
+
+    def read_decision(self) -> Decision:
+        """Return calibration, threshold and referral."""
+        return Decision.from_dict(read_json(self.file(DECISION_FILE)))
+
+    def write_decision(self, decision: Decision) -> None:
+        """Write decision.json."""
+        write_json(self.path / DECISION_FILE, decision.to_dict())
+
+    def read_shortcuts(self) -> dict[str, Any] | None:
+        """Return the result of the shortcut test; None if it was not run."""
+        return read_json(self.path / SHORTCUTS_FILE) if self.has(SHORTCUTS_FILE) else None
+
+    def write_shortcuts(self, result: dict[str, Any]) -> None:
+        """Write shortcuts.json."""
+        write_json(self.path / SHORTCUTS_FILE, result)
+
+    def write_comparison(self, other: "Run", result: dict[str, Any]) -> None:
+        """Write comparison-<other>.json."""
+        write_json(self.path / f"comparison-{other.path.name}.json", result)
 
 
 @contextlib.contextmanager
@@ -103,75 +179,96 @@ def open_run(
     *,
     resume: Callable[[Config], Config] | None = None,
 ) -> Iterator[Run]:
-    """Make a run folder, or take up an unfinished one with the same settings, and hold it.
+    """Create a run folder, or resume an unfinished one with the same settings, and lock it.
 
-    Without `out`, the first of `runs/<model>`, `runs/<model>-2`, ... that is free, or unfinished
-    with the same settings, is taken. While the block runs, no other process gets the folder.
+    Without `out`, this takes the first of `runs/<model>`, `runs/<model>-2`, ... that is free or
+    unfinished with the same settings. No other process gets the folder while the block runs. A
+    block that fails before the data were split leaves no folder behind.
 
     Args:
         out: the folder.
-        config: all settings, of which nothing is left to the machine; the run has them as
-            `.config`.
-        resume: (the settings of an unfinished run) to those that it would be taken up with, where
-            the machine had decided something then; None takes `config`.
+        config: all settings, none left to the hardware; `run.config` returns them.
+        resume: from the settings of an unfinished run to those it would be resumed with, if
+            some depend on the hardware; None takes `config`.
 
     Raises:
-        RunError: when `out` holds a finished run, a run with other settings, something that is no
-            run, or is in use.
+        RunError: if `out` holds a finished run, a run with other settings or something else, or
+            if another process uses it.
     """
-    if out is not None:
-        candidates = iter([Path(out)])
-    else:
-        numbers = range(1, 10_000)
-        names = (config.model.name if n == 1 else f"{config.model.name}-{n}" for n in numbers)
-        candidates = (Path("runs", name) for name in names)
-
-    for path in candidates:
-        with contextlib.ExitStack() as stack:
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(filelock.FileLock(path / ".lock", timeout=0))
-                settings = _usable_with(path, config, resume or (lambda _: config))
-            except filelock.Timeout:
-                if out is None:
-                    continue
-                raise RunError(
-                    f"{path} is being trained by another process. Choose another --out."
-                ) from None
-            except RunError:
-                if out is None:
-                    continue
-                raise
-            except OSError as error:
-                raise RunError(
-                    f"The run folder {path} cannot be made: {error.strerror}. Choose another --out."
-                ) from error
-            write_text(path / CONFIG_FILE, settings.to_yaml())
-            yield Run(path)
-            return
+    for path in _candidates(out, config):
+        new = [folder for folder in (path, *path.parents) if not folder.exists()]
+        lock = filelock.FileLock(path / _LOCK_FILE, timeout=0)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+            settings = _usable_with(path, config, resume or (lambda _: config))
+        except (filelock.Timeout, RunError, OSError) as error:
+            lock.release()
+            if out is None and isinstance(error, RunError | filelock.Timeout):
+                continue
+            raise _refusal(path, error) from error
+        write_text(path / CONFIG_FILE, settings.to_yaml())
+        run = Run(path)
+        try:
+            yield run
+        except BaseException:
+            lock.release()
+            if not run.begun:
+                _discard(path, new)
+            raise
+        finally:
+            lock.release()
+        return
     raise RunError("runs/ is full of finished runs. Choose a folder with --out.")
 
 
+def _candidates(out: str | Path | None, config: Config) -> Iterator[Path]:
+    if out is not None:
+        yield Path(out)
+        return
+    name = config.model.name
+    yield Path("runs", name)
+    yield from (Path("runs", f"{name}-{number}") for number in range(2, 10_000))
+
+
 def _usable_with(path: Path, config: Config, resume: Callable[[Config], Config]) -> Config:
-    """Return the settings with which a folder can be a run's, as for `open_run`."""
+    """Return the settings with which a folder can hold this run, as for `open_run`."""
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
     if not names:
         return config
-    way_out = "Choose another --out, or delete it."
-    begun = SPLITS_FILE in names  # written once the data could be had and split
+    begun = SPLITS_FILE in names  # written once the images were found and split
     if CONFIG_FILE not in names or not (begun or names <= {CONFIG_FILE, MANIFEST_FILE}):
-        raise RunError(f"{path} exists and is not a run folder. {way_out}")
+        raise RunError(f"{path} exists and is not a run folder. {_WAY_OUT}")
     run = Run(path)
     if run.finished:
-        raise RunError(f"{path} holds a finished run. {way_out}")
+        raise RunError(f"{path} holds a finished run. {_WAY_OUT}")
     try:
         config = resume(run.config)
-        changed = run.config.differences(config)
-    except ConfigError as error:
-        raise RunError(f"{path} cannot be taken up. {error} {way_out}") from error
+    except (ConfigError, RunError) as error:
+        raise RunError(f"{path} cannot be resumed. {error} {_WAY_OUT}") from error
+    changed = run.config.differences(config)
     if changed and begun:
         raise RunError(
-            f"{path} holds an unfinished run with other settings ({'; '.join(changed)}). To go on "
-            f"with it, use the settings it was started with. {way_out}"
+            f"{path} holds an unfinished run with other settings ({'; '.join(changed)}). To "
+            f"continue it, use the settings it was started with. {_WAY_OUT}"
         )
     return config
+
+
+def _refusal(path: Path, error: Exception) -> RunError:
+    if isinstance(error, RunError):
+        return error
+    if isinstance(error, filelock.Timeout):
+        return RunError(f"{path} is in use by another training. Choose another --out.")
+    return RunError(
+        f"The run folder {path} cannot be created: {error.strerror}. Choose another --out."
+    )
+
+
+def _discard(path: Path, new: list[Path]) -> None:
+    """Remove what `open_run` created: files that say nothing yet, and folders that are empty."""
+    for name in (CONFIG_FILE, MANIFEST_FILE, _LOCK_FILE):
+        (path / name).unlink(missing_ok=True)
+    for folder in new:
+        with contextlib.suppress(OSError):  # not empty
+            folder.rmdir()

@@ -14,10 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from breastus.config.schema import TrainingConfig
-from breastus.data.manifest.build import read_manifest
-from breastus.data.splits.make import read_splits
 from breastus.labels import LABELS, LUMP
-from breastus.runs.run import MANIFEST_FILE, SPLITS_FILE, Run
+from breastus.runs.run import Run
 
 
 def prior_correction(settings: TrainingConfig, labels: Sequence[int]) -> float:
@@ -43,7 +41,6 @@ def prior_correction_of(run: Run) -> float:
     settings = run.config.training
     if settings.class_weights == "none" and settings.sampling == "all":
         return 0.0
-    manifest = read_manifest(run.file(MANIFEST_FILE))
-    rows = read_splits(run.file(SPLITS_FILE), manifest).merge(manifest, on="image_id")
+    rows = run.read_images()
     labels = rows.loc[rows["split"] == "train", "label"]
     return prior_correction(settings, [LABELS.index(label) for label in labels])

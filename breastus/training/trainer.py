@@ -24,8 +24,8 @@ from breastus.labels import LABELS, SPLITS, label_id
 from breastus.models.backbone import cut
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
+from breastus.runs.run import BEST_FILE, LOGS_FOLDER
 from breastus.training.callbacks.callbacks import (
-    BEST_FILE,
     ProgressBar,
     RunRecorder,
     StopOnNonFinite,
@@ -166,7 +166,7 @@ class Trainer:
                 *averaging,
                 recorder,
                 ProgressBar(self.config.training.epochs, steps, recorder),
-                keras.callbacks.TensorBoard(str(self.folder / "logs"), write_graph=False),
+                keras.callbacks.TensorBoard(str(self.folder / LOGS_FOLDER), write_graph=False),
             ],
             shuffle=False,  # the dataset comes in the order of its epoch
             verbose=0,

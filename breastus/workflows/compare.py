@@ -4,11 +4,8 @@ from typing import Any
 
 from breastus.errors import RunError
 from breastus.evaluation.comparison.paired import compare
-from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.metrics.metrics import METRICS
-from breastus.evaluation.predictions import read_predictions
-from breastus.runs.run import DECISION_FILE, Run
-from breastus.utils.files import read_json, write_json
+from breastus.runs.run import Run
 
 _SHOWN = ("roc_auc", "balanced_accuracy", "sensitivity", "specificity", "brier")
 
@@ -27,8 +24,8 @@ def compare_runs(run: Run, other: Run) -> dict[str, Any]:
     if run.path.resolve() == other.path.resolve():
         raise RunError(f"A run is compared with another one. Received: {run.path} twice")
     settings = run.config.evaluation
-    tables = [read_predictions(one.file("predictions_test.csv")) for one in (run, other)]
-    thresholds = [_threshold(one) for one in (run, other)]
+    tables = [one.read_predictions("test") for one in (run, other)]
+    thresholds = [one.read_decision().threshold for one in (run, other)]
     result = compare(
         *tables,
         threshold=thresholds[0],
@@ -39,7 +36,7 @@ def compare_runs(run: Run, other: Run) -> dict[str, Any]:
         seed=run.config.seed,
     )
     result = {"ours": run.path.name, "theirs": other.path.name, **result}
-    write_json(run.path / f"comparison-{other.path.name}.json", result)
+    run.write_comparison(other, result)
     return result
 
 
@@ -60,10 +57,6 @@ def comparison_summary(result: dict[str, Any]) -> str:
     lines.append(f"  ROC-AUC, DeLong: p = {_number(result['delong']['p_value'], 3)}")
     lines.append(f"  Calls, McNemar: p = {_number(result['mcnemar']['all']['p_value'], 3)}")
     return "\n".join(lines)
-
-
-def _threshold(run: Run) -> float:
-    return Decision.from_dict(read_json(run.file(DECISION_FILE))).threshold
 
 
 def _number(value: float | None, digits: int = 2) -> str:

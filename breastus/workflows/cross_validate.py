@@ -25,8 +25,6 @@ import gc
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,59 +35,32 @@ import pandas as pd
 from breastus.config.parsing import FOLDS, join_sources
 from breastus.config.presets import default_config
 from breastus.config.schema import Config, EvaluationConfig
-from breastus.data.manifest.build import load_manifest, read_manifest, summary, write_manifest
+from breastus.data.manifest.build import (
+    MANIFEST_FILE,
+    load_manifest,
+    read_manifest,
+    summary,
+    write_manifest,
+)
 from breastus.errors import ConfigError, RunError
 from breastus.evaluation.decision.conformal import PrecomputedSets, coverage_report
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics, thresholds_of
 from breastus.evaluation.metrics.subgroups import subgroups
-from breastus.evaluation.predictions import read_predictions, truth_and_probability
+from breastus.evaluation.predictions import truth_and_probability
 from breastus.reporting.cross_validation_report import write_cross_validation_report
 from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, changed_settings
-from breastus.runs.run import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, Run
+from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
+from breastus.runs.run import Run
 from breastus.training.shared_feature_cache import SharedFeatures
-from breastus.utils.files import read_json, write_csv, write_json, write_text
+from breastus.utils.files import write_text
 from breastus.workflows.evaluate import attributes, notices, validation_decision, worst_errors
 from breastus.workflows.pooled_decision import fit_pooled_decision, mean_predictions
 from breastus.workflows.train import run_experiment
 
 REPEATS = 3
-PREDICTIONS_FILE = "predictions_oof.csv"
-SETTINGS_FILE = "settings.yaml"  # not config.yaml, by which a run folder is known
 _HELD = ("holds_no_lump", "holds_lump")  # columns of conformal sets, which are not written
 _WAY_OUT = "Choose another --out, or delete it."
-
-
-@dataclass(frozen=True)
-class CrossValidation:
-    """A cross-validation on disk.
-
-    Args:
-        path: its folder.
-    """
-
-    path: Path
-
-    @cached_property
-    def runs(self) -> list[Run]:
-        """The runs, repeat by repeat, fold by fold and rotation by rotation."""
-        found = [Run(file.parent) for file in self.path.glob(f"repeat-*-fold-*/{CONFIG_FILE}")]
-        return sorted(found, key=lambda run: (*_fold_of(run), run.config.data.val_rotation))
-
-    @cached_property
-    def folds(self) -> list[list[Run]]:
-        """The runs of each fold, which are as many as there are rotations, repeat by repeat."""
-        return [list(rotations) for _, rotations in itertools.groupby(self.runs, key=_fold_of)]
-
-    @cached_property
-    def predictions(self) -> pd.DataFrame:
-        """Out-of-fold predictions: the columns of a predictions table, and `repeat` and `fold`."""
-        return pd.read_csv(self.path / PREDICTIONS_FILE, keep_default_na=False)
-
-    @cached_property
-    def metrics(self) -> dict[str, Any]:
-        """Means over repeats with intervals, as from `mean_metrics`; `referral` and `subgroups`."""
-        return read_json(self.path / METRICS_FILE)
 
 
 def cross_validate(
@@ -144,7 +115,7 @@ def cross_validate(
     source = {"source": str((folder / MANIFEST_FILE).absolute())}
     shared = SharedFeatures(folder)
     for repeat, fold, rotation in np.ndindex(repeats, folds, val_rotations):
-        path = folder / (f"repeat-{repeat}-fold-{fold}" + f"-rotation-{rotation}" * (rotation > 0))
+        path = CrossValidation(folder).fold(repeat, fold, rotation)
         changes = {
             "data": {**source, "fold": fold, "val_rotation": rotation},
             "seed": first + repeat,
@@ -166,7 +137,7 @@ def evaluate_folds(folder: Path) -> CrossValidation:
     tables = _pooled(result)
     sets = [table[list(_HELD)].to_numpy() for table in tables]
     tables = [table.drop(columns=list(_HELD)) for table in tables]
-    write_csv(folder / PREDICTIONS_FILE, pd.concat(tables, ignore_index=True))
+    result.write_predictions(tables)
     config = runs[0].config
     settings = config.evaluation
     metrics = {
@@ -186,11 +157,11 @@ def evaluate_folds(folder: Path) -> CrossValidation:
         ),
         **_time_taken(runs),
     }
-    manifest = read_manifest(folder / MANIFEST_FILE)
+    manifest = result.read_manifest()
     metrics |= _parts_of_first(
         tables[0], PrecomputedSets(sets[0], settings.coverage), manifest, settings
     )
-    write_json(folder / METRICS_FILE, metrics)
+    result.write_metrics(metrics)
     write_cross_validation_report(
         folder,
         metrics=metrics,
@@ -226,10 +197,6 @@ def _parts_of_first(
             confidence=confidence,
         ),
     }
-
-
-def _fold_of(run: Run) -> tuple[int, int]:
-    return run.config.seed, run.config.data.fold
 
 
 def _time_taken(runs: Sequence[Run]) -> dict[str, float | str]:
@@ -333,7 +300,7 @@ def fold_predictions(runs: Sequence[Run], settings: EvaluationConfig) -> pd.Data
 
 def _decided(runs: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFrame, Decision]:
     if len(runs) == 1:  # to the last bit what the run says itself
-        test = read_predictions(runs[0].file("predictions_test.csv"))
+        test = runs[0].read_predictions("test")
         decision = validation_decision(runs[0], settings)
     else:
         test = mean_predictions(runs, "test")

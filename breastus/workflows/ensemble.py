@@ -22,8 +22,7 @@ import numpy as np
 import pandas as pd
 
 from breastus.config.schema import Config
-from breastus.data.manifest.build import read_manifest, simulated
-from breastus.data.splits.make import read_splits
+from breastus.data.manifest.build import simulated
 from breastus.deploy.bundle_metadata import bundle_metadata
 from breastus.deploy.export import write_bundle
 from breastus.errors import RunError
@@ -37,8 +36,7 @@ from breastus.models.ensemble import ensemble
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
 from breastus.reporting.model_card import DECIDED_APART, DECIDED_BY_ALL, model_card
-from breastus.runs.run import MANIFEST_FILE, SPLITS_FILE, Run
-from breastus.training.callbacks.callbacks import BEST_FILE
+from breastus.runs.run import Run
 from breastus.training.pretraining_leakage import pretraining_seen
 from breastus.workflows.evaluate import attributes
 from breastus.workflows.pooled_decision import (
@@ -70,7 +68,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     _check(members)
     first = members[0]
     config = first.config
-    networks = [load_network(run.file(BEST_FILE)) for run in members]
+    networks = [load_network(run.network) for run in members]
     network = ensemble(networks)
 
     validation = mean_predictions(members, "val")
@@ -78,7 +76,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     apart = out_of_fold_predictions(members, config.evaluation) if splits_overlap(members) else None
     test = decision.apply(mean_predictions(members, "test")) if apart is None else apart.table
     tables = {"val": decision.apply(validation), "test": test}
-    manifest = read_manifest(first.file(MANIFEST_FILE))
+    manifest = first.read_manifest()
     name = f"{len(members)} x {config.model.name}"
     metrics = _metrics(tables, decision, apart, manifest=manifest, name=name, config=config)
     seen = _seen(members)
@@ -188,12 +186,12 @@ def _check(runs: Sequence[Run]) -> None:
                     f"The runs of an ensemble must have the same {what}. Received: {run.path} and "
                     f"{first.path}, which differ"
                 )
-    check_consistent(pd.concat([read_manifest(run.file(MANIFEST_FILE)) for run in runs]))
+    check_consistent(pd.concat([run.read_manifest() for run in runs]))
 
 
 def _images(run: Run) -> set[tuple[str, str]]:
     """Return name and content, as predictions are averaged by the one and images known by both."""
-    manifest = read_manifest(run.file(MANIFEST_FILE))
+    manifest = run.read_manifest()
     return set(zip(manifest["image_id"], manifest["sha256"], strict=True))
 
 
@@ -201,8 +199,7 @@ def _seen(runs: Sequence[Run]) -> list[str]:
     """Return the checksums of all images that any of the runs was fitted on or chosen by."""
     found: set[str] = set()
     for run in runs:
-        manifest = read_manifest(run.file(MANIFEST_FILE))
-        rows = read_splits(run.file(SPLITS_FILE), manifest).merge(manifest, on="image_id")
+        rows = run.read_images()
         found |= set(rows.loc[rows["split"] != "test", "sha256"])
     return sorted(found)
 

@@ -8,24 +8,18 @@ network.
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
 from breastus.data.images import read_image, to_png
-from breastus.data.manifest.build import read_manifest, simulated, summary
+from breastus.data.manifest.build import simulated, summary
 from breastus.data.masks import lesion_area_fraction
 from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import ImageError
 from breastus.evaluation.decision.decision import Decision, decide
 from breastus.evaluation.evaluate_predictions import evaluate_predictions
-from breastus.evaluation.predictions import (
-    read_predictions,
-    write_predictions,
-)
-from breastus.evaluation.result_cache import read_cached_result
 from breastus.labels import LABELS, LUMP
 from breastus.models.registry import ResolvedWeights
 from breastus.reporting.figures.plots import save_figure, save_figures
@@ -33,11 +27,9 @@ from breastus.reporting.figures.robustness import plot_robustness
 from breastus.reporting.model_card import GROUPS_IGNORED, HELD_OUT_SEEN
 from breastus.reporting.report import write_report
 from breastus.reporting.robustness_section import robustness_lead, robustness_section
-from breastus.runs.run import DECISION_FILE, MANIFEST_FILE, METRICS_FILE, SHORTCUTS_FILE, Run
+from breastus.runs.report_folder import ReportFolder
+from breastus.runs.run import Run
 from breastus.training.prior_correction import prior_correction_of
-from breastus.utils.files import read_json, write_json
-
-ROBUSTNESS_FILE = "robustness.json"
 
 _WORST = 8  # errors shown as pictures in the report
 
@@ -52,11 +44,11 @@ def fit_decision(run: Run) -> Decision:
         RunError: when the run has no predictions yet.
         DataError: when its predictions are damaged, or an earlier version wrote them.
     """
-    predictions = _predictions(run)
+    predictions = run.read_all_predictions()
     decision = validation_decision(run, run.config.evaluation)
     for split, table in predictions.items():
-        write_predictions(decision.apply(table), run.path / f"predictions_{split}.csv")
-    write_json(run.path / DECISION_FILE, decision.to_dict())
+        run.write_predictions(split, decision.apply(table))
+    run.write_decision(decision)
     return decision
 
 
@@ -67,8 +59,9 @@ def validation_decision(run: Run, settings: EvaluationConfig) -> Decision:
         RunError: when the run has no predictions yet.
         DataError: when its predictions are damaged, or an earlier version wrote them.
     """
-    validation = read_predictions(run.file("predictions_val.csv"))
-    return decide(validation, settings, seed=run.config.seed, shift=prior_correction_of(run))
+    return decide(
+        run.read_predictions("val"), settings, seed=run.config.seed, shift=prior_correction_of(run)
+    )
 
 
 def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
@@ -87,8 +80,8 @@ def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
     """
     config = run.config
     decision = decision or fit_decision(run)
-    predictions = _predictions(run)
-    manifest = read_manifest(run.file(MANIFEST_FILE))
+    predictions = run.read_all_predictions()
+    manifest = run.read_manifest()
     metrics = evaluate_predictions(
         predictions,
         decision,
@@ -98,19 +91,19 @@ def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
         settings=config.evaluation,
         seed=config.seed,
     )
-    if (shortcuts := run.path / SHORTCUTS_FILE).exists():
-        metrics["shortcuts"] = read_json(shortcuts)
-    write_json(run.path / METRICS_FILE, metrics)
+    if shortcuts := run.read_shortcuts():
+        metrics["shortcuts"] = shortcuts
+    run.write_metrics(metrics)
     figures = save_figures(
-        run.path / "figures",
+        run.figures,
         metrics=metrics,
         predictions=predictions,
         history=run.history,
         seed=config.seed,
     )
-    lead, sections = robustness_part(run.path, predictions["test"])
+    lead, sections = robustness_part(run, predictions["test"])
     write_report(
-        run.path / "report.html",
+        run.report,
         metrics=metrics,
         config=config.to_dict(),
         environment=run.environment,
@@ -161,7 +154,7 @@ def run_notices(run: Run) -> list[str]:
     return texts
 
 
-def robustness_part(folder: Path, table: pd.DataFrame) -> tuple[list[str], list[str]]:
+def robustness_part(folder: ReportFolder, table: pd.DataFrame) -> tuple[list[str], list[str]]:
     """Return what robustness.json adds to a report: sentences on top, and sections as HTML.
 
     Both are empty where robustness was not measured. What is of other predictions is dropped, with
@@ -171,8 +164,8 @@ def robustness_part(folder: Path, table: pd.DataFrame) -> tuple[list[str], list[
         folder: of the report.
         table: the predictions that the report is of.
     """
-    found = read_cached_result(folder / ROBUSTNESS_FILE, predictions=table)
-    figure = folder / "figures" / "robustness.png"
+    found = folder.read_robustness(table)
+    figure = folder.figures / "robustness.png"
     if found is None:
         figure.unlink(missing_ok=True)
         return [], []
@@ -194,9 +187,3 @@ def worst_errors(test: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[str, 
         )
         for row in wrong.nlargest(_WORST, "sureness").itertuples()
     ]
-
-
-def _predictions(run: Run) -> dict[str, pd.DataFrame]:
-    return {
-        split: read_predictions(run.file(f"predictions_{split}.csv")) for split in ("val", "test")
-    }

@@ -9,7 +9,6 @@ calibration and threshold. The result stays in the report for as long as the pre
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,19 +17,16 @@ import pandas as pd
 
 from breastus.config.schema import Config
 from breastus.data.images import ImageFile
-from breastus.data.manifest.build import read_manifest
 from breastus.errors import DataError
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.predictions import read_predictions, truth_and_probability
-from breastus.evaluation.result_cache import write_cached_result
+from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.robustness.corruptions import SEVERITIES
 from breastus.evaluation.robustness.evaluate import cells, robustness
-from breastus.runs.run import DECISION_FILE, MANIFEST_FILE, Run
-from breastus.training.callbacks.callbacks import BEST_FILE
+from breastus.runs.report_folder import ReportFolder
+from breastus.runs.run import Run
 from breastus.training.predict_fn import image_predictor
 from breastus.training.trainer import Trainer
-from breastus.utils.files import read_json
-from breastus.workflows.evaluate import ROBUSTNESS_FILE, evaluate_run
+from breastus.workflows.evaluate import evaluate_run
 
 
 def evaluate_robustness(
@@ -63,17 +59,17 @@ def evaluate_robustness(
     """
     cells(corruptions, severities)  # says what is wrong with them before any image is read
     run = run if isinstance(run, Run) else Run.load(run)
-    decision = Decision.from_dict(read_json(run.file(DECISION_FILE)))
-    table = read_predictions(run.file("predictions_test.csv"))
-    run.file(BEST_FILE)  # says so where it is missing
+    decision = run.read_decision()
+    table = run.read_predictions("test")
+    _ = run.network  # raises if it is missing
     network = Trainer(run.path, run.config, {}).best_model()
     found = measure_robustness(
-        run.path,
+        run,
         config=run.config,
         network=network,
         decision=decision,
         table=table,
-        manifest=read_manifest(run.file(MANIFEST_FILE)),
+        manifest=run.read_manifest(),
         severities=severities,
         corruptions=corruptions,
     )
@@ -82,7 +78,7 @@ def evaluate_robustness(
 
 
 def measure_robustness(
-    folder: Path,
+    folder: ReportFolder,
     *,
     config: Config,
     network: keras.Model,
@@ -132,5 +128,5 @@ def measure_robustness(
         confidence=config.evaluation.confidence,
         seed=config.seed,
     )
-    write_cached_result(folder / ROBUSTNESS_FILE, found, predictions=table)
+    folder.write_robustness(found, table)
     return found

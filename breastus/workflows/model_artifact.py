@@ -19,15 +19,15 @@ from breastus.deploy.export import INFO_FILE, NETWORK_FILE, SEEN_DIGITS, SEEN_FI
 from breastus.deploy.predictor import PHANTOM_NOTICE, read_info
 from breastus.errors import BundleError, RunError
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.predictions import read_predictions
 from breastus.labels import LABELS, LUMP
 from breastus.models.load import load_network
 from breastus.reporting.model_card import GROUPS_IGNORED, HELD_OUT_SEEN
-from breastus.runs.run import BUNDLE_FOLDER, DECISION_FILE, MANIFEST_FILE, Run
-from breastus.training.callbacks.callbacks import BEST_FILE
+from breastus.runs.cross_validation import CrossValidation
+from breastus.runs.external import EXTERNAL_FOLDER
+from breastus.runs.run import BEST_FILE, Run
 from breastus.training.pretraining_leakage import pretraining_seen
 from breastus.training.trainer import Trainer
-from breastus.utils.files import read_json, sha256_of
+from breastus.utils.files import sha256_of
 from breastus.workflows.evaluate import run_notices
 
 
@@ -83,38 +83,37 @@ class ModelArtifact:
         path = Path(model)
         if (path / INFO_FILE).is_file():
             return cls.of_bundle(path)
-        if any(path.glob("repeat-*-fold-*")):
-            if not (path / BUNDLE_FOLDER / INFO_FILE).is_file():
+        if CrossValidation.is_one(path):
+            bundle = CrossValidation(path).bundle
+            if not (bundle / INFO_FILE).is_file():
                 raise RunError(
                     f"{path} is a cross-validation without a bundle. Make one of its networks: "
-                    f"breastus export {path} --out {path / BUNDLE_FOLDER}"
+                    f"breastus export {path} --out {bundle}"
                 )
-            return cls.of_bundle(path / BUNDLE_FOLDER)
+            return cls.of_bundle(bundle)
         return cls.of_run(Run.load(path))
 
     @classmethod
     def of_run(cls, run: Run) -> "ModelArtifact":
         """Take what a finished run wrote."""
-        own = pd.read_csv(run.file(MANIFEST_FILE), dtype=str, keep_default_na=False)
-        splits = pd.read_csv(run.file("splits.csv"), dtype=str).set_index("image_id")["split"]
-        split = own["image_id"].map(splits)
-        used = own[split.isin(("train", "val"))]
+        images = run.read_images()
+        used = images[images["split"] != "test"]
         pretraining = pretraining_seen(run.path)
-        validation = read_predictions(run.file("predictions_val.csv"))
+        validation = run.read_predictions("val")
         return cls(
             path=run.path,
             name=run.config.model.name,
-            reports=run.path / "external",
+            reports=run.path / EXTERNAL_FOLDER,
             config=run.config,
             environment=run.environment,
-            decision=Decision.from_dict(read_json(run.file(DECISION_FILE))),
-            network_file=run.file(BEST_FILE),
+            decision=run.read_decision(),
+            network_file=run.network,
             bundle=run.bundle,
             home=run.metrics["test"],
             prevalence=float((validation["label"] == LABELS[LUMP]).mean()),
             seen=frozenset(sha[:SEEN_DIGITS] for sha in (*used["sha256"], *pretraining) if sha),
             seen_images=used,
-            tested_on=frozenset(own.loc[split == "test", "sha256"]) - {""},
+            tested_on=frozenset(images.loc[images["split"] == "test", "sha256"]) - {""},
             pretrained=bool(pretraining),
             notices=tuple(run_notices(run)),
         )

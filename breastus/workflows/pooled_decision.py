@@ -19,7 +19,6 @@ from breastus.errors import RunError
 from breastus.evaluation.calibration.logistic import logit, sigmoid
 from breastus.evaluation.decision.conformal import PrecomputedSets
 from breastus.evaluation.decision.decision import Decision, decide
-from breastus.evaluation.predictions import read_predictions
 from breastus.runs.run import Run
 from breastus.training.prior_correction import prior_correction_of
 
@@ -154,4 +153,4 @@ def out_of_fold_predictions(
 
 
 def _tables(runs: Sequence[Run], split: str) -> list[pd.DataFrame]:
-    return [read_predictions(run.file(f"predictions_{split}.csv")) for run in runs]
+    return [run.read_predictions(split) for run in runs]

@@ -14,29 +14,24 @@ from typing import Any
 
 import pandas as pd
 
-from breastus.data.manifest.build import read_manifest
 from breastus.deploy.export import INFO_FILE, SEEN_DIGITS, SEEN_FILE, write_bundle
 from breastus.errors import RunError
 from breastus.evaluation.calibration.recalibration_study import held_out_after, recalibration_study
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.predictions import read_predictions
-from breastus.evaluation.result_cache import read_cached_result, write_cached_result
 from breastus.evaluation.tta import VIEWS
 from breastus.preprocessing.transform import Transform
 from breastus.reporting.figures.learning_curve import plot_learning_curve
 from breastus.reporting.figures.plots import plot_reliability, save_figure
 from breastus.reporting.model_card import model_card
 from breastus.reporting.recalibration_section import recalibration_lead, recalibration_section
-from breastus.runs.run import MANIFEST_FILE, Run
+from breastus.runs.external import RECALIBRATION_FILE, ExternalEvaluation
+from breastus.runs.run import Run
 from breastus.utils.files import read_json
 from breastus.workflows.model_artifact import ModelArtifact
 
-RECALIBRATION_FILE = "recalibration.json"
-PREDICTIONS_FILE = "predictions.csv"
-
 
 def measure_recalibration(
-    folder: Path,
+    folder: ExternalEvaluation,
     *,
     model: ModelArtifact,
     table: pd.DataFrame,
@@ -61,12 +56,12 @@ def measure_recalibration(
     rows = manifest[manifest["image_id"].isin(set(table["image_id"]))]
     trial["sources"] = sorted(set(rows["source"]))
     trial["of"] = model.identity
-    write_cached_result(folder / RECALIBRATION_FILE, trial, predictions=table)
+    folder.write_recalibration(trial, table)
     return trial
 
 
 def recalibration_part(
-    folder: Path, table: pd.DataFrame, manifest: pd.DataFrame
+    folder: ExternalEvaluation, table: pd.DataFrame, manifest: pd.DataFrame
 ) -> tuple[list[str], list[str]]:
     """Return what recalibration.json adds to a report: sentences on top, and sections as HTML.
 
@@ -78,9 +73,8 @@ def recalibration_part(
         table: its predictions.
         manifest: of the new hospital.
     """
-    trial = read_cached_result(folder / RECALIBRATION_FILE, predictions=table)
-    figures = folder / "figures"
-    files = {name: figures / f"{name}.png" for name in ("recalibration", "learning_curve")}
+    trial = folder.read_recalibration(table)
+    files = {name: folder.figures / f"{name}.png" for name in ("recalibration", "learning_curve")}
     if trial is None or not trial["curve"]:
         files["learning_curve"].unlink(missing_ok=True)
     if trial is None:
@@ -125,9 +119,8 @@ def export_recalibrated(
         DataError: when the predictions are damaged.
     """
     model = model if isinstance(model, ModelArtifact) else ModelArtifact.load(model)
-    folder = Path(folder)
-    trial = _trial(folder, model)
-    _, manifest = _outside(folder)
+    trial = _trial(ExternalEvaluation(Path(folder)), model)
+    manifest = ExternalEvaluation(Path(folder)).read_manifest()
     decision = Decision.from_dict(trial["decision"])
     drawn = manifest[manifest["image_id"].isin(set(trial["drawn"]["image_ids"]))]
     counts = {name: value for name, value in trial["drawn"].items() if name != "image_ids"}
@@ -169,26 +162,20 @@ def recalibrated_name(model: ModelArtifact, folder: str | os.PathLike) -> str:
     Raises:
         RunError: as `export_recalibrated`.
     """
-    return "-".join([model.config.model.name, *_trial(Path(folder), model)["sources"]])
+    trial = _trial(ExternalEvaluation(Path(folder)), model)
+    return "-".join([model.config.model.name, *trial["sources"]])
 
 
-def _trial(folder: Path, model: ModelArtifact) -> dict[str, Any]:
+def _trial(folder: ExternalEvaluation, model: ModelArtifact) -> dict[str, Any]:
     way_out = "Name the folder of breastus evaluate RUN --data OTHER --recalibrate N."
-    if not (folder / RECALIBRATION_FILE).is_file():
-        raise RunError(f"{folder} holds no {RECALIBRATION_FILE}. {way_out}")
-    trial = read_cached_result(folder / RECALIBRATION_FILE, predictions=_outside(folder)[0])
+    if not folder.has(RECALIBRATION_FILE):
+        raise RunError(f"{folder.path} holds no {RECALIBRATION_FILE}. {way_out}")
+    trial = folder.read_recalibration(folder.read_predictions())
     if trial is None:
-        raise RunError(f"{folder} was evaluated anew since it was recalibrated. {way_out}")
+        raise RunError(f"{folder.path} was evaluated anew since it was recalibrated. {way_out}")
     if trial["of"] != model.identity:
         raise RunError(
-            f"{folder} was recalibrated for another network, or for {model.path} before it was "
-            f"judged again. {way_out}"
+            f"{folder.path} was recalibrated for another network, or before {model.path} was "
+            f"evaluated again. {way_out}"
         )
     return trial
-
-
-def _outside(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    for name in (PREDICTIONS_FILE, MANIFEST_FILE):
-        if not (folder / name).is_file():
-            raise RunError(f"{folder} is no folder of an outside evaluation: it has no {name}.")
-    return read_predictions(folder / PREDICTIONS_FILE), read_manifest(folder / MANIFEST_FILE)

@@ -21,23 +21,13 @@ from breastus.augmentation.policies import check_policy
 from breastus.config.parsing import join_sources
 from breastus.config.presets import default_config
 from breastus.config.schema import Config
-from breastus.data.manifest.build import (
-    load_manifest,
-    read_manifest,
-    simulated,
-    summary,
-    write_manifest,
-)
+from breastus.data.manifest.build import load_manifest, simulated, summary
 from breastus.data.sources.resolve import check_places
-from breastus.data.splits.make import make_splits, read_splits, splits_summary, write_splits
+from breastus.data.splits.make import make_splits, splits_summary
 from breastus.deploy.bundle_metadata import bundle_metadata
 from breastus.deploy.export import publish as publish_bundle
 from breastus.deploy.export import write_bundle
-from breastus.evaluation.predictions import (
-    lump_probability,
-    read_predictions,
-    write_predictions,
-)
+from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.tta import VIEWS
 from breastus.labels import SPLITS
 from breastus.models.registry import ResolvedWeights, resolve_weights
@@ -50,16 +40,7 @@ from breastus.models.weights.backbone_folder import (
 from breastus.preprocessing.transform import Transform
 from breastus.reporting.model_card import model_card
 from breastus.runs.environment import command_line, hardware, peak_memory_mb, versions
-from breastus.runs.run import (
-    BUNDLE_FOLDER,
-    ENVIRONMENT_FILE,
-    MANIFEST_FILE,
-    SHORTCUTS_FILE,
-    SPLITS_FILE,
-    Run,
-    open_run,
-)
-from breastus.training.callbacks.callbacks import BEST_FILE
+from breastus.runs.run import BUNDLE_FOLDER, Run, open_run
 from breastus.training.hardware.memory_trace import flops
 from breastus.training.hardware.profiles import resolve
 from breastus.training.network import new_model
@@ -136,7 +117,7 @@ def run_experiment(
     with open_run(out, decided(), resume=lambda begun: decided(begun=begun)) as run:
         config = run.config
         taken_up = has_state(run.path)
-        if not (run.path / MANIFEST_FILE).exists():
+        if not run.begun:
             check_places(config.data.source)  # before weights are fetched
         weights = _initial_weights(run, taken_up=taken_up)
         pretraining = _pretraining(run, weights, taken_up=taken_up)
@@ -154,13 +135,11 @@ def run_experiment(
         _predict(run, trainer, network)
         decision = fit_decision(run)
         # Here, as it takes the images and the network, which `evaluate_run` does without.
-        write_json(
-            run.path / SHORTCUTS_FILE,
-            shortcut_test(network, trainer.tables["test"], config=config, decision=decision),
+        run.write_shortcuts(
+            shortcut_test(network, trainer.tables["test"], config=config, decision=decision)
         )
         evaluate_run(run, decision)
-        write_json(
-            run.path / ENVIRONMENT_FILE,
+        run.write_environment(
             {
                 **run.environment,
                 "network": {
@@ -175,7 +154,7 @@ def run_experiment(
         )
         write_bundle(
             run.path / BUNDLE_FOLDER,
-            keras_file=run.path / BEST_FILE,
+            keras_file=run.network,
             transform=Transform.from_config(config),
             calibrator=decision.calibrator,
             views=VIEWS[config.evaluation.tta],
@@ -184,7 +163,7 @@ def run_experiment(
                 environment=run.environment,
                 decision=decision,
                 metrics=run.metrics,
-                validation=read_predictions(run.file("predictions_val.csv")),
+                validation=run.read_predictions("val"),
                 trained_on=trainer.tables["train"],
                 phantom=simulated(manifest),
                 parameters=network.count_params(),
@@ -229,17 +208,16 @@ def _data(run: Run, pretraining: dict[str, Any] | None) -> tuple[pd.DataFrame, p
         WeightsError: when they have seen any, unless the settings allow it; nothing is written
             then, so that the folder can be used with other settings.
     """
-    files = run.path / MANIFEST_FILE, run.path / SPLITS_FILE
-    taken_up = all(file.exists() for file in files)
-    manifest = read_manifest(files[0]) if taken_up else images_of(run.config)
-    splits = read_splits(files[1], manifest) if taken_up else splits_of(run.config, manifest)
+    begun = run.begun
+    manifest = run.read_manifest() if begun else images_of(run.config)
+    splits = run.read_splits(manifest) if begun else splits_of(run.config, manifest)
     seen = 0
     if pretraining is not None:
         allow = run.config.model.seen_images == "allow"
         seen = check_unseen(pretraining, manifest, splits, allow=allow)
-    if not taken_up:
-        write_manifest(manifest, files[0])
-        write_splits(splits, files[1])
+    if not begun:
+        run.write_manifest(manifest)
+        run.write_splits(splits)
     return manifest, splits, seen
 
 
@@ -274,8 +252,7 @@ def _initial_weights(run: Run, *, taken_up: bool) -> ResolvedWeights:
     """
     config = run.config
     if taken_up:
-        # Of a Run of its own, which keeps what it has read: the file is about to be written anew.
-        return ResolvedWeights(**Run(run.path).environment["weights"])
+        return ResolvedWeights(**run.environment["weights"])
     settings = config.model
     weights = resolve_weights(
         settings.name, image_size=settings.image_size, weights=settings.weights
@@ -298,7 +275,7 @@ def _predict(run: Run, trainer: Trainer, network: keras.Model) -> None:
         table = table.assign(
             probability=table["probability_uncalibrated"], predicted=table["label"]
         )
-        write_predictions(table, run.path / f"predictions_{split}.csv")
+        run.write_predictions(split, table)
 
 
 def _write_environment(
@@ -308,8 +285,7 @@ def _write_environment(
     weights: ResolvedWeights,
     pretraining: dict[str, Any] | None,
 ) -> None:
-    write_json(
-        run.path / ENVIRONMENT_FILE,
+    run.write_environment(
         {
             "command": command_line(),
             "seed": run.config.seed,

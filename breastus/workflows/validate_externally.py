@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from breastus.config.parsing import join_sources, split_sources
-from breastus.data.manifest.build import included, load_manifest, simulated, summary, write_manifest
+from breastus.data.manifest.build import included, load_manifest, simulated, summary
 from breastus.data.manifest.merge import ANONYMOUS
 from breastus.deploy.export import SEEN_DIGITS
 from breastus.deploy.predictor import PHANTOM_NOTICE
@@ -32,25 +32,21 @@ from breastus.errors import DataError
 from breastus.evaluation.calibration.prevalence import prevalence_estimate
 from breastus.evaluation.calibration.recalibration_study import check_image_count, sample_images
 from breastus.evaluation.evaluate_predictions import evaluate_predictions
-from breastus.evaluation.predictions import lump_probability, write_predictions
+from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.robustness.corruptions import SEVERITIES
 from breastus.evaluation.robustness.evaluate import cells
 from breastus.labels import LABELS, LUMP
 from breastus.reporting.figures.plots import save_figures
 from breastus.reporting.prevalence_section import prevalence_section
 from breastus.reporting.report import cell, write_report
-from breastus.runs.run import MANIFEST_FILE, METRICS_FILE, Run
+from breastus.runs.external import ExternalEvaluation
+from breastus.runs.run import Run
 from breastus.training.external_leakage import seen_twins
 from breastus.training.trainer import Trainer
-from breastus.utils.files import write_json
 from breastus.workflows.evaluate import attributes, robustness_part, worst_errors
 from breastus.workflows.evaluate_robustness import measure_robustness
 from breastus.workflows.model_artifact import ModelArtifact
-from breastus.workflows.recalibrate import (
-    PREDICTIONS_FILE,
-    measure_recalibration,
-    recalibration_part,
-)
+from breastus.workflows.recalibrate import measure_recalibration, recalibration_part
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,7 @@ def evaluate_external(
         seed = config.seed if seed is None else seed
         # Also before it takes time: what does not fit is known from labels and groups.
         sample_images(_truth(rows), rows["group_id"].to_numpy(), recalibrate, seed=seed)
-    folder = Path(out) if out is not None else _folder(model, rows, data)
+    folder = ExternalEvaluation(Path(out) if out is not None else _folder(model, rows, data))
     table = rows[["image_id", "group_id", "finding", "label"]].assign(split="test")
     network = model.network()
     predicted = Trainer(model.path, config, {"test": rows}).predict(network, "test")
@@ -177,17 +173,17 @@ def evaluate_external(
         settings=config.evaluation,
         seed=config.seed,
     )
-    write_manifest(manifest, folder / MANIFEST_FILE)
-    write_predictions(table, folder / PREDICTIONS_FILE)
-    write_json(folder / METRICS_FILE, metrics)
+    folder.write_manifest(manifest)
+    folder.write_predictions(table)
+    folder.write_metrics(metrics)
     figures = save_figures(
-        folder / "figures", metrics=metrics, predictions={"test": table}, seed=config.seed
+        folder.figures, metrics=metrics, predictions={"test": table}, seed=config.seed
     )
     mended, mending = recalibration_part(folder, table, manifest)
     worsened, worsening = robustness_part(folder, table)
     lead = (_at_home(model), *mended, *worsened)
     write_report(
-        folder / "report.html",
+        folder.report,
         metrics=metrics,
         config=config.to_dict(),
         environment=model.environment,
@@ -199,7 +195,7 @@ def evaluate_external(
         lead=lead,
         sections=[*mending, prevalence_section(metrics["prevalence_estimate"]), *worsening],
     )
-    return External(folder, metrics, lead, left_out)
+    return External(folder.path, metrics, lead, left_out)
 
 
 def _without_seen(manifest: pd.DataFrame, model: ModelArtifact) -> tuple[pd.DataFrame, int]:

@@ -79,7 +79,7 @@ from experiments.new_hospital import recalibrated
 from experiments.pages import run_script, score_row, score_table, write_section
 
 if TYPE_CHECKING:
-    from breastus.workflows.cross_validate import CrossValidation
+    from breastus.runs.cross_validation import CrossValidation
 
 NETWORK, FOLDS, REPEATS, VAL_ROTATIONS = "efficientnet_mil", 5, 1, 4
 VIEWS = {NETWORK: 10, "efficientnet_mil_ensemble": 6}  # kept of each image, by what they cost

@@ -72,14 +72,12 @@ def test_something_else_is_left_alone(tmp_path):
         take(tmp_path)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.yaml").write_text("model: {depth: 4}")
-    with pytest.raises(
-        RunError, match=r"other cannot be taken up. There is no setting model.depth"
-    ):
+    with pytest.raises(RunError, match=r"other cannot be resumed.*There is no setting model.depth"):
         take(tmp_path / "other")
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot be made"):
+    with pytest.raises(RunError, match="cannot be created"):
         take(tmp_path / "file" / "run")
-    with pytest.raises(RunError, match="cannot be made"):
+    with pytest.raises(RunError, match="cannot be created"):
         take(tmp_path / "file")
 
 
@@ -87,7 +85,7 @@ def test_two_processes_do_not_share_a_run(tmp_path):
     (tmp_path / "run").mkdir()
     with (
         filelock.FileLock(tmp_path / "run" / ".lock"),
-        pytest.raises(RunError, match="being trained by another process"),
+        pytest.raises(RunError, match="in use by another training"),
     ):
         take(tmp_path / "run")
 
@@ -104,7 +102,7 @@ def test_no_run_is_named(tmp_path):
     with pytest.raises(RunError, match="is not a run folder"):
         Run.load(tmp_path)
     (tmp_path / "config.yaml").write_text("seed: 1")
-    with pytest.raises(RunError, match=r"metrics\.json does not exist: the run was not finished"):
+    with pytest.raises(RunError, match=r"metrics\.json does not exist"):
         _ = Run.load(tmp_path).metrics
 
 
@@ -153,3 +151,25 @@ def test_the_fingerprint_follows_content_label_and_split(tiny_run):
         assert data_fingerprint(changed, splits) != first
     info = json.loads((tiny_run.bundle / "bundle.json").read_text())
     assert info["data_fingerprint"] == first
+
+
+def fail(out, *files):
+    with open_run(out, Config()) as run:
+        for name in files:
+            (run.path / name).touch()
+        raise RuntimeError
+
+
+def test_a_training_that_fails_before_its_data_are_there_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out in (None, "deep/down/run"):
+        with pytest.raises(RuntimeError):
+            fail(out)
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(RuntimeError):
+        fail("mine")
+    assert list((tmp_path / "mine").iterdir()) == []
+    with pytest.raises(RuntimeError):
+        fail("begun", "manifest.csv", "splits.csv")  # kept, to be resumed
+    assert (tmp_path / "begun" / "config.yaml").is_file()

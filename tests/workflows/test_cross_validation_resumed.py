@@ -9,9 +9,10 @@ import shutil
 import pytest
 
 from breastus.errors import RunError
+from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
 from breastus.runs.run import BUNDLE_FOLDER, CONFIG_FILE
 from breastus.workflows import cross_validate as module
-from breastus.workflows.cross_validate import CrossValidation, cross_validate
+from breastus.workflows.cross_validate import cross_validate
 
 # What a processor with bfloat16 would decide.
 DECIDED = {"precision": "mixed_bfloat16", "profile": "cpu", "accumulation": 1, "xla": "off"}
@@ -108,7 +109,7 @@ def test_the_same_images_by_another_path_and_in_a_moved_folder(start, tiny_confi
 
 def test_a_folder_that_does_not_say_what_it_is_of_is_taken_up_with_a_word(start, tmp_path, capsys):
     start()
-    (tmp_path / "cv" / module.SETTINGS_FILE).unlink()
+    (tmp_path / "cv" / SETTINGS_FILE).unlink()
     assert start() == []
     assert "whether --data is the same was not checked" in capsys.readouterr().out
     with pytest.raises(RunError, match=r"training\.epochs"):
@@ -118,7 +119,7 @@ def test_a_folder_that_does_not_say_what_it_is_of_is_taken_up_with_a_word(start,
 def test_one_that_was_cut_off_before_its_images_were_written_begins_anew(start, tmp_path):
     start()
     for path in (tmp_path / "cv").iterdir():
-        if path.name != module.SETTINGS_FILE:
+        if path.name != SETTINGS_FILE:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert len(start({"training": {"epochs": 7}})) == 3
     assert start({"training": {"epochs": 7}}) == []

@@ -15,6 +15,7 @@ from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions
 from breastus.reporting.check_page import how_sure
+from breastus.runs.external import ExternalEvaluation
 from breastus.runs.run import Run
 from breastus.workflows.recalibrate import export_recalibrated, recalibration_part
 from breastus.workflows.validate_externally import evaluate_external
@@ -95,7 +96,7 @@ def test_evaluating_again_keeps_what_was_recalibrated(run, elsewhere, external, 
     with pytest.warns(
         StaleResultWarning, match=r"recalibration\.json was measured on other predictions"
     ):
-        assert recalibration_part(folder, table.iloc[:30], manifest) == ([], [])
+        assert recalibration_part(ExternalEvaluation(folder), table.iloc[:30], manifest) == ([], [])
     assert not (folder / "recalibration.json").exists()
     assert not (folder / "figures" / "recalibration.png").exists()
     assert not (folder / "figures" / "learning_curve.png").exists()

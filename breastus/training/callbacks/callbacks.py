@@ -13,14 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from breastus.errors import RunError, TrainingError
+from breastus.runs.run import BEST_FILE, HISTORY_FILE
 from breastus.training.callbacks.weight_averaging import WeightAverage, in_place
 from breastus.training.lesion_head import PROBABILITIES
 from breastus.training.stages import Freezer
 from breastus.training.state import SavedState, restore, save_state
 from breastus.utils.files import write_aside, write_text
-
-HISTORY_FILE = "history.csv"
-BEST_FILE = "best.keras"
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
