@@ -88,4 +88,4 @@ def test_a_cross_validation_stands_for_its_bundle(tiny_run, bundle, elsewhere, t
 @pytest.mark.parametrize("options", [[], ["--robustness"], ["--against", "x"]])
 def test_what_takes_a_run_says_so(bundle, options, capsys):
     assert main(["evaluate", str(bundle), *options]) == 1
-    assert "is judged with --data alone" in capsys.readouterr().err
+    assert "only with --data" in capsys.readouterr().err
