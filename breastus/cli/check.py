@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--count", type=int, default=6, help="images to draw from --data (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the draw from --data (default: %(default)s)"
+        "--seed", type=int, default=0, help="seed for drawing from --data (default: %(default)s)"
     )
     add_out(parser, "the page (default: check.html, or the next free check-2.html, ...)")
 

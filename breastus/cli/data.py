@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prepare = actions.add_parser(
         "prepare",
         help="write manifest.csv and splits.csv",
-        description="Write which images are used, which are left out and why, and their splits.",
+        description="Write which images are used, which are excluded and why, and their splits.",
         examples=("breastus data prepare --data path/to/BUSI --out data/prepared",),
     )
     add_out(prepare, "a folder for the two files (default: data/prepared)")

@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _line(prediction: "Prediction") -> str:
-    referred = "  refer to a reader" if prediction.referred else ""
+    side = "at least" if prediction.probability >= prediction.threshold else "below"
+    referred = ", refer to a reader" if prediction.referred else ""
     flags = f"  ({', '.join(prediction.flags)})" if prediction.flags else ""
-    return f"{prediction.path}: {prediction.label} {prediction.probability:.3f}{referred}{flags}"
+    called = f"{prediction.path}: {prediction.label}, P(lump) = {prediction.probability:.3f}"
+    return f"{called}, {side} the threshold {prediction.threshold:.3f}{referred}{flags}"

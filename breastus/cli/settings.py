@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         if info.name.rpartition(".")[0] != section:
             section = info.name.rpartition(".")[0]
             print()
-        print(f"{info.name} = {_text(info.default)}  ({allowed(info)})")
+        print(f"{info.name} = {text_of(info.default)}  ({allowed(info)})")
         print(textwrap.fill(info.help, 88, initial_indent="    ", subsequent_indent="    "))
     return 0
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 def allowed(info: SettingInfo) -> str:
     """Return the allowed values of a setting as text, such as `a number, 0 to 1`."""
     if info.choices:
-        return ", ".join(_text(choice) for choice in info.choices)
+        return ", ".join(text_of(choice) for choice in info.choices)
     if info.low is None and info.high is None:
         return info.type
     if info.high is None:
@@ -69,7 +69,8 @@ def _matches(full: str, name: str) -> bool:
     return name in (full, key) or (section and name == section)
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return the value of a setting as `--set` takes it."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return str(value) if value != "" else '""'

@@ -142,7 +142,7 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
     assert "holds a finished run" in capsys.readouterr().err
     # Eight validation images are too few for sets that leave any image out.
     assert run("predict", "models/cnn", scan) == 0
-    assert "  refer to a reader  (trained_on_phantoms" in capsys.readouterr().out
+    assert ", refer to a reader  (trained_on_phantoms" in capsys.readouterr().out
 
 
 def test_data_prepare_and_show(elsewhere, class_folders, capsys):

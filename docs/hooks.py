@@ -1,0 +1,92 @@
+"""MkDocs hook that fills markers in the pages with tables from the code and the committed records.
+
+    <!-- results: networks -->          the table of scores of a section of experiments/RESULTS.md
+    <!-- results: networks 2 -->        its second table
+    <!-- bench: speed -->               the first table of a section of experiments/BENCH.md
+    <!-- bench: speed "Swin-T" -->      the table below one of its headings
+    <!-- networks -->                   every network in a line
+    <!-- settings -->                   every setting with its default
+    <!-- api: train Predictor -->       the documentation of public names, from their docstrings
+
+An unknown marker stops the build, so that a page cannot lose its numbers unnoticed.
+"""
+
+import re
+from pathlib import Path
+
+import breastus
+from breastus.cli.networks import NETWORKS
+from breastus.cli.settings import allowed, text_of
+from breastus.config.parsing import describe_settings
+from breastus.config.presets import default_config
+
+ROOT = Path(__file__).parents[1]
+RECORDS = {"results": "experiments/RESULTS.md", "bench": "experiments/BENCH.md"}
+_MARKER = re.compile(r"<!-- (results|bench|networks|settings|api)(?:: (.+?))? -->")
+
+
+def on_page_markdown(markdown: str, **_) -> str:
+    """Return a page with its markers filled."""
+    return _MARKER.sub(lambda marker: _FILLERS[marker[1]](marker[1], marker[2] or ""), markdown)
+
+
+def section(kind: str, name: str) -> str:
+    """Return the text of a section of a record, without its markers.
+
+    Raises:
+        ValueError: if the record has no such section.
+    """
+    text = (ROOT / RECORDS[kind]).read_text(encoding="utf-8")
+    found = re.search(rf"<!-- begin {re.escape(name)} -->\n(.*?)<!-- end", text, re.DOTALL)
+    if not found:
+        raise ValueError(f"{RECORDS[kind]} has no section {name}.")
+    return found[1]
+
+
+def tables(text: str) -> list[str]:
+    """Return the tables of a Markdown text."""
+    return re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+
+
+def _record(kind: str, argument: str) -> str:
+    name, _, which = argument.partition(" ")
+    text = section(kind, name)
+    if which.startswith('"'):
+        heading = which.strip('"')
+        _, found, text = text.partition(f"### {heading}\n")
+        if not found:
+            raise ValueError(f"Section {name} of {RECORDS[kind]} has no heading {heading}.")
+        which = ""
+    return tables(text)[int(which or 1) - 1]
+
+
+def _networks(*_) -> str:
+    rows = [f"| `{name}` | {line} |" for name, line in NETWORKS.items()]
+    return "\n".join(["| network | |", "|---|---|", *rows])
+
+
+def _settings(*_) -> str:
+    lines, last = [], None
+    for info in describe_settings(default_config("cnn")):
+        part, _, name = info.name.rpartition(".")
+        if part != last:
+            lines += [f"\n## {part or 'All parts'}\n", "| setting | default | allowed | |"]
+            lines.append("|---|---|---|---|")
+            last = part
+        # A long choice may break between its words.
+        values = allowed(info).replace("|", "\\|")
+        lines.append(f"| `{name}` | `{text_of(info.default)}` | {values} | {info.help} |")
+    return "\n".join(lines)
+
+
+def _api(_, names: str) -> str:
+    return "\n\n".join(f"::: {breastus._PUBLIC[name]}.{name}" for name in names.split())
+
+
+_FILLERS = {
+    "results": _record,
+    "bench": _record,
+    "networks": _networks,
+    "settings": _settings,
+    "api": _api,
+}
