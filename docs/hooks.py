@@ -57,7 +57,9 @@ def _record(kind: str, argument: str) -> str:
         if not found:
             raise ValueError(f"Section {name} of {RECORDS[kind]} has no heading {heading}.")
         which = ""
-    return tables(text)[int(which or 1) - 1]
+    table = tables(text)[int(which or 1) - 1]
+    # An interval stays on one line in a narrow column.
+    return re.sub(r"\(([-\d.]+) to ([-\d.]+)\)", "(\\1\u00a0to\u00a0\\2)", table)
 
 
 def _networks(*_) -> str:
