@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from breastus.cli.options import add_import
 from breastus.cli.quiet import import_tensorflow
 from breastus.config.presets import default_config
 from breastus.errors import HardwareError, ModelError
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="image size of the memory plans (default: the network's own, 224 pixels)",
     )
+    add_import(parser)
     parser.add_argument(
         "--profile",
         choices=["auto", "cpu", "rtx2060", "t4"],

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from breastus.cli.options import add_data, add_out
+from breastus.cli.options import add_data, add_import, add_out
 from breastus.cli.quiet import import_tensorflow
 
 EXAMPLES = (
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="compare with another run on the same test images (default: no comparison)",
     )
+    add_import(parser)
     external = parser.add_argument_group("external validation")
     add_data(
         external,

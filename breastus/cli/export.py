@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from breastus.cli.options import add_out
+from breastus.cli.options import add_import, add_out
 from breastus.cli.quiet import import_tensorflow
 
 EXAMPLES = (
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recalibrated for another hospital: the report folder of breastus evaluate RUN --data "
         "OTHER --recalibrate N (default: as trained)",
     )
+    add_import(parser)
     add_out(parser, "the bundle's folder (default: models/NETWORK, or models/NETWORK-DATA)")
 
 

@@ -10,7 +10,9 @@ import sys
 import warnings
 
 import breastus
+from breastus.cli.options import import_modules
 from breastus.cli.parser import Parser
+from breastus.cli.quiet import import_tensorflow
 from breastus.errors import BreastusError, ConfigError, ModelError
 
 # command: (module with EXAMPLES, add_arguments(parser) and run(args) -> int, one-line help)
@@ -37,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     args = parser.parse_args(argv)
     try:
+        if names := getattr(args, "imports", []):
+            import_tensorflow()  # without its start-up notes, before such a module imports it
+            import_modules(names)
         return args.run(args)
     except (ConfigError, ModelError) as error:
         return _fail(error, 2)

@@ -16,6 +16,8 @@ EXAMPLES = (
     "breastus predict models/efficientnet_lite0 image1.png image2.png",
     "breastus predict runs/efficientnet_lite0 path/to/folder --format json",
 )
+# Programs rely on these keys.
+JSON_KEYS = ("path", "label", "probability", "threshold", "flags", "error")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
         elif args.format == "text":
             print(_line(prediction))
     if args.format == "json":
-        print(json.dumps([p.to_dict() for p in predictions], indent=2, ensure_ascii=False))
+        rows = [prediction.to_dict() for prediction in predictions]
+        rows = [{key: row[key] for key in JSON_KEYS} for row in rows]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
     return int(any(prediction.error for prediction in predictions))
 
 

@@ -53,6 +53,7 @@ def test_every_command_has_help(command, capsys):
         (["data", "prepair"], "Did you mean prepare"),
         (["train"], "NETWORK"),
         (["train", "cnn", "--batchsize", "2"], "Did you mean --batch-size"),
+        (["train", "cnn", "--import", "no_such_module"], "no_such_module"),
         (["train", "cnn", "--set", "epochs=2"], "training.epochs"),
         (["train", "cnn", "--epochs", "many"], "training.epochs"),
         (["train", "cnn", "--val-rotations", "2"], "needs --folds"),
@@ -262,6 +263,22 @@ def test_settings_explains_every_setting(capsys):
     assert "data." not in capsys.readouterr().out
     assert run("settings", "epoch") == 2
     assert "Did you mean epochs?" in capsys.readouterr().err
+
+
+def test_a_network_of_ones_own_is_imported(elsewhere, capsys):
+    (elsewhere / "my_network.py").write_text(
+        "import keras\n"
+        "import breastus\n"
+        "@breastus.register_model('mine')\n"
+        "def mine(*, num_classes=2, image_size=224):\n"
+        "    inputs = keras.Input((image_size, image_size, 3))\n"
+        "    x = keras.layers.GlobalAveragePooling2D(name='features')(inputs)\n"
+        "    x = keras.layers.Dropout(0.0, name='dropout')(x)\n"
+        "    outputs = keras.layers.Dense(num_classes, 'softmax', name='probabilities')(x)\n"
+        "    return keras.Model(inputs, outputs)\n"
+    )
+    assert run("doctor", "--model", "mine", "--import", "my_network") == 0
+    assert "mine " in capsys.readouterr().out
 
 
 def test_image_files_takes_folders_and_patterns(elsewhere, scan):
