@@ -1,25 +1,33 @@
-"""Every error breastus raises on purpose.
+"""Every error and warning that breastus raises on purpose.
 
-    BreastusError
+    BreastusError            (a ValueError)
     ├── ConfigError          a setting: unknown, of the wrong type, out of range
-    │   └── HardwareError    the machine does not have what a setting asks for
+    │   └── HardwareError    hardware that a setting asks for and the machine does not have
     ├── DataError            a data set: not found, no images, one class only
     │   ├── ImageError       one image file: empty, truncated, not an image, too large
-    │   ├── HubError         the data hub: out of reach, checksum differs
-    │   └── SplitError       the images cannot be split as asked
-    ├── ModelError           a model: unknown name, impossible size
-    │   └── WeightsError     pretrained weights: out of reach, not whole, of another network, leaky
-    ├── RunError             a run folder: exists, belongs to other settings, cannot be saved
-    │   └── TrainingError    training itself: the loss is not finite
-    └── BundleError          a bundle folder: missing parts, not one of ours
+    │   ├── HubError         the data hub: unreachable, wrong checksum
+    │   └── SplitError       images that cannot be split as asked
+    ├── ModelError           a model: unknown name, impossible argument
+    │   └── WeightsError     pretrained weights: not loadable, of another network, leaky
+    ├── RunError             a run folder: exists, has other settings, cannot be saved
+    │   └── TrainingError    a training: the loss is not finite
+    └── BundleError          a bundle folder: parts are missing or damaged
 
-Each message names the argument or file, states the rule and the way out, and where a value was
-passed ends with `Received: ...`. They are ValueErrors, since each is about a value somebody gave.
+    BreastusWarning                   (a UserWarning)
+    ├── DataWarning                   images or files left out of a data set or a split
+    ├── PretrainedWeightsWarning      random weights instead of pretrained ones
+    ├── PretrainingLeakageWarning     pretrained weights that have seen val or test images
+    ├── UndefinedMetricWarning        a metric or interval that is NaN
+    ├── FewGroupsWarning              an estimate from too few patients or scenes
+    └── StaleResultWarning            a stored result that belongs to other predictions
+
+Each message names the argument or file, states the rule and the way out, and ends with
+`Received: ...` if a value was passed.
 """
 
 
 class BreastusError(ValueError):
-    """Base of all errors raised on purpose; the command line prints it without a traceback."""
+    """Base of all errors; the command line prints it without a traceback."""
 
 
 class ConfigError(BreastusError):
@@ -39,7 +47,7 @@ class ImageError(DataError):
 
 
 class HubError(DataError):
-    """The data hub cannot be reached or delivered damaged files."""
+    """The data hub cannot be reached, or its files are damaged."""
 
 
 class SplitError(DataError):
@@ -51,10 +59,7 @@ class ModelError(BreastusError):
 
 
 class WeightsError(ModelError):
-    """Pretrained weights cannot be had, are not whole, are of another network, or have seen a test.
-
-    The last: images that a run holds out were among those the weights were learned from.
-    """
+    """Pretrained weights cannot be loaded, are of another network, or have seen held-out images."""
 
 
 class RunError(BreastusError):
@@ -62,24 +67,36 @@ class RunError(BreastusError):
 
 
 class TrainingError(RunError):
-    """Training cannot go on: the loss or the weights are not finite."""
+    """A training cannot continue, because the loss or the weights are not finite."""
 
 
 class BundleError(BreastusError):
     """A folder is not a usable bundle."""
 
 
-class UndefinedMetricWarning(UserWarning):
+class BreastusWarning(UserWarning):
+    """Base of all warnings; the command line prints their message only."""
+
+
+class DataWarning(BreastusWarning):
+    """Something in a data set is not as it should be, and is left out."""
+
+
+class PretrainedWeightsWarning(BreastusWarning):
+    """A network starts from random weights, because its pretrained ones cannot be loaded."""
+
+
+class PretrainingLeakageWarning(BreastusWarning):
+    """The initial weights were pretrained on images that the run holds out."""
+
+
+class UndefinedMetricWarning(BreastusWarning):
     """A metric, or its interval, is NaN because the data do not define it."""
 
 
-class FewGroupsWarning(UserWarning):
+class FewGroupsWarning(BreastusWarning):
     """An estimate is unreliable because it is fitted on too few patients or scenes."""
 
 
-class StaleResultWarning(UserWarning):
+class StaleResultWarning(BreastusWarning):
     """A stored result belongs to other predictions and is discarded."""
-
-
-class DataWarning(UserWarning):
-    """A data set has a flaw that does not stop the work, such as an unreadable file."""

@@ -83,9 +83,9 @@ def test_labels():
         labels.label_id("")
 
 
-def test_every_error_is_in_the_tree():
+def test_every_error_and_warning_is_in_the_tree():
     tree = errors.__doc__
     for name, value in vars(errors).items():
         if isinstance(value, type) and issubclass(value, Exception):
             assert name in tree
-            assert issubclass(value, errors.BreastusError)
+            assert issubclass(value, errors.BreastusError | errors.BreastusWarning)

@@ -134,8 +134,8 @@ def _what_fits(names: list[str], image_size: int | None, profile) -> Iterator[di
             yield {**row, "error": str(error)}
             continue
         plans = planner(model, asked, profile)
-        parts = plans.smallest_parts(batch, memory)
-        plan = plans.plan(-(-batch // (parts or 1)), parts=parts or 1)
+        parts = plans.smallest_accumulation(batch, memory)
+        plan = plans.plan(-(-batch // (parts or 1)), accumulation_steps=parts or 1)
         yield {
             **row,
             "precision": precision,

@@ -106,7 +106,7 @@ class ModelConfig:
         "Initial weights: imagenet, a folder written by `breastus pretrain`, auto (imagenet if it "
         "can be loaded), or null for random weights.",
     )
-    seen_images: Literal["refuse", "allow"] = setting(
+    pretraining_leakage: Literal["refuse", "allow"] = setting(
         "refuse",
         "What happens if the initial weights were pretrained on images of val or test; `allow` "
         "gives optimistic scores and a notice in the report.",
@@ -157,7 +157,7 @@ class TrainingConfig:
     clip_norm: float | None = setting(
         None, "Largest global norm of the gradients; null does not clip.", 1e-6
     )
-    accumulation: int | None = setting(
+    accumulation_steps: int | None = setting(
         None,
         "Number of parts a batch is split into, to save memory; gradients are averaged over them. "
         "null lets the hardware profile decide.",
@@ -172,7 +172,7 @@ class TrainingConfig:
         "backbone stays frozen.",
         0,
     )
-    kept_views: int = setting(
+    cached_views: int = setting(
         0,
         "Number of augmented views per image whose backbone features are cached; 0 augments anew "
         "in each epoch (only for a backbone that stays frozen).",
@@ -291,7 +291,7 @@ class Config(Settings):
             return
         for name, reason in (
             ("mask_weight", "mixed images have no lesion mask"),
-            ("kept_views", "the same two images would be mixed in every epoch"),
+            ("cached_views", "the same two images would be mixed in every epoch"),
         ):
             if value := getattr(self.training, name):
                 raise ConfigError(

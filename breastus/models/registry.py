@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import keras
 
-from breastus.errors import ModelError, WeightsError
+from breastus.errors import ModelError, PretrainedWeightsWarning, WeightsError
 from breastus.models.weights.backbone_folder import PRETRAINED_FILE, is_pretrained, load_pretrained
 
 _MODULES = (
@@ -34,10 +34,6 @@ _MODULES = (
     "breastus.models.vgg16",
 )
 _BUILDERS: dict[str, Callable[..., keras.Model]] = {}
-
-
-class PretrainedWeightsWarning(UserWarning):
-    """A network that has pretrained weights starts with random ones."""
 
 
 class ResolvedWeights(NamedTuple):

@@ -20,8 +20,8 @@ GROUPS_IGNORED = (
 
 HELD_OUT_SEEN = (
     "The weights it started from were pretrained on images of its own validation or test part, or "
-    "of the same patients or scenes (model.seen_images=allow): {count} of them. The scores flatter "
-    "the model."
+    "of the same patients or scenes (model.pretraining_leakage=allow): {count} of them. The scores "
+    "flatter the model."
 )
 
 # Of an ensemble whose members split the images differently.

@@ -13,7 +13,7 @@ from breastus.config.schema import Config
 # another.
 OF_THE_MACHINE = (
     "training.profile",
-    "training.accumulation",
+    "training.accumulation_steps",
     "training.xla",
     "training.devices",
     "training.cache_mb",

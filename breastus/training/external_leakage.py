@@ -18,21 +18,23 @@ from breastus.errors import ImageError
 _THREADS = 4
 
 
-class SeenTwins(NamedTuple):
+class ExternalLeakage(NamedTuple):
     """What was found.
 
     Attributes:
-        twin_of: image id of a new image to that of the image seen that it shows most alike.
+        duplicate_of: image id of a new image to that of the image seen that it shows most alike.
         compared: how many of the images seen the new ones were compared with.
         missing: how many they were not, as their files are gone or others than they were.
     """
 
-    twin_of: dict[str, str]
+    duplicate_of: dict[str, str]
     compared: int
     missing: int
 
 
-def seen_twins(new: pd.DataFrame, seen: pd.DataFrame, *, threshold: float) -> SeenTwins:
+def find_external_leakage(
+    new: pd.DataFrame, seen: pd.DataFrame, *, threshold: float
+) -> ExternalLeakage:
     """Find the new images that show a scene of which the run has seen an image.
 
     Args:
@@ -45,7 +47,7 @@ def seen_twins(new: pd.DataFrame, seen: pd.DataFrame, *, threshold: float) -> Se
         there = np.array([small is not None for small in old], bool)
         counts = int(there.sum()), int((~there).sum())
         if not there.any() or new.empty:  # and the new ones need not be read
-            return SeenTwins({}, *counts)
+            return ExternalLeakage({}, *counts)
         fresh = list(pool.map(_fingerprint, *_files(new)))
     blank = np.zeros((SIDE, SIDE), np.uint8)  # which is like no other
     prints = np.stack([blank if small is None else small for small in (*old, *fresh)])
@@ -59,7 +61,7 @@ def seen_twins(new: pd.DataFrame, seen: pd.DataFrame, *, threshold: float) -> Se
         }
     )
     best = found.sort_values("similarity", ascending=False, kind="stable").drop_duplicates("new")
-    return SeenTwins(dict(zip(best["new"], best["seen"], strict=True)), *counts)
+    return ExternalLeakage(dict(zip(best["new"], best["seen"], strict=True)), *counts)
 
 
 def _files(rows: pd.DataFrame) -> Iterator[list[str]]:

@@ -1,7 +1,7 @@
 """What a backbone that stays as it came makes of images, computed once: images in, features out.
 
     backbone, head = cut(model)                        # of the same layers
-    kept = KeptFeatures(backbone, views, images=450, folder=run)
+    kept = FeatureCache(backbone, views, images=450, folder=run)
     head.fit(kept.training(order, ...))
 
 A step then costs what the head costs, some hundredths of the whole. Each image has as many
@@ -26,7 +26,7 @@ from breastus.data.pipeline.batches import epoch_batches
 from breastus.errors import RunError, TrainingError
 
 
-class KeptFeatures:
+class FeatureCache:
     """Features and targets of several views of a table's images.
 
     Args:
@@ -64,7 +64,7 @@ class KeptFeatures:
                 if not np.isfinite(found).all():
                     raise TrainingError(
                         f"The backbone's features are not finite in float16 (image {row} or one "
-                        "soon after it). Use training.kept_views=0."
+                        "soon after it). Use training.cached_views=0."
                     )
                 self._features[view, row : row + len(found)] = found
                 row += len(found)
@@ -127,5 +127,5 @@ def _array_on_disk(shape: tuple[int, ...], folder: Path) -> np.ndarray:
     except OSError as error:
         raise RunError(
             f"{folder} cannot hold the features that are kept, {size / 2**30:.1f} GiB: {error}. "
-            "Use fewer views (training.kept_views), or another place (--out)."
+            "Use fewer views (training.cached_views), or another place (--out)."
         ) from error

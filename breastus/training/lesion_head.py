@@ -1,11 +1,10 @@
-"""Learning from lesion masks as a second task: where a lump is, beside whether there is one.
+"""A second task that learns from lesion masks where a lump is, beside whether there is one.
 
-A few hundred images say little of which part of them matters; their masks say it outright. The
-network's layer `evidence` gives a logit for each cell of a coarse grid. One that has no such layer
-gets one upon its `feature_map`, for the training alone. What is kept and exported gives
-probabilities only.
+The layer `lesion_logits` of a network gives one logit for each cell of a coarse grid. A network
+without such a layer gets one on top of its `feature_map`, for the training only: the network that
+is saved and exported returns probabilities alone.
 
-    loss = loss of the probabilities + mask_weight * mean over cells of cross-entropy
+    loss = loss of the probabilities + mask_weight * mean cross-entropy of the cells
 """
 
 import keras
@@ -13,66 +12,70 @@ from keras import layers, ops
 
 from breastus.errors import ModelError
 
-EVIDENCE, PROBABILITIES = "evidence", "probabilities"
-# Lesions cover a tenth of BUSI's images; a cell of them counts as much as so many others.
+LESION_LOGITS, PROBABILITIES = "lesion_logits", "probabilities"
+# Lesions cover a tenth of the pixels of BUSI, so one of their cells counts as three others.
 _LESION_WEIGHT = 3.0
-_PRIOR = -2.0  # logit that cells start with: about that tenth
+_INITIAL_LOGIT = -2.0  # about that tenth
 
 
-def with_evidence(model: keras.Model) -> keras.Model:
-    """Return the network with a second output, of the same layers.
+def add_lesion_head(model: keras.Model) -> keras.Model:
+    """Return the network with lesion logits as a second output; the layers are shared.
 
     Args:
-        model: z-scored images to softmax probabilities, with a layer `evidence` of logits
-            [B, h, w, 1], or one named `feature_map`.
+        model: z-scored images to softmax probabilities, with a layer named `lesion_logits`
+            ([B, h, w, 1]) or `feature_map`.
 
     Returns:
-        Images to {"probabilities": [B, classes], "evidence": float32 [B, h, w, 1]}.
+        A model that maps images to {"probabilities": [B, classes], "lesion_logits": float32
+        [B, h, w, 1]}.
 
     Raises:
-        ModelError: when it has neither layer.
+        ModelError: if the network has neither layer.
     """
     names = {layer.name for layer in model.layers}
-    if EVIDENCE in names:
-        evidence = model.get_layer(EVIDENCE).output
+    if LESION_LOGITS in names:
+        logits = model.get_layer(LESION_LOGITS).output
     elif "feature_map" in names:
-        evidence = layers.Conv2D(
+        logits = layers.Conv2D(
             1,
             1,
-            bias_initializer=keras.initializers.Constant(_PRIOR),
+            bias_initializer=keras.initializers.Constant(_INITIAL_LOGIT),
             dtype="float32",
-            name=EVIDENCE,
+            name=LESION_LOGITS,
         )(model.get_layer("feature_map").output)
     else:
         raise ModelError(
-            f"training.mask_weight needs a network with a layer named {EVIDENCE} or feature_map; "
-            f"{model.name} has neither. Use training.mask_weight=0."
+            f"training.mask_weight needs a network with a layer named {LESION_LOGITS} or "
+            f"feature_map, and {model.name} has neither. Use training.mask_weight=0."
         )
     return keras.Model(
-        model.input, {PROBABILITIES: model.output, EVIDENCE: evidence}, name=model.name
+        model.input, {PROBABILITIES: model.output, LESION_LOGITS: logits}, name=model.name
     )
 
 
-def grid_of(model: keras.Model) -> tuple[int, int]:
-    """Return height and width of the evidence of a network from `with_evidence`, in cells."""
-    return tuple(model.output[EVIDENCE].shape[1:3])
+def lesion_grid(model: keras.Model) -> tuple[int, int]:
+    """Return height and width, in cells, of the lesion logits of a model from `add_lesion_head`."""
+    return tuple(model.output[LESION_LOGITS].shape[1:3])
 
 
 @keras.saving.register_keras_serializable("breastus")
-class EvidenceLoss(keras.losses.Loss):
-    """Mean cross-entropy over the cells, in which those of lesions count more.
+class LesionMaskLoss(keras.losses.Loss):
+    """Mean cross-entropy over the cells; cells of lesions have a larger weight.
 
     Call arguments:
-        y_true: [B, h, w, 2], share of the cell that is lesion, and the cell's weight.
+        y_true: [B, h, w, 2], share of the cell that is lesion, and weight of the cell.
         y_pred: [B, h, w, 1], logits.
     """
 
-    def __init__(self, name: str = "evidence_loss", **kwargs):
+    def __init__(self, name: str = "lesion_mask_loss", **kwargs):
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true, y_pred):
         share, weight = y_true[..., 0], y_true[..., 1]
         logit = ops.cast(y_pred[..., 0], share.dtype)
         # The stable form of -share * log(sigmoid) - (1 - share) * log(1 - sigmoid).
-        surprise = ops.maximum(logit, 0.0) - logit * share + ops.log1p(ops.exp(-ops.abs(logit)))
-        return ops.mean(weight * (1.0 + (_LESION_WEIGHT - 1.0) * share) * surprise, axis=(-2, -1))
+        cross_entropy = (
+            ops.maximum(logit, 0.0) - logit * share + ops.log1p(ops.exp(-ops.abs(logit)))
+        )
+        weight = weight * (1.0 + (_LESION_WEIGHT - 1.0) * share)
+        return ops.mean(weight * cross_entropy, axis=(-2, -1))

@@ -12,7 +12,7 @@ import keras
 from breastus.config.schema import Config
 from breastus.labels import LABELS
 from breastus.models.registry import build_model
-from breastus.training.lesion_head import EVIDENCE, PROBABILITIES, EvidenceLoss
+from breastus.training.lesion_head import LESION_LOGITS, PROBABILITIES, LesionMaskLoss
 from breastus.training.losses import balanced_class_weights, make_loss
 from breastus.training.optimizers import exclude_from_decay, make_optimizer
 from breastus.training.stages import rate_factors
@@ -23,12 +23,12 @@ class Execution(NamedTuple):
 
     Args:
         precision: "float32", "mixed_bfloat16" or "mixed_float16".
-        parts: into how many parts a batch is cut to fit memory. Batch norms see the parts.
+        accumulation_steps: number of parts a batch is split into; batch norms see the parts.
         jit_compile: whether XLA compiles the step.
     """
 
     precision: str = "float32"
-    parts: int = 1
+    accumulation_steps: int = 1
     jit_compile: bool = False  # on a CPU, XLA slows the study's network down
 
 
@@ -37,7 +37,7 @@ def execution_of(config: Config) -> Execution:
     settings = config.training
     return Execution(
         precision="float32" if settings.precision == "auto" else settings.precision,
-        parts=settings.accumulation or 1,
+        accumulation_steps=settings.accumulation_steps or 1,
         jit_compile=settings.xla == "on",
     )
 
@@ -95,7 +95,7 @@ def compile_model(
     optimizer = make_optimizer(
         settings,
         steps_per_epoch=steps_per_epoch,
-        parts=execution.parts,
+        accumulation_steps=execution.accumulation_steps,
         first_epoch=first_epoch,
         factors=rate_factors(model, settings.layer_decay),
     )
@@ -110,8 +110,8 @@ def compile_model(
     metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
     several = {}
     if settings.mask_weight:
-        loss = {PROBABILITIES: loss, EVIDENCE: EvidenceLoss()}
-        several["loss_weights"] = {PROBABILITIES: 1.0, EVIDENCE: settings.mask_weight}
+        loss = {PROBABILITIES: loss, LESION_LOGITS: LesionMaskLoss()}
+        several["loss_weights"] = {PROBABILITIES: 1.0, LESION_LOGITS: settings.mask_weight}
         metrics = {PROBABILITIES: metrics}
     model.compile(
         optimizer=optimizer,

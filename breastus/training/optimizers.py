@@ -30,8 +30,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         peak: the largest learning rate.
         steps: weight updates of the whole training.
         warmup_steps: updates of the warm-up; one cycle has its own, 30 % of the updates.
-        parts: into how many parts a batch is cut. Keras hands a schedule the number of parts so
-            far, not that of the updates.
+        accumulation_steps: number of parts a batch is split into. Keras hands a schedule the number
+            of parts so far, not that of the updates.
         first_step: updates before the optimizer was made, where it is not the training's first.
     """
 
@@ -41,14 +41,16 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         peak: float,
         steps: int,
         warmup_steps: int = 0,
-        parts: int = 1,
+        accumulation_steps: int = 1,
         first_step: int = 0,
     ):
         self.kind, self.peak, self.steps, self.warmup_steps = kind, peak, steps, warmup_steps
-        self.parts, self.first_step = parts, first_step
+        self.accumulation_steps, self.first_step = accumulation_steps, first_step
 
     def __call__(self, step):
-        step = ops.cast(ops.cast(step, "int64") // self.parts + self.first_step, "float32")
+        step = ops.cast(
+            ops.cast(step, "int64") // self.accumulation_steps + self.first_step, "float32"
+        )
         if self.kind == "one_cycle":
             rise = max(1.0, _ONE_CYCLE_RISE * self.steps)
             up = _half_cosine(_ONE_CYCLE_START, 1.0, step / rise)
@@ -67,7 +69,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             "peak": self.peak,
             "steps": self.steps,
             "warmup_steps": self.warmup_steps,
-            "parts": self.parts,
+            "accumulation_steps": self.accumulation_steps,
             "first_step": self.first_step,
         }
 
@@ -157,7 +159,7 @@ def make_optimizer(
     settings: TrainingConfig,
     *,
     steps_per_epoch: int,
-    parts: int = 1,
+    accumulation_steps: int = 1,
     first_epoch: int = 0,
     factors: Sequence[float] | None = None,
 ) -> keras.optimizers.Optimizer:
@@ -168,7 +170,8 @@ def make_optimizer(
     Args:
         settings: of the training.
         steps_per_epoch: weight updates an epoch, by which the schedule counts.
-        parts: into how many parts a batch is cut; the weights are updated after the last.
+        accumulation_steps: number of parts a batch is split into; the weights are updated after the
+            last one.
         first_epoch: of the epochs that this optimizer is for; the schedule spans them all.
         factors: one number a trainable variable, by which its learning rate is multiplied.
     """
@@ -180,13 +183,13 @@ def make_optimizer(
             rate,
             settings.epochs * steps_per_epoch,
             warmup,
-            parts=parts,
+            accumulation_steps=accumulation_steps,
             first_step=first_epoch * steps_per_epoch,
         )
     common = {
         "learning_rate": rate,
         "global_clipnorm": settings.clip_norm,
-        "gradient_accumulation_steps": parts if parts > 1 else None,
+        "gradient_accumulation_steps": accumulation_steps if accumulation_steps > 1 else None,
         "factors": factors,
     }
     if settings.optimizer == "adamw":

@@ -1,6 +1,6 @@
 """A trained network as a function of images as they were read: pixels in, probabilities out.
 
-    predict = image_predictor(network, config=run.config, calibrator=decision.calibrator)
+    predict = make_predict_fn(network, config=run.config, calibrator=decision.calibrator)
     predict([pixels, other_pixels])     # uint8 [H, W, 3] each, of any size, to float [n]
 
 For what changes images before they are preprocessed. Transform, views and calibration are those
@@ -24,7 +24,7 @@ from breastus.training.views import mean_over_views, see
 _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
 
 
-def image_predictor(network: keras.Model, *, config: Config, calibrator: Calibrator) -> PredictFn:
+def make_predict_fn(network: keras.Model, *, config: Config, calibrator: Calibrator) -> PredictFn:
     """Return a function from images, uint8 [H, W, 3], to their probabilities of lump, float64 [n].
 
     Args:

@@ -12,16 +12,12 @@ from typing import Any
 import pandas as pd
 
 from breastus.audit.leakage import HELD_OUT
-from breastus.errors import RunError, WeightsError
+from breastus.errors import PretrainingLeakageWarning, RunError, WeightsError
 from breastus.models.weights.backbone_folder import PRETRAINED_FILE
 from breastus.utils.files import read_json
 
 
-class SeenImagesWarning(UserWarning):
-    """Weights have seen images that the run holds out, and that was allowed."""
-
-
-def seen_and_held_out(
+def held_out_images_seen(
     seen: Collection[str], manifest: pd.DataFrame, splits: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the images of val and test that are among those seen, or of a group with one.
@@ -42,7 +38,7 @@ def seen_and_held_out(
     return rows.loc[found, ["image_id", "split"]].reset_index(drop=True)
 
 
-def check_unseen(
+def check_pretraining_leakage(
     pretraining: dict[str, Any], manifest: pd.DataFrame, splits: pd.DataFrame, *, allow: bool
 ) -> int:
     """Refuse weights that have seen images of val or test, or count these where that is allowed.
@@ -60,9 +56,9 @@ def check_unseen(
         WeightsError: when they have seen any, unless that is allowed.
 
     Warns:
-        SeenImagesWarning: when they have seen any, and that is allowed.
+        PretrainingLeakageWarning: when they have seen any, and that is allowed.
     """
-    found = seen_and_held_out(pretraining["seen"], manifest, splits)
+    found = held_out_images_seen(pretraining["seen"], manifest, splits)
     if found.empty:
         return 0
     counts = " and ".join(f"{n} of {split}" for split, n in found["split"].value_counts().items())
@@ -75,9 +71,9 @@ def check_unseen(
             f"{what} Its scores would flatter. Train with the data, seed and split of the "
             f"pretraining (seed {pretraining.get('seed')}), or pretrain anew with those of this "
             "run; to train all the same, with that said in the report: "
-            "--set model.seen_images=allow."
+            "--set model.pretraining_leakage=allow."
         )
-    warnings.warn(f"{what} THE SCORES FLATTER THE MODEL.", SeenImagesWarning, stacklevel=2)
+    warnings.warn(f"{what} THE SCORES FLATTER THE MODEL.", PretrainingLeakageWarning, stacklevel=2)
     return len(found)
 
 

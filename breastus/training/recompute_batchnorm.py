@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 
-def renew_statistics(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
+def recompute_batchnorm(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
     """Let batch norms have the mean of what they see in some batches, each counting alike.
 
     Args:

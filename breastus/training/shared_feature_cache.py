@@ -16,10 +16,10 @@ import keras
 import pandas as pd
 
 from breastus.config.schema import Config
-from breastus.training.feature_cache import KeptFeatures
+from breastus.training.feature_cache import FeatureCache
 
 
-class SharedFeatures:
+class SharedFeatureCache:
     """Holds what the last run needed, for the next one that needs the same.
 
     Args:
@@ -29,11 +29,11 @@ class SharedFeatures:
     def __init__(self, folder: Path):
         self.folder = folder
         self._of: str | None = None
-        self._kept: tuple[KeptFeatures, KeptFeatures] | None = None
+        self._kept: tuple[FeatureCache, FeatureCache] | None = None
 
     def get(
-        self, of: str, compute: Callable[[], tuple[KeptFeatures, KeptFeatures]]
-    ) -> tuple[KeptFeatures, KeptFeatures]:
+        self, of: str, compute: Callable[[], tuple[FeatureCache, FeatureCache]]
+    ) -> tuple[FeatureCache, FeatureCache]:
         """Return the augmented features and the clean ones, computed if they are not there.
 
         Args:

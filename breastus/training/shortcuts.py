@@ -20,7 +20,7 @@ from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.robustness.shortcuts import MOST, flip_rate
 from breastus.labels import LABELS, LUMP, NO_LUMP
 from breastus.preprocessing.annotations import remove_annotations
-from breastus.training.predict_fn import image_predictor
+from breastus.training.predict_fn import make_predict_fn
 
 _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
 
@@ -42,7 +42,7 @@ def shortcut_test(
     """
     removed = tf.function(remove_annotations, input_signature=[_PIXELS])
     settings = {
-        "predict": image_predictor(network, config=config, calibrator=decision.calibrator),
+        "predict": make_predict_fn(network, config=config, calibrator=decision.calibrator),
         "threshold": decision.threshold,
         "confidence": config.evaluation.confidence,
     }

@@ -45,10 +45,10 @@ def stages_of(settings: TrainingConfig) -> list[Stage]:
             to be kept of a backbone that trains.
     """
     head, epochs = settings.head_epochs, settings.epochs
-    if settings.kept_views and head != epochs:
+    if settings.cached_views and head != epochs:
         raise ConfigError(
-            "training.kept_views needs a backbone that stays as it came: training.head_epochs must "
-            f"be training.epochs ({epochs}). Received: {head}"
+            "training.cached_views needs a frozen backbone: training.head_epochs must be "
+            f"training.epochs ({epochs}). Received: {head}"
         )
     if head > epochs:
         raise ConfigError(
@@ -59,7 +59,7 @@ def stages_of(settings: TrainingConfig) -> list[Stage]:
     return [stage for stage in stages if stage.first_epoch < stage.end_epoch]
 
 
-class Freezer:
+class BackboneFreezer:
     """Freezes the backbone, and gives each of its layers back the flag it had.
 
     A frozen batch norm keeps its statistics and uses them, and a step needs no gradients below

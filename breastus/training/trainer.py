@@ -28,21 +28,21 @@ from breastus.runs.run import BEST_FILE, LOGS_FOLDER
 from breastus.training.callbacks.callbacks import (
     ProgressBar,
     RunRecorder,
-    StopOnNonFinite,
+    TerminateOnNonFinite,
 )
 from breastus.training.callbacks.weight_averaging import WeightAverage
-from breastus.training.feature_cache import KeptFeatures
+from breastus.training.feature_cache import FeatureCache
 from breastus.training.hardware.profiles import find_profile, strategy
 from breastus.training.lesion_head import (
-    EVIDENCE,
+    LESION_LOGITS,
     PROBABILITIES,
-    grid_of,
-    with_evidence,
+    add_lesion_head,
+    lesion_grid,
 )
 from breastus.training.network import compile_model, execution_of, new_model
 from breastus.training.sampling import epoch_order
-from breastus.training.shared_feature_cache import SharedFeatures, everything, fingerprint
-from breastus.training.stages import Freezer, stages_of
+from breastus.training.shared_feature_cache import SharedFeatureCache, everything, fingerprint
+from breastus.training.stages import BackboneFreezer, stages_of
 from breastus.training.state import load_state
 from breastus.training.views import mean_over_views, see
 from breastus.utils.files import write_aside
@@ -57,7 +57,7 @@ class Trainer:
         folder: the run folder.
         config: the experiment's settings.
         tables: "train", "val" and "test" to manifest rows (columns `path` and `label`).
-        shared: where views are kept (`training.kept_views`), their features, for several runs;
+        shared: where views are kept (`training.cached_views`), their features, for several runs;
             None lets the run have its own.
     """
 
@@ -67,7 +67,7 @@ class Trainer:
         config: Config,
         tables: Mapping[str, pd.DataFrame],
         *,
-        shared: SharedFeatures | None = None,
+        shared: SharedFeatureCache | None = None,
     ):
         self.folder = folder
         self._shared = shared
@@ -82,7 +82,7 @@ class Trainer:
         self._augmenter = build_augmenter(
             config.augmentation.policy, erasing=config.augmentation.erasing
         )
-        # Of the network's evidence, where it learns from masks.
+        # Of the lesion logits, if the network learns from masks.
         self._grid: tuple[int, int] | None = None
 
     def fit(self) -> None:
@@ -104,13 +104,13 @@ class Trainer:
         with self._on_devices():
             model = new_model(config, precision=self.execution.precision)
             if settings.mask_weight:
-                model = with_evidence(model)
-                self._grid = grid_of(model)
+                model = add_lesion_head(model)
+                self._grid = lesion_grid(model)
             average = WeightAverage(model, settings.ema) if settings.ema else None
-        freezer = Freezer(model) if stages[0].head_only else None
+        freezer = BackboneFreezer(model) if stages[0].head_only else None
         recorder = RunRecorder(self.folder, model, average=average, freezer=freezer)
         fitted, backbone = model, None
-        if settings.kept_views:
+        if settings.cached_views:
             with self._on_devices():
                 backbone, fitted = cut(model)
             config = config.replace({"training": {"layer_decay": 1.0}})  # of a head it is 1
@@ -153,7 +153,7 @@ class Trainer:
     def _fit(
         self, model, batches, validation, steps: int, recorder: RunRecorder, end_epoch: int
     ) -> None:
-        steps *= self.execution.parts
+        steps *= self.execution.accumulation_steps
         averaging = [recorder.average] if recorder.average else []
         model.fit(
             batches,
@@ -162,7 +162,7 @@ class Trainer:
             epochs=end_epoch,
             validation_data=validation,
             callbacks=[
-                StopOnNonFinite(),
+                TerminateOnNonFinite(),
                 *averaging,
                 recorder,
                 ProgressBar(self.config.training.epochs, steps, recorder),
@@ -196,31 +196,33 @@ class Trainer:
             order,
             part=parts["train"],
             batch_size=settings.batch_size,
-            accumulation_steps=self.execution.parts,
+            accumulation_steps=self.execution.accumulation_steps,
             first_epoch=first_epoch,
             epochs=end_epoch,
             **self._width,
         )
         return batches, val.once(part=parts["val"], batch_size=settings.batch_size)
 
-    def _views(self, backbone: keras.Model, split: str) -> KeptFeatures:
+    def _views(self, backbone: keras.Model, split: str) -> FeatureCache:
         """Return what the backbone makes of augmented views of a split's images."""
         count = len(self._labels(split))
         views = [
-            self._training_batches(lambda epoch: tf.range(count), view, view + 1, split, parts=1)
-            for view in range(self.config.training.kept_views)
+            self._training_batches(
+                lambda epoch: tf.range(count), view, view + 1, split, accumulation_steps=1
+            )
+            for view in range(self.config.training.cached_views)
         ]
         return self._keep(backbone, views, count)
 
-    def _clean(self, backbone: keras.Model, split: str) -> KeptFeatures:
+    def _clean(self, backbone: keras.Model, split: str) -> FeatureCache:
         """Return what the backbone makes of a split's images as they are."""
         count, batches = len(self._labels(split)), [self._validation_batches(split)]
         return self._keep(backbone, batches, count)
 
-    def _keep(self, backbone: keras.Model, passes: list, count: int) -> KeptFeatures:
+    def _keep(self, backbone: keras.Model, passes: list, count: int) -> FeatureCache:
         # Shared ones outlive the run.
         folder = self.folder if self._shared is None else self._shared.folder
-        return KeptFeatures(backbone, passes, images=count, folder=folder)
+        return FeatureCache(backbone, passes, images=count, folder=folder)
 
     def _training_batches(
         self,
@@ -229,7 +231,7 @@ class Trainer:
         end_epoch: int,
         split: str = "train",
         *,
-        parts: int | None = None,
+        accumulation_steps: int | None = None,
     ) -> tf.data.Dataset:
         config = self.config
         augmentation = config.augmentation
@@ -244,7 +246,7 @@ class Trainer:
             mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
             normalize=self.transform.normalize,
             batch_size=config.training.batch_size,
-            accumulation_steps=parts or self.execution.parts,
+            accumulation_steps=accumulation_steps or self.execution.accumulation_steps,
             first_epoch=first_epoch,
             epochs=end_epoch,
             **self._width,
@@ -288,7 +290,7 @@ class Trainer:
         return batches.map(
             lambda images, targets: (
                 images,
-                {PROBABILITIES: targets, EVIDENCE: tf.zeros([tf.shape(targets)[0], *cells])},
+                {PROBABILITIES: targets, LESION_LOGITS: tf.zeros([tf.shape(targets)[0], *cells])},
             )
         )
 
@@ -310,7 +312,9 @@ class Trainer:
             self._labels(split),
             classes=len(LABELS),
             normalize=normalize or self.transform.normalize,
-            batch_size=math.ceil(self.config.training.batch_size / self.execution.parts),
+            batch_size=math.ceil(
+                self.config.training.batch_size / self.execution.accumulation_steps
+            ),
             **self._width,
         )
 

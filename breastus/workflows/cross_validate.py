@@ -52,7 +52,7 @@ from breastus.reporting.cross_validation_report import write_cross_validation_re
 from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, changed_settings
 from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
 from breastus.runs.run import Run
-from breastus.training.shared_feature_cache import SharedFeatures
+from breastus.training.shared_feature_cache import SharedFeatureCache
 from breastus.utils.files import write_text
 from breastus.workflows.evaluate import attributes, notices, validation_decision, worst_errors
 from breastus.workflows.pooled_decision import fit_pooled_decision, mean_predictions
@@ -113,7 +113,7 @@ def cross_validate(
     manifest = _manifest(folder, config.replace({"seed": first}))
     print(summary(manifest), flush=True)
     source = {"source": str((folder / MANIFEST_FILE).absolute())}
-    shared = SharedFeatures(folder)
+    shared = SharedFeatureCache(folder)
     for repeat, fold, rotation in np.ndindex(repeats, folds, val_rotations):
         path = CrossValidation(folder).fold(repeat, fold, rotation)
         changes = {
@@ -248,7 +248,7 @@ def _check_asked(folder: Path, config: Config) -> None:
         )
 
 
-def _train(path: Path, config: Config, where: str, shared: SharedFeatures) -> None:
+def _train(path: Path, config: Config, where: str, shared: SharedFeatureCache) -> None:
     if (run := Run(path)).finished:
         # The images are those of the folder, which may have been moved. And what the machine
         # decides stands in the run, not in what was asked for.

@@ -24,7 +24,7 @@ from breastus.evaluation.robustness.corruptions import SEVERITIES
 from breastus.evaluation.robustness.evaluate import cells, robustness
 from breastus.runs.report_folder import ReportFolder
 from breastus.runs.run import Run
-from breastus.training.predict_fn import image_predictor
+from breastus.training.predict_fn import make_predict_fn
 from breastus.training.trainer import Trainer
 from breastus.workflows.evaluate import evaluate_run
 
@@ -117,7 +117,7 @@ def measure_robustness(
 
     truth, _ = truth_and_probability(table)
     found = robustness(
-        image_predictor(network, config=config, calibrator=decision.calibrator),
+        make_predict_fn(network, config=config, calibrator=decision.calibrator),
         load,
         truth,
         table["group_id"].tolist(),

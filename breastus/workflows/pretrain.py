@@ -42,12 +42,12 @@ from breastus.models.weights.backbone_folder import (
 from breastus.phantoms.simulation import VERSION
 from breastus.preprocessing.transform import Transform
 from breastus.runs.environment import command_line, hardware, versions
-from breastus.training.callbacks.callbacks import StopOnNonFinite
+from breastus.training.callbacks.callbacks import TerminateOnNonFinite
 from breastus.training.hardware.profiles import resolve
 from breastus.training.network import execution_of, new_model
 from breastus.training.pretraining.progress import PretrainingProgress
 from breastus.training.pretraining.tasks import Masking, Task, masked_task, phantom_task
-from breastus.training.pretraining_leakage import check_unseen
+from breastus.training.pretraining_leakage import check_pretraining_leakage
 from breastus.training.trainer import enough_memory
 from breastus.workflows.train import data_fingerprint, images_of, splits_of
 
@@ -208,7 +208,9 @@ def images_to_learn_from(
             "its split, and none is without a label. Name another data set with --data."
         )
     # The rule again, by the check that refuses weights before a training.
-    check_unseen({"seen": rows["sha256"], "seed": config.seed}, manifest, splits, allow=False)
+    check_pretraining_leakage(
+        {"seen": rows["sha256"], "seed": config.seed}, manifest, splits, allow=False
+    )
     return rows, manifest, splits
 
 
@@ -225,7 +227,7 @@ def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]
             task.batches,
             steps_per_epoch=task.steps,
             epochs=epochs,
-            callbacks=[StopOnNonFinite(), progress],
+            callbacks=[TerminateOnNonFinite(), progress],
             shuffle=False,  # the dataset comes in the order of its epoch
             verbose=0,
         )
@@ -244,7 +246,9 @@ def _images(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     rows, manifest, splits = images_to_learn_from(config, unlabelled)
     if earlier is not None:
-        check_unseen(earlier, manifest, splits, allow=config.model.seen_images == "allow")
+        check_pretraining_leakage(
+            earlier, manifest, splits, allow=config.model.pretraining_leakage == "allow"
+        )
     sources = rows["source"].value_counts().to_dict()
     held_out = int(splits["split"].isin(HELD_OUT).sum())
     print(

@@ -44,8 +44,12 @@ from breastus.runs.run import BUNDLE_FOLDER, Run, open_run
 from breastus.training.hardware.memory_trace import flops
 from breastus.training.hardware.profiles import resolve
 from breastus.training.network import new_model
-from breastus.training.pretraining_leakage import check_unseen, pretraining_of, pretraining_seen
-from breastus.training.shared_feature_cache import SharedFeatures
+from breastus.training.pretraining_leakage import (
+    check_pretraining_leakage,
+    pretraining_of,
+    pretraining_seen,
+)
+from breastus.training.shared_feature_cache import SharedFeatureCache
 from breastus.training.shortcuts import shortcut_test
 from breastus.training.stages import stages_of
 from breastus.training.state import discard_states, has_state
@@ -97,7 +101,7 @@ def run_experiment(
     out: str | os.PathLike | None,
     *,
     publish: str | os.PathLike | None = None,
-    shared: SharedFeatures | None = None,
+    shared: SharedFeatureCache | None = None,
 ) -> Run:
     """Do what `train` says, as one of several runs that may share features.
 
@@ -213,8 +217,8 @@ def _data(run: Run, pretraining: dict[str, Any] | None) -> tuple[pd.DataFrame, p
     splits = run.read_splits(manifest) if begun else splits_of(run.config, manifest)
     seen = 0
     if pretraining is not None:
-        allow = run.config.model.seen_images == "allow"
-        seen = check_unseen(pretraining, manifest, splits, allow=allow)
+        allow = run.config.model.pretraining_leakage == "allow"
+        seen = check_pretraining_leakage(pretraining, manifest, splits, allow=allow)
     if not begun:
         run.write_manifest(manifest)
         run.write_splits(splits)

@@ -41,7 +41,7 @@ from breastus.reporting.prevalence_section import prevalence_section
 from breastus.reporting.report import cell, write_report
 from breastus.runs.external import ExternalEvaluation
 from breastus.runs.run import Run
-from breastus.training.external_leakage import seen_twins
+from breastus.training.external_leakage import find_external_leakage
 from breastus.training.trainer import Trainer
 from breastus.workflows.evaluate import attributes, robustness_part, worst_errors
 from breastus.workflows.evaluate_robustness import measure_robustness
@@ -212,8 +212,9 @@ def _without_twins(
         The manifest, and what metrics.json says of it.
     """
     threshold = model.config.data.duplicate_threshold
-    found = seen_twins(included(manifest), model.seen_images, threshold=threshold)
-    twin = pd.Series([found.twin_of.get(name, "") for name in manifest["image_id"]], dtype=object)
+    found = find_external_leakage(included(manifest), model.seen_images, threshold=threshold)
+    twins = [found.duplicate_of.get(name, "") for name in manifest["image_id"]]
+    twin = pd.Series(twins, dtype=object)
     twin.index = manifest.index
     known = (twin != "") | _is_seen(manifest, model)
     reasons = "duplicate: near-duplicate of " + twin + ", which took part in training"

@@ -84,7 +84,7 @@ def measure(name: str, precision: str, batch: int, size: int) -> dict:
     from breastus.training.network import compile_model, new_model
 
     network = {"name": name, "image_size": size}
-    config = Config.from_dict({"model": network, "training": {"accumulation": 1}})
+    config = Config.from_dict({"model": network, "training": {"accumulation_steps": 1}})
     model = new_model(config, precision=precision)
     compile_model(model, config, labels=[0, 1], steps_per_epoch=STEPS)
     before = _status("VmRSS")

@@ -112,7 +112,7 @@ RULES = {
 
 def recipe(network: str = NETWORK) -> Config:
     """Return the settings, without data and seed."""
-    views = {"training": {"kept_views": VIEWS[network]}}
+    views = {"training": {"cached_views": VIEWS[network]}}
     return default_config(network).replace(SETTINGS).replace(views)
 
 

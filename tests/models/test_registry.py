@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from breastus.errors import ModelError, WeightsError
+from breastus.errors import ModelError, PretrainedWeightsWarning, WeightsError
 from breastus.models import registry
-from breastus.models.registry import (
-    PretrainedWeightsWarning,
-    build_model,
-    list_models,
-    register_model,
-    resolve_weights,
-)
+from breastus.models.registry import build_model, list_models, register_model, resolve_weights
 
 # Image sizes that keep the tests quick; what is not named takes 32 pixels.
 SIZES = {

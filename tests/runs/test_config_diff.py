@@ -21,7 +21,7 @@ def test_a_difference_says_both():
 
 
 def test_what_is_the_machines_may_differ_and_precision_by_name():
-    other = {"profile": "cpu", "accumulation": 4, "xla": "off", "devices": 2, "cache_mb": 1}
+    other = {"profile": "cpu", "accumulation_steps": 4, "xla": "off", "devices": 2, "cache_mb": 1}
     assert {f"training.{name}" for name in other} == set(OF_THE_MACHINE)
     there = HERE.replace({"training": {**other, "precision": "float32"}})
     assert changed_settings(there, HERE) == [

@@ -30,7 +30,7 @@ def interrupted():
     def run(folder, config, tables, epoch, step):
         kill = Kill(epoch, step)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: kill)
+            patch.setattr("breastus.training.trainer.TerminateOnNonFinite", lambda: kill)
             with pytest.raises(Killed):
                 fit(folder, config, tables)
         return fit(folder, config, tables)

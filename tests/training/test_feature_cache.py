@@ -12,9 +12,9 @@ from breastus.config.schema import Config, TrainingConfig
 from breastus.errors import ConfigError, ModelError, RunError, TrainingError
 from breastus.models.backbone import cut
 from breastus.models.registry import build_model
-from breastus.training.feature_cache import KeptFeatures
-from breastus.training.lesion_head import with_evidence
-from breastus.training.shared_feature_cache import SharedFeatures
+from breastus.training.feature_cache import FeatureCache
+from breastus.training.lesion_head import add_lesion_head
+from breastus.training.shared_feature_cache import SharedFeatureCache
 from breastus.training.stages import stages_of
 
 
@@ -28,9 +28,9 @@ def head_only(tiny_config, request):
             "training": {
                 "epochs": 3,
                 "head_epochs": 3,
-                "kept_views": 3,
+                "cached_views": 3,
                 "mask_weight": 1.0,
-                "accumulation": 2,
+                "accumulation_steps": 2,
                 "layer_decay": 0.5,  # says nothing to a head
             },
         }
@@ -43,7 +43,7 @@ def kept(head_only, tables, tmp_path_factory):
 
 
 def test_with_a_view_an_epoch_nothing_is_different(head_only, kept, tables, tmp_path):
-    anew = fit(tmp_path / "run", head_only.replace({"training": {"kept_views": 0}}), tables)
+    anew = fit(tmp_path / "run", head_only.replace({"training": {"cached_views": 0}}), tables)
     assert set(anew) == set(kept)
     # Weights are no measure: early on, Adam makes full steps of gradients that are next to nothing.
     np.testing.assert_allclose(kept["history"], anew["history"], rtol=5e-3)
@@ -59,7 +59,7 @@ def test_the_backbone_stays_as_it_came_and_the_head_does_not(head_only, kept):
         for position, (name, weight) in enumerate(zip(layers_of, model.get_weights(), strict=True))
         if not np.array_equal(weight, kept[f"best.keras/{position}"])
     }
-    own = {"cell_conv", "local_conv", "evidence"} if name == "efficientnet_mil" else set()
+    own = {"cell_conv", "local_conv", "lesion_logits"} if name == "efficientnet_mil" else set()
     assert {"probabilities", *own} <= moved
     assert not [layer for layer in moved if layer.startswith(("stem", "stage", "block", "head"))]
 
@@ -78,9 +78,9 @@ def test_runs_on_other_parts_of_the_same_images_share_them(
 
     def counted(*args, **kwargs):
         made.append(kwargs["images"])
-        return KeptFeatures(*args, **kwargs)
+        return FeatureCache(*args, **kwargs)
 
-    monkeypatch.setattr("breastus.training.trainer.KeptFeatures", counted)
+    monkeypatch.setattr("breastus.training.trainer.FeatureCache", counted)
 
     def run(name, held_out, shared, config=config):
         split = np.repeat("train", len(rows)).astype(object)
@@ -91,12 +91,12 @@ def test_runs_on_other_parts_of_the_same_images_share_them(
         }
         return fit(tmp_path / name, config, parts, shared=shared)
 
-    shared = SharedFeatures(tmp_path)
+    shared = SharedFeatureCache(tmp_path)
     first = run("first", slice(0, 4), shared)
     assert made == [24, 24]  # views of all images, and all of them as they are
     second = run("second", slice(4, 8), shared)
     assert made == [24, 24]
-    alone = run("alone", slice(4, 8), SharedFeatures(tmp_path))
+    alone = run("alone", slice(4, 8), SharedFeatureCache(tmp_path))
     assert_equal(second, alone)
     assert not np.array_equal(first["history"], second["history"])
     run("seed", slice(4, 8), shared, config.replace({"seed": 1}))
@@ -114,8 +114,8 @@ def test_backbone_and_head_are_the_network(name):
     owned = {id(variable) for variable in model.weights}
     assert {id(variable) for variable in [*backbone.weights, *head.weights]} == owned
     if name == "compact":
-        backbone, head = cut(with_evidence(model))
-        assert set(head(backbone(images))) == {"probabilities", "evidence"}
+        backbone, head = cut(add_lesion_head(model))
+        assert set(head(backbone(images))) == {"probabilities", "lesion_logits"}
     with pytest.raises(ModelError, match=r"feature_map or features; headless has none"):
         cut(keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="headless"))
 
@@ -137,7 +137,7 @@ def numbers(views: int, images: int = 5):
 
 
 def test_views_come_in_turn_and_an_image_drawn_twice_in_two(tmp_path):
-    kept = KeptFeatures(doubled(), numbers(3), images=5, folder=tmp_path)
+    kept = FeatureCache(doubled(), numbers(3), images=5, folder=tmp_path)
     order = lambda epoch: tf.constant([4, 1, 6, 2])  # noqa: E731 - 6 is image 1 again
     batches = kept.training(order, batch_size=3, accumulation_steps=1, first_epoch=1, epochs=4)
     features, targets = zip(*batches.as_numpy_iterator(), strict=True)
@@ -151,7 +151,7 @@ def test_views_come_in_turn_and_an_image_drawn_twice_in_two(tmp_path):
 
 
 def test_a_part_of_the_images_is_drawn_from_or_passed_through(tmp_path):
-    kept = KeptFeatures(doubled(), numbers(2), images=5, folder=tmp_path)
+    kept = FeatureCache(doubled(), numbers(2), images=5, folder=tmp_path)
     order = lambda epoch: tf.constant([1, 0, 2])  # noqa: E731 - 2 is the first again
     batches = kept.training(
         order, part=[4, 2], batch_size=3, accumulation_steps=1, first_epoch=0, epochs=2
@@ -164,22 +164,22 @@ def test_a_part_of_the_images_is_drawn_from_or_passed_through(tmp_path):
 
 def test_what_float16_or_the_disk_cannot_hold_is_refused(tmp_path, monkeypatch):
     large = [numbers(1)[0].map(lambda value, target: (value + 1e5, target))]
-    with pytest.raises(TrainingError, match=r"not finite in float16.*kept_views=0"):
-        KeptFeatures(doubled(), large, images=5, folder=tmp_path)
+    with pytest.raises(TrainingError, match=r"not finite in float16.*cached_views=0"):
+        FeatureCache(doubled(), large, images=5, folder=tmp_path)
 
     def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(RunError, match=r"No space left.*fewer views"):
-        KeptFeatures(doubled(), numbers(1), images=5, folder=tmp_path)
+        FeatureCache(doubled(), numbers(1), images=5, folder=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_backbone_that_trains_keeps_no_views():
-    settings = {"epochs": 5, "kept_views": 2}
+    settings = {"epochs": 5, "cached_views": 2}
     with pytest.raises(ConfigError, match=r"head_epochs must be training.epochs \(5\)"):
         stages_of(TrainingConfig(**settings, head_epochs=4))
     assert stages_of(TrainingConfig(**settings, head_epochs=5))
     with pytest.raises(ConfigError, match=r"augmentation.mixup must be 0 where views are kept"):
-        Config.from_dict({"training": {"kept_views": 2}, "augmentation": {"mixup": 0.1}})
+        Config.from_dict({"training": {"cached_views": 2}, "augmentation": {"mixup": 0.1}})

@@ -14,7 +14,7 @@ from breastus.data.pipeline.mask_targets import MaskTargets
 from breastus.errors import ConfigError, ModelError
 from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
-from breastus.training.lesion_head import EvidenceLoss, grid_of, with_evidence
+from breastus.training.lesion_head import LesionMaskLoss, add_lesion_head, lesion_grid
 
 
 @pytest.fixture
@@ -105,28 +105,28 @@ def test_loss_is_the_mean_cross_entropy_of_cells_that_count():
     probability = 1 / (1 + np.exp(-logit))
     each = -share * np.log(probability) - (1 - share) * np.log(1 - probability)
     expected = (weight * (1 + 2 * share) * each).mean()
-    loss = EvidenceLoss()(np.stack([share, weight], -1), logit[..., None])
+    loss = LesionMaskLoss()(np.stack([share, weight], -1), logit[..., None])
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
 def test_any_network_with_a_map_can_learn_where():
-    model = with_evidence(build_model("compact", image_size=64))
-    assert grid_of(model) == (2, 2)
-    assert set(model.output) == {"probabilities", "evidence"}
+    model = add_lesion_head(build_model("compact", image_size=64))
+    assert lesion_grid(model) == (2, 2)
+    assert set(model.output) == {"probabilities", "lesion_logits"}
     with pytest.raises(ModelError, match="cnn has neither"):
-        with_evidence(build_model("cnn", image_size=32))
+        add_lesion_head(build_model("cnn", image_size=32))
 
 
-def test_own_evidence_is_taken_and_feeds_the_probabilities():
+def test_own_lesion_logits_are_taken_and_feed_the_probabilities():
     network = build_model("efficientnet_mil", image_size=64)
-    model = with_evidence(network)
-    assert grid_of(model) == (4, 4)
+    model = add_lesion_head(network)
+    assert lesion_grid(model) == (4, 4)
     assert len(model.layers) == len(network.layers)
     images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
     both = model(images, training=False)
     np.testing.assert_allclose(both["probabilities"], network(images, training=False), atol=1e-6)
     before = both["probabilities"].numpy()
-    layer = network.get_layer("evidence")
+    layer = network.get_layer("lesion_logits")
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel, bias + 5.0])
     assert np.abs(network(images, training=False).numpy() - before).max() > 1e-4
@@ -144,10 +144,10 @@ def test_a_run_learns_from_masks_and_exports_probabilities(tiny_config, tmp_path
         {"training": {"mask_weight": 1.0, "epochs": 2}, "model": {"name": "compact"}}
     )
     run = train("compact", config=config, out=tmp_path / "run")
-    assert {"evidence_loss", "accuracy", "val_accuracy"} <= set(run.history)
-    assert (run.history["val_evidence_loss"] == 0).all()
-    assert (run.history["evidence_loss"] > 0).all()
-    both = run.history["probabilities_loss"] + run.history["evidence_loss"]
+    assert {"lesion_logits_loss", "accuracy", "val_accuracy"} <= set(run.history)
+    assert (run.history["val_lesion_logits_loss"] == 0).all()
+    assert (run.history["lesion_logits_loss"] > 0).all()
+    both = run.history["probabilities_loss"] + run.history["lesion_logits_loss"]
     np.testing.assert_allclose(run.history["loss"], both, rtol=0.05)
     np.testing.assert_allclose(
         run.history["val_loss"], run.history["val_probabilities_loss"], rtol=1e-5

@@ -47,7 +47,7 @@ def test_schedules_are_written_and_read(kind):
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
 def test_the_optimizer_is_what_was_asked_for(name):
     settings = TrainingConfig(optimizer=name, clip_norm=1.0, momentum=0.8)
-    optimizer = make_optimizer(settings, steps_per_epoch=10, parts=4)
+    optimizer = make_optimizer(settings, steps_per_epoch=10, accumulation_steps=4)
     assert type(optimizer).__name__.lower() == name
     assert optimizer.global_clipnorm == 1.0
     assert optimizer.gradient_accumulation_steps == 4

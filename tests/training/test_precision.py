@@ -7,7 +7,7 @@ from fitting import assert_equal, fit
 
 from breastus.config.schema import Config
 from breastus.errors import TrainingError
-from breastus.training.callbacks.callbacks import StopOnNonFinite
+from breastus.training.callbacks.callbacks import TerminateOnNonFinite
 from breastus.training.callbacks.weight_averaging import WeightAverage
 from breastus.training.network import compile_model, new_model
 
@@ -51,7 +51,7 @@ def test_training_converges_alike_in_each_precision():
 
 def test_loss_scaling_is_there_and_its_overflow_is_neither_nan_nor_an_update():
     x, y = spots(16)
-    model = compiled("mixed_float16", schedule="cosine", accumulation=2, layer_decay=0.5)
+    model = compiled("mixed_float16", schedule="cosine", accumulation_steps=2, layer_decay=0.5)
     optimizer = model.optimizer
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     assert optimizer.inner_optimizer.gradient_accumulation_steps == 2
@@ -60,7 +60,7 @@ def test_loss_scaling_is_there_and_its_overflow_is_neither_nan_nor_an_update():
     before = model.get_weights()
     optimizer.dynamic_scale.assign(2.0**60)
     history = model.fit(
-        x, y, batch_size=4, verbose=0, callbacks=[StopOnNonFiniteInTraining(), average]
+        x, y, batch_size=4, verbose=0, callbacks=[TerminateOnNonFiniteInTraining(), average]
     ).history
     assert np.isfinite(history["loss"]).all()
     assert float(optimizer.dynamic_scale) == 2.0**56
@@ -69,7 +69,7 @@ def test_loss_scaling_is_there_and_its_overflow_is_neither_nan_nor_an_update():
         np.testing.assert_array_equal(one, other)
 
 
-class StopOnNonFiniteInTraining(StopOnNonFinite):
+class TerminateOnNonFiniteInTraining(TerminateOnNonFinite):
     def on_epoch_end(self, epoch, logs=None):
         """There is no validation here."""
 
@@ -86,7 +86,7 @@ def test_resumed_in_half_precision(tiny_config, tables, tmp_path, interrupted, p
 
 
 @pytest.mark.parametrize(
-    "training", [{"accumulation": 3}, {"precision": "mixed_float16", "ema": 0.9}]
+    "training", [{"accumulation_steps": 3}, {"precision": "mixed_float16", "ema": 0.9}]
 )
 def test_a_loss_that_is_nan_is_named_whatever_else_is_at_work(
     tiny_config, tables, tmp_path, monkeypatch, training

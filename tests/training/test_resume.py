@@ -81,7 +81,7 @@ def test_interrupted_in_the_middle_of_an_epoch(
     config, unbroken, tmp_path, monkeypatch, epoch, step
 ):
     kill = Kill(epoch, step)
-    monkeypatch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: kill)
+    monkeypatch.setattr("breastus.training.trainer.TerminateOnNonFinite", lambda: kill)
     with pytest.raises(Killed):
         train("cnn", config=config, out=tmp_path / "run")
     monkeypatch.undo()
@@ -172,7 +172,7 @@ def test_interrupted_with_every_remedy_at_work(config, uneven_tables, tmp_path, 
                 "optimizer": "sgd",
                 "schedule": "cosine",
                 "warmup_epochs": 1.0,
-                "accumulation": 2,
+                "accumulation_steps": 2,
                 "clip_norm": 1.0,
                 "class_weights": "balanced",
                 "focal_gamma": 2.0,
@@ -274,7 +274,7 @@ def test_a_run_whose_last_state_was_damaged_ends_as_an_unbroken_one(
     config, unbroken, tmp_path, monkeypatch
 ):
     kill = Kill(epoch=3, step=1)
-    monkeypatch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: kill)
+    monkeypatch.setattr("breastus.training.trainer.TerminateOnNonFinite", lambda: kill)
     with pytest.raises(Killed):
         train("cnn", config=config, out=tmp_path / "run")
     monkeypatch.undo()

@@ -9,10 +9,10 @@ from keras import layers
 from breastus.config.schema import TrainingConfig
 from breastus.errors import ConfigError, ModelError
 from breastus.models.registry import build_model
-from breastus.training.lesion_head import with_evidence
+from breastus.training.lesion_head import add_lesion_head
 from breastus.training.network import compile_model
 from breastus.training.optimizers import make_optimizer
-from breastus.training.stages import Freezer, Stage, rate_factors, stages_of
+from breastus.training.stages import BackboneFreezer, Stage, rate_factors, stages_of
 
 
 def test_stages_cover_the_epochs():
@@ -42,7 +42,7 @@ def nested():
 
 def test_freezing_leaves_the_head_and_gives_flags_back():
     model = nested()
-    freezer = Freezer(model)
+    freezer = BackboneFreezer(model)
     before = [variable.path for variable in model.trainable_variables]
     freezer.freeze()
     paths = [variable.path for variable in model.trainable_variables]
@@ -54,19 +54,19 @@ def test_freezing_leaves_the_head_and_gives_flags_back():
     freezer.release()
     assert [variable.path for variable in model.trainable_variables] == before
     with pytest.raises(ModelError, match=r"a layer named feature_map or features.*headless"):
-        Freezer(keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="headless"))
+        BackboneFreezer(keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="headless"))
 
 
 def test_what_looks_at_the_maps_of_a_backbone_belongs_to_the_head():
-    model = with_evidence(build_model("efficientnet_mil", image_size=64))
-    Freezer(model).freeze()
+    model = add_lesion_head(build_model("efficientnet_mil", image_size=64))
+    BackboneFreezer(model).freeze()
     moving = {variable.path.split("/")[0] for variable in model.trainable_variables}
-    own = {"cell_conv", "cell_norm", "local_conv", "local_norm", "evidence", "probabilities"}
+    own = {"cell_conv", "cell_norm", "local_conv", "local_norm", "lesion_logits", "probabilities"}
     assert moving == own
-    compact = with_evidence(build_model("compact", image_size=64))
-    Freezer(compact).freeze()
+    compact = add_lesion_head(build_model("compact", image_size=64))
+    BackboneFreezer(compact).freeze()
     moving = {variable.path.split("/")[0] for variable in compact.trainable_variables}
-    assert moving == {"evidence", "probabilities"}
+    assert moving == {"lesion_logits", "probabilities"}
 
 
 def test_rates_decay_by_twelfths_of_the_layers_in_the_order_of_computation():
@@ -123,7 +123,7 @@ def staged(tiny_config):
                 "head_epochs": 2,
                 "layer_decay": 0.7,
                 "ema": 0.8,
-                "accumulation": 2,
+                "accumulation_steps": 2,
                 "schedule": "cosine",
                 "precision": "mixed_float16",
                 "decay_all": False,
@@ -157,7 +157,7 @@ def test_in_the_first_stage_only_the_head_moves(staged, tables, tmp_path, interr
 
     start = staged.replace({"training": {"ema": 0.0}})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: Kill(2, 0))
+        patch.setattr("breastus.training.trainer.TerminateOnNonFinite", lambda: Kill(2, 0))
         (tmp_path / "run").mkdir()
         with pytest.raises(Killed):
             fit(tmp_path / "run", start, tables)

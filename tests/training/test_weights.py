@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from breastus.errors import DataError, WeightsError
+from breastus.errors import DataError, PretrainedWeightsWarning, WeightsError
 from breastus.models import registry
 from breastus.models.cnn import cnn
-from breastus.models.registry import PretrainedWeightsWarning, list_models, register_model
+from breastus.models.registry import list_models, register_model
 from breastus.workflows.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")

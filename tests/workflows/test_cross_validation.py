@@ -24,7 +24,7 @@ from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
 from breastus.reporting.check_page import check
 from breastus.runs.cross_validation import CrossValidation
-from breastus.training.feature_cache import KeptFeatures
+from breastus.training.feature_cache import FeatureCache
 from breastus.workflows.compare import compare_runs, comparison_summary
 from breastus.workflows.cross_validate import cross_validate, evaluate_folds
 from breastus.workflows.ensemble import export_ensemble
@@ -140,15 +140,15 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
 
 @pytest.mark.slow
 def test_each_turn_validates_on_another_part_and_features_are_shared(tiny_config, tmp_path):
-    training = {"epochs": 2, "head_epochs": 2, "kept_views": 2}
+    training = {"epochs": 2, "head_epochs": 2, "cached_views": 2}
     config = tiny_config.replace({"training": training})
     arguments = {"config": config, "out": tmp_path / "cv", "folds": 3, "repeats": 1}
     arguments["val_rotations"] = 2
     with pytest.MonkeyPatch.context() as patch:
         made = []
         patch.setattr(
-            "breastus.training.trainer.KeptFeatures",
-            lambda *args, **kwargs: made.append(kwargs) or KeptFeatures(*args, **kwargs),
+            "breastus.training.trainer.FeatureCache",
+            lambda *args, **kwargs: made.append(kwargs) or FeatureCache(*args, **kwargs),
         )
         result = cross_validate("compact", **arguments)
     assert len(result.runs) == 6

@@ -15,7 +15,7 @@ from breastus.workflows import cross_validate as module
 from breastus.workflows.cross_validate import cross_validate
 
 # What a processor with bfloat16 would decide.
-DECIDED = {"precision": "mixed_bfloat16", "profile": "cpu", "accumulation": 1, "xla": "off"}
+DECIDED = {"precision": "mixed_bfloat16", "profile": "cpu", "accumulation_steps": 1, "xla": "off"}
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_settings_of_the_training_count(start, changes, said):
 
 def test_what_is_the_machines_may_differ(start):
     start()
-    assert start({"training": {"cache_mb": 1, "accumulation": 2, "devices": 1}}) == []
+    assert start({"training": {"cache_mb": 1, "accumulation_steps": 2, "devices": 1}}) == []
     # Named now, and what every fold was trained in.
     assert start({"training": {"precision": "mixed_bfloat16"}}) == []
     with pytest.raises(RunError, match=r"fold-0 was trained with other settings: .*float32"):

@@ -21,7 +21,10 @@ from breastus.models.weights.backbone_folder import (
     read_pretrained,
 )
 from breastus.phantoms.simulation import simulate_phantom
-from breastus.training.pretraining_leakage import SeenImagesWarning, check_unseen
+from breastus.training.pretraining_leakage import (
+    PretrainingLeakageWarning,
+    check_pretraining_leakage,
+)
 from breastus.workflows.model_artifact import ModelArtifact
 from breastus.workflows.pretrain import images_to_learn_from, pretrain
 from breastus.workflows.train import data_fingerprint, images_of, splits_of, train
@@ -89,20 +92,20 @@ def test_weights_that_saw_the_test_are_refused_or_the_run_says_so(
     facts = read_pretrained(from_images[0])
     base = tiny_config.replace({"data": {"source": str(prepared)}})
     own = images_of(base), splits_of(base, images_of(base))
-    assert check_unseen(facts, *own, allow=False) == 0
+    assert check_pretraining_leakage(facts, *own, allow=False) == 0
     assert facts["data_fingerprint"] == data_fingerprint(*own)
 
     settings = {"model": {"weights": str(from_images[0])}, "training": {"epochs": 1}, "seed": 5}
     other_split = base.replace(settings)
-    message = r"this run holds out.*of test.*seed 0.*model\.seen_images=allow"
+    message = r"this run holds out.*of test.*seed 0.*model\.pretraining_leakage=allow"
     with pytest.raises(WeightsError, match=message):
         train("cnn", config=other_split, out=tmp_path / "run")
     assert not (tmp_path / "run" / "splits.csv").exists()  # and the folder can be used
 
-    allowed = other_split.replace({"model": {"seen_images": "allow"}})
+    allowed = other_split.replace({"model": {"pretraining_leakage": "allow"}})
     started = []
-    monkeypatch.setattr("breastus.training.trainer.StopOnNonFinite", lambda: Remember(started))
-    with pytest.warns(SeenImagesWarning, match="THE SCORES FLATTER"):
+    monkeypatch.setattr("breastus.training.trainer.TerminateOnNonFinite", lambda: Remember(started))
+    with pytest.warns(PretrainingLeakageWarning, match="THE SCORES FLATTER"):
         run = train("cnn", config=allowed, out=tmp_path / "run")
     expected = build_model("cnn", image_size=32, weights=from_images[0])
     for weight, wanted in zip(started, backbone_of(expected).get_weights(), strict=False):
@@ -137,7 +140,7 @@ class Remember(keras.callbacks.Callback):
 
 def test_a_pretraining_goes_on_from_one_that_saw_nothing_held_out(from_images, prepared, tmp_path):
     config = tiny("cnn", "images", prepared).replace({"model": {"weights": str(from_images[0])}})
-    config = config.replace({"training": {"accumulation": 2}})  # batches in parts, as memory asks
+    config = config.replace({"training": {"accumulation_steps": 2}})  # accumulated, as memory asks
     arguments = {"on": "images", "patch": 8, "epochs": 1}
     with pytest.raises(WeightsError, match="this run holds out"):
         pretrain("cnn", config=config, seed=5, out=tmp_path / "other", **arguments)
@@ -158,7 +161,7 @@ def test_phantoms_teach_labels_and_where_a_lump_is(tmp_path):
     assert facts["task"]["kind"] == "lump or not, and where"
     assert facts["images"] == 16
     assert facts["seen"] == []
-    assert {"evidence_loss", "probabilities_loss", "seconds"} <= set(facts["history"][0])
+    assert {"lesion_logits_loss", "probabilities_loss", "seconds"} <= set(facts["history"][0])
     keras.utils.set_random_seed(3)
     fresh = build_model("compact", image_size=32)
     model = build_model("compact", image_size=32, weights=folder)

@@ -13,7 +13,7 @@ from breastus.data.images import read_image
 from breastus.data.manifest.build import read_manifest
 from breastus.errors import DataError
 from breastus.runs.run import Run
-from breastus.training.external_leakage import seen_twins
+from breastus.training.external_leakage import find_external_leakage
 from breastus.workflows.validate_externally import evaluate_external
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
@@ -117,4 +117,4 @@ def test_a_file_that_was_replaced_is_not_compared(tmp_path, write_image):
     path = write_image(tmp_path / "a.png", 1)
     new = pd.DataFrame({"image_id": ["new"], "path": [str(path)], "sha256": ["x"]})
     seen = pd.DataFrame({"image_id": ["old"], "path": [str(path)], "sha256": ["another"]})
-    assert seen_twins(new, seen, threshold=0.76) == ({}, 0, 1)
+    assert find_external_leakage(new, seen, threshold=0.76) == ({}, 0, 1)

@@ -53,7 +53,7 @@ def training_dataset(
     Returns:
         A dataset of (float32 [B, S, S, 3], float32 [B, classes]), and with accumulation also
         weights float32 [B]. With masks the targets are {"probabilities": float32 [B, classes],
-        "evidence": float32 [B, h, w, 2]}, the latter as from `lesion_area_targets`.
+        "lesion_logits": float32 [B, h, w, 2]}, the latter as from `lesion_area_targets`.
     """
     labels = tf.constant(labels, tf.int32)
 
@@ -67,7 +67,7 @@ def training_dataset(
             pixels = augment(pixels, seeds)
         inputs = normalize(tf.cast(pixels, tf.float32))
         if masks is not None:
-            targets = {"probabilities": targets, "evidence": masks.targets(*drawn, seeds)}
+            targets = {"probabilities": targets, "lesion_logits": masks.targets(*drawn, seeds)}
         return mix(inputs, targets, seeds) if mix is not None else (inputs, targets)
 
     return epoch_batches(order, example, batch, **batching)

@@ -61,7 +61,7 @@ def phantom_dataset(
 
     Returns:
         A dataset of (float32 [B, S, S, 3], targets). The targets are float32 [B, classes], or with
-        a grid {"probabilities": float32 [B, classes], "evidence": float32 [B, h, w, 2]}.
+        a grid {"probabilities": float32 [B, classes], "lesion_logits": float32 [B, h, w, 2]}.
     """
 
     def simulate(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ def phantom_dataset(
             masks = augment_masks(masks, seeds)
         known = tf.ones([tf.shape(masks)[0]])
         areas = lesion_area_targets(masks, known, (size // grid[0], size // grid[1]))
-        return inputs, {"probabilities": targets, "evidence": areas}
+        return inputs, {"probabilities": targets, "lesion_logits": areas}
 
     phantoms = tf.data.Dataset.range(count, output_type=tf.int32)
     phantoms = phantoms.map(example, num_parallel_calls=parallel_calls).batch(batch_size)

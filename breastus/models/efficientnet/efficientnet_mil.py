@@ -50,7 +50,7 @@ def efficientnet_mil(
         dropout: share of the maps' channels, and of what is seen in them, dropped in training.
 
     Returns:
-        An uncompiled `keras.Model`; its layer `evidence` gives logits [B, S / 16, S / 16, 1].
+        An uncompiled `keras.Model`; its layer `lesion_logits` gives logits [B, S / 16, S / 16, 1].
 
     Raises:
         ModelError: when the image size or the dropout cannot be.
@@ -123,12 +123,16 @@ def mil_network(
     x = layers.ReLU(name="local_map")(BatchNormalization(name="local_norm")(x))
     x = layers.Dropout(dropout, name="local_dropout")(x)
     evidence = layers.Conv2D(
-        1, 1, bias_initializer=keras.initializers.Constant(_PRIOR), dtype="float32", name="evidence"
+        1,
+        1,
+        bias_initializer=keras.initializers.Constant(_PRIOR),
+        dtype="float32",
+        name="lesion_logits",
     )(x)
     x = layers.Concatenate(name="features")(
         [
             layers.GlobalAveragePooling2D(name="average")(x),
-            StrongestEvidence(_SHARES, name="strongest_evidence")(evidence),
+            TopKMean(_SHARES, name="top_k_mean")(evidence),
         ]
     )
     x = head(x, num_classes=num_classes, dropout=0.0)  # the evidence is two numbers, needed both
@@ -136,7 +140,7 @@ def mil_network(
 
 
 @keras.saving.register_keras_serializable("breastus")
-class StrongestEvidence(layers.Layer):
+class TopKMean(layers.Layer):
     """Mean evidence of the strongest cells of [B, h, w, 1], for several shares of the cells.
 
     Args:

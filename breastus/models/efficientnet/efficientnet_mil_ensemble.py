@@ -4,7 +4,7 @@
 one family that were trained on the same images still see different things in others: what is fitted
 to the features of all three is surer than what is fitted to those of the best. It costs about four
 times as much as the first alone, most of it once, where the backbones stay as they came
-(`training.kept_views`).
+(`training.cached_views`).
 """
 
 import keras
@@ -28,7 +28,7 @@ def efficientnet_mil_ensemble(
         dropout: share of the maps' channels, and of what is seen in them, dropped in training.
 
     Returns:
-        An uncompiled `keras.Model`; its layer `evidence` gives logits [B, S / 16, S / 16, 1].
+        An uncompiled `keras.Model`; its layer `lesion_logits` gives logits [B, S / 16, S / 16, 1].
 
     Raises:
         ModelError: when the image size or the dropout cannot be.

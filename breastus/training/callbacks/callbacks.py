@@ -16,12 +16,12 @@ from breastus.errors import RunError, TrainingError
 from breastus.runs.run import BEST_FILE, HISTORY_FILE
 from breastus.training.callbacks.weight_averaging import WeightAverage, in_place
 from breastus.training.lesion_head import PROBABILITIES
-from breastus.training.stages import Freezer
+from breastus.training.stages import BackboneFreezer
 from breastus.training.state import SavedState, restore, save_state
 from breastus.utils.files import write_aside, write_text
 
 
-class StopOnNonFinite(keras.callbacks.Callback):
+class TerminateOnNonFinite(keras.callbacks.Callback):
     """Stop at the first loss that is NaN or infinite, naming the epoch and the step."""
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -63,7 +63,7 @@ class RunRecorder(keras.callbacks.Callback):
         network: keras.Model,
         *,
         average: WeightAverage | None = None,
-        freezer: Freezer | None = None,
+        freezer: BackboneFreezer | None = None,
     ):
         super().__init__()
         self.folder, self.network = folder, network

@@ -82,18 +82,18 @@ class MemoryPlanner:
             self._framework += _KERAS_HUB * loads_keras_hub(model)
         self._training = training
 
-    def plan(self, batch: int, *, parts: int = 1) -> MemoryPlan:
+    def plan(self, batch: int, *, accumulation_steps: int = 1) -> MemoryPlan:
         """Return the plan for so many images at once.
 
         Args:
             batch: images at once.
-            parts: batches whose gradients are summed to one update of the weights.
+            accumulation_steps: batches whose gradients are summed to one update of the weights.
         """
         peak = self._footprint.peak(batch)
         kept = self._footprint.kept(batch) if self._training else 0
         return MemoryPlan(
             weights=self._weights,
-            gradients=self._gradients * (2 if parts > 1 else 1),
+            gradients=self._gradients * (2 if accumulation_steps > 1 else 1),
             slots=self._slots,
             activations=kept,
             temporary=peak - kept,
@@ -109,7 +109,7 @@ class MemoryPlanner:
             low, high = (middle, high) if fits else (low, middle - 1)
         return low
 
-    def smallest_parts(self, batch: int, memory: int, *, devices: int = 1) -> int:
+    def smallest_accumulation(self, batch: int, memory: int, *, devices: int = 1) -> int:
         """Return into how many equal parts a batch must be cut to fit; 0 if none are small enough.
 
         Args:
@@ -117,10 +117,10 @@ class MemoryPlanner:
             memory: bytes that each device has.
             devices: how many share each part.
         """
-        for parts in range(1, batch + 1):
-            at_once = -(-batch // (parts * devices))
-            if batch % parts == 0 and self.plan(at_once, parts=parts).total <= memory:
-                return parts
+        for steps in range(1, batch + 1):
+            at_once = -(-batch // (steps * devices))
+            if batch % steps == 0 and self.plan(at_once, accumulation_steps=steps).total <= memory:
+                return steps
         return 0
 
 

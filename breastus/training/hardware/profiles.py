@@ -115,9 +115,9 @@ def resolve(
 ) -> Config:
     """Return the settings with profile, precision, XLA and accumulation as concrete values.
 
-    Values that are given stay. `training.accumulation` becomes the smallest number of equal parts
-    of a batch for which the memory plan fits. What counts is how much memory there is, not how much
-    happens to be free.
+    Values that are given stay. `training.accumulation_steps` becomes the smallest number of equal
+    parts of a batch for which the memory plan fits. What counts is how much memory there is, not
+    how much happens to be free.
 
     Args:
         config: the settings.
@@ -141,14 +141,14 @@ def resolve(
         precision, model = in_its_precision(profile, build)
     else:
         model = build(precision=precision)
-    accumulation = settings.accumulation or _parts(model, config, profile, _count(config))
+    accumulation = settings.accumulation_steps or _parts(model, config, profile, _count(config))
     xla = profile.xla if settings.xla == "auto" else settings.xla
     return config.replace(
         {
             "training": {
                 "profile": profile.name,
                 "precision": precision,
-                "accumulation": accumulation,
+                "accumulation_steps": accumulation,
                 "xla": xla,
             }
         }
@@ -216,12 +216,12 @@ def strategy(config: Config):
     if count < 2:
         return None
     settings = config.training
-    if (settings.accumulation or 1) > 1:
+    if (settings.accumulation_steps or 1) > 1:
         # Keras applies summed gradients under a condition, where devices cannot meet.
         raise HardwareError(
             f"Batches come in parts on one device only, and {count} are to share them. Take "
             "training.devices=1, or a batch that fits as a whole (training.batch_size). "
-            f"Received: training.accumulation={settings.accumulation}"
+            f"Received: training.accumulation_steps={settings.accumulation_steps}"
         )
     if settings.batch_size % count:
         raise HardwareError(
@@ -249,7 +249,7 @@ def _count(config: Config) -> int:
 def _parts(model: keras.Model, config: Config, profile: Profile, devices: int) -> int:
     plans, usable = planner(model, config, profile), usable_memory(profile, config)
     # The devices of a processor share its memory; each GPU has its own.
-    parts = plans.smallest_parts(
+    parts = plans.smallest_accumulation(
         config.training.batch_size, usable, devices=devices if profile.gpu else 1
     )
     if not parts:

@@ -27,7 +27,7 @@ from breastus.data.pipeline.phantom_stream import STREAM_HALF_SIZES, phantom_dat
 from breastus.labels import LABELS
 from breastus.preprocessing.transform import Transform
 from breastus.training.hardware.profiles import find_profile
-from breastus.training.lesion_head import EVIDENCE, grid_of, with_evidence
+from breastus.training.lesion_head import LESION_LOGITS, add_lesion_head, lesion_grid
 from breastus.training.network import compile_model, execution_of
 from breastus.training.optimizers import exclude_from_decay, make_optimizer
 from breastus.training.pretraining.masked_modeling import (
@@ -37,7 +37,7 @@ from breastus.training.pretraining.masked_modeling import (
     hide,
     masked_model,
 )
-from breastus.training.recompute_batchnorm import renew_statistics
+from breastus.training.recompute_batchnorm import recompute_batchnorm
 from breastus.training.sampling import epoch_order
 
 # The study's CNN sees 22 pixels: of larger patches it could but guess the middle.
@@ -97,21 +97,23 @@ def phantom_task(network: keras.Model, config: Config, transform: Transform, *, 
     """Return the task of finding lumps in phantoms that never come twice.
 
     Args:
-        network: images to probabilities. One with a `feature_map` or a layer `evidence` learns as
-            well where the lump is, if `training.mask_weight` is above 0.
+        network: images to probabilities. One with a layer `feature_map` or `lesion_logits` also
+            learns where the lump is, if `training.mask_weight` is above 0.
         config: settings of the training.
         transform: from pixels to model input.
         count: phantoms an epoch, at least 2.
     """
     names = {layer.name for layer in network.layers}
-    where = config.training.mask_weight > 0 and bool({EVIDENCE, "feature_map"} & names)
+    where = config.training.mask_weight > 0 and bool({LESION_LOGITS, "feature_map"} & names)
     if not where:
         config = config.replace({"training": {"mask_weight": 0.0}})
     settings, execution = config.training, execution_of(config)
-    batch = math.ceil(min(settings.batch_size, count) / execution.parts)
-    steps = max(1, count // (batch * execution.parts))  # updates an epoch, all of whole batches
-    each = steps * batch * execution.parts
-    model = with_evidence(network) if where else network
+    batch = math.ceil(min(settings.batch_size, count) / execution.accumulation_steps)
+    steps = max(
+        1, count // (batch * execution.accumulation_steps)
+    )  # updates an epoch, all of whole batches
+    each = steps * batch * execution.accumulation_steps
+    model = add_lesion_head(network) if where else network
     labels = phantom_labels(config.seed, each)
     compile_model(model, config, labels=labels, steps_per_epoch=steps, execution=execution)
     augmenter = _augmenter(config)
@@ -125,7 +127,7 @@ def phantom_task(network: keras.Model, config: Config, transform: Transform, *, 
         augment_masks=augmenter.move_masks if augmenter else None,
         image_seed=functools.partial(image_seed, config.seed),
         normalize=transform.normalize,
-        grid=grid_of(model) if where else None,
+        grid=lesion_grid(model) if where else None,
         batch_size=batch,
         **_width(config),
     )
@@ -134,7 +136,7 @@ def phantom_task(network: keras.Model, config: Config, transform: Transform, *, 
         "half_sizes_mm": list(STREAM_HALF_SIZES),
         "phantoms_an_epoch": each,
     }
-    return Task(model, batches, steps * execution.parts, facts)
+    return Task(model, batches, steps * execution.accumulation_steps, facts)
 
 
 def masked_task(
@@ -163,7 +165,9 @@ def masked_task(
     model = masked_model(network, patch=masking.patch, fill=masking.fill)
     order, draws = epoch_order([0] * len(table), strategy="all", seed=config.seed)
     steps = steps_per_epoch(draws, settings.batch_size)
-    optimizer = make_optimizer(settings, steps_per_epoch=steps, parts=execution.parts)
+    optimizer = make_optimizer(
+        settings, steps_per_epoch=steps, accumulation_steps=execution.accumulation_steps
+    )
     if not settings.decay_all:
         exclude_from_decay(optimizer, model)
     model.compile(optimizer=optimizer, loss=MaskedL1(), jit_compile=execution.jit_compile)
@@ -195,17 +199,17 @@ def masked_task(
         augment=_augmenter(config),
         mix=hiding,
         batch_size=settings.batch_size,
-        accumulation_steps=execution.parts,
+        accumulation_steps=execution.accumulation_steps,
         epochs=settings.epochs,
     )
-    part = math.ceil(settings.batch_size / execution.parts)
+    part = math.ceil(settings.batch_size / execution.accumulation_steps)
     whole = stream(augment=None, batch_size=part, epochs=1).map(lambda images, _: images)
     return Task(
         model,
         batches,
-        steps * execution.parts,
+        steps * execution.accumulation_steps,
         {"kind": "masked images", **asdict(masking)},
-        functools.partial(renew_statistics, network, whole),
+        functools.partial(recompute_batchnorm, network, whole),
     )
 
 

@@ -43,7 +43,7 @@ def test_images_labels_and_masks_belong_together():
     assert [len(images) for images, _ in batches] == [3, 2]
     labels = np.concatenate([t["probabilities"].numpy().argmax(axis=1) for _, t in batches])
     np.testing.assert_array_equal(labels, phantom_labels(0, 5))
-    shares = np.concatenate([t["evidence"].numpy() for _, t in batches])
+    shares = np.concatenate([t["lesion_logits"].numpy() for _, t in batches])
     assert shares.shape == (5, 4, 4, 2)
     np.testing.assert_array_equal(shares[..., 0].sum(axis=(1, 2)) > 0, labels == 1)
     assert (shares[..., 1] == 1).all()

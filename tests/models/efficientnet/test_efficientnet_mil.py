@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from breastus.models.efficientnet.efficientnet_mil import StrongestEvidence
+from breastus.models.efficientnet.efficientnet_mil import TopKMean
 from breastus.models.registry import build_model
 
 
@@ -34,7 +34,7 @@ def test_what_is_done_to_a_whole_channel_is_gone_from_the_relative_map(network):
     np.testing.assert_allclose(*found, atol=0.01)
 
 
-def test_strongest_evidence_by_hand():
-    evidence = np.array([[3.0, -1.0], [5.0, 0.0]], "float32").reshape(1, 2, 2, 1)
-    strongest = StrongestEvidence((0.0, 0.5, 1.0))(evidence)
+def test_top_k_mean_by_hand():
+    logits = np.array([[3.0, -1.0], [5.0, 0.0]], "float32").reshape(1, 2, 2, 1)
+    strongest = TopKMean((0.0, 0.5, 1.0))(logits)
     np.testing.assert_allclose(strongest, [[5.0, 4.0, 1.75]])

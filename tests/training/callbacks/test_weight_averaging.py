@@ -67,7 +67,7 @@ def test_values_come_back_unrounded_and_after_an_error():
 def test_the_best_network_is_the_average_and_a_resumed_run_ends_alike(
     tiny_config, tables, tmp_path, interrupted
 ):
-    config = tiny_config.replace({"training": {"ema": 0.9, "epochs": 3, "accumulation": 2}})
+    config = tiny_config.replace({"training": {"ema": 0.9, "epochs": 3, "accumulation_steps": 2}})
     whole = fit(tmp_path / "whole", config, tables)
     kept = [whole[f"best.keras/{i}"] for i in range(8)]
     averages = [whole[f"average/{i:04d}"] for i in range(8)]

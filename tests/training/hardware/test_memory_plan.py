@@ -32,7 +32,7 @@ def test_parts_that_the_weights_decide(options, weights, gradients, slots):
 
 def test_parts_of_a_batch_keep_the_sum_of_their_gradients():
     planner = MemoryPlanner(build_model("cnn", image_size=64))
-    assert planner.plan(4, parts=2).gradients == 2 * planner.plan(4).gradients
+    assert planner.plan(4, accumulation_steps=2).gradients == 2 * planner.plan(4).gradients
 
 
 def test_the_largest_batch_fits_and_one_more_does_not():
@@ -54,7 +54,7 @@ def test_a_gpu_does_not_hold_the_framework():
 @pytest.mark.parametrize("name", ["cnn", "swin_micro"])
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_the_plan_is_near_the_measured_peak(name, precision):
-    path = Path(__file__).parents[2] / "experiments" / "benchmarks" / "memory.py"
+    path = Path(__file__).parents[3] / "experiments" / "benchmarks" / "memory.py"
     spec = importlib.util.spec_from_file_location("memory_experiment", path)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

@@ -99,7 +99,7 @@ def test_everything_becomes_concrete_and_stays_so():
     first = resolve(config, build=build, machine=CPU)
     training = first.training
     assert (training.profile, training.precision, training.xla) == ("cpu", "mixed_bfloat16", "off")
-    assert training.accumulation == 1
+    assert training.accumulation_steps == 1
     assert resolve(config, build=build, machine=CPU) == first
     assert resolve(first, build=build, machine=CPU) == first
     assert Config.from_dict(first.to_dict()) == first
@@ -164,15 +164,17 @@ def test_who_asks_for_a_precision_gets_it(model, machine, precision):
 
 
 def test_what_is_given_stays():
-    training = resolved(settings(precision="float32", xla="on", accumulation=4), CPU)
-    assert (training.precision, training.xla, training.accumulation) == ("float32", "on", 4)
+    training = resolved(settings(precision="float32", xla="on", accumulation_steps=4), CPU)
+    assert (training.precision, training.xla, training.accumulation_steps) == ("float32", "on", 4)
 
 
 def machine_that_takes(at_once: int) -> Machine:
     """A machine on which just so many images at a time fit, in parts of a batch."""
     config = settings(cache_mb=0)
     plans = planner(new_model(config), config, find_profile("cpu", OLD_CPU))
-    return Machine(2, int(plans.plan(at_once, parts=2).total / 0.8) + 2**16, bfloat16=False)
+    return Machine(
+        2, int(plans.plan(at_once, accumulation_steps=2).total / 0.8) + 2**16, bfloat16=False
+    )
 
 
 @pytest.mark.parametrize(("at_once", "parts"), [(16, 2), (15, 4), (8, 4), (7, 8), (1, 32)])
@@ -180,16 +182,19 @@ def test_a_batch_is_cut_into_as_few_parts_as_fit(at_once, parts):
     config = settings(cache_mb=0)
     machine = machine_that_takes(at_once)
     training = resolved(config, machine)
-    assert training.accumulation == parts
+    assert training.accumulation_steps == parts
     profile = find_profile("cpu", machine)
     plans = planner(new_model(config), config, profile)
     memory = usable_memory(profile, config)
-    assert plans.plan(32 // parts, parts=parts).total <= memory
-    assert plans.plan(64 // parts, parts=parts // 2).total > memory
+    assert plans.plan(32 // parts, accumulation_steps=parts).total <= memory
+    assert plans.plan(64 // parts, accumulation_steps=parts // 2).total > memory
 
 
 def test_parts_are_equal():
-    assert resolved(settings(batch_size=30, cache_mb=0), machine_that_takes(14)).accumulation == 3
+    assert (
+        resolved(settings(batch_size=30, cache_mb=0), machine_that_takes(14)).accumulation_steps
+        == 3
+    )
 
 
 def test_what_does_not_fit_at_all_is_said_with_its_figures():
@@ -210,8 +215,8 @@ def test_each_gpu_takes_its_share_of_a_batch(monkeypatch):
     monkeypatch.setattr(hardware, "_devices", lambda: ["one", "two"])
     config = Config.from_dict({"model": {"image_size": 512}, "training": {"batch_size": 256}})
     machine = with_gpus(RTX, RTX)
-    both = resolved(config, machine).accumulation
-    alone = resolved(config.override(["training.devices=1"]), machine).accumulation
+    both = resolved(config, machine).accumulation_steps
+    alone = resolved(config.override(["training.devices=1"]), machine).accumulation_steps
     assert alone == 2 * both
 
 

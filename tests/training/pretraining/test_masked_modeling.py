@@ -16,7 +16,7 @@ from breastus.training.pretraining.masked_modeling import (
     hide,
     masked_model,
 )
-from breastus.training.recompute_batchnorm import renew_statistics
+from breastus.training.recompute_batchnorm import recompute_batchnorm
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype("float32")
 SEEDS = tf.constant([[0, 1], [0, 2], [0, 3]])
@@ -124,7 +124,7 @@ def test_batch_norms_get_the_mean_of_what_they_see():
     model = keras.Sequential([keras.Input((4, 4, 3)), layer])
     layer.moving_mean.assign([9.0, 9.0, 9.0])
     batches = [IMAGES[:2, :4, :4] + shift for shift in (0.0, 1.0, 5.0)]
-    renew_statistics(model, batches)
+    recompute_batchnorm(model, batches)
     expected = np.mean([batch.mean(axis=(0, 1, 2)) for batch in batches], axis=0)
     np.testing.assert_allclose(layer.moving_mean, expected, rtol=1e-5)
     expected = np.mean([batch.var(axis=(0, 1, 2)) for batch in batches], axis=0)

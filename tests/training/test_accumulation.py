@@ -11,7 +11,7 @@ SETTINGS = {"schedule": "one_cycle", "clip_norm": 0.5, "batch_size": 8, "optimiz
 
 
 def config_of(tiny_config, parts, **changes):
-    training = {**SETTINGS, "accumulation": parts, "learning_rate": 0.05, **changes}
+    training = {**SETTINGS, "accumulation_steps": parts, "learning_rate": 0.05, **changes}
     return tiny_config.replace({**PLAIN, "training": training})
 
 
@@ -37,11 +37,11 @@ def test_parts_give_the_weights_of_the_whole_batch(tiny_config, tables, tmp_path
 
 def test_schedules_count_updates_not_parts():
     for kind in ("constant", "cosine", "one_cycle"):
-        whole, parts = Schedule(kind, 1.0, 20, 5), Schedule(kind, 1.0, 20, 5, parts=4)
+        whole, parts = Schedule(kind, 1.0, 20, 5), Schedule(kind, 1.0, 20, 5, accumulation_steps=4)
         assert [float(parts(i)) for i in range(80)] == [
             float(whole(i)) for i in range(20) for _ in range(4)
         ]
-        late = Schedule(kind, 1.0, 20, 5, parts=4, first_step=8)
+        late = Schedule(kind, 1.0, 20, 5, accumulation_steps=4, first_step=8)
         assert [float(late(4 * i)) for i in range(12)] == [float(whole(i + 8)) for i in range(12)]
 
 
