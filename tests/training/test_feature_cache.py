@@ -181,5 +181,7 @@ def test_a_backbone_that_trains_keeps_no_views():
     with pytest.raises(ConfigError, match=r"head_epochs must be training.epochs \(5\)"):
         stages_of(TrainingConfig(**settings, head_epochs=4))
     assert stages_of(TrainingConfig(**settings, head_epochs=5))
-    with pytest.raises(ConfigError, match=r"augmentation\.mixup must be 0 with training\.cached_views"):
+    with pytest.raises(
+        ConfigError, match=r"augmentation\.mixup must be 0 with training\.cached_views"
+    ):
         Config.from_dict({"training": {"cached_views": 2}, "augmentation": {"mixup": 0.1}})

@@ -133,7 +133,9 @@ def test_own_lesion_logits_are_taken_and_feed_the_probabilities():
 
 
 def test_mixup_is_refused():
-    with pytest.raises(ConfigError, match=r"augmentation\.mixup must be 0 with training\.mask_weight"):
+    with pytest.raises(
+        ConfigError, match=r"augmentation\.mixup must be 0 with training\.mask_weight"
+    ):
         Config.from_dict({"training": {"mask_weight": 1.0}, "augmentation": {"mixup": 0.2}})
 
 
