@@ -237,13 +237,13 @@ def _one(asked: _Asked, share: set[int] | None) -> str:
 
 def _train(asked: _Asked) -> str:
     import_tensorflow()
-    from breastus.reporting.result_sentence import sentence
+    from breastus.reporting.texts import verdict
     from breastus.workflows.train import train
 
     config = asked.config
     if asked.pretrained_on:
         _pretrain(config, asked.pretrained_on)
-    return sentence(train(config.model.name, config=config, out=asked.out).metrics)
+    return verdict(train(config.model.name, config=config, out=asked.out).metrics)
 
 
 def _pretrain(config: Config, on: str) -> None:

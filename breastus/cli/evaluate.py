@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import_tensorflow()
 
-    from breastus.reporting.result_sentence import sentence
+    from breastus.reporting.texts import verdict
     from breastus.runs.run import Run
 
     _check_together(args)
@@ -87,23 +87,23 @@ def run(args: argparse.Namespace) -> int:
         print(comparison_summary(compare_runs(trained, Run.load(args.against))))
         return 0
     if args.robustness:
-        from breastus.reporting.robustness_section import robustness_lead
+        from breastus.reporting.texts import robustness_summary
         from breastus.workflows.evaluate_robustness import evaluate_robustness
 
         found = evaluate_robustness(trained, **worse)
-        print(sentence(trained.metrics))
-        print(robustness_lead(found))
+        print(verdict(trained.metrics))
+        print(robustness_summary(found))
     else:
         from breastus.workflows.evaluate import evaluate_run
 
-        print(sentence(evaluate_run(trained)))
+        print(verdict(evaluate_run(trained)))
     print(f"Report: {args.run_folder / 'report.html'}")
     return 0
 
 
 def _elsewhere(args: argparse.Namespace, worse: dict) -> int:
     """Evaluate on external images and print the result."""
-    from breastus.reporting.result_sentence import sentence
+    from breastus.reporting.texts import verdict
     from breastus.workflows.validate_externally import evaluate_external
 
     judged = evaluate_external(
@@ -115,7 +115,7 @@ def _elsewhere(args: argparse.Namespace, worse: dict) -> int:
         robustness=args.robustness,
         **worse,
     )
-    print(sentence(judged.metrics))
+    print(verdict(judged.metrics))
     for text in (judged.left_out, *judged.lead):
         print(text)
     print(f"Report: {judged.path / 'report.html'}")

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.folds is not None:
         return _cross_validate(args, config)
 
-    from breastus.reporting.result_sentence import sentence
+    from breastus.reporting.texts import verdict
     from breastus.workflows.train import train
 
     try:
@@ -73,14 +73,14 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
-    print(sentence(finished.metrics))
+    print(verdict(finished.metrics))
     print(f"Report: {finished.path / 'report.html'}")
     print(f"Bundle: {args.publish or finished.bundle}")
     return 0
 
 
 def _cross_validate(args: argparse.Namespace, config: Config) -> int:
-    from breastus.reporting.cross_validation_report import sentence
+    from breastus.reporting.texts import verdict
     from breastus.workflows.cross_validate import REPEATS, cross_validate
 
     try:
@@ -95,6 +95,6 @@ def _cross_validate(args: argparse.Namespace, config: Config) -> int:
     except KeyboardInterrupt:
         print("\nbreastus: interrupted; the same command continues from there", file=sys.stderr)
         return 130
-    print(sentence(result.metrics))
+    print(verdict(result.metrics))
     print(f"Report: {result.path / 'report.html'}")
     return 0

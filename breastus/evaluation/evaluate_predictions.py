@@ -94,7 +94,11 @@ def evaluate_predictions(
     curve = decision_curve(y_true, y_prob, groups, **drawn)
     metrics["test"]["decision_curve"] = curve.to_dict("list")
     metrics["subgroups"] = subgroups(
-        test, attributes, threshold=decision.threshold, confidence=settings.confidence
+        test,
+        attributes,
+        threshold=decision.threshold,
+        confidence=settings.confidence,
+        whole=metrics["test"],
     )
     return metrics
 

@@ -63,6 +63,17 @@ def interval(entry: Mapping[str, Any], form: Callable[..., str] = number) -> str
     return text if is_undefined(entry["ci_low"]) else f"{text} ({bounds(entry, form)})"
 
 
+def inline(entry: Mapping[str, Any], form: str = "number") -> str:
+    """Return the value of an entry and its interval without brackets, for a sentence.
+
+    Args:
+        entry: a metric.
+        form: name of the filter that writes each number.
+    """
+    text = interval(entry, FILTERS[form]).replace(" (", ", ").rstrip(")")
+    return text.replace(" % to ", " to ")
+
+
 def percent_interval(entry: Mapping[str, Any]) -> str:
     """Return a share of 0 to 1 and its interval in per cent."""
     return interval(entry, percent).replace(" % to ", " to ")
@@ -125,7 +136,7 @@ FILTERS: dict[str, Callable[..., str | bool]] = {
     function.__name__: function
     for function in (
         *(is_undefined, number, signed, short, percent),
-        *(bounds, interval, percent_interval, signed_interval),
+        *(bounds, interval, inline, percent_interval, signed_interval),
         *(words, listed, slug, nested, data_uri),
     )
 } | {"counted": count}  # Jinja has a filter named count

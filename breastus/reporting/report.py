@@ -1,151 +1,205 @@
-"""The report of a run: one HTML file that opens with the answer in words."""
+"""The report of a run, an external validation or a cross-validation: results in, one page out.
 
-import os
+report.html        self-contained: verdict, key numbers, figures, tables, details
+figures/*.png      the figures by themselves
+"""
+
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from breastus.evaluation.metrics.metrics import METRICS
-from breastus.reporting.decision_section import section as use_section
-from breastus.reporting.result_sentence import sentence
-from breastus.reporting.shortcuts_section import shortcuts_section
-from breastus.reporting.subgroups_section import subgroups_section
-from breastus.utils.files import write_text
-from breastus.utils.html import page, picture, table
+import numpy as np
+import pandas as pd
 
-_WIDE = ("history", "subgroups")  # figures drawn across the page
-_TITLES = {"test": "test", "val": "validation"}
-HIDDEN = ("recall", "recall_no_lump")  # other names of sensitivity and specificity
+from breastus.data.manifest.build import SIMULATED, simulated, summary
+from breastus.evaluation.calibration.calibrators import Calibrator
+from breastus.evaluation.calibration.recalibration_study import held_out_after
+from breastus.evaluation.metrics.metrics import METRICS
+from breastus.evaluation.metrics.subgroups import SCORES as SUBGROUP_SCORES
+from breastus.reporting import texts
+from breastus.reporting.confident_errors import most_confident_errors
+from breastus.reporting.facts import ExternalFacts, ModelFacts
+from breastus.reporting.figures import plots
+from breastus.reporting.figures.learning_curve import plot_learning_curve
+from breastus.reporting.figures.robustness import plot_robustness
+from breastus.reporting.figures.style import SavedFigure, save_figure
+from breastus.reporting.figures.subgroups import plot_subgroups
+from breastus.reporting.format import listed
+from breastus.reporting.render import write_page
+from breastus.runs.report_folder import ReportFolder
+
+_OTHER_NAMES = ("recall", "recall_no_lump")  # of sensitivity and specificity
+_OPTIONAL_FIGURES = ("history", "robustness", "recalibration", "learning_curve")
 
 
 def write_report(
-    path: str | os.PathLike,
+    folder: ReportFolder,
     *,
+    model: ModelFacts,
     metrics: dict[str, Any],
+    predictions: pd.DataFrame | Sequence[pd.DataFrame],
+    manifest: pd.DataFrame,
     config: dict[str, Any],
     environment: dict[str, Any],
-    notices: list[str],
-    data_summary: str,
-    worst: list[tuple[str, bytes, str]],
-    figures: dict[str, Path],
-    title: str | None = None,
-    lead: Sequence[str] = (),
-    sections: Sequence[str] = (),
+    history: pd.DataFrame | None = None,
+    folds: Sequence[tuple[str, dict[str, Any]]] = (),
+    external: ExternalFacts | None = None,
+    robustness: dict[str, Any] | None = None,
+    recalibration: dict[str, Any] | None = None,
 ) -> None:
-    """Write report.html, self-contained.
+    """Write report.html and figures/.
 
     Args:
-        path: the file.
-        metrics: as from `breastus.workflows.evaluate.evaluate_run`.
-        config: the experiment's settings.
-        environment: the run's environment.json.
-        notices: texts that must not be overlooked.
-        data_summary: what the manifest holds, in words.
-        worst: (image id, PNG bytes, text) of the errors the model was surest of.
-        figures: caption to PNG file.
-        title: of the page; None names the model.
-        lead: sentences that follow the answer on top.
-        sections: HTML of further parts, each with a heading of its own.
+        folder: folder of the run, the external validation or the cross-validation.
+        model: facts about the model.
+        metrics: content of metrics.json.
+        predictions: predictions of the test images; of a cross-validation the out-of-fold
+            predictions of each repeat.
+        manifest: manifest of the images.
+        config: settings of the run, or of the first fold.
+        environment: content of environment.json, with `data_fingerprint`.
+        history: epochs of the training, where there was one.
+        folds: name and metrics of each run of a cross-validation.
+        external: facts about the images of an external validation.
+        robustness: content of robustness.json, where robustness was measured.
+        recalibration: content of recalibration.json, where the model was recalibrated.
     """
-    name = config["model"]["name"]
-    pictures = list(figures.items())
-    drawn = "".join(
-        picture(file, caption, caption, css="wide" if file.stem in _WIDE else "")
-        for caption, file in pictures
+    tables = [predictions] if isinstance(predictions, pd.DataFrame) else list(predictions)
+    errors = most_confident_errors(_wrong_in_all(tables), manifest)
+    figures = _save_figures(
+        folder.figures,
+        metrics=metrics,
+        tables=tables,
+        seed=config["seed"],
+        history=history,
+        robustness=robustness,
+        recalibration=recalibration,
     )
-    errors = "".join(
-        picture(png, f"{title}: {text}", f"{title} — {text}") for title, png, text in worst
+    phantom_images = simulated(manifest)
+    write_page(
+        folder.report,
+        "report/report.html.j2",
+        title=_title(model, folds, external),
+        notices=texts.notices(
+            model,
+            phantom_images=phantom_images,
+            patient_images=bool(errors) and not _all_simulated(manifest),
+        ),
+        metrics=metrics,
+        scores=texts.scores_of(metrics),
+        counts=texts.counts(metrics),
+        discrimination=texts.discrimination(metrics),
+        summaries=texts.summaries(external, robustness=robustness, recalibration=recalibration),
+        figures=figures,
+        errors=errors,
+        folds=folds,
+        external=external,
+        exclusions=texts.exclusions(external) if external else [],
+        study=None if phantom_images else metrics.get("study"),
+        calibration=_calibration(metrics),
+        **_robustness_values(robustness),
+        **_recalibration_values(recalibration, tables[0], manifest),
+        definitions={name: m for name, m in METRICS.items() if name not in _OTHER_NAMES},
+        subgroup_scores=SUBGROUP_SCORES,
+        data_summary=summary(manifest),
+        config=config,
+        environment=environment,
     )
-    answer = "".join(f"<p>{escape(text)}</p>" for text in (sentence(metrics), *lead))
-    body = (
-        f'<p class="soft">{escape(_subtitle(config, environment))}</p>'
-        f'<div class="answer">{answer}</div>'
-        f"<h2>Scores</h2>{_scores(metrics)}"
-        f"{use_section(metrics)}{subgroups_section(metrics['subgroups'])}"
-        f"{shortcuts_section(metrics['shortcuts']) if 'shortcuts' in metrics else ''}"
-        f"{''.join(sections)}"
-        f'<h2>Figures</h2><div class="grid">{drawn}</div>'
-        f"<h2>The errors it was surest of</h2>"
-        + (f'<div class="tiles">{errors}</div>' if errors else "<p>None on the test images.</p>")
-        + f"<h2>Data</h2><pre>{escape(data_summary)}</pre>"
-        f"<h2>How to read the scores</h2>{glossary()}"
-        f"<h2>Settings and machine</h2><pre>{escape(listing(config))}</pre>"
-        f"<pre>{escape(listing(environment))}</pre>"
-    )
-    write_text(path, page(title or f"Lump or no lump: the model “{name}”", body, notices=notices))
 
 
-def _scores(metrics: dict[str, Any]) -> str:
-    study = metrics["study"]
-    # Of images from elsewhere there is no validation part.
-    parts = {title: metrics[s] for s, title in _TITLES.items() if s in metrics}
-    level = f"{100 * metrics['confidence']:.0f} %"
-    header = ["", *(f"{title} ({level} interval)" for title in parts)]
-    rows = []
-    for name, metric in METRICS.items():
-        if name in HIDDEN:
-            continue
-        row = [metric.title, *(cell(part[name]) for part in parts.values())]
-        if study:
-            row.append(cell(study[name]) if name in study else "not given")
-        rows.append(row)
-    counts = [f"{part['n']} in {part['n_groups']} groups" for part in parts.values()]
-    first = ["Images", *counts]
-    if study:
-        header.append(study["title"])
-        first.append(f"{study['n']}")
-    note = (
-        f"Intervals: {metrics['interval']}; {metrics['resamples']} resamples. An image is called "
-        f"lump from a probability of {metrics['threshold']:.3g}. PPV and NPV are for a prevalence "
-        f"of {metrics['prevalence']:g}, not that of these images. The validation images chose the "
-        "epoch, calibration and threshold, so their scores flatter; the test images chose nothing. "
-        "“No spread”: alike in every resample, which does not make it certain."
-    )
-    if study:
-        note += (
-            " The study's row is from its own split, drawn image by image, so near-duplicates can "
-            "lie in training and test; the two columns were not measured on the same images. Its "
-            "intervals are Wilson's, computed here from its confusion matrix."
+def _title(model: ModelFacts, folds: Sequence, external: ExternalFacts | None) -> str:
+    if external:
+        return f"External validation of “{model.name}” on {listed(external.sources)}"
+    return f"{'Cross-validation' if folds else 'Test report'} of “{model.name}”"
+
+
+def _calibration(metrics: dict[str, Any]) -> str:
+    if "decision" not in metrics:
+        return ""
+    return Calibrator.from_dict(metrics["decision"]["calibrator"]).words
+
+
+def _robustness_values(robustness: dict[str, Any] | None) -> dict[str, Any]:
+    if robustness is None:
+        return {"robustness": None}
+    return {
+        "robustness": robustness,
+        "robustness_summary": texts.robustness_summary(robustness),
+        **texts.robustness_facts(robustness),
+    }
+
+
+def _recalibration_values(
+    trial: dict[str, Any] | None, table: pd.DataFrame, manifest: pd.DataFrame
+) -> dict[str, Any]:
+    if trial is None:
+        return {"recalibration": None}
+    patients = manifest.set_index("image_id").loc[table["image_id"], "patient_id"]
+    return {
+        "recalibration": trial,
+        "changes": {name: texts.change_of(trial, name) for name in trial["difference"]},
+        "few_groups": texts.few_groups(trial),
+        "patients_known": bool((patients != "").all()),
+    }
+
+
+def _save_figures(
+    folder: Path,
+    *,
+    metrics: dict[str, Any],
+    tables: Sequence[pd.DataFrame],
+    seed: int,
+    history: pd.DataFrame | None,
+    robustness: dict[str, Any] | None,
+    recalibration: dict[str, Any] | None,
+) -> dict[str, SavedFigure]:
+    """Write a PNG of each result, remove those of earlier results, and return name to figure."""
+    test, scores = tables[0], texts.scores_of(metrics)
+    threshold = float(np.median(test["threshold"])) if "threshold" in test else metrics["threshold"]
+    drawn = {
+        "confusion": plots.plot_confusion(scores["confusion_matrix"]),
+        "scores": plots.plot_scores(test, threshold, seed=seed),
+        "reliability": plots.plot_reliability(test),
+    }
+    if "test" in metrics:
+        drawn |= {
+            "roc": plots.plot_roc(test, scores, threshold=threshold, seed=seed),
+            "precision_recall": plots.plot_precision_recall(test, scores),
+            "decision_curve": plots.plot_decision_curve(scores["decision_curve"]),
+        }
+    else:
+        drawn["roc"] = plots.plot_repeats(tables)
+    figures = {name: save_figure(one, folder / f"{name}.png") for name, one in drawn.items()}
+
+    wide = {"subgroups": lambda narrow: plot_subgroups(metrics["subgroups"], narrow=narrow)}
+    if history is not None:
+        wide["history"] = lambda narrow: plots.plot_history(history, narrow=narrow)
+    if robustness is not None:
+        wide["robustness"] = lambda narrow: plot_robustness(robustness, narrow=narrow)
+    if recalibration is not None:
+        figure = plots.plot_reliability(
+            held_out_after(test, recalibration), before="original", after="recalibrated"
         )
-    return table(header, [first, *rows]) + f'<p class="soft">{escape(note)}</p>'
+        figures["recalibration"] = save_figure(figure, folder / "recalibration.png")
+        if recalibration["curve"]:
+            wide["learning_curve"] = lambda narrow: plot_learning_curve(
+                recalibration["curve"], images=recalibration["asked"], narrow=narrow
+            )
+    for name, draw in wide.items():
+        path = folder / f"{name}.png"
+        figures[name] = save_figure(draw(narrow=False), path, narrow=draw(narrow=True))
+    for name in _OPTIONAL_FIGURES:
+        if name not in figures:
+            (folder / f"{name}.png").unlink(missing_ok=True)
+    return figures
 
 
-def cell(entry: dict[str, float]) -> str:
-    """Return a value with its interval, or that it has none, as text."""
-    value, low, high = entry["value"], entry["ci_low"], entry["ci_high"]
-    if value is None or value != value:
-        return "undefined"
-    if low is None or low != low:
-        return f"{value:.2f}"
-    if low == high:
-        return f"{value:.2f}  (no spread)"
-    return f"{value:.2f}  ({low:.2f} to {high:.2f})"
+def _all_simulated(manifest: pd.DataFrame) -> bool:
+    return bool(manifest["flags"].str.split(";").map(lambda flags: SIMULATED in flags).all())
 
 
-def glossary() -> str:
-    """Return what each metric means, HTML."""
-    items = "".join(
-        f"<li><b>{escape(metric.title)}</b>: {escape(metric.meaning)}.</li>"
-        for metric in METRICS.values()
-    )
-    return f"<p>Lump is the positive class.</p><ul>{items}</ul>"
-
-
-def _subtitle(config: dict[str, Any], environment: dict[str, Any]) -> str:
-    colors = {"plain": "plain grey levels", "parula": "PARULA pseudo-colour"}
-    return (
-        f"{config['model']['image_size']} pixels, {colors[config['preprocessing']['color']]}, seed "
-        f"{config['seed']}, data fingerprint {environment['data_fingerprint'][:12]}"
-    )
-
-
-def listing(values: dict[str, Any], indent: str = "") -> str:
-    """Return nested values as indented lines."""
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            lines += [f"{indent}{key}:", listing(value, indent + "  ")]
-        else:
-            lines.append(f"{indent}{key}: {value}")
-    return "\n".join(lines)
+def _wrong_in_all(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the images that every repeat gets wrong, with their mean probability."""
+    wrong = [table["predicted"] != table["label"] for table in tables]
+    mean = sum(table["probability"] for table in tables) / len(tables)
+    return tables[0].assign(probability=mean)[pd.concat(wrong, axis=1).all(axis=1)]

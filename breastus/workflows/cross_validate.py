@@ -39,6 +39,7 @@ from breastus.data.manifest.build import (
     MANIFEST_FILE,
     load_manifest,
     read_manifest,
+    simulated,
     summary,
     write_manifest,
 )
@@ -48,13 +49,13 @@ from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics, thresholds_of
 from breastus.evaluation.metrics.subgroups import subgroups
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.reporting.cross_validation_report import write_cross_validation_report
+from breastus.reporting.report import write_report
 from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, changed_settings
 from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
 from breastus.runs.run import Run
 from breastus.training.shared_feature_cache import SharedFeatureCache
 from breastus.utils.files import write_text
-from breastus.workflows.evaluate import attributes, notices, validation_decision, worst_errors
+from breastus.workflows.evaluate import attributes, model_facts, validation_decision
 from breastus.workflows.pooled_decision import fit_pooled_decision, mean_predictions
 from breastus.workflows.train import run_experiment
 
@@ -159,27 +160,37 @@ def evaluate_folds(folder: Path) -> CrossValidation:
     }
     manifest = result.read_manifest()
     metrics |= _parts_of_first(
-        tables[0], PrecomputedSets(sets[0], settings.coverage), manifest, settings
+        tables[0],
+        PrecomputedSets(sets[0], settings.coverage),
+        manifest,
+        settings,
+        whole=metrics if len(tables) == 1 else None,
     )
+    phantom = simulated(manifest)
+    metrics["simulated"] = {"training": phantom, "test": phantom}
     result.write_metrics(metrics)
-    write_cross_validation_report(
-        folder,
+    write_report(
+        result,
+        model=model_facts(runs[0], manifest),
         metrics=metrics,
-        tables=tables,
-        runs=[(run.path.name, run.metrics) for run in runs],
+        predictions=tables,
+        manifest=manifest,
         config=config.to_dict(),
         environment=runs[0].environment,
-        notices=notices(runs[0], manifest),
-        data_summary=summary(manifest),
-        worst=worst_errors(_always_wrong(tables), manifest),
+        folds=[(run.path.name, run.metrics) for run in runs],
     )
     return CrossValidation(folder)
 
 
 def _parts_of_first(
-    table: pd.DataFrame, sets: PrecomputedSets, manifest: pd.DataFrame, settings: EvaluationConfig
+    table: pd.DataFrame,
+    sets: PrecomputedSets,
+    manifest: pd.DataFrame,
+    settings: EvaluationConfig,
+    *,
+    whole: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return `referral` and `subgroups` of the first repeat."""
+    """Return `referral` and `subgroups` of the first repeat; `whole` as of `subgroups`."""
     groups = table["group_id"].tolist()
     confidence = settings.confidence
     return {
@@ -195,6 +206,7 @@ def _parts_of_first(
             attributes(manifest, table["image_id"]),
             threshold=thresholds_of(table),
             confidence=confidence,
+            whole=whole,
         ),
     }
 
@@ -313,10 +325,3 @@ def _with_sets(runs: Sequence[Run]) -> pd.DataFrame:
     table, decision = _decided(runs, runs[0].config.evaluation)
     held = decision.conformal.sets(table["probability"].to_numpy())
     return table.assign(**dict(zip(_HELD, held.T, strict=True)))
-
-
-def _always_wrong(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the images that every repeat calls wrong, with their mean probability."""
-    wrong = [table["predicted"] != table["label"] for table in tables]
-    mean = sum(table["probability"] for table in tables) / len(tables)
-    return tables[0].assign(probability=mean)[pd.concat(wrong, axis=1).all(axis=1)]

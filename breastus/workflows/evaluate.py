@@ -13,25 +13,16 @@ from typing import Any
 import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
-from breastus.data.images import read_image, to_png
-from breastus.data.manifest.build import simulated, summary
+from breastus.data.manifest.build import simulated
 from breastus.data.masks import lesion_area_fraction
-from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import ImageError
 from breastus.evaluation.decision.decision import Decision, decide
 from breastus.evaluation.evaluate_predictions import evaluate_predictions
-from breastus.labels import LABELS, LUMP
 from breastus.models.registry import ResolvedWeights
-from breastus.reporting.figures.plots import save_figure, save_figures
-from breastus.reporting.figures.robustness import plot_robustness
-from breastus.reporting.model_card import GROUPS_IGNORED, HELD_OUT_SEEN
+from breastus.reporting.facts import ModelFacts
 from breastus.reporting.report import write_report
-from breastus.reporting.robustness_section import robustness_lead, robustness_section
-from breastus.runs.report_folder import ReportFolder
 from breastus.runs.run import Run
 from breastus.training.prior_correction import prior_correction_of
-
-_WORST = 8  # errors shown as pictures in the report
 
 
 def fit_decision(run: Run) -> Decision:
@@ -93,26 +84,19 @@ def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
     )
     if shortcuts := run.read_shortcuts():
         metrics["shortcuts"] = shortcuts
+    phantom = simulated(manifest)
+    metrics["simulated"] = {"training": phantom, "test": phantom}
     run.write_metrics(metrics)
-    figures = save_figures(
-        run.figures,
-        metrics=metrics,
-        predictions=predictions,
-        history=run.history,
-        seed=config.seed,
-    )
-    lead, sections = robustness_part(run, predictions["test"])
     write_report(
-        run.report,
+        run,
+        model=model_facts(run, manifest),
         metrics=metrics,
+        predictions=predictions["test"],
+        manifest=manifest,
         config=config.to_dict(),
         environment=run.environment,
-        notices=notices(run, manifest),
-        data_summary=summary(manifest),
-        worst=worst_errors(predictions["test"], manifest),
-        figures=figures,
-        lead=lead,
-        sections=sections,
+        history=run.history,
+        robustness=run.read_robustness(predictions["test"]),
     )
     return metrics
 
@@ -136,54 +120,19 @@ def _lesion_area_fraction(mask_paths: str, size: tuple[int, int]) -> float:
         return math.nan
 
 
-def notices(run: Run, manifest: pd.DataFrame) -> list[str]:
-    """Return the texts on a run that must not be overlooked."""
-    return [*([PHANTOM_NOTICE] if simulated(manifest) else []), *run_notices(run)]
-
-
-def run_notices(run: Run) -> list[str]:
-    """Return those of how it was trained, whatever images it is judged on."""
-    texts = []
-    if run.config.data.groups == "ignore":
-        texts.append(GROUPS_IGNORED)
-    if count := (run.environment.get("pretraining") or {}).get("held_out_seen"):
-        texts.append(HELD_OUT_SEEN.format(count=count))
-    weights = ResolvedWeights(**run.environment["weights"])
-    if run.config.model.weights == "auto" and weights.weights is None:
-        texts.append(f"The network started with random weights. {weights.reason}")
-    return texts
-
-
-def robustness_part(folder: ReportFolder, table: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Return what robustness.json adds to a report: sentences on top, and sections as HTML.
-
-    Both are empty where robustness was not measured. What is of other predictions is dropped, with
-    a warning.
+def model_facts(run: Run, manifest: pd.DataFrame) -> ModelFacts:
+    """Return what a reader must know about the model of a run.
 
     Args:
-        folder: of the report.
-        table: the predictions that the report is of.
+        run: the run.
+        manifest: images that it was trained on.
     """
-    found = folder.read_robustness(table)
-    figure = folder.figures / "robustness.png"
-    if found is None:
-        figure.unlink(missing_ok=True)
-        return [], []
-    save_figure(plot_robustness(found), figure)
-    return [robustness_lead(found)], [robustness_section(found, figure)]
-
-
-def worst_errors(test: pd.DataFrame, manifest: pd.DataFrame) -> list[tuple[str, bytes, str]]:
-    """Return (image id, PNG bytes, text) of the errors the model was surest of."""
-    paths = manifest.set_index("image_id")["path"]
-    wrong = test[test["predicted"] != test["label"]].copy()
-    wrong["sureness"] = (wrong["probability"] - (wrong["label"] == LABELS[LUMP])).abs()
-    return [
-        (
-            row.image_id,
-            to_png(read_image(paths[row.image_id]), side=360),
-            f"{row.finding}: is {row.label}, called {row.predicted} "
-            f"(probability of lump {row.probability:.2f})",
-        )
-        for row in wrong.nlargest(_WORST, "sureness").itertuples()
-    ]
+    weights = ResolvedWeights(**run.environment["weights"])
+    random = run.config.model.weights == "auto" and weights.weights is None
+    return ModelFacts(
+        name=run.config.model.name,
+        phantom=simulated(manifest),
+        groups_ignored=run.config.data.groups == "ignore",
+        held_out_seen=(run.environment.get("pretraining") or {}).get("held_out_seen", 0),
+        random_weights=weights.reason or "No pretrained weights were found." if random else "",
+    )

@@ -16,19 +16,19 @@ import pandas as pd
 from breastus.config.presets import default_config
 from breastus.config.schema import Config
 from breastus.deploy.export import INFO_FILE, NETWORK_FILE, SEEN_DIGITS, SEEN_FILE
-from breastus.deploy.predictor import PHANTOM_NOTICE, read_info
+from breastus.deploy.predictor import read_info
 from breastus.errors import BundleError, RunError
 from breastus.evaluation.decision.decision import Decision
 from breastus.labels import LABELS, LUMP
 from breastus.models.load import load_network
-from breastus.reporting.model_card import GROUPS_IGNORED, HELD_OUT_SEEN
+from breastus.reporting.facts import ModelFacts
 from breastus.runs.cross_validation import CrossValidation
 from breastus.runs.external import EXTERNAL_FOLDER
 from breastus.runs.run import BEST_FILE, Run
 from breastus.training.pretraining_leakage import pretraining_seen
 from breastus.training.trainer import Trainer
 from breastus.utils.files import sha256_of
-from breastus.workflows.evaluate import run_notices
+from breastus.workflows.evaluate import model_facts
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ModelArtifact:
             it carries no list of files.
         tested_on: SHA-256 of its own test images, where these are known.
         pretrained: whether it started from weights that had seen images of their own.
-        notices: of what must not be overlooked.
+        facts: what a reader must know about it.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class ModelArtifact:
     seen_images: pd.DataFrame
     tested_on: frozenset[str]
     pretrained: bool
-    notices: tuple[str, ...]
+    facts: ModelFacts
 
     @classmethod
     def load(cls, model: "Run | str | os.PathLike") -> "ModelArtifact":
@@ -115,7 +115,7 @@ class ModelArtifact:
             seen_images=used,
             tested_on=frozenset(images.loc[images["split"] == "test", "sha256"]) - {""},
             pretrained=bool(pretraining),
-            notices=tuple(run_notices(run)),
+            facts=model_facts(run, run.read_manifest()),
         )
 
     @classmethod
@@ -129,10 +129,6 @@ class ModelArtifact:
             )
         validation = info["metrics"]["val"]
         trained = info["trained_on"]
-        texts = [PHANTOM_NOTICE] if trained["phantom"] else []
-        texts += [GROUPS_IGNORED] if trained["groups_ignored"] else []
-        if count := trained["held_out_seen"]:
-            texts.append(HELD_OUT_SEEN.format(count=count))
         return cls(
             path=bundle,
             name=info["model"],
@@ -151,7 +147,7 @@ class ModelArtifact:
             seen_images=pd.DataFrame({"image_id": [], "sha256": [], "path": []}, dtype=str),
             tested_on=frozenset(),
             pretrained=trained.get("pretrained") is not None,
-            notices=tuple(texts),
+            facts=ModelFacts.of_bundle(info),
         )
 
     @property

@@ -16,14 +16,11 @@ import pandas as pd
 
 from breastus.deploy.export import INFO_FILE, SEEN_DIGITS, SEEN_FILE, write_bundle
 from breastus.errors import RunError
-from breastus.evaluation.calibration.recalibration_study import held_out_after, recalibration_study
+from breastus.evaluation.calibration.recalibration_study import recalibration_study
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.tta import VIEWS
 from breastus.preprocessing.transform import Transform
-from breastus.reporting.figures.learning_curve import plot_learning_curve
-from breastus.reporting.figures.plots import plot_reliability, save_figure
 from breastus.reporting.model_card import model_card
-from breastus.reporting.recalibration_section import recalibration_lead, recalibration_section
 from breastus.runs.external import RECALIBRATION_FILE, ExternalEvaluation
 from breastus.runs.run import Run
 from breastus.utils.files import read_json
@@ -58,41 +55,6 @@ def measure_recalibration(
     trial["of"] = model.identity
     folder.write_recalibration(trial, table)
     return trial
-
-
-def recalibration_part(
-    folder: ExternalEvaluation, table: pd.DataFrame, manifest: pd.DataFrame
-) -> tuple[list[str], list[str]]:
-    """Return what recalibration.json adds to a report: sentences on top, and sections as HTML.
-
-    Both are empty where nothing was recalibrated; what is of other predictions is dropped, with a
-    warning.
-
-    Args:
-        folder: of the outside evaluation.
-        table: its predictions.
-        manifest: of the new hospital.
-    """
-    trial = folder.read_recalibration(table)
-    files = {name: folder.figures / f"{name}.png" for name in ("recalibration", "learning_curve")}
-    if trial is None or not trial["curve"]:
-        files["learning_curve"].unlink(missing_ok=True)
-    if trial is None:
-        files["recalibration"].unlink(missing_ok=True)
-        return [], []
-    rest = held_out_after(table, trial)
-    drawn = plot_reliability(rest, before="as it came", after="recalibrated; bins of equal count")
-    captions = {
-        "Said and so, on the images that nothing was fitted on": save_figure(
-            drawn, files["recalibration"]
-        )
-    }
-    if trial["curve"]:
-        curve = plot_learning_curve(trial["curve"], images=trial["asked"])
-        captions["How many labelled images pay off"] = save_figure(curve, files["learning_curve"])
-    known = manifest.set_index("image_id").loc[table["image_id"], "patient_id"]
-    section = recalibration_section(trial, captions, patients_known=bool((known != "").all()))
-    return [recalibration_lead(trial)], [section]
 
 
 def export_recalibrated(

@@ -24,10 +24,9 @@ import numpy as np
 import pandas as pd
 
 from breastus.config.parsing import join_sources, split_sources
-from breastus.data.manifest.build import included, load_manifest, simulated, summary
+from breastus.data.manifest.build import included, load_manifest, simulated
 from breastus.data.manifest.merge import ANONYMOUS
 from breastus.deploy.export import SEEN_DIGITS
-from breastus.deploy.predictor import PHANTOM_NOTICE
 from breastus.errors import DataError
 from breastus.evaluation.calibration.prevalence import prevalence_estimate
 from breastus.evaluation.calibration.recalibration_study import check_image_count, sample_images
@@ -36,17 +35,17 @@ from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.robustness.corruptions import SEVERITIES
 from breastus.evaluation.robustness.evaluate import cells
 from breastus.labels import LABELS, LUMP
-from breastus.reporting.figures.plots import save_figures
-from breastus.reporting.prevalence_section import prevalence_section
-from breastus.reporting.report import cell, write_report
+from breastus.reporting import texts
+from breastus.reporting.facts import ExternalFacts
+from breastus.reporting.report import write_report
 from breastus.runs.external import ExternalEvaluation
 from breastus.runs.run import Run
 from breastus.training.external_leakage import find_external_leakage
 from breastus.training.trainer import Trainer
-from breastus.workflows.evaluate import attributes, robustness_part, worst_errors
+from breastus.workflows.evaluate import attributes
 from breastus.workflows.evaluate_robustness import measure_robustness
 from breastus.workflows.model_artifact import ModelArtifact
-from breastus.workflows.recalibrate import measure_recalibration, recalibration_part
+from breastus.workflows.recalibrate import measure_recalibration
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,9 @@ class External:
             images that resemble one of these or share its patient or scene, `compared` and
             `missing`: training images that could and could not be compared with) and
             `prevalence_estimate`.
-        lead: sentences of the report: the scores at home, what recalibration and making the images
-            worse came to.
-        left_out: sentences of the report: what was left out, and how it was looked for.
+        lead: sentences of the report: the model's scores on its own test images, and the effects
+            of recalibration and of degraded images.
+        left_out: sentences of the report: which images were excluded, and how they were found.
     """
 
     path: Path
@@ -125,7 +124,6 @@ def evaluate_external(
             f"{twins['left_out']} are near-duplicates of such, the others are left out or have no "
             "label. Name another data set."
         )
-    left_out = _left_out(seen, twins, model)
     if recalibrate is not None:
         seed = config.seed if seed is None else seed
         # Also before it takes time: what does not fit is known from labels and groups.
@@ -160,11 +158,12 @@ def evaluate_external(
         {"test": table},
         decision,
         attributes=attributes(manifest, table["image_id"]),
-        model=f"{model.name}, elsewhere",
+        model="",  # the published study has no such images
         color=config.preprocessing.color,
         settings=config.evaluation,
         seed=config.seed,
     )
+    metrics["simulated"] = {"training": model.facts.phantom, "test": simulated(manifest)}
     metrics["left_out"] = seen
     metrics["near_duplicates"] = twins
     metrics["prevalence_estimate"] = prevalence_estimate(
@@ -176,26 +175,34 @@ def evaluate_external(
     folder.write_manifest(manifest)
     folder.write_predictions(table)
     folder.write_metrics(metrics)
-    figures = save_figures(
-        folder.figures, metrics=metrics, predictions={"test": table}, seed=config.seed
+    measured = {
+        "robustness": folder.read_robustness(table),
+        "recalibration": folder.read_recalibration(table),
+    }
+    external = ExternalFacts(
+        sources=tuple(sorted(set(rows["source"]))),
+        home=model.home,
+        seen=seen,
+        related=twins["left_out"],
+        compared=twins["compared"],
+        missing=twins["missing"],
+        own_test=int(rows["sha256"].isin(model.tested_on).sum()),
+        from_bundle=model.seen_images.empty,
+        pretrained=model.pretrained,
     )
-    mended, mending = recalibration_part(folder, table, manifest)
-    worsened, worsening = robustness_part(folder, table)
-    lead = (_at_home(model), *mended, *worsened)
     write_report(
-        folder.report,
+        folder,
+        model=model.facts,
         metrics=metrics,
+        predictions=table,
+        manifest=manifest,
         config=config.to_dict(),
         environment=model.environment,
-        notices=[*_notices(model, manifest), f"{_notice(rows, model)} {left_out}"],
-        data_summary=summary(manifest),
-        worst=worst_errors(table, manifest),
-        figures=figures,
-        title=f"Elsewhere: the model “{model.name}” on images of {_sources(rows)}",
-        lead=lead,
-        sections=[*mending, prevalence_section(metrics["prevalence_estimate"]), *worsening],
+        external=external,
+        **measured,
     )
-    return External(folder.path, metrics, lead, left_out)
+    lead = texts.summaries(external, **measured)
+    return External(folder.path, metrics, tuple(lead), " ".join(texts.exclusions(external)))
 
 
 def _without_seen(manifest: pd.DataFrame, model: ModelArtifact) -> tuple[pd.DataFrame, int]:
@@ -239,35 +246,6 @@ def _excluding(
     return manifest.assign(excluded=manifest["excluded"].mask(fresh, reason)), int(fresh.sum())
 
 
-def _left_out(seen: int, twins: dict[str, int], model: ModelArtifact) -> str:
-    """Say what was left out as the network may know it, and what was not looked for."""
-    compared, missing = twins["compared"], twins["missing"]
-    texts = [f"Left out as they took part in training: {seen} images."]
-    if compared or twins["left_out"]:
-        texts.append(
-            "Left out as near-duplicates of images that did, or of the patient or scene of one: "
-            f"{twins['left_out']}."
-        )
-    if missing and compared:
-        texts.append(
-            f"The files of {missing} of {missing + compared} training images are not where they "
-            "were, or were changed: of these only identical files were looked for."
-        )
-    elif missing:
-        texts.append(
-            "Only identical files were looked for, and no near-duplicates, as the files of the "
-            "training images are not where they were, or were changed."
-        )
-    if model.seen_images.empty:
-        texts.append(
-            "Only identical files were looked for, and no near-duplicates, as a bundle carries no "
-            "images that these could be compared with."
-        )
-    elif model.pretrained:
-        texts.append("Of the images of the pretraining only identical files were looked for.")
-    return " ".join(texts)
-
-
 def _folder(model: ModelArtifact, rows: pd.DataFrame, data) -> Path:
     sources = sorted(set(rows["source"]))
     # What is no known data set has the name of its kind; its own tells two of them apart.
@@ -276,35 +254,5 @@ def _folder(model: ModelArtifact, rows: pd.DataFrame, data) -> Path:
     return model.reports / "-".join(sources if known else sorted(set(names)))
 
 
-def _sources(rows: pd.DataFrame) -> str:
-    return ", ".join(sorted(set(rows["source"])))
-
-
 def _truth(rows: pd.DataFrame) -> np.ndarray:
     return (rows["label"] == LABELS[LUMP]).to_numpy(int)
-
-
-def _at_home(model: ModelArtifact) -> str:
-    test = model.home
-    auc, found, cleared = (cell(test[n]) for n in ("roc_auc", "sensitivity", "specificity"))
-    return (
-        f"On its own {test['n']} test images: ROC-AUC {auc}, sensitivity {found}, specificity "
-        f"{cleared}."
-    )
-
-
-def _notices(model: ModelArtifact, manifest: pd.DataFrame) -> list[str]:
-    texts = [PHANTOM_NOTICE] if simulated(manifest) else []
-    return texts + [text for text in model.notices if text not in texts]
-
-
-def _notice(rows: pd.DataFrame, model: ModelArtifact) -> str:
-    lumps = int(_truth(rows).sum())
-    text = (
-        f"Images from elsewhere: {len(rows)} of {_sources(rows)} ({lumps} with a lump). "
-        "Calibration, threshold and referral are those that the model came with; nothing was "
-        "fitted here, but where a part says that it was recalibrated."
-    )
-    if own := int(rows["sha256"].isin(model.tested_on).sum()):
-        text += f" {own} of them are not from elsewhere: they are the model's own test images."
-    return text

@@ -142,7 +142,7 @@ def main() -> None:
     out = args.out or Path("runs", name)
     import_tensorflow()
 
-    from breastus.reporting.cross_validation_report import sentence
+    from breastus.reporting.texts import verdict
     from breastus.workflows.cross_validate import cross_validate
     from breastus.workflows.ensemble import export_ensemble
 
@@ -157,7 +157,7 @@ def main() -> None:
         if args.val_rotations is None
         else args.val_rotations,
     )
-    print(sentence(result.metrics), flush=True)
+    print(verdict(result.metrics), flush=True)
     bundle = export_ensemble(result.runs, args.publish or out / "bundle")
     print(f"Bundle: {bundle}", flush=True)
     if args.outside or args.results or args.readme:

@@ -6,15 +6,13 @@ import warnings
 
 import numpy as np
 from prediction_tables import hospital, subgroup_tables
+from report_sections import metrics_section
 
 from breastus.config.schema import EvaluationConfig
 from breastus.evaluation.calibration.logistic import sigmoid
 from breastus.evaluation.calibration.prevalence import prevalence_estimate
 from breastus.evaluation.metrics.subgroups import SCORES, subgroups
 from breastus.reporting.figures.subgroups import plot_subgroups
-from breastus.reporting.prevalence_section import prevalence_section
-from breastus.reporting.shortcuts_section import shortcuts_section
-from breastus.reporting.subgroups_section import subgroups_section
 from breastus.utils.files import jsonable
 
 SETTINGS = EvaluationConfig(resamples=100)
@@ -27,17 +25,17 @@ def test_subgroups_come_from_json(tmp_path):
     text = json.dumps(jsonable(result), allow_nan=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        html = subgroups_section(json.loads(text))
+        html = metrics_section("subgroups", subgroups=json.loads(text))
         figure = plot_subgroups(json.loads(text))
         figure.savefig(tmp_path / "subgroups.png")
-    assert html == subgroups_section(result)
+    assert html == metrics_section("subgroups", subgroups=result)
     assert "<odd>" not in html
     assert "lumps of 3 groups, fewer than 5" in html
     assert "malignant †" in html
     assert ">nan" not in html
     assert "nan to" not in html
     parts = sum(len(f["parts"]) for f in result["families"]) - 1
-    assert f"These are {parts} parts" in html
+    assert f"There are {parts} subgroups" in html
     assert len(figure.axes) == len(SCORES)
 
 
@@ -46,9 +44,10 @@ def test_shortcuts_of_no_images_are_named():
     none = {"n": 0, "n_groups": 0, "flipped": 0, **nothing}
     some = {"share": 1.0, "ci_low": 0.3, "ci_high": 1.0, "mean_change": 0.7}
     some |= {"n": 2, "n_groups": 2, "flipped": 2}
-    text = shortcuts_section({"drawn": some, "removed": none, "most": 60, "confidence": 0.95})
+    shortcuts = {"drawn": some, "removed": none, "most": 60, "confidence": 0.95}
+    text = metrics_section("shortcuts", shortcuts=shortcuts)
     assert "2 of 2" in text
-    assert "no such images" in text
+    assert "no images of this kind" in text
     assert "nan" not in text
 
 
@@ -63,18 +62,21 @@ def test_another_prevalence_is_estimated_and_told_from_another_hospital():
     assert found["estimate"]["ci_low"] < truth.mean() < found["estimate"]["ci_high"]
     assert found["adjusted"]["log_loss"] < found["as_it_came"]["log_loss"]
     assert abs(found["adjusted"]["calibration_intercept"]) < 0.2
-    html = prevalence_section(json.loads(json.dumps(jsonable(found), allow_nan=False)))
+    stored = json.loads(json.dumps(jsonable(found), allow_nan=False))
+    html = metrics_section("prevalence", prevalence_estimate=stored)
     assert "within the interval" in html
     assert "nothing in this report or in the bundle is adjusted by it" in html
     other = table.assign(label=np.where(rng.random(1500) < 0.8, "lump", "no_lump"))
     found = prevalence_estimate(other, training_prevalence=0.6, settings=SETTINGS, seed=0)
-    assert "more than the prevalence has changed" in prevalence_section(found)
+    html = metrics_section("prevalence", prevalence_estimate=found)
+    assert "more than the prevalence has changed" in html
 
 
 def test_nothing_to_estimate_from_is_still_a_page():
     for table, share in ((hospital(20).assign(probability=0.3), 0.3), (hospital(20), 1.0)):
         found = prevalence_estimate(table, training_prevalence=share, settings=SETTINGS, seed=0)
         assert np.isnan(found["estimate"]["value"])
-        html = prevalence_section(json.loads(json.dumps(jsonable(found))))
+        stored = json.loads(json.dumps(jsonable(found)))
+        html = metrics_section("prevalence", prevalence_estimate=stored)
         assert "cannot be estimated" in html
         assert "nan" not in html

@@ -14,8 +14,8 @@ def test_a_run_says_how_many_calls_flip(tiny_run):
     assert found["removed"]["n"] == 0  # nobody draws on phantoms
     assert found["removed"]["share"] is None
     report = (tiny_run.path / "report.html").read_text()
-    assert "Do marks sway it?" in report
-    assert "no such images" in report
+    assert "Shortcut test: burned-in marks" in report
+    assert "no images of this kind" in report
 
 
 def test_a_run_without_it_is_judged_all_the_same(tiny_run, tmp_path):
@@ -25,4 +25,4 @@ def test_a_run_without_it_is_judged_all_the_same(tiny_run, tmp_path):
     shutil.copytree(tiny_run.path, copy)
     (copy / "shortcuts.json").unlink()
     assert "shortcuts" not in evaluate_run(Run(copy))
-    assert "Do marks sway it?" not in (copy / "report.html").read_text()
+    assert "Shortcut test: burned-in marks" not in (copy / "report.html").read_text()

@@ -34,7 +34,7 @@ def test_auto_takes_random_weights_loudly(out_of_reach, tiny_config, tmp_path):
     assert run.environment["weights"]["weights"] is None
     assert "no route to the hub" in run.environment["weights"]["reason"]
     assert run.config.model.weights == "auto"
-    assert "started with random weights. The weights cannot be had" in re.sub(
+    assert "started from random weights. The weights cannot be had" in re.sub(
         r"\s+", " ", (run.path / "report.html").read_text()
     )
     assert "Started from: random weights" in (run.bundle / "MODEL_CARD.md").read_text()

@@ -14,7 +14,7 @@ from breastus.workflows.evaluate import evaluate_run
 from breastus.workflows.evaluate_robustness import evaluate_robustness
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
-HEADING = "Does it hold when images get worse?"
+HEADING = "Robustness to image corruptions"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_clean_images_score_as_the_run_does_and_the_report_shows_it(measured):
         assert found["clean"][name]["value"] == pytest.approx(test[name]["value"], abs=1e-5)
     html = (measured.path / "report.html").read_text()
     assert HEADING in html
-    assert "Made worse on purpose in 2 ways: " in html
+    assert "degraded in 2 ways" in html
     assert (measured.path / "figures" / "robustness.png").is_file()
 
 

@@ -49,7 +49,7 @@ def test_a_bundle_and_its_run_say_the_same(tiny_run, bundle, elsewhere, tmp_path
     estimates = [one.metrics["prevalence_estimate"] for one in (of_bundle, of_run)]
     for name in ("training_prevalence", "mean_probability"):
         assert estimates[0][name] == pytest.approx(estimates[1][name], abs=1e-6)
-    assert "Only identical files were looked for" in of_bundle.left_out
+    assert "Only identical files were searched for" in of_bundle.left_out
     Predictor(bundle)  # nothing in it was changed
 
     # What was recalibrated for the run's bundle may be exported from either.
@@ -71,7 +71,7 @@ def test_what_a_bundle_has_seen_is_left_out(tiny_run, bundle, tmp_path):
 def test_own_test_images_are_not_from_elsewhere(tiny_run, tmp_path):
     found = evaluate_external(tiny_run, tiny_run.config.data.source, out=tmp_path / "out")
     number = tiny_run.metrics["test"]["n"]
-    said = f"{number} of them are not from elsewhere: they are the model&#x27;s own test images"
+    said = f"{number} images are not external"
     assert found.metrics["test"]["n"] == number
     assert said in (found.path / "report.html").read_text()
 

@@ -8,16 +8,13 @@ import pandas as pd
 import pytest
 
 from breastus.cli.main import main
-from breastus.data.manifest.build import read_manifest
 from breastus.deploy.predictor import Predictor
 from breastus.errors import DataError, RunError, StaleResultWarning
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.predictions import read_predictions
 from breastus.reporting.check_page import how_sure
-from breastus.runs.external import ExternalEvaluation
 from breastus.runs.run import Run
-from breastus.workflows.recalibrate import export_recalibrated, recalibration_part
+from breastus.workflows.recalibrate import export_recalibrated
 from breastus.workflows.validate_externally import evaluate_external
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
@@ -50,19 +47,19 @@ def read(folder, name="recalibration.json"):
 
 def test_the_report_leads_with_words_and_holds_all_parts(external):
     html = (external.path / "report.html").read_text()
-    top = html[: html.index("<h2>")]
+    top = " ".join(html[: html.index("<nav")].split())
     assert "On its own" in top
-    assert "Recalibrated on 20 of these images" in top
-    assert "Made worse on purpose in 1 ways" not in top
-    assert "Made worse on purpose in 1 way: " in top
+    assert "After recalibration on 20 of these images" in top
+    assert "degraded in 1 way, " in top
     for heading in (
-        "Recalibrated for this hospital",
-        "If only the prevalence had changed",
-        "Does it hold when images get worse?",
+        "External validation",
+        "Recalibration for this hospital",
+        "Prior shift: prevalence",
+        "Robustness to image corruptions",
     ):
-        assert f"<h2>{heading}</h2>" in html
+        assert f">{heading}</h2>" in html
     assert "nothing in this report or in the bundle is adjusted by it" in html
-    assert "Patients are not known here" in html
+    assert "patients are unknown" in html
     for name in ("recalibration", "learning_curve", "robustness"):
         assert (external.path / "figures" / f"{name}.png").is_file()
     estimate = external.metrics["prevalence_estimate"]
@@ -88,16 +85,17 @@ def test_the_whole_is_judged_as_it_came_and_the_rest_before_and_after(run, exter
 def test_evaluating_again_keeps_what_was_recalibrated(run, elsewhere, external, tmp_path):
     folder = shutil.copytree(external.path, tmp_path / "again")
     again = evaluate_external(run, elsewhere, out=folder)
-    html = (folder / "report.html").read_text()
-    assert "Recalibrated for this hospital" in html
+    assert "Recalibration for this hospital" in (folder / "report.html").read_text()
     assert again.lead == external.lead
-    table = read_predictions(folder / "predictions.csv")
-    manifest = read_manifest(folder / "manifest.csv")
+    stored = read(folder)
+    stored["predictions"]["threshold"] += 0.1
+    (folder / "recalibration.json").write_text(json.dumps(stored))
     with pytest.warns(
         StaleResultWarning, match=r"recalibration\.json was measured on other predictions"
     ):
-        assert recalibration_part(ExternalEvaluation(folder), table.iloc[:30], manifest) == ([], [])
+        evaluate_external(run, elsewhere, out=folder)
     assert not (folder / "recalibration.json").exists()
+    assert "Recalibration for this hospital" not in (folder / "report.html").read_text()
     assert not (folder / "figures" / "recalibration.png").exists()
     assert not (folder / "figures" / "learning_curve.png").exists()
 

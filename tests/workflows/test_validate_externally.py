@@ -62,7 +62,7 @@ def test_copies_that_were_saved_anew_are_no_test(tiny_run, elsewhere, tmp_path):
     assert found.metrics["left_out"] == 0
     seen = (parts_of(tiny_run)["split"] != "test").sum()
     assert found.metrics["near_duplicates"] == {"left_out": 3, "compared": seen, "missing": 0}
-    said = "near-duplicates of images that did, or of the patient or scene of one: 3."
+    said = "3 further images were excluded as near-duplicates"
     assert said in found.left_out
     assert said in (tmp_path / "out" / "report.html").read_text()
     assert "Only identical" not in found.left_out
@@ -94,12 +94,12 @@ def test_files_that_are_gone_are_said(tiny_run, elsewhere, tmp_path, capsys):
     found = evaluate_external(run, elsewhere, out=tmp_path / "some")
     counts = found.metrics["near_duplicates"]
     assert (counts["compared"], counts["missing"]) == (4, len(seen) - 4)
-    assert f"The files of {len(seen) - 4} of {len(seen)} training images are not" in found.left_out
+    assert f"The files of {len(seen) - 4} of {len(seen)} training images are" in found.left_out
 
     moved.assign(path="/nowhere/image.png").to_csv(run.path / "manifest.csv", index=False)
     arguments = ["evaluate", str(run.path), "--data", str(elsewhere), "--out"]
     assert main([*arguments, str(tmp_path / "none")]) == 0
-    said = "Only identical files were looked for, and no near-duplicates, as the files of the"
+    said = "Only identical files were searched for, no near-duplicates: the files of the"
     assert said in capsys.readouterr().out
     assert said in (tmp_path / "none" / "report.html").read_text()
     tested = pd.read_csv(tmp_path / "none" / "predictions.csv")

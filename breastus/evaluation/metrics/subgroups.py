@@ -38,6 +38,7 @@ def subgroups(
     *,
     threshold: float | np.ndarray,
     confidence: float = 0.95,
+    whole: dict[str, dict[str, float]] | None = None,
 ) -> dict[str, Any]:
     """Score each part of the images.
 
@@ -50,6 +51,9 @@ def subgroups(
         threshold: probability of lump from which an image is called lump; of each, [n], in the
             order of the predictions, where they were not called by one.
         confidence: level of the intervals.
+        whole: scores of all images whose intervals are of another method; a part that holds all
+            images of a class takes them, so that one number has one interval. None computes them
+            like those of the other parts.
 
     Returns:
         What JSON holds, NaN apart: the settings, `minimum`, and `families`, a list with `name`,
@@ -78,6 +82,8 @@ def subgroups(
     families = [_family("all", "All images", "", [("all", everything)], judge)]
     for name, title, note, parts in _families(rows):
         families.append(_family(name, title, note, parts, judge))
+    if whole is not None:
+        _use_known_scores(families, whole)
     return {
         "n": len(rows),
         "n_groups": int(rows["group_id"].nunique()),
@@ -170,6 +176,20 @@ def _terciles(rows: pd.DataFrame, column: str, what: str, factor: float, unit: s
 def _family(name: str, title: str, note: str, parts: list, judge: "_Judge") -> dict[str, Any]:
     judged = [{"title": part, **judge.part(inside)} for part, inside in parts]
     return {"name": name, "title": title, "note": note, "parts": judged}
+
+
+def _use_known_scores(families: list[dict[str, Any]], whole: dict[str, dict[str, float]]) -> None:
+    """Replace the scores of parts that hold all lumps, all other images, or both."""
+    counts = families[0]["parts"][0]
+    for part in (part for family in families for part in family["parts"]):
+        complete = {
+            "sensitivity": part["n_lump"] == counts["n_lump"],
+            "specificity": part["n_no_lump"] == counts["n_no_lump"],
+            "roc_auc": part["n"] == counts["n"],
+        }
+        for name in SCORES:
+            if complete[name] and not part[name]["reason"]:
+                part[name] |= {key: whole[name][key] for key in _BOUNDS}
 
 
 class _Judge:

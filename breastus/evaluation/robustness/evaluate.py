@@ -1,7 +1,6 @@
 """How scores hold when images get worse: predict function and images in, scores by severity out.
 
     result = robustness(predict, images, truth, groups, threshold=0.5)
-    html = robustness_section(result)      # breastus.reporting.robustness_section
 
 Each corruption of `breastus.evaluation.robustness.corruptions` is applied to the images as they
 were read, before any preprocessing. All scores come from the same resamples of groups, so that a

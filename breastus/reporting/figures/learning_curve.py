@@ -1,4 +1,4 @@
-"""The figure of a learning curve: rows as from `learning_curve` in, a matplotlib figure out."""
+"""The figure of a learning curve: rows of `learning_curve` in, a matplotlib figure out."""
 
 from typing import Any
 
@@ -7,28 +7,31 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from breastus.reporting.figures.style import COLORS, STYLE
+from breastus.reporting.figures.style import COLORS, NARROW, STYLE, WIDE
+from breastus.reporting.format import is_undefined
 
 _PANELS = (("log_loss", "Log loss"), ("brier", "Brier score"), ("ece", "Calibration error"))
 
 
-def plot_learning_curve(rows: list[dict[str, Any]], *, images: int) -> Figure:
-    """Draw what recalibration with more and more images comes to; lower is better in each panel.
+def plot_learning_curve(rows: list[dict[str, Any]], *, images: int, narrow: bool = False) -> Figure:
+    """Draw scores over the number of images that recalibration uses; lower is better.
 
-    The dashed line is the model as it came. Bars hold eight of ten draws. Sizes that are undefined
-    have no point.
+    The dashed line is the model before recalibration. Bars hold eight of ten draws. Sizes that are
+    undefined have no point.
 
     Args:
-        rows: as from `learning_curve`, or as JSON gives them back.
+        rows: result of `learning_curve`, also as JSON gives it back.
         images: the size that was used, whose point is filled.
+        narrow: draw the panels below each other, for phones.
     """
-    came, *sizes = rows
-    sizes = [row for row in sizes if row["log_loss"] is not None and np.isfinite(row["log_loss"])]
+    original, *sizes = rows
+    sizes = [row for row in sizes if not is_undefined(row["log_loss"])]
     x = np.array([row["images"] for row in sizes], float)
+    size, grid = ((NARROW, 8.6), (3, 1)) if narrow else ((WIDE, 3.5), (1, 3))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10.4, 3.5), layout="constrained")
-        for axis, (name, title) in zip(figure.subplots(1, 3), _PANELS, strict=True):
-            axis.axhline(came[name], color=COLORS["grey"], ls="--", lw=1.2, label="as it came")
+        figure = Figure(figsize=size, layout="constrained")
+        for axis, (name, title) in zip(figure.subplots(*grid), _PANELS, strict=True):
+            axis.axhline(original[name], color=COLORS["soft"], ls="--", label="original model")
             if len(x):
                 value, low, high = (
                     np.array([row[key] for row in sizes], float)
@@ -40,15 +43,18 @@ def plot_learning_curve(rows: list[dict[str, Any]], *, images: int) -> Figure:
                     yerr=[np.maximum(value - low, 0), np.maximum(high - value, 0)],
                     color=COLORS["lump"],
                     marker="o",
-                    mfc="white",
+                    mfc=COLORS["paper"],
                     lw=1.8,
                     elinewidth=1.1,
                     capsize=3,
-                    label="recalibrated; eight of ten draws",
+                    label="recalibrated (8 of 10 draws)",
                 )
                 used = x == images
                 axis.plot(
-                    x[used], value[used], "o", color=COLORS["lump"], zorder=5, label="as used here"
+                    *(x[used], value[used], "o"),
+                    color=COLORS["lump"],
+                    zorder=5,
+                    label="used here",
                 )
                 axis.set_xscale("log")
                 axis.set_xticks(x, [f"{size:.0f}" for size in x])
@@ -58,5 +64,6 @@ def plot_learning_curve(rows: list[dict[str, Any]], *, images: int) -> Figure:
             axis.set_title(title)
             axis.set_xlabel("labelled images of the new hospital")
         handles, labels = axis.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        columns = 1 if narrow else 3
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure

@@ -1,201 +1,183 @@
-"""Figures of a judged run: predictions and metrics in, matplotlib figures or PNG files out."""
+"""Figures of predictions and their metrics: tables in, matplotlib figures out."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from sklearn.metrics import roc_curve
 
 from breastus.evaluation.calibration.reliability import expected_calibration_error, reliability
 from breastus.evaluation.intervals.bootstrap import resample_weights
 from breastus.evaluation.intervals.proportions import wilson_interval
+from breastus.evaluation.metrics.ranking import roc_auc
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.labels import LABELS, LUMP, NO_LUMP
-from breastus.reporting.figures.style import COLORS, STYLE
-from breastus.reporting.figures.subgroups import plot_subgroups
-from breastus.utils.files import write_aside
+from breastus.labels import FINDINGS, LABELS, LUMP, NO_LUMP
+from breastus.reporting.figures.style import COLORS, NARROW, SMALL, STYLE
+from breastus.reporting.format import count, interval, percent, short, words
 
-_NAMES = {"lump": "lump", "no_lump": "no lump"}
 _RESAMPLES = 500  # of the bands
+_GUESSING = {"ls": ":", "color": COLORS["soft"], "lw": 1, "label": "guessing"}
 
 
-def save_figures(
-    folder: Path,
-    *,
-    metrics: dict[str, Any],
-    predictions: dict[str, pd.DataFrame],
-    history: pd.DataFrame | None = None,
-    seed: int = 0,
-) -> dict[str, Path]:
-    """Write every figure as PNG.
+def plot_confusion(matrix: Sequence[Sequence[float]]) -> Figure:
+    """Draw a confusion matrix: counts, and the share of each row.
 
     Args:
-        folder: for the files.
-        metrics: as from `breastus.evaluation.evaluate_predictions`.
-        predictions: split to predictions table, "test" among them.
-        history: of the training, where there was one.
-        seed: of the bands.
-
-    Returns:
-        Caption to file, in the order in which a report shows them.
+        matrix: rows actual (no lump, lump), columns predicted; counts, or means of counts.
     """
-    test = predictions["test"]
-    drawn = {
-        "confusion": (
-            "What the test images are, and what they were called",
-            plot_confusion(metrics),
-        ),
-        "roc": ("ROC curve", plot_roc(test, metrics, seed=seed)),
-        "precision_recall": ("Precision and recall of both classes", plot_pr(test, metrics)),
-        "scores": ("Probability of lump by finding", plot_scores(test, metrics["threshold"])),
-        "reliability": ("Said and so, before and after calibration", plot_reliability(test)),
-        "decision_curve": ("What acting on it is worth", plot_decision_curve(metrics)),
-        "subgroups": ("Parts of the test images", plot_subgroups(metrics["subgroups"])),
-    }
-    if history is not None:
-        drawn["history"] = ("Training", plot_history(history))
-    files = {}
-    for name, (caption, figure) in drawn.items():
-        files[caption] = save_figure(figure, folder / f"{name}.png")
-    return files
-
-
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all; return the file."""
-    with write_aside(path) as aside:
-        figure.savefig(aside, dpi=150)
-    return path
-
-
-def plot_confusion(metrics: dict[str, Any], split: str = "test") -> Figure:
-    """Draw the confusion matrix: counts, their intervals, and the share of each row."""
-    part = metrics[split]
-    matrix = np.array(part["confusion_matrix"])
-    low, high = (np.array(part[f"confusion_matrix_ci_{end}"], float) for end in ("low", "high"))
+    matrix = np.array(matrix)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    text = np.empty((2, 2), object)
-    for cell in np.ndindex(2, 2):
-        bounds = "" if np.isnan(low[cell]) else f"\n{low[cell]:.0f} to {high[cell]:.0f}"
-        text[cell] = f"{matrix[cell]}\n{share[cell]:.0%} of the row{bounds}"
+    names = [words(label) for label in LABELS]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 3.8), layout="constrained")
+        figure = Figure(figsize=SMALL, layout="constrained")
         axis = figure.subplots()
-        names = [_NAMES[label] for label in LABELS]
-        sns.heatmap(
-            share,
-            annot=text,
-            fmt="",
-            cmap="Blues",
-            vmin=0,
-            vmax=1,
-            cbar=False,
-            square=True,
-            linewidths=3,
-            xticklabels=names,
-            yticklabels=names,
-            ax=axis,
-        )
-        axis.set_xlabel("called")
-        axis.set_ylabel("is")
-        axis.set_title(f"{part['n']} {split} images")
+        for row, column in np.ndindex(2, 2):
+            color = COLORS["no_lump" if row == column else "lump"]
+            shade = 0.06 + 0.5 * share[row, column]
+            box = (column + 0.02, row + 0.02), 0.96, 0.96
+            axis.add_patch(Rectangle(*box, facecolor=color, alpha=shade, lw=0))
+            place = {"ha": "center", "va": "center"}
+            axis.text(column + 0.5, row + 0.44, count(matrix[row, column]), fontsize=19, **place)
+            of = f"{percent(share[row, column])} of {names[row]}"
+            axis.text(column + 0.5, row + 0.68, of, fontsize=9.5, **place)
+        axis.set(xlim=(0, 2), ylim=(2, 0), xlabel="predicted", ylabel="actual")
+        axis.set_xticks([0.5, 1.5], names)
+        axis.set_yticks([0.5, 1.5], names, rotation=90, va="center")
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+        axis.set_title(f"{count(matrix.sum())} images")
     return figure
 
 
-def plot_roc(table: pd.DataFrame, metrics: dict[str, Any], *, seed: int = 0) -> Figure:
-    """Draw the ROC curve with a band of bootstrap resamples by group, and the operating point."""
+def plot_roc(
+    table: pd.DataFrame, part: dict[str, Any], *, threshold: float, seed: int = 0
+) -> Figure:
+    """Draw the ROC curve with a band of bootstrap resamples by group, and the operating point.
+
+    Args:
+        table: predictions.
+        part: metrics of them, of which `roc_auc` is written above the curve.
+        threshold: of the operating point.
+        seed: decides the resamples of the band.
+    """
     y_true, y_prob = truth_and_probability(table)
     with mpl.rc_context(STYLE):
         figure, axis = _square()
-        axis.plot([0, 1], [0, 1], ls=":", color=COLORS["grey"], lw=1, label="guessing")
+        axis.plot([0, 1], [0, 1], **_GUESSING)
         if 0 < y_true.sum() < len(y_true):
             grid = np.linspace(0, 1, 101)
             weights = resample_weights(table["group_id"], resamples=_RESAMPLES, seed=seed)
             curves = [
-                np.interp(grid, *_roc_points(y_true, y_prob, weight))
+                np.interp(grid, *roc_curve(y_true, y_prob, sample_weight=weight)[:2])
                 for weight in weights
                 if (weight * y_true).any() and (weight * (1 - y_true)).any()
             ]
             low, high = np.quantile(curves, [0.025, 0.975], axis=0)
             axis.fill_between(grid, low, high, color=COLORS["lump"], alpha=0.15, lw=0)
-            false_alarms, found = _roc_points(y_true, y_prob, np.ones(len(y_true)))
-            axis.plot(false_alarms, found, color=COLORS["lump"], lw=2)
-            called = y_prob >= metrics["threshold"]
+            axis.plot(*roc_curve(y_true, y_prob)[:2], color=COLORS["lump"], lw=2)
+            called = y_prob >= threshold
             axis.plot(
                 called[y_true == NO_LUMP].mean(),
                 called[y_true == LUMP].mean(),
                 "o",
-                color="black",
-                label=f"threshold {metrics['threshold']:.3g}",
+                color=COLORS["ink"],
+                label=f"threshold {short(threshold)}",
             )
-        axis.set_xlabel("1 − specificity")
-        axis.set_ylabel("sensitivity")
-        axis.set_title(f"ROC-AUC {_entry(metrics['test']['roc_auc'])}")
-        axis.legend(loc="lower right", frameon=True)
+        axis.set(xlabel="1 − specificity", ylabel="sensitivity")
+        axis.set_title(f"ROC-AUC {interval(part['roc_auc'])}")
+        axis.legend(loc="lower right")
     return figure
 
 
-def plot_pr(table: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
-    """Draw precision over recall for both classes; dashed lines are what guessing gives."""
+def plot_repeats(tables: Sequence[pd.DataFrame]) -> Figure:
+    """Draw the ROC curve of each repeat of a cross-validation, all folds pooled.
+
+    Args:
+        tables: out-of-fold predictions of each repeat.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axis = _square()
+        axis.plot([0, 1], [0, 1], **_GUESSING)
+        for number, table in enumerate(tables):
+            truth, probability = truth_and_probability(table)
+            if not 0 < truth.sum() < len(truth):
+                continue
+            axis.plot(
+                *roc_curve(truth, probability)[:2],
+                color=COLORS["lump"],
+                lw=1.6,
+                alpha=1 - 0.6 * number / len(tables),
+                label=f"repeat {number + 1}: {roc_auc(truth, probability):.3f}",
+            )
+        axis.set(xlabel="1 − specificity", ylabel="sensitivity")
+        axis.set_title("All folds pooled")
+        axis.legend(loc="lower right")
+    return figure
+
+
+def plot_precision_recall(table: pd.DataFrame, part: dict[str, Any]) -> Figure:
+    """Draw precision over recall for both classes; dashed lines show what guessing gives.
+
+    Args:
+        table: predictions.
+        part: metrics of them, of which both `pr_auc` are in the legend.
+    """
     y_true, y_prob = truth_and_probability(table)
     with mpl.rc_context(STYLE):
         figure, axis = _square()
-        for label, truth, score in (
-            ("lump", y_true, y_prob),
-            ("no_lump", 1 - y_true, -y_prob),
-        ):
+        for label, truth, score in (("lump", y_true, y_prob), ("no_lump", 1 - y_true, -y_prob)):
             if not truth.any():
                 continue
             order = np.argsort(-score, kind="stable")
             last_of_tie = np.append(np.diff(score[order]) != 0, True)
             found = np.cumsum(truth[order])[last_of_tie]
             precision = found / (np.flatnonzero(last_of_tie) + 1)
-            name = f"{_NAMES[label]}: {_entry(metrics['test'][f'pr_auc_{label}'])}"
             axis.step(
                 np.append(0, found / truth.sum()),
                 np.append(precision[0], precision),
                 where="pre",
                 color=COLORS[label],
                 lw=2,
-                label=name,
+                label=f"{words(label)}: {interval(part[f'pr_auc_{label}'])}",
             )
             axis.axhline(truth.mean(), ls="--", lw=1, color=COLORS[label], alpha=0.6)
-        axis.set_xlabel("recall")
-        axis.set_ylabel("precision")
+        axis.set(xlabel="recall", ylabel="precision")
         axis.set_title("PR-AUC (average precision)")
-        axis.legend(loc="lower left", frameon=True)
+        axis.legend(loc="lower left")
     return figure
 
 
-def plot_scores(table: pd.DataFrame, threshold: float) -> Figure:
-    """Draw each test image's probability of lump by its finding, with the threshold."""
-    findings = [
-        f for f in ("normal", "benign", "malignant", "unknown") if f in set(table["finding"])
-    ]
-    color = {"normal": COLORS["no_lump"]}
+def plot_scores(table: pd.DataFrame, threshold: float, *, seed: int = 0) -> Figure:
+    """Draw the predicted probability of each image by its finding, with the threshold."""
+    rows = table.assign(finding=table["finding"].where(table["finding"] != "", "unknown"))
+    findings = [name for name in FINDINGS if (rows["finding"] == name).any()]
+    rng = np.random.default_rng(seed)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 3.8), layout="constrained")
+        figure = Figure(figsize=SMALL, layout="constrained")
         axis = figure.subplots()
-        sns.stripplot(
-            data=table,
-            x="probability",
-            y="finding",
-            order=findings,
-            hue="finding",
-            palette={finding: color.get(finding, COLORS["lump"]) for finding in findings},
-            jitter=0.3,
-            size=4,
-            alpha=0.6,
-            legend=False,
-            ax=axis,
-        )
-        axis.axvline(threshold, color="black", lw=1, ls="--")
-        axis.set_xlim(-0.02, 1.02)
-        axis.set_xlabel(f"probability of lump (called lump from {threshold:.3g})")
-        axis.set_ylabel("")
-        axis.set_title("One dot a test image")
+        for place, finding in enumerate(findings):
+            of_finding = rows[rows["finding"] == finding]
+            for label, part in of_finding.groupby("label"):
+                axis.plot(
+                    part["probability"],
+                    place + rng.uniform(-0.3, 0.3, len(part)),
+                    "o",
+                    color=COLORS[label],
+                    alpha=0.55,
+                    ms=4,
+                    mew=0,
+                )
+        axis.axvline(threshold, color=COLORS["ink"], lw=1, ls="--")
+        axis.set_yticks(range(len(findings)), findings)
+        axis.grid(False, axis="y")
+        axis.set(xlim=(-0.02, 1.02), ylim=(len(findings) - 0.5, -0.5))
+        axis.set_xlabel(f"predicted probability (threshold {short(threshold)})")
+        axis.set_title("One dot per image")
     return figure
 
 
@@ -203,9 +185,9 @@ def plot_reliability(
     table: pd.DataFrame,
     *,
     before: str = "before calibration",
-    after: str = "after; five bins of equal count",
+    after: str = "after calibration",
 ) -> Figure:
-    """Draw the share of lumps over the mean probability in five bins of equal count.
+    """Draw the observed share of lumps over the mean probability in five bins of equal count.
 
     Args:
         table: predictions; `probability_uncalibrated`, where they hold it, is drawn in grey.
@@ -215,106 +197,88 @@ def plot_reliability(
     y_true, y_prob = truth_and_probability(table)
     with mpl.rc_context(STYLE):
         figure, axis = _square()
-        axis.plot([0, 1], [0, 1], ls=":", color=COLORS["grey"], lw=1, label="said = so")
+        axis.plot([0, 1], [0, 1], **_GUESSING | {"label": "perfect calibration"})
         if "probability_uncalibrated" in table:
             _draw_bins(
-                axis, y_true, table["probability_uncalibrated"].to_numpy(float), "grey", before
+                axis, y_true, table["probability_uncalibrated"].to_numpy(float), "soft", before
             )
         _draw_bins(axis, y_true, y_prob, "lump", after)
-        axis.set_xlabel("probability of lump that was said")
-        axis.set_ylabel("share that are lumps")
+        axis.set(xlabel="predicted probability", ylabel="observed share of lumps")
         axis.set_title(f"Calibration error {expected_calibration_error(y_true, y_prob):.2f}")
-        axis.legend(loc="upper left", frameon=True)
+        axis.legend(loc="upper left")
     return figure
 
 
-def _draw_bins(axis, y_true: np.ndarray, y_prob: np.ndarray, color: str, label: str) -> None:
+def _draw_bins(axis: Axes, y_true: np.ndarray, y_prob: np.ndarray, color: str, label: str) -> None:
     bins = reliability(y_true, y_prob)
-    said = np.array([b["mean_probability"] for b in bins])
-    so = np.array([b["lumps"] / b["count"] for b in bins])
+    observed = np.array([b["lumps"] / b["count"] for b in bins])
     bounds = np.array([wilson_interval(b["lumps"], b["count"]) for b in bins]).reshape(-1, 2)
     axis.errorbar(
-        said,
-        so,
-        yerr=np.abs(bounds.T - so),
-        fmt="o",
+        [b["mean_probability"] for b in bins],
+        observed,
+        yerr=np.abs(bounds.T - observed),
+        fmt="s" if color == "soft" else "o",
         color=COLORS[color],
-        alpha=0.6 if color == "grey" else 1.0,
+        alpha=0.6 if color == "soft" else 1.0,
         capsize=3,
         lw=1.2,
         label=label,
     )
 
 
-def plot_decision_curve(metrics: dict[str, Any]) -> Figure:
-    """Draw the net benefit of acting on the model, on every image and on none, with its band."""
-    curve = {name: np.array(v, float) for name, v in metrics["test"]["decision_curve"].items()}
+def plot_decision_curve(curve: dict[str, Sequence[float]]) -> Figure:
+    """Draw the net benefit of acting on the model, on every image and on none, with its band.
+
+    Args:
+        curve: columns of `decision_curve`.
+    """
+    values = {name: np.array(column, float) for name, column in curve.items()}
+    x = values["threshold"]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 3.8), layout="constrained")
+        figure = Figure(figsize=SMALL, layout="constrained")
         axis = figure.subplots()
-        x = curve["threshold"]
-        axis.fill_between(
-            x, curve["model_ci_low"], curve["model_ci_high"], color=COLORS["lump"], alpha=0.15, lw=0
-        )
-        for name, color, label in (
-            ("treat_none", "grey", "act on none"),
-            ("treat_all", "no_lump", "act on all"),
-            ("model", "lump", "act on the model"),
+        band = values["model_ci_low"], values["model_ci_high"]
+        axis.fill_between(x, *band, color=COLORS["lump"], alpha=0.15, lw=0)
+        for name, color, label, style in (
+            ("treat_none", "soft", "act on none", ":"),
+            ("treat_all", "no_lump", "act on all", "--"),
+            ("model", "lump", "act on the model", "-"),
         ):
-            axis.plot(
-                x, curve[name], color=COLORS[color], lw=2 if name == "model" else 1.2, label=label
-            )
-        top = np.nanmax(np.append(curve["treat_all"], 0.1))
-        axis.set_ylim(-0.25 * top, 1.1 * top)
-        axis.set_xlim(0, 1)
-        axis.set_xlabel("probability from which one would act")
-        axis.set_ylabel("net benefit")
-        axis.set_title("Is it worth acting on?")
-        axis.legend(loc="lower left", frameon=True)
+            width = 2 if name == "model" else 1.3
+            axis.plot(x, values[name], ls=style, color=COLORS[color], lw=width, label=label)
+        top = np.nanmax(np.append(values["treat_all"], 0.1))
+        axis.set(xlim=(0, 1), ylim=(-0.25 * top, 1.1 * top))
+        axis.set(xlabel="threshold probability", ylabel="net benefit")
+        axis.set_title("Decision curve")
+        axis.legend(loc="lower left")
     return figure
 
 
-def plot_history(history: pd.DataFrame) -> Figure:
+def plot_history(history: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """Draw loss and accuracy over the epochs; the kept epoch has the lowest validation loss."""
     best = history.loc[history["val_loss"].idxmin(), "epoch"]
+    size, grid = ((NARROW, 6.0), (2, 1)) if narrow else ((9.2, 3.2), (1, 2))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.4, 3.4), layout="constrained")
-        for axis, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        figure = Figure(figsize=size, layout="constrained")
+        for axis, name in zip(figure.subplots(*grid), ("loss", "accuracy"), strict=True):
             marker = "o" if len(history) < 30 else None
             for column, color, label in (
-                (name, COLORS["grey"], "train (augmented)"),
+                (name, COLORS["soft"], "training (augmented)"),
                 (f"val_{name}", COLORS["no_lump"], "validation"),
             ):
                 axis.plot(
                     history["epoch"], history[column], color=color, marker=marker, ms=3, label=label
                 )
-            axis.axvline(best, color="black", lw=1, ls="--", label=f"kept: epoch {best}")
+            axis.axvline(best, color=COLORS["ink"], lw=1, ls="--", label=f"kept: epoch {best}")
             axis.set_xlabel("epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set_title(name.capitalize())
-            axis.legend(frameon=True)
+            axis.legend()
     return figure
 
 
-def _square():
-    figure = Figure(figsize=(4.6, 3.8), layout="constrained")
+def _square() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SMALL, layout="constrained")
     axis = figure.subplots()
-    axis.set_xlim(-0.01, 1.01)
-    axis.set_ylim(-0.01, 1.03)
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
     return figure, axis
-
-
-def _roc_points(y_true, y_prob, weights) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(-y_prob, kind="stable")
-    last_of_tie = np.append(np.diff(y_prob[order]) != 0, True)
-    found = np.cumsum((weights * y_true)[order])[last_of_tie]
-    alarms = np.cumsum((weights * (1 - y_true))[order])[last_of_tie]
-    return np.append(0, alarms / alarms[-1]), np.append(0, found / found[-1])
-
-
-def _entry(entry: dict[str, float]) -> str:
-    if np.isnan(entry["value"]):
-        return "undefined"
-    if np.isnan(entry["ci_low"]):
-        return f"{entry['value']:.2f}"
-    return f"{entry['value']:.2f} ({entry['ci_low']:.2f} to {entry['ci_high']:.2f})"

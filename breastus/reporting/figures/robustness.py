@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from breastus.evaluation.intervals.bootstrap_scores import CALIBRATION_ERROR
-from breastus.reporting.figures.style import COLORS, STYLE
+from breastus.reporting.figures.style import COLORS, NARROW, STYLE
+from breastus.reporting.format import percent
 
-_COLUMNS = 5
 # What is drawn, above and below: name, label, colour.
 _DRAWN = (
     ("roc_auc", "ROC-AUC", COLORS["lump"]),
@@ -18,20 +18,22 @@ _DRAWN = (
 )
 
 
-def plot_robustness(robustness: dict[str, Any]) -> Figure:
+def plot_robustness(robustness: dict[str, Any], *, narrow: bool = False) -> Figure:
     """Draw ROC-AUC and calibration error over severity, a pair of panels for each corruption.
 
-    Severity 0 is the clean images, whose score a dashed line repeats; bands are intervals. A filled
-    dot is a change of ROC-AUC beyond chance.
+    Severity 0 is the unchanged images, whose score a dashed line repeats; bands are intervals. A
+    filled dot is a change of ROC-AUC beyond chance.
 
     Args:
-        robustness: as from `robustness`, or as JSON gives it back.
+        robustness: result of `robustness`, also as JSON gives it back.
+        narrow: draw two corruptions a row instead of five, for phones.
     """
     parts = list(robustness["corruptions"].values())
-    columns = min(_COLUMNS, len(parts))
+    columns = min(2 if narrow else 5, len(parts))
     bands = -(-len(parts) // columns)
+    width = NARROW if narrow else 1.4 + 2.1 * columns
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1.4 + 2.1 * columns, 0.7 + 3.4 * bands), layout="constrained")
+        figure = Figure(figsize=(width, 1.0 + 3.4 * bands), layout="constrained")
         figure.get_layout_engine().set(hspace=0.06, wspace=0.04)
         for row, subfigure in enumerate(np.atleast_1d(figure.subfigures(bands, 1))):
             axes = subfigure.subplots(
@@ -44,9 +46,8 @@ def plot_robustness(robustness: dict[str, Any]) -> Figure:
                 else:
                     for axis in axes[:, column]:
                         axis.set_axis_off()
-        figure.legend(
-            handles=_legend(robustness), loc="outside lower center", ncols=3, frameon=False
-        )
+        columns = 2 if narrow else 3
+        figure.legend(handles=_legend(robustness), loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -59,22 +60,23 @@ def _draw(axes, part: dict[str, Any], robustness: dict[str, Any], *, first: bool
             for key in ("value", "ci_low", "ci_high")
         )
         axis.fill_between(severity, low, high, color=color, alpha=0.16, lw=0)
-        axis.axhline(value[0], color=COLORS["grey"], ls="--", lw=1)
+        axis.axhline(value[0], color=COLORS["soft"], ls="--", lw=1)
         axis.plot(severity, value, color=color, lw=1.8)
         beyond = [name == "roc_auc" and entry["beyond_chance"] for entry in part["severities"]]
         for x, y, filled in zip(severity[1:], value[1:], beyond, strict=True):
-            axis.plot(x, y, "o", ms=5, color=color, mfc=color if filled else "white", mew=1.4)
-        axis.plot(0, value[0], "s", ms=4.5, color="black")
+            face = color if filled else COLORS["paper"]
+            axis.plot(x, y, "o", ms=5, color=color, mfc=face, mew=1.4)
+        axis.plot(0, value[0], "s", ms=4.5, color=COLORS["ink"])
         if first:
             axis.set_ylabel(label)
-    axes[0].axhline(0.5, color=COLORS["grey"], ls=":", lw=1)
+    axes[0].axhline(0.5, color=COLORS["soft"], ls=":", lw=1)
     low = np.nanmin(_every(robustness, "roc_auc", "ci_low"), initial=0.5)
     axes[0].set_ylim(max(0.0, low - 0.03), 1.02)
     high = np.nanmax(_every(robustness, CALIBRATION_ERROR, "ci_high"), initial=0.1)
     axes[1].set_ylim(0, min(1.0, 1.08 * high))
-    axes[0].set_title(_broken(part["title"]), fontsize=10)
+    axes[0].set_title(_two_lines(part["title"]), fontsize=10)
     values = f"{part['values'][0]:g} to {part['values'][-1]:g} {part['unit']}"
-    axes[1].set_xlabel(f"severity\n({values})", fontsize=8.5)
+    axes[1].set_xlabel(f"severity\n({values})", fontsize=9)
     axes[1].set_xticks(severity)
 
 
@@ -85,20 +87,20 @@ def _every(robustness: dict[str, Any], name: str, key: str) -> np.ndarray:
     return np.array([entry[name][key] for entry in entries], float)
 
 
-def _broken(title: str) -> str:
+def _two_lines(title: str) -> str:
     """Break a long title in two lines; each has two, so that panels stay of one height."""
     head, _, tail = title.partition(" along ")
-    return f"{head}\nalong {tail}" if tail else title
+    return f"{head}\nalong {tail}" if tail else f"{title}\n"
 
 
 def _legend(robustness: dict[str, Any]) -> list[Line2D]:
-    level = f"{100 * robustness['confidence']:.0f} %"
-    color = COLORS["lump"]
+    color, soft = COLORS["lump"], COLORS["soft"]
+    interval = f"{percent(robustness['confidence'])} interval (bootstrap)"
     return [
-        Line2D([], [], marker="s", color="black", ls="", ms=4.5, label="clean images"),
-        Line2D([], [], marker="o", color=color, ls="", label="change beyond chance, all together"),
-        Line2D([], [], marker="o", color=color, mfc="white", ls="", label="may be chance"),
-        Line2D([], [], color=COLORS["grey"], ls="--", lw=1, label="as on clean images"),
-        Line2D([], [], color=COLORS["grey"], ls=":", lw=1, label="guessing"),
-        Line2D([], [], color=color, alpha=0.3, lw=7, label=f"{level} interval"),
+        Line2D([], [], marker="s", color=COLORS["ink"], ls="", ms=4.5, label="unchanged images"),
+        Line2D([], [], marker="o", color=color, ls="", label="change beyond chance"),
+        Line2D([], [], marker="o", color=color, mfc=COLORS["paper"], ls="", label="may be chance"),
+        Line2D([], [], color=soft, ls="--", lw=1, label="score of unchanged images"),
+        Line2D([], [], color=soft, ls=":", lw=1, label="guessing"),
+        Line2D([], [], color=color, alpha=0.3, lw=7, label=interval),
     ]

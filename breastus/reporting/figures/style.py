@@ -1,15 +1,115 @@
-"""How every figure looks: colours and matplotlib settings."""
+"""How every figure looks, and how it is saved: a matplotlib figure in, PNG and SVG out.
 
+The PNG is for the run folder. The SVG stands in a page, takes its colours and its font from there,
+and so follows the light or dark setting of the reader's system.
+"""
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
 import seaborn as sns
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLORS = {"lump": "#D55E00", "no_lump": "#0072B2", "grey": "#8a8f98"}
+from breastus.utils.files import write_aside
+
+# The names are those of the custom properties in templates/css/base.css. Orange and blue are of
+# Okabe and Ito's palette, which colour-blind readers can tell from each other.
+COLORS = {
+    "lump": "#d55e00",
+    "no_lump": "#0072b2",
+    "ink": "#1d2430",
+    "soft": "#5b6472",
+    "line": "#dfe3e8",
+    "tint": "#eef4fb",
+    "paper": "#ffffff",
+}
 STYLE = {
     **sns.axes_style("whitegrid"),
-    "grid.color": "#e8eaed",
-    "axes.edgecolor": "#b8bcc4",
-    "font.size": 10,
+    "axes.edgecolor": COLORS["line"],
+    "axes.facecolor": COLORS["paper"],
+    "axes.labelcolor": COLORS["ink"],
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": COLORS["ink"],
+    "axes.titlelocation": "left",
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
+    "figure.facecolor": COLORS["paper"],
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10.5,
+    "grid.color": COLORS["line"],
+    "legend.edgecolor": "none",
+    "legend.facecolor": COLORS["paper"],
+    "legend.fontsize": 9.5,
+    "legend.framealpha": 0.85,
+    "text.color": COLORS["ink"],
+    "xtick.color": COLORS["soft"],
+    "xtick.labelcolor": COLORS["ink"],
+    "ytick.color": COLORS["soft"],
+    "ytick.labelcolor": COLORS["ink"],
 }
+# Inches. A page shows a small figure 360 to 480 pixels wide and a wide one across the page; a wide
+# one is drawn a second time, narrow, for phones.
+SMALL = (4.4, 3.6)
+NARROW, WIDE = 4.4, 10.4
+_DPI = 150
+_CSS_DPI = 96  # pixels of a page in an inch
+
+
+@dataclass(frozen=True)
+class SavedFigure:
+    """A figure as a page shows it.
+
+    Attributes:
+        png: its file in the run folder.
+        svg: its drawing, an `<svg>` element.
+        narrow: the drawing for phones, where `svg` is too wide.
+    """
+
+    png: Path
+    svg: Markup
+    narrow: Markup | None = None
+
+
+def save_figure(figure: Figure, path: Path, *, narrow: Figure | None = None) -> SavedFigure:
+    """Write a figure as PNG, whole or not at all, and return it for a page.
+
+    Args:
+        figure: as drawn under `STYLE`.
+        path: the PNG file.
+        narrow: the same figure, drawn for phones.
+    """
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=_DPI)
+    drawn = None if narrow is None else to_svg(narrow, f"{path.stem}-narrow")
+    return SavedFigure(path, to_svg(figure, path.stem), drawn)
+
+
+def to_svg(figure: Figure, name: str) -> Markup:
+    """Return a figure as an `<svg>` element whose colours are custom properties of the page.
+
+    Args:
+        figure: as drawn under `STYLE`.
+        name: makes the ids of its parts differ from those of other figures on the page.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)
+    # A figure grows by a fifth at most, so that letters are of one size on a page.
+    limit = round(figure.get_figwidth() * _CSS_DPI * 1.2)
+    root = rf'<svg viewBox="\1" style="max-width: {limit}px">'
+    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', root, svg, count=1)
+    svg = re.sub(r"font-family: [^;\"]*;? ?|'DejaVu Sans'(, [^;\"]*)?", "", svg)
+    svg = svg.replace("xlink:href", "href")
+    referred = set(re.findall(r"#([\w.-]+)[\")]", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in referred else "", svg)
+    for color, value in COLORS.items():
+        svg = svg.replace(value, f"var(--{color.replace('_', '-')})")
+    return Markup(re.sub(r"\n\s*", "\n", svg))

@@ -4,59 +4,65 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from breastus.evaluation.metrics.subgroups import SCORES
-from breastus.reporting.figures.style import COLORS, STYLE
+from breastus.reporting.figures.style import COLORS, NARROW, STYLE, WIDE
+from breastus.reporting.format import percent
 
 _COLORS = {
     "sensitivity": COLORS["lump"],
     "specificity": COLORS["no_lump"],
-    "roc_auc": "#3a3f47",
+    "roc_auc": COLORS["soft"],
 }
 _LINE = 0.27  # inches a row
 
+Row = tuple[str, dict[str, Any] | None]
 
-def plot_subgroups(subgroups: dict[str, Any]) -> Figure:
-    """Draw a forest plot: a row a part, a panel a score, the whole as a dashed line.
 
-    Lines are intervals, dots are larger where there are more groups; where there is no dot, there
-    are too few.
+def plot_subgroups(subgroups: dict[str, Any], *, narrow: bool = False) -> Figure:
+    """Draw a forest plot: a row for each subgroup, a panel for each score.
+
+    Lines are intervals, dots are larger where there are more groups. A dashed line shows the score
+    of all images. A subgroup of too few groups has no dot.
 
     Args:
-        subgroups: as from `subgroups`, or as JSON gives it back.
+        subgroups: result of `subgroups`, also as JSON gives it back.
+        narrow: draw the panels below each other, for phones.
     """
     rows = _rows(subgroups)
     whole = subgroups["families"][0]["parts"][0]
+    height = 0.5 + _LINE * len(rows)
+    size, grid = ((NARROW, 3 * height + 0.6), (3, 1)) if narrow else ((WIDE, height + 0.5), (1, 3))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(10.4, 1.0 + _LINE * len(rows)), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         figure.get_layout_engine().set(wspace=0.05)
-        axes = figure.subplots(1, len(SCORES), sharey=True)
+        axes = figure.subplots(*grid, sharey=not narrow)
         for axis, (name, title) in zip(axes, SCORES.items(), strict=True):
             _draw(axis, name, rows, whole)
             axis.set_title(title)
             axis.set_ylim(len(rows) - 0.4, -0.6)
             axis.set_xlim(min(0.4, _lowest(rows, name) - 0.03), 1.02)
             axis.grid(False, axis="y")
-        axes[-1].axvline(0.5, color=COLORS["grey"], ls=":", lw=1)
-        axes[-1].set_xlabel("guessing: 0.5", fontsize=8.5)
-        axes[0].set_yticks(range(len(rows)), [text for text, _ in rows])
-        for label, (_, part) in zip(axes[0].get_yticklabels(), rows, strict=True):
-            label.set_fontweight("bold" if part is None or part is whole else "normal")
-            label.set_fontsize(9)
-        level = f"{100 * subgroups['confidence']:.0f} %"
-        figure.supxlabel(
-            f"{level} intervals. In brackets images and groups. † of one class: ROC-AUC against "
-            "all of the other. Dashed: all images.",
-            fontsize=8.5,
-            color="#5b6472",
+            if narrow or axis is axes[0]:
+                _label(axis, rows, whole)
+        axes[-1].axvline(0.5, color=COLORS["soft"], ls=":", lw=1)
+        axes[-1].set_xlabel("dotted: guessing (0.5)", fontsize=9)
+        note = (
+            f"{percent(subgroups['confidence'])} intervals.",
+            "In brackets: images, groups.",
+            "Dashed: all images.",
+            "† one class only: ROC-AUC against all of the other.",
         )
+        text = "\n".join(note) if narrow else " ".join(note)
+        figure.supxlabel(text, fontsize=9, color=COLORS["soft"])
     return figure
 
 
-def _rows(subgroups: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
-    """Return text and part of each row, from top to bottom; no part for a heading."""
-    rows: list[tuple[str, dict[str, Any] | None]] = []
+def _rows(subgroups: dict[str, Any]) -> list[Row]:
+    """Return text and scores of each row, from top to bottom; no scores for a heading."""
+    rows: list[Row] = []
     for family in subgroups["families"]:
         if family["name"] != "all":
             rows.append((family["title"], None))
@@ -67,26 +73,33 @@ def _rows(subgroups: dict[str, Any]) -> list[tuple[str, dict[str, Any] | None]]:
     return rows
 
 
-def _draw(axis, name: str, rows, whole: dict[str, Any]) -> None:
+def _label(axis: Axes, rows: list[Row], whole: dict[str, Any]) -> None:
+    axis.set_yticks(range(len(rows)), [text for text, _ in rows])
+    for label, (_, part) in zip(axis.get_yticklabels(), rows, strict=True):
+        label.set_fontweight("normal" if part and part is not whole else "bold")
+        label.set_fontsize(9)
+
+
+def _draw(axis: Axes, name: str, rows: list[Row], whole: dict[str, Any]) -> None:
     for place, (_, part) in enumerate(rows):
         if part is None:
-            axis.axhspan(place - 0.5, place + 0.5, color="#f1f3f6", lw=0, zorder=0)
+            axis.axhspan(place - 0.5, place + 0.5, color=COLORS["tint"], lw=0, zorder=0)
             continue
         value, low, high = (
             np.array(part[name][key], float) for key in ("value", "ci_low", "ci_high")
         )
-        color = "black" if part is whole else _COLORS[name]
+        color = COLORS["ink"] if part is whole else _COLORS[name]
         axis.plot([low, high], [place, place], color=color, lw=1.6, solid_capstyle="butt")
         size = 3.5 + 4.5 * np.sqrt(part["n_groups"] / whole["n_groups"])
         axis.plot(value, place, "D" if part is whole else "o", color=color, ms=size)
         if np.isnan(value) and part[name]["reason"].count("fewer"):
-            style = {"fontsize": 8, "color": COLORS["grey"], "ha": "center", "va": "center"}
+            style = {"fontsize": 8.5, "color": COLORS["soft"], "ha": "center", "va": "center"}
             middle = axis.get_yaxis_transform()
             axis.text(0.5, place, "too few groups", transform=middle, **style)
     if whole[name]["value"] is not None:
-        axis.axvline(whole[name]["value"], color="black", ls="--", lw=0.9, zorder=1)
+        axis.axvline(whole[name]["value"], color=COLORS["ink"], ls="--", lw=0.9, zorder=1)
 
 
-def _lowest(rows, name: str) -> float:
+def _lowest(rows: list[Row], name: str) -> float:
     lows = [part[name]["ci_low"] for _, part in rows if part is not None]
     return float(np.nanmin(np.array(lows, float), initial=1.0))

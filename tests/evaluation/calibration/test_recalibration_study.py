@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from prediction_tables import hospital
+from report_sections import recalibration_section
 
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import ConfigError, DataError, FewGroupsWarning
@@ -13,8 +14,7 @@ from breastus.evaluation.calibration.recalibration_study import (
     recalibration_study,
     sample_groups,
 )
-from breastus.reporting.figures.plots import plot_reliability, save_figure
-from breastus.reporting.recalibration_section import recalibration_lead, recalibration_section
+from breastus.reporting.texts import recalibration_summary
 from breastus.utils.files import jsonable
 
 SETTINGS = EvaluationConfig(resamples=100)
@@ -29,12 +29,12 @@ def test_where_hospitals_differ_it_helps_and_says_so():
     assert found["difference"]["ece"]["value"] < -0.1
     assert abs(found["after"]["calibration_intercept"]["value"]) < 0.7
     assert found["difference"]["roc_auc"]["value"] == pytest.approx(0, abs=1e-12)
-    assert "mean more here than they did" in recalibration_lead(found)
+    assert "better calibrated here" in recalibration_summary(found)
     text = json.dumps(jsonable(found), allow_nan=False)
-    html = recalibration_section(json.loads(text), {}, patients_known=True)
-    assert html == recalibration_section(found, {}, patients_known=True)
+    html = recalibration_section(json.loads(text), patients_known=True)
+    assert html == recalibration_section(found, patients_known=True)
     assert "better" in html
-    assert "Patients are not known" not in html
+    assert "patients are unknown" not in html
     after = held_out_after(table, json.loads(text))
     assert not set(after["image_id"]) & set(found["drawn"]["image_ids"])
     assert set(after["threshold"]) == {found["decision"]["threshold"]}
@@ -51,7 +51,7 @@ def test_patients_are_drawn_whole_by_the_seed():
 
 
 @pytest.mark.filterwarnings("ignore:Every set holds")
-def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
+def test_few_groups_are_warned_of_and_have_no_curve():
     table = hospital(60, patients=12)
     with pytest.warns(
         FewGroupsWarning, match=r"\(--recalibrate\) follows chance .* Choose a larger"
@@ -67,13 +67,10 @@ def test_few_groups_are_warned_of_and_have_no_curve(tmp_path):
     with pytest.warns(FewGroupsWarning, match="follows chance"):
         found = recalibration_study(few, SETTINGS, images=15, seed=seed)
     assert found["curve"] is None
-    figure = plot_reliability(held_out_after(few, found))
-    html = recalibration_section(
-        found, {"said and so": save_figure(figure, tmp_path / "a.png")}, patients_known=False
-    )
+    html = recalibration_section(found, patients_known=False)
     assert "There is no learning curve. A learning curve needs four groups" in html
-    assert "Patients are not known here" in html
-    assert "One class came from 1 of them only" in html
+    assert "patients are unknown" in html
+    assert "One class comes from only 1 patients or scenes" in html
 
 
 def drawn(table, seed):

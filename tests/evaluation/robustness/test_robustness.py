@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from report_sections import robustness_section
 
 from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.reliability import expected_calibration_error
@@ -19,7 +20,7 @@ from breastus.evaluation.metrics.metrics import compute_metrics
 from breastus.evaluation.robustness.corruptions import CORRUPTIONS
 from breastus.evaluation.robustness.evaluate import robustness
 from breastus.reporting.figures.robustness import plot_robustness
-from breastus.reporting.robustness_section import robustness_lead, robustness_section
+from breastus.reporting.texts import robustness_summary
 from breastus.utils.files import jsonable
 
 LEVELS_PER_DB = 255 / 60
@@ -83,15 +84,16 @@ def test_a_lost_order_is_beyond_chance_and_said():
     html = robustness_section(found)
     assert "gain up from severity 5 (down to 0.50)" in html
     assert "▼ <b>0.50</b> (−0.50)" in html
-    assert "(±0.00)" in html
+    assert "(0.00)" in html
     gain[4]["beyond_chance"] = False
-    worst = "fall beyond chance; its worst, 0.50 (gain up, severity 5), may be chance."
-    assert f"No corruption makes it {worst}" in robustness_section(found)
-    assert f"none makes ROC-AUC {worst} At its threshold of 0." in robustness_lead(found)
-    assert "it finds 100 % of the lumps" in robustness_lead(found)
-    assert "No corruption" in robustness_section(
-        judged(images, truth, np.arange(40), corruptions=["blur"])
+    for text in (robustness_section(found), robustness_summary(found)):
+        assert "no corruption lowers ROC-AUC beyond chance" in text
+        assert "0.50 (gain up, severity 5), may be chance" in text
+    assert "Sensitivity at the threshold of 0.5 does not fall below 100 %" in robustness_summary(
+        found
     )
+    unchanged = judged(images, truth, np.arange(40), corruptions=["blur"])
+    assert "no corruption lowers ROC-AUC beyond chance." in robustness_summary(unchanged)
 
 
 def test_probabilities_that_stop_meaning_what_they_say_are_marked_though_the_order_stays():
@@ -114,12 +116,12 @@ def test_probabilities_that_stop_meaning_what_they_say_are_marked_though_the_ord
         e["calibration_beyond_chance"] for e in found["corruptions"]["jpeg"]["severities"]
     )
     html = robustness_section(found)
-    assert "No corruption makes it fall beyond chance" in html
+    assert "no corruption lowers ROC-AUC beyond chance" in html
     worst = strong["calibration_error"]["value"]
     assert f"{worst:.2f} at worst (gain down, severity 5)" in html
     assert f"▲ <b>{worst:.2f}</b>" in html
     assert strong["sensitivity"]["value"] == 0 < slight["sensitivity"]["value"]
-    assert "at worst 0 % (gain down, severity 5)" in html
+    assert "0 % at worst (gain down, severity 5)" in html
 
 
 def test_one_batch_or_many_a_list_or_a_loader_give_the_same():
@@ -226,8 +228,8 @@ def test_one_class_is_nan_with_a_warning_and_still_a_page():
     # One group of a class: there are values, and nothing to tell chance by.
     with pytest.warns(UndefinedMetricWarning):
         found = judged(images, np.arange(10) == 0, np.arange(10), corruptions=["gain_down"])
-    assert "what is beyond chance cannot be told" in robustness_section(found)
-    assert "cannot be told" in robustness_lead(found)
+    assert "cannot be measured" in robustness_section(found)
+    assert "cannot be measured" in robustness_summary(found)
 
 
 def test_the_page_and_the_figure_from_json(tmp_path):

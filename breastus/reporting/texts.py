@@ -1,0 +1,172 @@
+"""Results in sentences, for the terminal, pages and cards: metrics in, text out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from breastus.evaluation.calibration.recalibration import FEW_GROUPS
+from breastus.evaluation.intervals.bootstrap_scores import CALIBRATION_ERROR
+from breastus.reporting.facts import ExternalFacts, ModelFacts
+from breastus.reporting.format import is_undefined
+from breastus.reporting.render import render, sentence
+
+# Whether a higher (1) or a lower (-1) value is better. The other scores have an ideal in between.
+_DIRECTION = {"ece": -1, "brier": -1, "sensitivity": 1, "specificity": 1, "balanced_accuracy": 1}
+
+
+def verdict(metrics: dict[str, Any]) -> str:
+    """Return the result of a test or a cross-validation, and how far it can be trusted.
+
+    Args:
+        metrics: content of metrics.json, of a run, an external validation or a cross-validation.
+    """
+    return f"{counts(metrics)} {discrimination(metrics)}"
+
+
+def counts(metrics: dict[str, Any]) -> str:
+    """Return how many lumps were found and how many images were cleared, with intervals."""
+    return sentence("text/counts.txt.j2", metrics=metrics, scores=scores_of(metrics))
+
+
+def discrimination(metrics: dict[str, Any]) -> str:
+    """Return whether the model separates the classes better than guessing."""
+    scores = scores_of(metrics)
+    n_no_lump = round(sum(scores["confusion_matrix"][0]))
+    values = {"metrics": metrics, "scores": scores, "n_no_lump": n_no_lump}
+    return sentence("text/discrimination.txt.j2", **values)
+
+
+def scores_of(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of metrics.json with the scores of the test images."""
+    return metrics.get("test", metrics)
+
+
+def notices(model: ModelFacts, *, phantom_images: bool, patient_images: bool) -> list[str]:
+    """Return what must not be overlooked on a page.
+
+    Args:
+        model: facts about the model.
+        phantom_images: whether the page is about simulated images.
+        patient_images: whether the page shows images of patients.
+    """
+    values = {"phantom_images": phantom_images, "patient_images": patient_images}
+    return _lines("text/notices.txt.j2", model=model, **values)
+
+
+def exclusions(external: ExternalFacts) -> list[str]:
+    """Return which images an external validation excluded, and how they were searched for."""
+    return _lines("text/exclusions.txt.j2", external=external)
+
+
+def home_scores(home: dict[str, Any]) -> str:
+    """Return the scores of a model's own test images."""
+    return sentence("text/home_scores.txt.j2", home=home)
+
+
+def summaries(
+    external: ExternalFacts | None = None,
+    *,
+    robustness: dict[str, Any] | None = None,
+    recalibration: dict[str, Any] | None = None,
+) -> list[str]:
+    """Return the results beside the verdict, one text each.
+
+    Args:
+        external: facts about the images of an external validation.
+        robustness: content of robustness.json.
+        recalibration: content of recalibration.json.
+    """
+    return [
+        *([home_scores(external.home)] if external else []),
+        *([recalibration_summary(recalibration)] if recalibration else []),
+        *([robustness_summary(robustness)] if robustness else []),
+    ]
+
+
+def robustness_summary(robustness: dict[str, Any]) -> str:
+    """Return which corruptions lower the scores.
+
+    Args:
+        robustness: content of robustness.json.
+    """
+    values = {"robustness": robustness, **robustness_facts(robustness)}
+    return sentence("text/robustness.txt.j2", **values)
+
+
+def robustness_facts(robustness: dict[str, Any]) -> dict[str, Any]:
+    """Return what robustness.json comes down to.
+
+    Returns:
+        `falls`: for each corruption that lowers ROC-AUC beyond chance its `title`, the `severity`
+        from which it does, and the lowest `value`. `worst`: score to the `title`, `severity` and
+        `value` of the cell in which it is worst.
+    """
+    parts = robustness["corruptions"].values()
+    falls = []
+    for part in parts:
+        fallen = [
+            entry
+            for entry in part["severities"]
+            if entry["beyond_chance"] and entry["roc_auc"]["change"] < 0
+        ]
+        if fallen:
+            lowest = min(entry["roc_auc"]["value"] for entry in fallen)
+            falls.append(_cell(part, fallen[0]["severity"], lowest))
+    return {
+        "falls": falls,
+        "worst": {
+            name: _worst(robustness, name, which)
+            for name, which in (
+                ("roc_auc", min),
+                ("sensitivity", min),
+                ("specificity", min),
+                (CALIBRATION_ERROR, max),
+            )
+        },
+        "calibration_error": CALIBRATION_ERROR,
+    }
+
+
+def _worst(robustness: dict[str, Any], name: str, which: Callable) -> dict[str, Any] | None:
+    if is_undefined(robustness["clean"][name]["value"]):
+        return None
+    cells = [
+        _cell(part, entry["severity"], entry[name]["value"])
+        for part in robustness["corruptions"].values()
+        for entry in part["severities"]
+    ]
+    return which(cells, key=lambda cell: cell["value"])
+
+
+def _cell(part: dict[str, Any], severity: int, value: float) -> dict[str, Any]:
+    title = part["title"]
+    inside_a_sentence = title if title.isupper() else title[0].lower() + title[1:]  # JPEG
+    return {"title": inside_a_sentence, "severity": severity, "value": value}
+
+
+def recalibration_summary(trial: dict[str, Any]) -> str:
+    """Return what recalibration on labelled images of the new hospital changed.
+
+    Args:
+        trial: content of recalibration.json.
+    """
+    changes = {change_of(trial, name) for name in ("ece", "brier")}
+    return sentence("text/recalibration.txt.j2", trial=trial, changes=changes)
+
+
+def change_of(trial: dict[str, Any], name: str) -> str:
+    """Return "better" or "worse" where recalibration changed a score beyond chance, else ""."""
+    change = trial["difference"][name]
+    low, high = change["ci_low"], change["ci_high"]
+    if name not in _DIRECTION or is_undefined(low) or low <= 0 <= high:
+        return ""
+    return "better" if (low > 0) == (_DIRECTION[name] > 0) else "worse"
+
+
+def few_groups(trial: dict[str, Any]) -> int | None:
+    """Return the number of groups of the rarer class, where it is too small to recalibrate on."""
+    fewest = min(trial["drawn"]["groups_of_class"].values())
+    return fewest if fewest < FEW_GROUPS else None
+
+
+def _lines(template: str, **values: Any) -> list[str]:
+    return [" ".join(line.split()) for line in render(template, **values).splitlines() if line]
