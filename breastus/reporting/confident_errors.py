@@ -27,7 +27,7 @@ class ConfidentError:
     Attributes:
         image_id: name of the image.
         picture: JPEG; empty when the image file could not be read.
-        outlined: whether the lesion mask is drawn on the picture.
+        outlined: true if the outline of the lesion mask is drawn on the picture.
         finding: finding of the image, or "".
         label: actual label.
         predicted: predicted label.

@@ -11,8 +11,8 @@ class ModelFacts:
 
     Attributes:
         name: name of the network or bundle.
-        phantom: whether it was trained on simulated images.
-        groups_ignored: whether images of one patient or scene may lie on both sides of its split.
+        phantom: true if it was trained on simulated images.
+        groups_ignored: true if images of one patient or scene may lie on both sides of its split.
         held_out_seen: number of validation and test images that its pretraining saw.
         random_weights: reason why it started from random weights; "" if that was intended.
     """
@@ -48,8 +48,8 @@ class ExternalFacts:
         compared: number of training images that were searched for near-duplicates.
         missing: number of training images that could not be searched, as their files are gone.
         own_test: number of images that are the model's own test images.
-        from_bundle: whether the model is a bundle, which carries no images to search.
-        pretrained: whether the network was pretrained with breastus on further images.
+        from_bundle: true if the model is a bundle, which carries no images to search.
+        pretrained: true if the network was pretrained with breastus on further images.
     """
 
     sources: tuple[str, ...]

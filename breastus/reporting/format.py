@@ -46,7 +46,7 @@ def percent(value: float | None) -> str:
 
 
 def bounds(entry: Mapping[str, Any], form: Callable[..., str] = number) -> str:
-    """Return the interval of an entry alone, or a word that says why there is none."""
+    """Return the interval of an entry without its value, or why it has no interval."""
     low, high = entry["ci_low"], entry["ci_high"]
     if is_undefined(low):
         return "no interval"
@@ -89,7 +89,7 @@ def count(number: float, noun: str = "", plural: str = "") -> str:
 
     Args:
         number: the count, or a mean of counts.
-        noun: what is counted, such as "image".
+        noun: noun in the singular, such as "image".
         plural: plural of the noun; "" appends an s.
     """
     text = f"{number:,.0f}" if number == round(number) else f"{number:,.1f}"

@@ -42,7 +42,7 @@ def render(template: str, /, **values: Any) -> str:
 
     Args:
         template: path below the templates, such as "report/report.html.j2".
-        values: what the template uses.
+        values: values that the template uses.
     """
     return environment().get_template(template).render(**values)
 
@@ -53,7 +53,7 @@ def sentence(template: str, /, **values: Any) -> str:
 
 
 def write_page(path: str | os.PathLike, template: str, /, **values: Any) -> None:
-    """Fill a template and write the page, whole or not at all.
+    """Fill a template and write the page.
 
     Raises:
         RunError: when the file cannot be written.

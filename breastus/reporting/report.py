@@ -1,7 +1,7 @@
 """The report of a run, an external validation or a cross-validation: results in, one page out.
 
 report.html        self-contained: verdict, key numbers, figures, tables, details
-figures/*.png      the figures by themselves
+figures/*.png      the figures, one file each
 """
 
 from collections.abc import Sequence
@@ -120,7 +120,7 @@ def _calibration(metrics: dict[str, Any]) -> str:
 
 
 def _robustness_values(robustness: dict[str, Any] | None) -> dict[str, Any]:
-    if robustness is None:
+    if not robustness:
         return {"robustness": None}
     return {
         "robustness": robustness,
@@ -132,7 +132,7 @@ def _robustness_values(robustness: dict[str, Any] | None) -> dict[str, Any]:
 def _recalibration_values(
     trial: dict[str, Any] | None, table: pd.DataFrame, manifest: pd.DataFrame
 ) -> dict[str, Any]:
-    if trial is None:
+    if not trial:
         return {"recalibration": None}
     patients = manifest.set_index("image_id").loc[table["image_id"], "patient_id"]
     return {
@@ -153,7 +153,7 @@ def _save_figures(
     robustness: dict[str, Any] | None,
     recalibration: dict[str, Any] | None,
 ) -> dict[str, SavedFigure]:
-    """Write a PNG of each result, remove those of earlier results, and return name to figure."""
+    """Draw the results, remove figures of earlier results, and return name to figure."""
     test, scores = tables[0], texts.scores_of(metrics)
     threshold = float(np.median(test["threshold"])) if "threshold" in test else metrics["threshold"]
     drawn = {

@@ -45,8 +45,8 @@ def notices(model: ModelFacts, *, phantom_images: bool, patient_images: bool) ->
 
     Args:
         model: facts about the model.
-        phantom_images: whether the page is about simulated images.
-        patient_images: whether the page shows images of patients.
+        phantom_images: true if the page is about simulated images.
+        patient_images: true if the page shows images of patients.
     """
     values = {"phantom_images": phantom_images, "patient_images": patient_images}
     return _lines("text/notices.txt.j2", model=model, **values)

@@ -1,4 +1,4 @@
-"""The report of a cross-validation opens with what was found, in words."""
+"""The report of a cross-validation opens with a verdict."""
 
 import math
 
@@ -49,7 +49,7 @@ def test_of_several_repeats_counts_are_means():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         (
             {"roc_auc": {"value": 0.55, "ci_low": 0.45, "ci_high": 0.6}},
@@ -67,5 +67,5 @@ def test_of_several_repeats_counts_are_means():
         ),
     ],
 )
-def test_it_says_what_speaks_against_it(changes, said):
-    assert said in verdict(measured(**changes))
+def test_it_names_what_limits_the_result(changes, expected):
+    assert expected in verdict(measured(**changes))

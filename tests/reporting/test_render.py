@@ -43,7 +43,7 @@ def test_text_is_not_escaped_and_comes_in_one_line():
 def test_macros_make_sections_that_the_contents_link_to():
     source = (
         '{% import "macros.html.j2" as ui %}{% set contents = [] %}'
-        '{% call ui.section(contents, "A & B", "In words.") %}'
+        '{% call ui.section(contents, "A & B", "A sentence.") %}'
         '{{ ui.table(["", "n"], [["<i>", "1"]]) }}{% endcall %}'
         "{{ ui.contents_list(contents) }}"
     )
@@ -127,7 +127,8 @@ def test_the_templates_are_part_of_the_installed_package(monkeypatch):
 
 def test_pages_do_not_load_tensorflow():
     code = (
-        "import sys, breastus.reporting.render, breastus.evaluation.predictions\n"
+        "import sys, breastus.evaluation.predictions, breastus.reporting.report\n"
+        "import breastus.reporting.model_card, breastus.reporting.audit.page\n"
         "sys.exit(', '.join({'tensorflow', 'keras'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -62,8 +62,8 @@ def plot_roc(
     Args:
         table: predictions.
         part: metrics of them, of which `roc_auc` is written above the curve.
-        threshold: of the operating point.
-        seed: decides the resamples of the band.
+        threshold: threshold of the operating point, 0 to 1.
+        seed: seed of the resamples of the band.
     """
     y_true, y_prob = truth_and_probability(table)
     with mpl.rc_context(STYLE):

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from breastus.utils.files import write_aside
 
-# The names are those of the custom properties in templates/css/base.css. Orange and blue are of
-# Okabe and Ito's palette, which colour-blind readers can tell from each other.
+# templates/css/base.css has a custom property for each name. Colour-blind readers can distinguish
+# orange and blue, which are from the palette of Okabe and Ito.
 COLORS = {
     "lump": "#d55e00",
     "no_lump": "#0072b2",
@@ -76,16 +76,16 @@ class SavedFigure:
 
 
 def save_figure(figure: Figure, path: Path, *, narrow: Figure | None = None) -> SavedFigure:
-    """Write a figure as PNG, whole or not at all, and return it for a page.
+    """Write a figure as PNG and return it for a page.
 
     Args:
-        figure: as drawn under `STYLE`.
+        figure: figure drawn with `STYLE`.
         path: the PNG file.
         narrow: the same figure, drawn for phones.
     """
     with write_aside(path) as aside:
         figure.savefig(aside, dpi=_DPI)
-    drawn = None if narrow is None else to_svg(narrow, f"{path.stem}-narrow")
+    drawn = to_svg(narrow, f"{path.stem}-narrow") if narrow else None
     return SavedFigure(path, to_svg(figure, path.stem), drawn)
 
 
@@ -93,8 +93,8 @@ def to_svg(figure: Figure, name: str) -> Markup:
     """Return a figure as an `<svg>` element whose colours are custom properties of the page.
 
     Args:
-        figure: as drawn under `STYLE`.
-        name: makes the ids of its parts differ from those of other figures on the page.
+        figure: figure drawn with `STYLE`.
+        name: name of the figure, which keeps the ids of its parts unique on a page.
     """
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):

@@ -82,7 +82,7 @@ def _label(axis: Axes, rows: list[Row], whole: dict[str, Any]) -> None:
 
 def _draw(axis: Axes, name: str, rows: list[Row], whole: dict[str, Any]) -> None:
     for place, (_, part) in enumerate(rows):
-        if part is None:
+        if not part:  # a heading
             axis.axhspan(place - 0.5, place + 0.5, color=COLORS["tint"], lw=0, zorder=0)
             continue
         value, low, high = (
