@@ -9,7 +9,6 @@ is needed here.
 import hashlib
 import io
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,8 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from breastus.data.dicom.files import is_dicom, split_frame
+from breastus.data.image_files import MAX_PIXELS, read_bytes
 from breastus.errors import ImageError
-
-MAX_PIXELS = 50_000_000  # ultrasound stills have about half a million; a bomb has hundreds of them
-MAX_BYTES = 256 * 2**20
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 
@@ -43,14 +40,12 @@ class ImageFile:
         pixels: uint8 [H, W, 3], RGB. Alpha is dropped, 16-bit values keep their high byte.
         sha256: of the file as it was.
         simulated: whether the file says that it is a phantom.
-        spacing_mm: height and width of a pixel in mm, where a DICOM file states them.
     """
 
     encoded: bytes
     pixels: np.ndarray
     sha256: str
     simulated: bool = False
-    spacing_mm: tuple[float, float] | None = None
 
     @classmethod
     def read(cls, source: str | os.PathLike | bytes) -> "ImageFile":
@@ -95,15 +90,14 @@ class ImageFile:
     def _of_dicom(cls, name: str, data: bytes, frame: int | None) -> "ImageFile":
         from breastus.data.dicom.dicom_file import DicomFile
 
-        file = DicomFile.from_bytes(name, data)
+        file = DicomFile.read(data, name=name)
         if frame is None and file.frames > 1:
             raise ImageError(
                 f"{name}: (0028,0008) NumberOfFrames is {file.frames}. Say which is meant, such as "
                 f"the middle one: {name}#frame={(file.frames + 1) // 2}"
             )
         pixels = file.frame(1 if frame is None else frame)
-        sha256 = hashlib.sha256(data).hexdigest()
-        return cls(to_png(pixels), pixels, sha256, spacing_mm=file.geometry.spacing_mm)
+        return cls(to_png(pixels), pixels, hashlib.sha256(data).hexdigest())
 
 
 def read_image(source: str | os.PathLike | bytes) -> np.ndarray:
@@ -127,43 +121,6 @@ def to_png(pixels: np.ndarray, *, side: int | None = None, simulated: bool = Fal
         text.add_text(*_SIMULATED)
     image.save(buffer, "PNG", compress_level=1, pnginfo=text)
     return buffer.getvalue()
-
-
-def check_file(path: Path) -> None:
-    """Check that a path leads to a file that may be read as an image.
-
-    Raises:
-        ImageError: when it is missing, a directory, a pipe, or larger than `MAX_BYTES`.
-    """
-    try:
-        status = path.stat()
-    except (OSError, ValueError) as error:
-        raise cannot_open(path, error) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError(f"{path} is a directory. Name the image files in it.")
-    if not stat.S_ISREG(status.st_mode):
-        # Reading a pipe or a device might never end.
-        raise ImageError(f"{path} is not a file but a pipe or a device.")
-    if status.st_size > MAX_BYTES:
-        raise ImageError(
-            f"{path} is too large: an image file may have {MAX_BYTES >> 20} MiB. "
-            f"Received: {status.st_size >> 20} MiB"
-        )
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a file whole. Raises as `check_file`, and when it may not be read."""
-    check_file(path)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise cannot_open(path, error) from error
-
-
-def cannot_open(path: Path, error: Exception) -> ImageError:
-    """Return the error that a file cannot be opened."""
-    reason = getattr(error, "strerror", None) or error
-    return ImageError(f"{path} cannot be opened: {reason}. Check the path and its permissions.")
 
 
 def _decode(name: str, data: bytes) -> tuple[np.ndarray, bool, bool]:

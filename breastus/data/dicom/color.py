@@ -1,13 +1,14 @@
-"""From stored values of a DICOM image to what is shown: uint8 [H, W, 3], RGB.
+"""Stored values of a DICOM image to shown ones: uint8 [H, W, 3], RGB.
 
-Grey values go through the grey-scale pipeline of PS3.4 N.2: modality transform (PS3.3 C.11.1),
-window or VOI table (C.11.2), polarity. As there are at most 65,536 of them, the pipeline is run
-once on each possible value, and the result is a table that frames are looked up in.
+Grey values go through the pipeline of PS3.4 N.2: modality transform (PS3.3 C.11.1), window or VOI
+table (C.11.2), polarity. There are at most 65,536 of them, so the pipeline runs once on each
+possible value and its result is a lookup table for all frames.
 """
 
 import numpy as np
 
-from breastus.data.dicom.elements import Elements, attempt
+from breastus.data.dicom.elements import Elements
+from breastus.data.dicom.privacy import attempt
 
 COLORS = (
     "RGB",
@@ -18,25 +19,13 @@ COLORS = (
     "YBR_ICT",
     "YBR_RCT",
 )
-_CHANNELS = ("Red", "Green", "Blue")
-LUT_KEYWORDS = (
-    "ModalityLUTSequence",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "VOILUTSequence",
-    "VOILUTFunction",
-    "WindowCenter",
-    "WindowWidth",
-    *(f"{color}PaletteColorLookupTableDescriptor" for color in _CHANNELS),
-    *(f"{color}PaletteColorLookupTableData" for color in _CHANNELS),
-    *(f"Segmented{color}PaletteColorLookupTableData" for color in _CHANNELS),
+_PALETTES = [f"{color}PaletteColorLookupTable" for color in ("Red", "Green", "Blue")]
+# PS3.3 C.7.6.3.1.2: RGB to Y, Cb, Cr of partial range, which pydicom does not convert.
+_RGB_TO_PARTIAL = np.array(
+    [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]]
 )
-
-# RGB to Y, Cb, Cr, PS3.3 C.7.6.3.1.2, and what is added to the three.
-_FULL = ([[0.2990, 0.5870, 0.1140], [-0.1687, -0.3313, 0.5000], [0.5000, -0.4187, -0.0813]], 0)
-_PARTIAL = ([[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]], 16)
-_ROWS_AT_A_TIME = 128
-_ENTRIES = 1 << 16  # the most a lookup table can have
+_ROWS_AT_A_TIME = 128  # colours are converted in float32, four times as large as the frame
+_MAX_ENTRIES = 1 << 16
 
 
 def to_rgb(values: np.ndarray, photometric: str, stored: int) -> np.ndarray:
@@ -44,39 +33,40 @@ def to_rgb(values: np.ndarray, photometric: str, stored: int) -> np.ndarray:
 
     Args:
         values: uint8 or uint16 [H, W, 3].
-        photometric: one of `COLORS`, what the three values are.
-        stored: bits of each.
+        photometric: one of `COLORS`, the colour space of the values.
+        stored: bits of each value.
     """
+    from pydicom.pixels import convert_color_space
+
     if stored > 8:
         values = (values >> (stored - 8)).astype(np.uint8)  # the high byte, as for other files
     elif stored < 8:
         values = (values.astype(np.uint16) * 255 // (2**stored - 1)).astype(np.uint8)
     if photometric == "RGB":
         return values
-    matrix, offset = _PARTIAL if "PARTIAL" in photometric else _FULL
-    back = np.linalg.inv(np.array(matrix)).T.astype(np.float32)
-    zero = np.array([offset, 128, 128], np.float32)
+    partial_to_rgb = np.linalg.inv(_RGB_TO_PARTIAL).T.astype(np.float32)
     rgb = np.empty_like(values)
     for row in range(0, len(values), _ROWS_AT_A_TIME):
-        part = slice(row, row + _ROWS_AT_A_TIME)
-        rgb[part] = np.clip(np.rint((values[part] - zero) @ back), 0, 255)
+        part = values[row : row + _ROWS_AT_A_TIME]
+        if "PARTIAL" in photometric:
+            part = (part - np.array([16, 128, 128], np.float32)) @ partial_to_rgb
+            part = np.clip(np.rint(part), 0, 255)
+        else:
+            part = convert_color_space(part, "YBR_FULL", "RGB")
+        rgb[row : row + _ROWS_AT_A_TIME] = part
     return rgb
 
 
 def grey_table(elements: Elements, photometric: str, stored: int, signed: bool) -> np.ndarray:
     """Return what is shown for each stored value: uint8 [2**stored, 3].
 
-    Without a window the full range of stored values is shown; of several windows or tables, which
-    are alternatives (C.11.2.1.1, C.11.2.1.2), the first is taken.
+    Without a window the full range of stored values is shown. Several windows or tables are
+    alternatives (C.11.2.1.1, C.11.2.1.2); the first one is used.
     """
-    values = np.arange(2**stored, dtype=np.float64)
-    if signed:  # two's complement
-        values[2 ** (stored - 1) :] -= 2**stored
-    values = _modality(elements, values)
-    low, high = values.min(), values.max()
+    values = _modality(elements, _stored_values(stored, signed))
     shown = _voi(elements, values)
     if shown is None:
-        shown = (values - low) / (high - low)
+        shown = (values - values.min()) / (values.max() - values.min())
     if photometric == "MONOCHROME1":  # the lowest value is white
         shown = 1.0 - shown
     return np.repeat(np.rint(255 * shown).astype(np.uint8)[:, None], 3, axis=1)
@@ -84,83 +74,81 @@ def grey_table(elements: Elements, photometric: str, stored: int, signed: bool) 
 
 def palette_table(elements: Elements, stored: int, signed: bool) -> np.ndarray:
     """Return the colour of each stored value: uint8 [2**stored, 3], PS3.3 C.7.6.3.1.5 and .6."""
-    values = np.arange(2**stored, dtype=np.int64)
-    if signed:
-        values[2 ** (stored - 1) :] -= 2**stored
-    channels, deep = [], []
-    for color in _CHANNELS:
-        name = f"{color}PaletteColorLookupTable"
-        first, table, bits = _table(elements, f"{name}Descriptor", f"{name}Data")
-        channels.append(table[np.clip(values - first, 0, len(table) - 1)])
-        deep.append(bits == 16)
-    colors = np.stack(channels, axis=1)
-    # Some writers state 16 bits and put values of 8 into them; real 16 bits use the high byte.
-    if any(deep) and colors.max() > 255:
+    values = _stored_values(stored, signed)
+    tables = [_table(elements, f"{name}Descriptor", f"{name}Data") for name in _PALETTES]
+    colors = np.stack([_look_up(values, first, table) for first, table, _ in tables], axis=1)
+    # Some writers state 16 bits and write values of 8 bits; of real 16 bits the high byte is shown.
+    if any(bits == 16 for _, _, bits in tables) and colors.max() > 255:
         colors = colors >> 8
     return np.minimum(colors, 255).astype(np.uint8)
+
+
+def _stored_values(stored: int, signed: bool) -> np.ndarray:
+    """Return the value of each pattern of bits, float64 [2**stored]."""
+    values = np.arange(2**stored, dtype=np.float64)
+    if signed:  # two's complement
+        values[2 ** (stored - 1) :] -= 2**stored
+    return values
 
 
 def _modality(elements: Elements, values: np.ndarray) -> np.ndarray:
     if items := elements.items("ModalityLUTSequence"):
         first, table, _ = _table(items[0], "LUTDescriptor", "LUTData")
-        values = table[_indices(values, first, table)].astype(np.float64)
+        values = _look_up(values, first, table).astype(np.float64)
         if values.min() == values.max():
-            raise elements.refuse("ModalityLUTSequence", "makes all values the same")
+            raise elements.error("ModalityLUTSequence", "makes all values the same")
         return values
     slope = (elements.numbers("RescaleSlope") or [1.0])[0]
     intercept = (elements.numbers("RescaleIntercept") or [0.0])[0]
-    # Past this, neighbouring values are no longer told apart.
+    # Beyond these bounds neighbouring values would become one.
     if not 1e-9 <= abs(slope) <= 1e9 or abs(intercept) > 1e9 * abs(slope):
-        raise elements.refuse("RescaleSlope", "and RescaleIntercept must not be 0 or enormous")
+        raise elements.error("RescaleSlope", "and RescaleIntercept must not be 0 or enormous")
     return slope * values + intercept
 
 
 def _voi(elements: Elements, values: np.ndarray) -> np.ndarray | None:
     """Return values from 0 to 1 after the VOI table or window, None when there is neither."""
+    from pydicom.pixels import apply_windowing
+
     if items := elements.items("VOILUTSequence"):
         first, table, bits = _table(items[0], "LUTDescriptor", "LUTData")
-        return np.minimum(table[_indices(values, first, table)] / (2**bits - 1), 1.0)
+        return np.minimum(_look_up(values, first, table) / (2**bits - 1), 1.0)
     centers, widths = elements.numbers("WindowCenter"), elements.numbers("WindowWidth")
     if not centers and not widths:
         return None
     function = elements.text("VOILUTFunction").upper() or "LINEAR"
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        raise elements.refuse("VOILUTFunction", "must be LINEAR, LINEAR_EXACT or SIGMOID")
+        raise elements.error("VOILUTFunction", "must be LINEAR, LINEAR_EXACT or SIGMOID")
     low = 1.0 if function == "LINEAR" else 1e-9
     if not centers or not widths or widths[0] < low:
-        raise elements.refuse("WindowWidth", f"must stand with WindowCenter and be at least {low}")
-    center, width = centers[0], widths[0]
-    if function == "SIGMOID":  # C.11.2.1.3.1
-        return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700, 700)))
-    if function == "LINEAR":  # C.11.2.1.2.1
-        center, width = center - 0.5, width - 1.0
-    if width == 0:
-        return (values > center).astype(np.float64)
-    return np.clip((values - center) / width + 0.5, 0.0, 1.0)
+        raise elements.error("WindowWidth", f"must be given with WindowCenter, at least {low}")
+    # The infinities give the two ends of pydicom's output range.
+    values = np.concatenate([[-np.inf], values, [np.inf]])
+    with np.errstate(over="ignore"):
+        shown, problem = attempt(lambda: apply_windowing(values, elements.dataset))
+    if problem:
+        raise elements.error("WindowCenter", problem)
+    return (shown[1:-1] - shown[0]) / (shown[-1] - shown[0])
 
 
-def _indices(values: np.ndarray, first: int, table: np.ndarray) -> np.ndarray:
-    # What lies before the first mapped value gets the first entry, what lies after the last it.
-    return np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
+def _look_up(values: np.ndarray, first: int, table: np.ndarray) -> np.ndarray:
+    # Values outside the table take its nearest entry.
+    return table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)]
 
 
 def _table(elements: Elements, descriptor: str, data: str) -> tuple[int, np.ndarray, int]:
     """Return first mapped value, entries (int64) and bits of an entry of a lookup table."""
     described, problem = attempt(lambda: [int(number) for number in elements.numbers(descriptor)])
     if problem or len(described) != 3 or not 1 <= described[2] <= 16:
-        raise elements.refuse(descriptor, "must be three numbers, the last of them 8 to 16")
-    count, first, bits = described[0] or _ENTRIES, described[1], described[2]
+        raise elements.error(descriptor, "must be three numbers, the last of them 8 to 16")
+    count, first, bits = described[0] or _MAX_ENTRIES, described[1], described[2]
     segmented = not elements.has(data) and elements.has(f"Segmented{data}")
     keyword = f"Segmented{data}" if segmented else data
-    raw = elements.value(keyword)
-    entries, problem = attempt(lambda: _entries(raw, count, bits, _little(elements), segmented))
-    if problem or not 1 <= len(entries) <= _ENTRIES or len(entries) < count:
-        raise elements.refuse(keyword, "does not hold what its descriptor says")
+    raw, little = elements.value(keyword), elements.dataset.original_encoding[1] is not False
+    entries, problem = attempt(lambda: _entries(raw, count, bits, little, segmented))
+    if problem or not 1 <= len(entries) <= _MAX_ENTRIES or len(entries) < count:
+        raise elements.error(keyword, "does not hold as many entries as its descriptor says")
     return first, entries[:count], bits
-
-
-def _little(elements: Elements) -> bool:
-    return elements.dataset.original_encoding[1] is not False
 
 
 def _entries(raw, count: int, bits: int, little: bool, segmented: bool) -> np.ndarray:
@@ -175,34 +163,40 @@ def _entries(raw, count: int, bits: int, little: bool, segmented: bool) -> np.nd
 
 
 def _expanded(codes: list[int], width: int) -> np.ndarray:
-    """Expand segments, PS3.3 C.7.9.2: discrete (0), linear (1), and copies of earlier ones (2)."""
+    """Expand the segments of a table, PS3.3 C.7.9.2.
+
+    pydicom 3.0.2 does this without a limit, and counts the offset of a copy in entries.
+
+    Args:
+        codes: entries of the segmented table.
+        width: bytes of an entry.
+    """
     found: list[int] = []
-    position = steps = 0
-    while position + 1 < len(codes):
-        if codes[position] == 2:
-            size = 4 // width
-            offset = codes[position + 2 : position + 2 + size]  # in bytes, lowest part first
-            at = sum(part << 8 * width * n for n, part in enumerate(offset)) // width
-            copies, position = codes[position + 1], position + 2 + size
-            for _ in range(copies):
-                at = _add_segment(codes, at, found)
-                if (steps := steps + 1) > _ENTRIES:
-                    raise ValueError("segments without end")
-        else:
-            position = _add_segment(codes, position, found)
-        if len(found) > _ENTRIES or (steps := steps + 1) > _ENTRIES:
-            raise ValueError("segments without end")
-    return np.array(found, np.int64)
+    segments = 0
 
-
-def _add_segment(codes: list[int], position: int, found: list[int]) -> int:
-    """Append a segment's values to `found`; return where the next one starts."""
-    kind, length = codes[position : position + 2]
-    if kind == 0:
-        found += codes[position + 2 : position + 2 + length]
-        return position + 2 + length
-    if kind == 1:
+    def add(position: int) -> int:
+        """Append a discrete (0) or linear (1) segment; return where the next one starts."""
+        nonlocal segments
+        kind, length = codes[position : position + 2]
+        segments += 1
+        if kind > 1 or segments > _MAX_ENTRIES or len(found) > _MAX_ENTRIES:
+            raise ValueError("unknown segment, or segments without end")
+        if kind == 0:
+            found.extend(codes[position + 2 : position + 2 + length])
+            return position + 2 + length
         ramp = np.linspace(found[-1], codes[position + 2], length + 1)[1:]
-        found += np.rint(ramp).astype(int).tolist()
+        found.extend(np.rint(ramp).astype(int).tolist())
         return position + 3
-    raise ValueError("unknown segment")
+
+    position = 0
+    while position + 1 < len(codes):
+        if codes[position] != 2:
+            position = add(position)
+            continue
+        # A copy of earlier segments, whose offset is in bytes, lowest part first.
+        parts = codes[position + 2 : position + 2 + 4 // width]
+        at = sum(part << 8 * width * n for n, part in enumerate(parts)) // width
+        for _ in range(codes[position + 1]):
+            at = add(at)
+        position += 2 + 4 // width
+    return np.array(found, np.int64)

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from breastus.data.images import MAX_BYTES, SUFFIXES, read_image
+from breastus.data.image_files import MAX_BYTES
+from breastus.data.images import SUFFIXES, read_image
 from breastus.data.sources.folder import class_folder, is_mask, split_folder
 from breastus.errors import HubError, ImageError
 from breastus.utils.files import write_folder_aside
