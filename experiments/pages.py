@@ -1,5 +1,7 @@
 """The two pages of experiments, RESULTS.md and BENCH.md: sections and rows of Markdown tables."""
 
+import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ SCORES = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
     "accuracy": "accuracy",
-    "ece": "calibration error",
+    "ece": "ECE",
 }
 
 
@@ -34,6 +36,25 @@ def write_section(path: Path, name: str, text: str) -> None:
         old = f"{old.rstrip()}\n\n{begin}\n{end}\n"
     before, _, rest = old.partition(begin)
     write_text(path, f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+
+
+def title_and_text(doc: str) -> list[str]:
+    """Return the lines of a script's docstring above its command, the first as a heading."""
+    title, _, rest = inspect.cleandoc(doc).partition("\n")
+    return [f"## {title}", "", *rest.partition("\n    python -m")[0].strip().splitlines()]
+
+
+def facts(command: str) -> list[str]:
+    """Return the lines that name command, machine and load of a section without records."""
+    from breastus.runs.environment import describe_hardware, hardware
+
+    return [
+        f"- Command: `{command}`",
+        f"- Machine: {describe_hardware(hardware())}",
+        f"- Other work on the machine: load average {os.getloadavg()[0]:.1f} at the start; a busy "
+        "machine makes every time below longer",
+        "- Records: none kept",
+    ]
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> list[str]:

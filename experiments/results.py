@@ -1,162 +1,370 @@
-"""Write what experiments gave into RESULTS.md and README.md, from run folders alone.
+"""Write the sections of RESULTS.md that have records, from experiments/records/ alone.
 
-    python -m experiments.results                 # all of runs/<experiment>/<variant>-<seed>/
+    python -m experiments.results
 
-First the records of finished runs (settings, environment, history, metrics, predictions; no images
-and no weights) are copied to `experiments/records/`, where they stay; the tables are then written
-from all records, so that an experiment can be run in several sittings.
-
-Of each variant: the mean over its seeds, with a 95 % interval over scenes (patients), DeLong's of
-the ROC-AUC and by bootstrap of the rest, as in
-`breastus.evaluation.intervals.repeated_metrics`. Below stands every run by itself. An
-experiment of which there are no runs keeps its section.
+A recipe records its runs as they finish, so an experiment can be run in several sittings. Each
+section shows the mean of every variant over its seeds, differences between variants, costs, and
+each run. Sections of experiments without records stay as they are.
 """
 
-import argparse
-import re
-import shutil
-from pathlib import Path
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from types import ModuleType
 
-from breastus.config.parsing import join_sources, split_sources
-from breastus.errors import RunError
-from breastus.runs.report_folder import METRICS_FILE
-from breastus.runs.run import CONFIG_FILE, ENVIRONMENT_FILE, Run
-from breastus.utils.files import write_json, write_text
-from experiments.pages import HERE, RESULTS, ROOT, run_script, write_section
-from experiments.run_tables import means_table, section
+import numpy as np
+import pandas as pd
 
-RECORDS = HERE / "records"
-KEPT = (METRICS_FILE, "history.csv", "predictions_val.csv", "predictions_test.csv")
-# Experiments that README.md shows as well.
-README = ("study", "networks", "leakage", "shortcuts")
-# With whose variants an experiment's are compared, each with which, and how those are called.
-COMPARED_WITH = {
+from breastus.config.schema import EvaluationConfig
+from breastus.errors import RunError, UndefinedMetricWarning
+from breastus.evaluation.decision.decision import decide
+from breastus.evaluation.intervals.repeated_metrics import mean_difference, mean_metrics
+from breastus.evaluation.published_baseline import published_baseline
+from breastus.runs.environment import describe_hardware
+from experiments.pages import (
+    RESULTS,
+    format_score,
+    run_script,
+    score_row,
+    score_table,
+    table,
+    title_and_text,
+    write_section,
+)
+from experiments.records import Record, experiments, read_records
+from experiments.runner import SEEDS
+
+RESAMPLES = 2000
+# Settings that the machine decides; the seeds of a variant may differ in them.
+OF_THE_MACHINE = {("data", "source"), ("model", "weights"), ("training", "precision")}
+# Rows of the published study that are shown below an experiment: network, colour map.
+PUBLISHED = {
+    "study": [("cnn", "plain"), ("cnn", "parula"), ("swin", "plain"), ("swin", "parula")],
+    "networks": [("cnn", "plain"), ("swin", "plain")],
+}
+# Experiment: the experiment it is compared with, (variant) to the variant there, and a heading.
+COMPARISONS: dict[str, tuple[str, Callable[[str], str], str]] = {
     "precision": ("networks", lambda variant: variant, "float32"),
     "pretraining": ("precision", lambda variant: variant.rpartition("-")[0], "random weights"),
     "ablation": (
         "ablation",
         lambda variant: "cnn" if variant.startswith("cnn") else "base",
-        "what each is compared with",
+        "`base` (`cnn-two-blocks`: from `cnn`)",
     ),
 }
+# Settings of `evaluation` that are tried on the predictions of a variant, without training.
+REDECIDED = {
+    "ablation": (
+        "base",
+        {
+            "calibration none": {"calibration": "none"},
+            "calibration Platt": {"calibration": "platt"},
+            "calibration isotonic": {"calibration": "isotonic"},
+            "calibration by rule": {"calibration": "auto"},
+            "threshold 0.5": {"threshold": 0.5},
+            "threshold for sensitivity": {"threshold_rule": "sensitivity"},
+            "threshold, one miss costs 30 false alarms": {
+                "threshold_rule": "cost",
+                "cost_ratio": 30.0,
+            },
+        },
+    )
+}
+
+Variants = Mapping[str, list[Record]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="default: runs")
-    args = parser.parse_args()
-
-    for folder in sorted(args.runs.glob("*")):
-        if _has_variants(folder.name):
-            keep_records(folder)
-    found = {folder.name: read_variants(folder) for folder in sorted(RECORDS.glob("*"))}
+    found = {name: by_variant(name, read_records(name)) for name in experiments()}
     if not found:
-        raise RunError(f"{args.runs} holds no finished runs of an experiment. Run one first.")
-    for name, variants in found.items():
-        others, what = compared(name, found)
-        text = section(name, variants, compared_with=others, what=what)
-        write_section(RESULTS, name, text)
-        print(f"experiments/RESULTS.md: {name}, {sum(map(len, variants.values()))} runs")
-    for name in README:
-        if name not in found:
-            continue
-        write_section(ROOT / "README.md", name, means_table(name, found[name]))
-        print(f"README.md: {name}")
+        raise RunError("experiments/records/ holds no runs. Run a recipe first.")
+    with warnings.catch_warnings():
+        # Small test sets leave some metrics undefined; the tables say so.
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        write_section(RESULTS, "reading", "\n".join(reading(found)))
+        for name, variants in found.items():
+            write_section(RESULTS, name, section(name, variants, comparison(name, found)))
+            print(f"{RESULTS.name}: {name}, {sum(map(len, variants.values()))} runs")
 
 
-def compared(name: str, found: dict[str, dict[str, list[Run]]]) -> tuple[dict[str, list[Run]], str]:
-    """Return what an experiment's variants are compared with, by their names, and its own name.
+def by_variant(experiment: str, records: list[Record]) -> dict[str, list[Record]]:
+    """Return the runs of each variant.
 
-    Args:
-        name: the experiment's.
-        found: experiment to variant to runs.
+    Raises:
+        RunError: when the seeds of a variant were trained with different settings.
     """
-    if name not in COMPARED_WITH:
+    variants: dict[str, list[Record]] = {}
+    for record in records:
+        variants.setdefault(record.variant, []).append(record)
+    for name, (first, *others) in variants.items():
+        for other in others:
+            if different := _different_settings(first, other):
+                raise RunError(
+                    f"{experiment}/{name}: all seeds of a variant must have the same settings. "
+                    f"Received: seeds {first.seed} and {other.seed} with different {different[0]}. "
+                    "Run all seeds with the same settings."
+                )
+    return variants
+
+
+def _different_settings(one: Record, other: Record) -> list[str]:
+    ours, theirs = one.facts["settings"], other.facts["settings"]
+    return [
+        f"{group}.{key}"
+        for group, settings in ours.items()
+        if isinstance(settings, dict)
+        for key in settings
+        # A setting that is newer than a record is missing there.
+        if (group, key) not in OF_THE_MACHINE and key in theirs[group]
+        if settings[key] != theirs[group][key]
+    ]
+
+
+def comparison(name: str, found: Mapping[str, Variants]) -> tuple[Variants, str]:
+    """Return the runs that each variant of an experiment is compared with, and a heading."""
+    if name not in COMPARISONS:
         return {}, ""
-    experiment, base_of, what = COMPARED_WITH[name]
+    experiment, base_of, heading = COMPARISONS[name]
     bases = found.get(experiment, {})
     return {
         variant: bases[base_of(variant)]
         for variant in found[name]
         if base_of(variant) in bases and (experiment, base_of(variant)) != (name, variant)
-    }, what
+    }, heading
 
 
-def keep_records(folder: Path) -> None:
-    """Copy what the tables need of an experiment's finished runs to its folder of records."""
-    for path in folder.glob("*-*"):
-        if not Run(path).finished:
-            continue
-        record = RECORDS / folder.name / path.name
-        shutil.rmtree(record, ignore_errors=True)
-        record.mkdir(parents=True)
-        for name in KEPT:
-            shutil.copy(path / name, record / name)
-        # Where the images lay on that machine is nobody's business.
-        config = Run(path).config
-        names = [Path(place).name for place in split_sources(config.data.source)]
-        source = config.replace({"data": {"source": join_sources(names)}})
-        environment = dict(Run(path).environment)
-        if environment.get("pretraining"):
-            weights = Path(config.model.weights).name
-            source = source.replace({"model": {"weights": weights}})
-            environment["weights"] = {**environment["weights"], "weights": weights}
-        write_text(record / CONFIG_FILE, source.to_yaml())
-        # Which variants a command was limited to changes none of its runs.
-        command = re.sub(r" --only( (?!-)\S+)+| --missing\b", "", environment["command"])
-        environment["command"] = without_folders(command)
-        write_json(record / ENVIRONMENT_FILE, environment)
-
-
-def without_folders(command: str) -> str:
-    """Return a command line without where things lay on the machine that it ran on."""
-    return re.sub(r"(?<= )/\S*/", "", re.sub(r"--data \S+", "--data ...", command))
-
-
-def read_variants(folder: Path) -> dict[str, list[Run]]:
-    """Return an experiment's recorded runs by variant, in order of names and seeds.
-
-    Raises:
-        RunError: when the seeds of a variant were trained with different settings.
-    """
-    variants: dict[str, list[Run]] = {}
-    runs = [Run(path) for path in folder.glob("*-*")]
-    for run in sorted(runs, key=lambda run: (_variant(run), run.config.seed)):
-        variants.setdefault(_variant(run), []).append(run)
-    for name, (first, *others) in variants.items():
-        for other in others:
-            if different := _different(first, other):
-                raise RunError(
-                    f"{folder.name}/{name}: the seeds of a variant must have the same settings. "
-                    f"Received: {different[0]} that differs between seeds {first.config.seed} and "
-                    f"{other.config.seed}. Run all seeds alike, and remove the others' records."
-                )
-    return variants
-
-
-def _different(one: Run, other: Run) -> list[str]:
-    """Return the settings in which two runs of a variant differ and must not."""
-    ours, theirs = one.config.to_dict(), other.config.to_dict()
+def reading(found: Mapping[str, Variants]) -> list[str]:
+    """Return the lines that say what the numbers mean, with the spread between seeds."""
+    several = [runs for variants in found.values() for runs in variants.values() if len(runs) > 1]
+    each = [mean_metrics(_test(runs), resamples=100)["each"] for runs in several]
+    spread = {
+        metric: np.mean([np.var([one[metric] for one in scores], ddof=1) for scores in each]) ** 0.5
+        for metric in ("sensitivity", "specificity", "balanced_accuracy")
+    }
     return [
-        f"{section}.{key}"
-        for section, settings in ours.items()
-        if isinstance(settings, dict)
-        for key in settings
-        # Where the images and weights lay, and what the machine was measured to do best.
-        if (section, key)
-        not in {("data", "source"), ("model", "weights"), ("training", "precision")}
-        and settings[key] != theirs[section][key]
+        "## How to read the tables",
+        "",
+        "A row is the mean over the seeds of a variant. A seed decides the split of the images, "
+        "the initial weights and the order of training.",
+        "",
+        "A 95 % interval covers the sampling of the test images, by scene (BUSI) or by patient "
+        "(BUS-UCLM), for the models as they were trained. It does not cover training again with "
+        "another seed. Intervals of the ROC-AUC are DeLong's; all others come from a bootstrap. "
+        f"Between the seeds of a variant the standard deviation is {spread['sensitivity']:.2f} for "
+        f"sensitivity, {spread['specificity']:.2f} for specificity and "
+        f"{spread['balanced_accuracy']:.2f} for balanced accuracy (pooled over {len(several)} "
+        "variants), which is more than most intervals suggest.",
+        "",
+        "BUSI has no patient identifiers. Leak-free means that no scene, which is one image and "
+        "its near-duplicates, is in two splits. ECE is the expected calibration error.",
+        "",
+        "Sections with a line *Records: none kept* were written once, by the command that they "
+        "name. Their tables cannot be regenerated from `experiments/records/`; all others can, by "
+        "`python -m experiments.results`.",
     ]
 
 
-def _has_variants(name: str) -> bool:
-    # best.py writes its own section, of folds.
-    recipe = HERE / "recipes" / f"{name}.py"
-    return recipe.is_file() and "\nVARIANTS = {" in recipe.read_text(encoding="utf-8")
+def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> str:
+    """Return the section of an experiment in RESULTS.md.
+
+    Args:
+        name: name of the recipe.
+        variants: recorded runs by variant.
+        compared: as from `comparison`.
+    """
+    records = [record for group in variants.values() for record in group]
+    minutes = np.array([record.facts["seconds_training"] for record in records]) / 60
+    facts = {
+        "Command": ", ".join(f"`{one}`" for one in _distinct(records, "command")),
+        "Machine": "; ".join(sorted({_machine(record) for record in records})),
+        "Versions": "; ".join(sorted({_packages(record) for record in records})),
+        "Training": f"{np.median(minutes):.1f} minutes a run (median; {minutes.min():.1f} to "
+        f"{minutes.max():.1f})",
+        "Records": f"`records/{name}/`, of code versions "
+        f"{', '.join(f'`{one}`' for one in _distinct(records, 'code_version'))}",
+    }
+    if missing := missing_runs(name, variants):
+        facts[f"Fewer than {SEEDS} seeds, to save time"] = missing
+    return "\n".join(
+        [
+            *title_and_text(recipe_of(name).__doc__),
+            "",
+            *(f"- {key}: {value}" for key, value in facts.items()),
+            "",
+            *means_table(name, variants),
+            "",
+            *(differences_table(variants, *compared) if compared[0] else ()),
+            *redecided_table(name, variants),
+            "Cost (medians over seeds):",
+            "",
+            *costs_table(variants),
+            "",
+            "Each run, with intervals over the scenes of its own test images:",
+            "",
+            *runs_table(records),
+        ]
+    )
 
 
-def _variant(run: Run) -> str:
-    return run.path.name.rpartition("-")[0]
+def recipe_of(experiment: str) -> ModuleType:
+    """Return the module of a recipe."""
+    return importlib.import_module(f"experiments.recipes.{experiment}")
+
+
+def missing_runs(experiment: str, variants: Variants) -> str:
+    """Return which runs of a recipe have no record, or an empty text."""
+    seeds = {name: len(variants.get(name, ())) for name in recipe_of(experiment).VARIANTS}
+    return ", ".join(
+        f"`{name}` {_seeds(number)}" if number else f"`{name}` was not run"
+        for name, number in seeds.items()
+        if number < SEEDS
+    )
+
+
+def means_table(experiment: str, variants: Variants) -> list[str]:
+    """Return the mean of each variant over its seeds, and the published rows."""
+    lines = score_table("test images")
+    for name, records in variants.items():
+        means = mean_metrics(_test(records), resamples=RESAMPLES)
+        lines.append(score_row(f"{name}, {_seeds(len(records))}", means, *_images(means)))
+    for model, color in PUBLISHED.get(experiment, ()):
+        published = published_baseline(model, color)
+        lines.append(
+            score_row(f"published study, {model}, {color}", published, *_images(published))
+        )
+    return lines
+
+
+def differences_table(variants: Variants, others: Variants, heading: str) -> list[str]:
+    """Return each variant minus the one it is compared with, over the seeds that both have."""
+    rows = []
+    for name in sorted(variants.keys() & others.keys()):
+        theirs = {record.seed: record for record in others[name]}
+        pairs = [
+            (record, theirs[record.seed]) for record in variants[name] if record.seed in theirs
+        ]
+        ours, bases = zip(*pairs, strict=True)
+        difference = mean_difference(_test(ours), _test(bases), resamples=RESAMPLES)
+        rows.append(score_row(name, difference, len(pairs)))
+    return [
+        f"Difference from {heading}, on the same test images (mean over seeds, 95 % interval of "
+        "the difference):",
+        "",
+        *score_table("seeds"),
+        *rows,
+        "",
+    ]
+
+
+def redecided_table(experiment: str, variants: Variants) -> list[str]:
+    """Return other calibrations and thresholds on the predictions of a variant."""
+    base, decisions = REDECIDED.get(experiment, ("", {}))
+    if base not in variants:
+        return []
+    records = variants[base]
+    lines = [
+        f"Other calibrations and thresholds on the predictions of `{base}`, without training "
+        f"(mean over seeds; below it the difference from `{base}`; 95 % intervals of both):",
+        "",
+        *score_table(),
+    ]
+    for name, changes in decisions.items():
+        tables = []
+        for record in records:
+            settings = EvaluationConfig(**record.facts["settings"]["evaluation"] | changes)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # isotonic calibration warns of few groups
+                decision = decide(record.split("val"), settings, seed=record.seed)
+            tables.append(decision.apply(record.split("test")))
+        means = mean_metrics(tables, resamples=RESAMPLES)
+        differences = mean_difference(tables, _test(records), resamples=RESAMPLES)
+        lines += [score_row(name, means), score_row(f"difference from `{base}`", differences)]
+    return [*lines, ""]
+
+
+def costs_table(variants: Variants) -> list[str]:
+    """Return size and cost of each variant."""
+    rows = []
+    for name, records in variants.items():
+        facts = records[0].facts
+        training = facts["settings"]["training"]
+        seconds = np.concatenate([record.facts["history"]["seconds"] for record in records])
+        memory = np.median([record.facts["peak_memory_mb"] for record in records])
+        rows.append(
+            [
+                name,
+                f"{facts['parameters']:,}",
+                f"{facts['gflops']:.2f}",
+                _initial_weights(records),
+                training["precision"],
+                training["epochs"],
+                f"{np.median(seconds):.1f}",
+                f"{memory:.0f}",
+                _machine(records[0]),
+            ]
+        )
+    columns = "parameters, GFLOPs an image, initial weights, precision, epochs, seconds an epoch"
+    columns = ["", *columns.split(", "), "peak memory, MiB", "machine"]
+    return table(columns, rows)
+
+
+def runs_table(records: list[Record]) -> list[str]:
+    """Return a row for each run."""
+    rows = []
+    for record in records:
+        test = record.split("test")
+        scores = mean_metrics([test], resamples=RESAMPLES)
+        losses = record.facts["history"]["val_loss"]
+        rows.append(
+            [
+                record.name,
+                np.array(scores["confusion_matrix"], int).tolist(),
+                format_score(scores["roc_auc"]),
+                format_score(scores["balanced_accuracy"]),
+                1 + int(np.nanargmin(losses)),
+                f"`{record.facts['data_fingerprint'][:12]}`",
+            ]
+        )
+    columns = ["ROC-AUC", "balanced accuracy", "best epoch", "data fingerprint"]
+    return table(["run", "[[TN, FP], [FN, TP]]", *columns], rows)
+
+
+def _test(records: list[Record]) -> list[pd.DataFrame]:
+    return [record.split("test") for record in records]
+
+
+def _images(metrics: Mapping) -> list[str]:
+    counts = metrics["n"]
+    return [", ".join(map(str, counts)) if isinstance(counts, list) else str(counts)]
+
+
+def _initial_weights(records: list[Record]) -> str:
+    known = [record.facts["pretraining"] for record in records]
+    if not known[0]:
+        return records[0].facts["initial_weights"] or "random"
+    minutes = np.median([facts["seconds"] for facts in known if facts]) / 60
+    facts = known[0]
+    return (
+        f"pretrained on {facts['on']} ({facts['images']:,} images, {facts['epochs']} epochs, "
+        f"{minutes:.1f} minutes)"
+    )
+
+
+def _machine(record: Record) -> str:
+    return describe_hardware(record.facts["hardware"])
+
+
+def _packages(record: Record) -> str:
+    versions = record.facts["versions"]
+    return ", ".join(f"{name} {versions[name]}" for name in ("breastus", "tensorflow", "keras"))
+
+
+def _distinct(records: list[Record], key: str) -> list[str]:
+    return sorted({record.facts[key] for record in records})
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed" + "s" * (number > 1)
 
 
 if __name__ == "__main__":

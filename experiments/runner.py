@@ -1,21 +1,19 @@
-"""What every recipe here does: train its variants over seeds, one run after the other.
+"""Train the variants of a recipe over several seeds and record each finished run.
 
     if __name__ == "__main__":
         run(__doc__, "networks", VARIANTS)
 
-A variant is a network and the settings it has besides those of `breastus.default_config`; and,
-where its backbone is pretrained first, on what: "phantoms" or "images". That is done anew for each
-seed, as the images it may see are those of that seed's training part.
+A variant is a network, the settings in which it differs from `breastus.default_config`, and, if its
+backbone is pretrained first, the kind of pretraining: "phantoms" or "images". The pretraining is
+repeated for each seed, because it may only see the training images of that seed's split.
 
-Runs go to `runs/<experiment>/<variant>-<seed>/`; one that is finished there is skipped, one that
-was killed is taken up. `--missing` skips those whose record is kept in `experiments/records/` as
-well, to go on where these were made in another sitting. Runs with `--set` are not the experiment's
-own: they go to `runs/tried/<experiment>/`, of which no records are kept and no tables made.
+Runs go to `runs/<experiment>/<variant>-<seed>/` and into `experiments/records/<experiment>/`. A
+finished run is skipped and an interrupted one continues; `--missing` also skips runs that have only
+a record. With `--set` the runs go to `runs/tried/<experiment>/` and are not recorded.
 
-Each run is a process of its own, so that its peak memory is its own too. With `--jobs 2` two go on
-at a time, each on half of the cores, as their records say; what they say of their progress is then
-in `runs/<experiment>/logs/`. The images are prepared (read, hashed, compared with each other) once
-for all runs by
+Each run has its own process, so that its peak memory is its own. With `--jobs 2` two runs share the
+cores; their progress is then written to `runs/<experiment>/logs/`. To read, hash and compare the
+images once for all runs, prepare them first:
 
     breastus data prepare --data path/to/BUSI --out busi    # then: --data busi
 """
@@ -40,221 +38,227 @@ from breastus.errors import BreastusError, RunError
 from breastus.runs.config_diff import PRECISION, changed_settings
 from breastus.runs.environment import usable_cores
 from breastus.runs.run import Run
+from experiments.records import record_run, recorded_runs
 
-RUNS, RECORDS = Path("runs"), Path(__file__).parent / "records"
+RUNS = Path("runs")
 SEEDS = 3
-WEIGHTS = "weights"  # of pretrained backbones, beside the runs that start from them
-LOGS = "logs"  # of runs that go on at the same time
-TRIED = "tried"  # beside the experiments' folders; no experiment has this name
+WEIGHTS = "weights"  # subfolder with the pretrained backbones
+LOGS = "logs"  # subfolder with the progress of runs that share the cores
+TRIED = "tried"  # folder of runs with --set; no experiment has this name
+
+Variant = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]
 
 
-def run(
-    doc: str,
-    experiment: str,
-    variants: Mapping[str, tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]],
-) -> None:
-    """Parse the command line of a recipe and train what it asks for.
+def run(doc: str, experiment: str, variants: Mapping[str, Variant]) -> None:
+    """Parse the command line of a recipe, and train and record its runs.
 
     Args:
-        doc: the recipe's docstring; its first line is the help's.
-        experiment: the recipe's name, and that of its folder of runs.
-        variants: name to (network, settings), or to (network, settings, what it is pretrained on).
+        doc: docstring of the recipe; the help shows its first line.
+        experiment: name of the recipe, of its folder of runs and of its records.
+        variants: name to (network, settings) or (network, settings, kind of pretraining).
     """
     args = _arguments(doc, variants)
     try:
-        _work_off(_wanted(args, experiment, variants), args.jobs)
+        _train_all(_unfinished(args, experiment, variants), args.jobs)
     except BreastusError as error:
         raise SystemExit(f"error: {error}") from error
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A run that is asked for.
+class _Job:
+    """A run to be trained.
 
-    Args:
-        out: its folder.
-        config: all settings, data and seed among them.
-        pretrained_on: "phantoms" or "images", or "" for nothing.
+    Attributes:
+        out: run folder.
+        config: all settings, with data and seed.
+        pretraining: "phantoms", "images", or "" without pretraining.
+        experiment: name under which the run is recorded, or "" if it is not.
     """
 
     out: Path
     config: Config
-    pretrained_on: str
+    pretraining: str
+    experiment: str
 
 
-def _arguments(doc: str, variants: Mapping[str, tuple]) -> argparse.Namespace:
+def _arguments(doc: str, variants: Mapping[str, Variant]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     add_data(parser)
     parser.add_argument(
         "--only", nargs="+", choices=list(variants), metavar="VARIANT", help="default: all"
     )
-    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how many (default: {SEEDS})")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"number (default: {SEEDS})")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="change a setting of all these runs, such as training.epochs=2; they go to "
-        f"{RUNS / TRIED}",
+        help="change a setting of all runs, for example training.epochs=2; these runs go to "
+        f"{RUNS / TRIED} and are not recorded",
     )
-    parser.add_argument(
-        "--missing", action="store_true", help="skip runs whose record is kept as well"
-    )
+    parser.add_argument("--missing", action="store_true", help="also skip runs that are recorded")
     parser.add_argument(
         "--jobs",
         type=int,
         default=1,
-        help="runs at a time, which share the cores; pays where networks are small (default: 1)",
+        help="number of runs that share the cores; useful for small networks (default: 1)",
     )
     args = parser.parse_args()
     if args.seeds < 1:
         parser.error(f"--seeds must be at least 1. Received: {args.seeds}")
     if args.missing and args.set:
         parser.error(
-            "--missing does not go with --set: records are of runs with the experiment's own "
-            "settings. Leave out one of them."
+            "--missing does not go with --set, because records hold runs with the recipe's own "
+            "settings. Remove one of them."
         )
     if not 1 <= args.jobs <= usable_cores():
-        parser.error(f"--jobs must be from 1 to {usable_cores()}, the cores. Received: {args.jobs}")
+        parser.error(
+            f"--jobs must be from 1 to {usable_cores()}, the number of cores. Received: {args.jobs}"
+        )
     if args.jobs > 1 and not hasattr(os, "sched_setaffinity"):
-        parser.error("--jobs needs a system that keeps a process on some cores, such as Linux.")
+        parser.error("--jobs needs a system that can bind a process to cores, such as Linux.")
     return args
 
 
-def _wanted(args: argparse.Namespace, experiment: str, variants: Mapping[str, tuple]) -> list:
-    """Return the runs that are asked for and not there yet.
+def _unfinished(
+    args: argparse.Namespace, experiment: str, variants: Mapping[str, Variant]
+) -> list[_Job]:
+    """Return the runs that still have to be trained.
 
     Raises:
-        BreastusError: before anything is trained, when the data is not there, a setting is
-            impossible, or a finished run is of other data or settings.
+        BreastusError: before any training, if the data does not exist, a setting is invalid, or a
+            finished run has other data or settings.
     """
     folder = RUNS / TRIED / experiment if args.set else RUNS / experiment
-    wanted = []
+    recorded = recorded_runs(experiment)
+    jobs = []
     for name in args.only or variants:
         for seed in range(args.seeds):
-            asked = _asked(folder / f"{name}-{seed}", variants[name], seed, args)
-            if _finished(asked):
-                print(f"{asked.out}: finished before", flush=True)
-            elif args.missing and (RECORDS / experiment / asked.out.name).is_dir():
-                print(f"{asked.out}: recorded before", flush=True)
+            out = folder / f"{name}-{seed}"
+            job = _job(out, variants[name], seed, args, "" if args.set else experiment)
+            if _is_finished(job):
+                print(f"{out}: already finished", flush=True)
+                if job.experiment and out.name not in recorded:
+                    record_run(job.experiment, Run(out))
+            elif args.missing and out.name in recorded:
+                print(f"{out}: already recorded", flush=True)
             else:
-                wanted.append(asked)
-    if wanted:
+                jobs.append(job)
+    if jobs:
         from breastus.data.sources.resolve import check_places
 
-        check_places(wanted[0].config.data.source)  # before weights are fetched or made
-    return wanted
+        check_places(jobs[0].config.data.source)  # before weights are downloaded or made
+    return jobs
 
 
-def _asked(out: Path, variant: tuple, seed: int, args: argparse.Namespace) -> _Asked:
-    network, settings, *on = variant
+def _job(out: Path, variant: Variant, seed: int, args: argparse.Namespace, experiment: str) -> _Job:
+    network, settings, *pretraining = variant
     config = default_config(network).replace({**settings, "seed": seed}).override(args.set)
     if args.data is not None:
         config = config.replace({"data": {"source": join_sources(args.data)}})
-    if on:
-        weights = out.parent / WEIGHTS / f"{network}-{on[0]}-{seed}"
+    if pretraining:
+        weights = out.parent / WEIGHTS / f"{network}-{pretraining[0]}-{seed}"
         config = config.replace({"model": {"weights": str(weights)}})
-    return _Asked(out, config, *(on or [""]))
+    return _Job(out, config, *(pretraining or [""]), experiment)
 
 
-def _finished(asked: _Asked) -> bool:
-    """Whether a run is finished.
+def _is_finished(job: _Job) -> bool:
+    """Return whether a run is finished.
 
     Raises:
-        RunError: when it is, with other data or settings.
+        RunError: when it is finished, with other data or settings.
     """
-    if not (run := Run(asked.out)).finished:
+    if not (finished := Run(job.out)).finished:
         return False
-    # What the machine decides stands in the run, not in what is asked for.
-    but = {PRECISION} if asked.config.training.precision == "auto" else ()
-    if changed := changed_settings(run.config, asked.config, but=but):
+    # The run holds the precision that the machine chose; the job may leave it open.
+    but = {PRECISION} if job.config.training.precision == "auto" else ()
+    if changed := changed_settings(finished.config, job.config, but=but):
         raise RunError(
-            f"{asked.out} holds a finished run of other data or settings: {'; '.join(changed)}. "
-            f"Move {asked.out.parent} elsewhere, or delete that run, to train it anew."
+            f"{job.out} holds a finished run of other data or settings: {'; '.join(changed)}. "
+            f"Move {job.out.parent} elsewhere, or delete that run, to train it again."
         )
     return True
 
 
-def _work_off(wanted: list[_Asked], jobs: int) -> None:
-    """Do the runs, so many at a time."""
+def _train_all(jobs: list[_Job], parallel: int) -> None:
+    """Train all runs, `parallel` at a time."""
     todo: queue.SimpleQueue = queue.SimpleQueue()
-    for asked in wanted:
-        todo.put(asked)
-    with ThreadPoolExecutor(jobs) as threads:
-        workers = [threads.submit(_work, todo, share) for share in _shares(jobs)]
+    for job in jobs:
+        todo.put(job)
+    cores: list[set[int] | None] = [None]
+    if parallel > 1:
+        usable = sorted(os.sched_getaffinity(0))
+        cores = [set(usable[first::parallel]) for first in range(parallel)]
+    with ThreadPoolExecutor(parallel) as threads:
+        workers = [threads.submit(_work, todo, share) for share in cores]
     for worker in workers:
         worker.result()
 
 
-def _shares(jobs: int) -> list[set[int] | None]:
-    """Return the cores of each job; nothing where one job has all."""
-    if jobs == 1:
-        return [None]
-    cores = sorted(os.sched_getaffinity(0))
-    return [set(cores[job::jobs]) for job in range(jobs)]
-
-
-def _work(todo: queue.SimpleQueue, share: set[int] | None) -> None:
-    """Do one run after the other, each in a process of its own, until none is left."""
+def _work(todo: queue.SimpleQueue, cores: set[int] | None) -> None:
+    """Train one run after the other, each in its own process, until the queue is empty."""
     processes = ProcessPoolExecutor(
         1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1
     )
     with processes:
         while not todo.empty():
             try:
-                asked = todo.get_nowait()
-            except queue.Empty:  # another was quicker
+                job = todo.get_nowait()
+            except queue.Empty:  # another worker took it
                 return
-            print(f"\n== {asked.out}", flush=True)
+            print(f"\n== {job.out}", flush=True)
             try:
-                said = processes.submit(_one, asked, share).result()
+                result = processes.submit(_run_job, job, cores).result()
             except BaseException:
-                while not todo.empty():  # the others end with what they are at
+                while not todo.empty():  # the other workers stop after their current run
                     todo.get_nowait()
                 raise
-            print(f"{asked.out}: {said}" if share else said, flush=True)
+            print(f"{job.out}: {result}" if cores else result, flush=True)
+            if job.experiment:
+                record_run(job.experiment, Run(job.out))
 
 
-def _one(asked: _Asked, share: set[int] | None) -> str:
-    """Pretrain if need be, train, and return what came out in words.
+def _run_job(job: _Job, cores: set[int] | None) -> str:
+    """Pretrain if asked for, train, and return the result as a sentence.
 
     Args:
-        share: the cores to stay on. What the run says of its progress goes into a file then, as it
-            would be mixed up with what others say.
+        job: run to be trained.
+        cores: cores to stay on; the progress then goes to a file, so that it does not mix with
+            that of other runs. None uses all cores.
     """
-    if share is None:
-        return _train(asked)
-    os.sched_setaffinity(0, share)  # before TensorFlow counts them
-    log = asked.out.parent / LOGS / f"{asked.out.name}.txt"
+    if cores is None:
+        return _train(job)
+    os.sched_setaffinity(0, cores)  # before TensorFlow counts them
+    log = job.out.parent / LOGS / f"{job.out.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
     ):
-        return _train(asked)
+        return _train(job)
 
 
-def _train(asked: _Asked) -> str:
+def _train(job: _Job) -> str:
     import_tensorflow()
     from breastus.reporting.texts import verdict
     from breastus.workflows.train import train
 
-    config = asked.config
-    if asked.pretrained_on:
-        _pretrain(config, asked.pretrained_on)
-    return verdict(train(config.model.name, config=config, out=asked.out).metrics)
+    config = job.config
+    if job.pretraining:
+        _pretrain(config, job.pretraining)
+    return verdict(train(config.model.name, config=config, out=job.out).metrics)
 
 
 def _pretrain(config: Config, on: str) -> None:
-    """Make the weights that a training starts from, unless they are there.
+    """Make the weights that a training starts from, unless they exist.
 
-    Of the training's settings those of data, preprocessing and image size hold for the pretraining
-    as well, so that it splits the images as the training does.
+    The pretraining takes data, preprocessing, seed and image size from the training, so that it
+    splits the images in the same way.
     """
     network, settings, out = config.model.name, config.to_dict(), Path(config.model.weights)
-    if out.is_dir():  # written as a whole; of what it was made, the training's own check sees
-        print(f"{out}: pretrained before", flush=True)
+    if out.is_dir():  # written whole or not at all; the training checks what they were made of
+        print(f"{out}: already pretrained", flush=True)
         return
     import_tensorflow()
     from breastus.workflows.pretrain import pretrain

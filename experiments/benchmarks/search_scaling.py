@@ -1,10 +1,12 @@
-"""How the search for near-duplicates grows: patterns like phantoms in, seconds and memory out.
+"""How the search for near-duplicates scales with the number of images
 
-    python -m experiments.benchmarks.search_scaling 100000   # prints JSON, for data_checks.py
+The patterns are random, with the mean and the covariance of the fingerprints of 1,000 phantoms, so
+that unrelated images resemble each other as phantoms do. One in a hundred is repeated, brighter and
+noisy, every other one mirrored. Each size runs in its own process.
 
-The patterns are random, with the mean and the covariance of 1,000 phantoms' fingerprints, so that
-strangers look as much like each other as those of phantoms do; one in a hundred is planted a
-second time, brighter and noisy, every other one mirrored.
+    python -m experiments.benchmarks.search_scaling --data path/to/BUSI
+
+Two cores: 3 minutes for 1,000 to 100,000 images (`--sizes`).
 """
 
 import argparse
@@ -12,81 +14,136 @@ import json
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
+from breastus.data.annotations.flags import annotation_flags
+from breastus.data.images import ImageFile
 from breastus.data.near_duplicates.search import SIDE, fingerprint, near_duplicates
+from breastus.data.sources import busi
+from breastus.phantoms.simulation import simulate_phantom
 from breastus.runs.environment import peak_memory_mb
-from experiments.drawing import phantom_scan
+from experiments.benchmarks.process import measure_apart
+from experiments.pages import RESULTS, facts, run_script, table, title_and_text, write_section
 
-MODELS, THRESHOLD, TWINS = 1000, 0.76, 0.01
-FEWEST = 100
+SIZES = (1000, 10_000, 30_000, 100_000)
+PHANTOMS, THRESHOLD, REPEATED = 1000, 0.76, 0.01
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of BUSI, for the steps before the search")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of images")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="page (default: RESULTS.md)")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if min(args.sizes) < 1 / REPEATED:
+        parser.error(f"--sizes must be at least 100. Received: {min(args.sizes)}")
+    if args.one:
+        print(json.dumps(measure(args.one)))
+        return
+    lines = facts("python -m experiments.benchmarks.search_scaling --data ...")
+    found = [measure_apart("experiments.benchmarks.search_scaling", "--one", n) for n in args.sizes]
+    lines += ["", *table(*scaling_table(found))]
+    if args.data:
+        steps = milliseconds_an_image(args.data)
+        each = ", ".join(f"{name} {value:.0f}" for name, value in steps.items())
+        lines += [
+            "",
+            f"Before the search, on BUSI, milliseconds an image on one core: {each}; together "
+            f"{sum(steps.values()):.0f}. The recipe `many_files` measures both for a hundred "
+            "thousand files.",
+        ]
+    write_section(args.out, "growth", "\n".join([*title_and_text(__doc__), "", *lines]))
+    print("\n".join(lines))
+
+
+def scaling_table(found: list[dict]) -> tuple[list[str], list[list]]:
+    """Return headings and rows of the table of what `measure` returned."""
+    columns = "images, seconds, processor seconds, peak memory in MiB, repeats found, other pairs"
+    rows = [
+        [
+            f"{one['images']:,}",
+            f"{one['seconds']:.0f}",
+            f"{one['processor_seconds']:.0f}",
+            f"{one['peak_mb']:.0f}",
+            f"{one['found']} of {one['repeated']}",
+            one["others"],
+        ]
+        for one in found
+    ]
+    return columns.split(", "), rows
 
 
 def patterns(count: int, *, seed: int) -> np.ndarray:
-    """Return uint8 [count, 64, 64], none of which shows what another shows."""
-    # Not forked: a copy of a process with threads, such as OpenCV's, can wait for them forever.
-    apart = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=apart) as pool:
-        models = np.stack(list(pool.map(_model, range(MODELS), chunksize=20)))
-    models = models.reshape(MODELS, -1).astype(np.float32)
+    """Return uint8 [count, 64, 64], of which no two show the same."""
+    # Spawned, not forked: a forked copy of a process with threads can wait for them forever.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        models = np.stack(list(pool.map(_phantom_fingerprint, range(PHANTOMS), chunksize=20)))
+    models = models.reshape(PHANTOMS, -1).astype(np.float32)
     mean = models.mean(axis=0)
-    models = (models - mean) / MODELS**0.5
+    models = (models - mean) / PHANTOMS**0.5
     rng = np.random.default_rng(seed)
     made = np.empty((count, SIDE, SIDE), np.uint8)
     for start in range(0, count, 2000):
         part = made[start : start + 2000]
-        drawn = rng.standard_normal((len(part), MODELS), dtype=np.float32) @ models
+        drawn = rng.standard_normal((len(part), PHANTOMS), dtype=np.float32) @ models
         part[:] = np.clip(mean + drawn, 0, 255).reshape(part.shape)
     return made
 
 
-def plant(made: np.ndarray, *, seed: int) -> np.ndarray:
-    """Return the patterns, the last of them replaced by twins of the first."""
-    count = int(TWINS * len(made))
-    twins = made[:count].astype(np.float32) * 1.1 + 5
-    twins += np.random.default_rng(seed).normal(scale=6, size=twins.shape)
-    twins[::2] = twins[::2, :, ::-1]
-    made[len(made) - count :] = np.clip(twins, 0, 255)
+def _phantom_fingerprint(index: int) -> np.ndarray:
+    return fingerprint(np.repeat(simulate_phantom(7, index).image[..., None], 3, axis=-1))
+
+
+def repeat_first(made: np.ndarray, *, seed: int) -> np.ndarray:
+    """Return the patterns, the last of them replaced by altered copies of the first."""
+    count = int(REPEATED * len(made))
+    copies = made[:count].astype(np.float32) * 1.1 + 5
+    copies += np.random.default_rng(seed).normal(scale=6, size=copies.shape)
+    copies[::2] = copies[::2, :, ::-1]
+    made[len(made) - count :] = np.clip(copies, 0, 255)
     return made
 
 
 def measure(count: int) -> dict:
-    """Search `count` patterns; return seconds, peak MiB, and what share of the twins was found."""
-    made = plant(patterns(count, seed=0), seed=1)
-    before = peak_memory_mb()
+    """Search `count` patterns; return seconds, peak MiB and how many repeats were found."""
+    made = repeat_first(patterns(count, seed=0), seed=1)
     start, used = time.perf_counter(), time.process_time()
     pairs = near_duplicates(made, threshold=THRESHOLD)
     seconds, used = time.perf_counter() - start, time.process_time() - used
-    planted = int(TWINS * count)
-    shift = pairs.second - pairs.first == count - planted
-    found = int((shift & (pairs.first < planted)).sum())
+    repeated = int(REPEATED * count)
+    is_repeat = pairs.second - pairs.first == count - repeated
+    found = int((is_repeat & (pairs.first < repeated)).sum())
     return {
         "images": count,
         "seconds": seconds,
         "processor_seconds": used,
-        "before_mb": before,
         "peak_mb": peak_memory_mb(),
-        "planted": planted,
+        "repeated": repeated,
         "found": found,
         "others": len(pairs.first) - found,
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("count", type=int, help=f"how many patterns, at least {FEWEST}")
-    args = parser.parse_args()
-    if args.count < FEWEST:
-        parser.error(
-            f"count must be at least {FEWEST}, of which one is a twin. Received: {args.count}"
-        )
-    print(json.dumps(measure(args.count)))
-
-
-def _model(index: int) -> np.ndarray:
-    return fingerprint(phantom_scan(7, index))
+def milliseconds_an_image(folder: Path) -> dict[str, float]:
+    """Return how long reading, fingerprint and flags of an image of BUSI take, on one core."""
+    paths = [image.path for image in busi.read(folder).images]
+    spent = dict.fromkeys(("reading and hashing", "fingerprint", "flags"), 0.0)
+    for path in paths:
+        times = [time.perf_counter()]
+        pixels = ImageFile.read(path).pixels
+        times.append(time.perf_counter())
+        fingerprint(pixels)
+        times.append(time.perf_counter())
+        annotation_flags(pixels)
+        times.append(time.perf_counter())
+        for name, seconds in zip(spent, np.diff(times), strict=True):
+            spent[name] += 1000 * seconds / len(paths)
+    return spent
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -1,21 +1,25 @@
-"""What is reached without training a network? Features and logistic regression, on its folds.
+"""Baselines without training a network: features and logistic regression
+
+Each row is cross-validated on BUSI by scene, with the known faults left out (five folds, three
+repeats; the folds of `breastus train --folds 5`), and fitted again on all of BUSI for the other
+hospital, the sample of BUS-UCLM. Calibration and threshold come from the validation part of each
+fold, and for the other hospital from the pooled out-of-fold scores. A network that does not beat
+`frozen features` has learned little.
+
+- `size and borders`: width, height, aspect ratio, share of black pixels, and the shares of rows and
+  columns that are not cut off as borders.
+- `grey levels`: a histogram of 32 bins, and the mean level at 16 depths.
+- `frozen features`: EfficientNet-Lite0 with ImageNet weights at 384 pixels, aspect ratio kept; mean
+  and maximum of the last feature map, averaged over the image and its mirror image.
+- `three networks`: the same from maps of strides 8, 16 and 32 of Lite0, Lite1 and Lite2.
+- `frozen cells`: maps of strides 8, 16 and 32 of Lite0 cell by cell, with lesion masks as targets;
+  the score of an image is the mean of its best cells.
+- `frozen, both`: the mean of `frozen features` and `frozen cells`, in standard deviations.
 
     python -m experiments.recipes.baselines --data path/to/folder
 
-The folder holds `busi` and `bus_uclm_sample`. Each row is cross-validated on BUSI by scene, with
-the known faults left out (five folds, three repeats: the folds of `breastus train --folds 5`), and
-fitted on all of BUSI once more for the outside hospital, BUS-UCLM's sample. Each fold's validation
-part chooses calibration and threshold, and for the outside the pooled out-of-fold scores do. A
-network that does not beat the row of frozen features has learned little.
-
-size and borders     width, height, ratio, how much is black, how much is cut off as border
-grey levels          histogram of 32 bins, mean level at 16 depths
-frozen features      EfficientNet-Lite0 with ImageNet's weights, 384 pixels, aspect kept: mean and
-                     maximum of the last map, averaged over the image and its mirror image
-three networks       Lite0, Lite1 and Lite2 in the same way, of their maps of strides 8, 16 and 32
-frozen cells         Lite0's maps of strides 8, 16 and 32 cell by cell, taught by lesion masks; an
-                     image scores as its best cells do
-frozen, both         the mean of frozen features and frozen cells, in standard deviations
+The folder holds `busi` and `bus_uclm_sample`. Two cores without GPU: 14 minutes. Expected ROC-AUC
+of `frozen, both` (95 % interval): 0.95 (0.91 to 0.97) inside, 0.85 (0.75 to 0.92) outside.
 """
 
 import argparse
@@ -33,20 +37,26 @@ from breastus.config.schema import DataConfig, EvaluationConfig
 from breastus.data.images import read_image
 from breastus.data.manifest.build import included, load_manifest
 from breastus.data.splits.make import make_splits
-from breastus.errors import BreastusError
 from breastus.evaluation.calibration.logistic import sigmoid
 from breastus.evaluation.decision.decision import decide
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.labels import LABELS, LUMP
-from experiments.pages import RESULTS, score_row, score_table, write_section
+from experiments.pages import (
+    RESULTS,
+    run_script,
+    score_row,
+    score_table,
+    title_and_text,
+    write_section,
+)
 
 FOLDS, REPEATS, SIZE = 5, 3, 384
 _BLACK = 10  # grey levels, as in the image transform
-_TOP_CELLS = 8  # of 576: what the median lesion of BUSI covers is twice that
+_TOP_CELLS = 8  # of 576 cells; the median lesion of BUSI covers twice as many
 
 
 class Features:
-    """What is measured of a data set's images, computed when it is first asked for.
+    """Features of the images of a data set, computed when they are first used.
 
     Args:
         rows: included rows of a manifest.
@@ -58,15 +68,26 @@ class Features:
 
     @functools.cached_property
     def borders(self) -> np.ndarray:
+        """Size and borders, [n, 6]."""
         return np.stack([_borders(read_image(path)) for path in self.rows["path"]])
 
     @functools.cached_property
     def levels(self) -> np.ndarray:
+        """Histogram and mean level by depth, [n, 48]."""
         return np.stack([_levels(read_image(path)) for path in self.rows["path"]])
 
     @functools.cached_property
-    def frozen(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pooled features [n, 2560] and cells float16 [n, 24, 24, C]."""
+    def pooled(self) -> np.ndarray:
+        """Mean and maximum of the last map of Lite0, [n, 2560]."""
+        return self._frozen[0]
+
+    @functools.cached_property
+    def cells(self) -> np.ndarray:
+        """Cells of the maps of Lite0, float16 [n, 24, 24, C]."""
+        return self._frozen[1]
+
+    @functools.cached_property
+    def _frozen(self) -> tuple[np.ndarray, np.ndarray]:
         return _frozen(self.rows)
 
     @functools.cached_property
@@ -75,9 +96,9 @@ class Features:
         return _three(self.rows)
 
     @functools.cached_property
-    def cell_targets(self) -> np.ndarray:
-        """Share of each cell that is lesion, [n, 24, 24]."""
-        return _cell_targets(self.rows)
+    def lesion_fraction(self) -> np.ndarray:
+        """Lesion area as a fraction of each cell, [n, 24, 24]."""
+        return _lesion_fraction(self.rows)
 
 
 def _borders(pixels: np.ndarray) -> np.ndarray:
@@ -97,7 +118,7 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
 
 
 def _batches(rows: pd.DataFrame):
-    """Yield the images of rows as a network takes them, 16 at a time."""
+    """Yield z-scored batches, float32 [16, 384, 384, 3]."""
     import tensorflow as tf
 
     from breastus.data.images import ImageFile
@@ -151,7 +172,7 @@ def _frozen(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(pooled), np.concatenate(cells)
 
 
-def _cell_targets(rows: pd.DataFrame) -> np.ndarray:
+def _lesion_fraction(rows: pd.DataFrame) -> np.ndarray:
     import tensorflow as tf
 
     from breastus.data.masks import lesion_mask
@@ -168,11 +189,18 @@ def _cell_targets(rows: pd.DataFrame) -> np.ndarray:
     return np.stack(found)
 
 
-Scores = Callable[[Features, np.ndarray], np.ndarray]
+# (features, indices of the training rows, seed) -> (features of any images) -> logits
+Fit = Callable[[Features, np.ndarray, int], Callable[[Features], np.ndarray]]
 
 
-def fit_columns(features: np.ndarray, lump: np.ndarray, *, strength: float):
-    """Return a function from columns to logits: standardised logistic regression, classes even."""
+def logistic_regression(features: np.ndarray, lump: np.ndarray, *, strength: float) -> Callable:
+    """Return a function from features [n, C] to logits [n], fitted with balanced classes.
+
+    Args:
+        features: training features, [n, C]; they are standardised.
+        lump: 1 for lump, [n].
+        strength: inverse of the L2 regularisation.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -183,154 +211,130 @@ def fit_columns(features: np.ndarray, lump: np.ndarray, *, strength: float):
     return fit.decision_function
 
 
-def fit_cells(cells: np.ndarray, targets: np.ndarray, *, seed: int):
-    """Return a function from cells [n, 24, 24, C] to logits [n]: the mean of the best cells'."""
-    rng = np.random.default_rng(seed)
-    inside, outside = targets > 0.5, targets < 0.02
-    # All cells of lesions and as many elsewhere, or the regression takes an hour.
-    there = np.argwhere(outside)
-    there = there[rng.choice(len(there), min(len(there), 2 * inside.sum()), replace=False)]
-    chosen = np.concatenate([np.argwhere(inside), there])
-    columns = cells[tuple(chosen.T)].astype(np.float32)
-    score = fit_columns(columns, np.arange(len(chosen)) < inside.sum(), strength=1e-3)
-
-    def best(images: np.ndarray) -> np.ndarray:
-        flat = images.reshape(-1, images.shape[-1]).astype(np.float32)
-        each = score(flat).reshape(len(images), -1)
-        return np.sort(each, axis=1)[:, -_TOP_CELLS:].mean(axis=1)
-
-    return best
-
-
-def columns_row(name: str, strength: float) -> Callable:
-    """Return a row: (features, indices to fit on, seed) to a function of features to logits."""
+def fit_features(name: str, strength: float) -> Fit:
+    """Return a fit of one property of `Features`."""
 
     def fit(features: Features, rows: np.ndarray, seed: int) -> Callable:
-        of = _getter(name)
-        score = fit_columns(of(features)[rows], features.lump[rows], strength=strength)
-        return lambda other: score(of(other))
+        score = logistic_regression(
+            getattr(features, name)[rows], features.lump[rows], strength=strength
+        )
+        return lambda other: score(getattr(other, name))
 
     return fit
 
 
-def _getter(name: str) -> Callable:
-    return {
-        "borders": lambda f: f.borders,
-        "levels": lambda f: f.levels,
-        "pooled": lambda f: f.frozen[0],
-        "three": lambda f: f.three,
-    }[name]
+def fit_cells(features: Features, rows: np.ndarray, seed: int) -> Callable:
+    """Fit cells to lesion masks; the logit of an image is the mean of its best cells."""
+    rng = np.random.default_rng(seed)
+    cells, fraction = features.cells[rows], features.lesion_fraction[rows]
+    inside, outside = fraction > 0.5, np.argwhere(fraction < 0.02)
+    # All cells of lesions and as many others; all others would take an hour.
+    outside = outside[rng.choice(len(outside), min(len(outside), 2 * inside.sum()), replace=False)]
+    chosen = np.concatenate([np.argwhere(inside), outside])
+    columns = cells[tuple(chosen.T)].astype(np.float32)
+    score = logistic_regression(columns, np.arange(len(chosen)) < inside.sum(), strength=1e-3)
+
+    def best_cells(other: Features) -> np.ndarray:
+        flat = other.cells.reshape(-1, other.cells.shape[-1]).astype(np.float32)
+        each = score(flat).reshape(len(other.cells), -1)
+        return np.sort(each, axis=1)[:, -_TOP_CELLS:].mean(axis=1)
+
+    return best_cells
 
 
-def cells_row(features: Features, rows: np.ndarray, seed: int) -> Callable:
-    score = fit_cells(features.frozen[1][rows], features.cell_targets[rows], seed=seed)
-    return lambda other: score(other.frozen[1])
-
-
-def both_row(features: Features, rows: np.ndarray, seed: int) -> Callable:
-    parts = [fit(features, rows, seed) for fit in (columns_row("pooled", 1e-3), cells_row)]
+def fit_both(features: Features, rows: np.ndarray, seed: int) -> Callable:
+    """Fit pooled features and cells; the logit is their mean in standard deviations."""
+    parts = [fit(features, rows, seed) for fit in (fit_features("pooled", 1e-3), fit_cells)]
     scales = [np.std(part(features)[rows]) for part in parts]
     return lambda other: sum(p(other) / s for p, s in zip(parts, scales, strict=True)) / 2
 
 
-ROWS = {
-    "size and borders": columns_row("borders", 1.0),
-    "grey levels": columns_row("levels", 0.1),
-    "frozen features": columns_row("pooled", 1e-3),
-    "three networks": columns_row("three", 1e-3),
-    "frozen cells": cells_row,
-    "frozen, both": both_row,
+ROWS: dict[str, Fit] = {
+    "size and borders": fit_features("borders", 1.0),
+    "grey levels": fit_features("levels", 0.1),
+    "frozen features": fit_features("pooled", 1e-3),
+    "three networks": fit_features("three", 1e-3),
+    "frozen cells": fit_cells,
+    "frozen, both": fit_both,
 }
+_SETTINGS = EvaluationConfig(calibration="platt")
 
 
-def cross_validated(fit: Callable, features: Features, repeat: int) -> pd.DataFrame:
-    """Return out-of-fold predictions of a repeat, each fold decided by its own validation part."""
+def cross_validated(fit: Fit, features: Features, repeat: int) -> pd.DataFrame:
+    """Return out-of-fold predictions of a repeat; each fold is decided by its validation part."""
     rows = features.rows
     tables = []
     for fold in range(FOLDS):
         splits = make_splits(rows, scheme="kfold", seed=repeat, fold=fold, folds=FOLDS)
         split = splits["split"].to_numpy()
         logit = fit(features, np.flatnonzero(split == "train"), repeat)(features)
-        table = _table(rows, logit)
+        table = _predictions(rows, logit)
         decision = decide(table[split == "val"], _SETTINGS, seed=repeat)
         tables.append(decision.apply(table[split == "test"]))
     return pd.concat(tables).sort_values("image_id", ignore_index=True)
 
 
-def outside(fit: Callable, inside: Features, other: Features, pooled: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions of another hospital's images; nothing of it is used but the images."""
-    logit = fit(inside, np.arange(len(inside.rows)), 0)(other)
-    return decide(pooled, _SETTINGS, seed=0).apply(_table(other.rows, logit))
+def predict_outside(
+    fit: Fit, inside: Features, outside: Features, pooled: pd.DataFrame
+) -> pd.DataFrame:
+    """Return predictions for another hospital, whose labels are not used."""
+    logit = fit(inside, np.arange(len(inside.rows)), 0)(outside)
+    return decide(pooled, _SETTINGS, seed=0).apply(_predictions(outside.rows, logit))
 
 
-_SETTINGS = EvaluationConfig(calibration="platt")
-
-
-def _table(rows: pd.DataFrame, logit: np.ndarray) -> pd.DataFrame:
-    raw = np.clip(sigmoid(logit), 1e-9, 1 - 1e-9)
+def _predictions(rows: pd.DataFrame, logit: np.ndarray) -> pd.DataFrame:
+    probability = np.clip(sigmoid(logit), 1e-9, 1 - 1e-9)
     return rows[["image_id", "group_id", "finding", "label"]].assign(
-        split="test", probability_uncalibrated=raw
+        split="test", probability_uncalibrated=probability
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="holds busi and bus_uclm_sample")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="page (default: RESULTS.md)")
     args = parser.parse_args()
     import_tensorflow()
     from breastus.runs.environment import describe_hardware, hardware
 
     start = time.perf_counter()
-    settings = DataConfig()
-    inside, other = (
+    inside, outside = (
         Features(
-            included(load_manifest(args.data / name, settings=settings)).reset_index(drop=True)
+            included(load_manifest(args.data / name, settings=DataConfig())).reset_index(drop=True)
         )
         for name in ("busi", "bus_uclm_sample")
     )
-    lines = {"inside": [], "outside": []}
+    inside_rows, outside_rows = [], []
     for name, fit in ROWS.items():
         tables = [cross_validated(fit, inside, repeat) for repeat in range(REPEATS)]
-        lines["inside"].append(score_row(name, mean_metrics(tables)))
-        elsewhere = outside(fit, inside, other, tables[0])
-        lines["outside"].append(score_row(name, mean_metrics([elsewhere])))
-        print(lines["inside"][-1], lines["outside"][-1], sep="\n", flush=True)
+        inside_rows.append(score_row(name, mean_metrics(tables)))
+        predictions = predict_outside(fit, inside, outside, tables[0])
+        outside_rows.append(score_row(name, mean_metrics([predictions])))
+        print(inside_rows[-1], outside_rows[-1], sep="\n", flush=True)
     minutes = (time.perf_counter() - start) / 60
-    recipe = __doc__.strip().split("\n\n", 2)
     text = [
-        f"## {__doc__.splitlines()[0]}",
-        "",
-        recipe[2].split("\n\nsize and borders")[0],
-        "",
-        "```",
-        recipe[2][recipe[2].index("size and borders") :],
-        "```",
+        *title_and_text(__doc__),
         "",
         "- Command: `python -m experiments.recipes.baselines --data ...`",
         f"- Machine: {describe_hardware(hardware())}; {minutes:.0f} minutes",
+        "- Records: none kept",
         "",
         f"Inside, BUSI: {len(inside.rows)} images of {inside.rows['group_id'].nunique()} scenes, "
-        f"mean over {REPEATS} repeats (95 % intervals over scenes: of the "
-        "ROC-AUC DeLong's, of the rest by bootstrap).",
+        f"mean over {REPEATS} repeats (95 % intervals over scenes).",
         "",
         *score_table(),
-        *lines["inside"],
+        *inside_rows,
         "",
-        f"Outside, BUS-UCLM's sample: {len(other.rows)} images of "
-        f"{other.rows['patient_id'].nunique()} patients (95 % intervals likewise, over "
-        "patients).",
+        f"Outside, the sample of BUS-UCLM: {len(outside.rows)} images of "
+        f"{outside.rows['patient_id'].nunique()} patients (95 % intervals over patients).",
         "",
         *score_table(),
-        *lines["outside"],
+        *outside_rows,
     ]
     write_section(args.out, "baselines", "\n".join(text))
 
 
 if __name__ == "__main__":
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            main()
-        except BreastusError as error:
-            raise SystemExit(f"error: {error}") from error
+        warnings.simplefilter("ignore")  # undefined metrics of small test parts
+        run_script(main)

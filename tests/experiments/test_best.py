@@ -3,16 +3,21 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from breastus.augmentation.policies import check_policy
+from breastus.config.schema import EvaluationConfig
+from breastus.evaluation.calibration.logistic import logit, sigmoid
+from breastus.labels import LABELS
 from breastus.models.registry import list_models
 from breastus.training.stages import stages_of
 from experiments.recipes import best
 
 
 @pytest.mark.parametrize("network", best.VIEWS)
-def test_its_settings_leave_the_backbone_as_it_came(network):
+def test_the_recipe_keeps_the_backbone_frozen(network):
     config = best.recipe(network)
     assert config.model.name == network
     assert network in list_models()
@@ -21,13 +26,11 @@ def test_its_settings_leave_the_backbone_as_it_came(network):
     check_policy(config.augmentation.policy)
 
 
-def test_each_network_has_a_title_of_its_own():
-    titles = [best.introduction(network, 1)[0] for network in best.VIEWS]
-    assert titles == [
-        "## The best recipe known here: how good it is, inside and at another hospital, and its "
-        "bundle.",
-        "## The best recipe, with `efficientnet_mil_ensemble`",
-    ]
+def test_each_network_has_its_own_heading():
+    titles = [best.heading(network, 1)[0] for network in best.VIEWS]
+    assert len(set(titles)) == len(titles)
+    assert all(title.startswith("## The best recipe") for title in titles)
+    assert "efficientnet_mil_ensemble" in titles[1]
 
 
 @pytest.mark.slow
@@ -47,7 +50,6 @@ def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, write_i
     arguments = ["best.py", "--data", "phantom", "--folds", "3", "--out", str(tmp_path / "folds")]
     arguments += ["--outside", str(tmp_path / "elsewhere"), "--publish", str(tmp_path / "best")]
     arguments += ["--results", str(tmp_path / "RESULTS.md"), *settings]
-    arguments += ["--readme", str(tmp_path / "README.md")]
     monkeypatch.setattr("sys.argv", arguments)
     best.main()
     info = json.loads((tmp_path / "best" / "bundle.json").read_text())
@@ -56,12 +58,10 @@ def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, write_i
     assert "| inside, out of fold | " in text
     assert "| outside, the bundle | " in text
     assert "Outside: 8 images" in text
-    assert "Of each network by itself the ROC-AUC is " in text
-    assert "Of each fold's 2 networks together it is " in text
-    assert f"threshold, {info['threshold']:.3f}: " in text
-    assert "of 4 lumps found" in text
-    short = Path(tmp_path, "README.md").read_text()
-    assert short.count("| inside, out of fold | ") == short.count("| outside, the bundle | ") == 1
+    assert "ROC-AUC of the single networks: " in text
+    assert "of the 2 averaged networks: " in text
+    assert f" {info['threshold']:.3f}, it finds " in text
+    assert "of 4 lumps" in text
     for rule, changes in best.RULES.items():
         (outside,) = [line for line in text.splitlines() if line.startswith(f"| {rule}: outside")]
         assert f"| {rule}: inside | " in text
@@ -70,6 +70,45 @@ def test_from_images_to_scores_inside_and_outside(tmp_path, monkeypatch, write_i
             (main,) = [line for line in text.splitlines() if "outside, the bundle" in line]
             assert outside.split(" | ")[2:] == main.split(" | ")[1:]
     written = {file: file.stat().st_mtime_ns for file in tmp_path.glob("folds/*/best.keras")}
-    best.main()  # what is finished is kept
+    best.main()  # finished runs are kept
     assert {file: file.stat().st_mtime_ns for file in written} == written
     assert len(written) == 6
+
+
+@pytest.fixture
+def outside():
+    """150 images of 15 patients, for which the predicted probabilities are too low."""
+    rng = np.random.default_rng(0)
+    true_probability = rng.uniform(0.05, 0.95, 150)
+    lump = (rng.random(150) < true_probability).astype(int)
+    predicted = sigmoid(logit(true_probability) - 3)
+    return pd.DataFrame(
+        {
+            "image_id": [f"other/{number}" for number in range(150)],
+            "group_id": np.arange(150) // 10,
+            "finding": "unknown",
+            "label": np.array(LABELS)[lump],
+            "split": "test",
+            "probability": predicted,
+            "predicted": np.array(LABELS)[(predicted >= 0.5).astype(int)],
+            "threshold": 0.5,
+        }
+    )
+
+
+def test_recalibration_raises_probabilities_that_are_too_low(outside, monkeypatch):
+    monkeypatch.setattr(best, "DRAWS", 5)
+    lines = best.recalibration(outside, EvaluationConfig())
+    means = [[float(cell.split()[0]) for cell in line.split("|")[2:-1]] for line in lines[4:]]
+    assert len(means) == 4
+    for before, after in (means[:2], means[2:]):
+        assert after[3] < 0.7 * before[3]  # calibration error
+        assert after[4] < 0.7 * before[4]  # Brier score
+        assert before[1] == 0 < after[1]  # sensitivity
+    assert "5 draws of 25 and 5 draws of 50 images" in lines[0]
+
+
+def test_draws_with_too_few_images_are_skipped(outside):
+    lines = best.recalibration(outside.iloc[:20], EvaluationConfig())
+    assert "0 draws of 25 and 0 draws of 50 images" in lines[0]
+    assert len(lines) == 4

@@ -1,71 +1,74 @@
-"""The script that writes RESULTS.md and README.md says what the runs say, and no more."""
+"""RESULTS.md is written from the records, and from nothing else."""
 
-import importlib.util
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score
 
 from breastus.config.presets import default_config, pretraining_config
-from breastus.evaluation.predictions import read_predictions
+from breastus.errors import RunError
 from breastus.models import registry
 from breastus.models.registry import build_model, list_models
-from experiments.run_tables import DECIDED_ANEW
+from experiments import pages, records, results
 
-ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
+RECIPES = ("ablation", "leakage", "networks", "precision", "pretraining", "shortcuts", "study")
 
 
 @pytest.fixture
-def results(tmp_path, monkeypatch):
-    """The script as a module, in a folder of its own."""
-    shutil.copytree(ROOT / "experiments", tmp_path / "repo" / "experiments")
-    (tmp_path / "repo" / "experiments" / "RESULTS.md").unlink(missing_ok=True)
-    shutil.rmtree(tmp_path / "repo" / "experiments" / "records", ignore_errors=True)
-    path = tmp_path / "repo" / "experiments" / "results.py"
-    spec = importlib.util.spec_from_file_location("results", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.chdir(tmp_path / "repo")
-    for name, path in (("RESULTS", "experiments/RESULTS.md"), ("RECORDS", "experiments/records")):
-        monkeypatch.setattr(module, name, Path(path).absolute())
-    monkeypatch.setattr(module, "ROOT", Path.cwd())
-    return module
+def page(tmp_path, monkeypatch):
+    """A function that writes the page from the records of a folder of its own; returns its text."""
+    monkeypatch.setattr(records, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "RESULTS.md")
+
+    def write():
+        results.main()
+        return (tmp_path / "RESULTS.md").read_text()
+
+    return write
 
 
-def test_an_experiment_stands_beside_the_one_it_is_compared_with(results, tiny_run, monkeypatch):
+@pytest.fixture
+def add_record(page, tiny_run):
+    """A function (experiment, run, **facts) that records the tiny run under another name."""
+    facts = records.facts_of(tiny_run)
+    tables = [
+        tiny_run.read_predictions(split)
+        for split in records.SPLITS
+    ]
+
+    def add(experiment, run, **changes):
+        variant, _, seed = run.rpartition("-")
+        line = facts | {"run": run, "variant": variant, "seed": int(seed)} | changes
+        records.write_record(experiment, line, pd.concat(tables).assign(run=run, fold=0))
+
+    return add
+
+
+def section(text, name):
+    return text.partition(f"<!-- begin {name} -->")[2].partition(f"<!-- end {name} -->")[0]
+
+
+def rows(text):
+    """Cells of each table row by its first cell; the last one counts."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {cells[0]: cells[1:] for cells in lines}
+
+
+def test_an_experiment_is_compared_with_another_one(page, add_record):
     for experiment in ("networks", "precision"):
-        shutil.copytree(tiny_run.path, Path("runs", experiment, "cnn-0"))
-    monkeypatch.setattr("sys.argv", ["results.py"])
-    Path("README.md").write_text("# breastus\n")
-    results.main()
-    text = Path("experiments", "RESULTS.md").read_text()
-    assert text.count("Less float32, on the same test images") == 1
-    assert "| cnn | 1 | 0.00 |" in text  # too few groups for an interval
+        add_record(experiment, "cnn-0")
+    text = page()
+    assert text.count("Difference from float32") == 1
+    assert "| cnn | 1 | 0.00 |" in section(text, "precision")  # too few groups for an interval
 
 
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        ("networks.py --data /x/busi --seeds 2", "networks.py --data ... --seeds 2"),
-        ("study.py --data busi --set a.b=2", "study.py --data ... --set a.b=2"),
-        ("bench --rivals /x/y/.venv-bench --only cnn", "bench --rivals .venv-bench --only cnn"),
-    ],
-)
-def test_a_command_is_given_without_the_machines_folders(results, command, expected):
-    assert results.without_folders(command) == expected
-
-
-@pytest.mark.parametrize(
-    "name", ["ablation", "leakage", "networks", "precision", "pretraining", "study"]
-)
-def test_a_recipes_variants_can_be_run(name, monkeypatch):
-    list_models()  # so that a recipe's own networks come last, and go again
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_variants_of_a_recipe_can_be_trained(name, monkeypatch):
+    list_models()  # so that networks that a recipe registers come last, and are removed
     monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
-    recipe = importlib.import_module(f"experiments.recipes.{name}")
+    recipe = results.recipe_of(name)
     for network, settings, *on in recipe.VARIANTS.values():
         assert network in list_models()
         default_config(network).replace(settings)
@@ -75,121 +78,138 @@ def test_a_recipes_variants_can_be_run(name, monkeypatch):
         assert {network for network, _ in recipe.VARIANTS.values()} == set(list_models())
 
 
-def test_pretrained_networks_stand_beside_those_from_random_weights(results, tiny_run, monkeypatch):
-    shutil.copytree(tiny_run.path, Path("runs", "precision", "cnn-0"))
-    shutil.copytree(tiny_run.path, Path("runs", "pretraining", "cnn-images-0"))
-    Path("runs", "pretraining", "weights", "cnn-images-0").mkdir(parents=True)  # is no run
-    run = Path("runs", "pretraining", "cnn-images-0")
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_what_it_does_before_its_command(name):
+    title, _, *text = pages.title_and_text(results.recipe_of(name).__doc__)
+    assert title.startswith("## ")
+    assert len(" ".join(text)) > 100
+    assert "python -m" not in " ".join(text)
+
+
+def test_pretrained_networks_are_compared_with_random_weights(page, add_record):
+    add_record("precision", "cnn-0")
     facts = {"on": "images", "images": 1234, "epochs": 7, "seconds": 90.0, "held_out_seen": 0}
-    place = "/home/somebody/runs/weights/cnn-images-0"
-    environment = json.loads((run / "environment.json").read_text())
-    environment |= {"pretraining": facts, "weights": {"weights": place, "reason": ""}}
-    (run / "environment.json").write_text(json.dumps(environment))
-    config = tiny_run.config.replace({"model": {"weights": place}})
-    (run / "config.yaml").write_text(config.to_yaml())
-    monkeypatch.setattr("sys.argv", ["results.py"])
-    results.main()
-    text = Path("experiments", "RESULTS.md").read_text()
-    assert "Less random weights, on the same test images" in text
+    add_record("pretraining", "cnn-images-0", pretraining=facts)
+    text = section(page(), "pretraining")
+    assert "Difference from random weights" in text
     assert "| cnn-images | 1 | 0.00 |" in text
-    assert "| cnn | 1 | 0.00 |" not in text  # those are less nothing
-    assert "pretrained on images (1,234 of them, 7 epochs, 1.5 minutes)" in text
-    for path in Path("experiments", "records", "pretraining").rglob("*.*"):
-        assert "somebody" not in path.read_text(), path
+    assert "pretrained on images (1,234 images, 7 epochs, 1.5 minutes)" in text
 
 
-def test_an_ablation_is_compared_with_its_base_and_decided_anew(results, tiny_run, monkeypatch):
+def test_an_ablation_is_compared_with_its_base_and_decided_again(page, add_record, tiny_run):
     for variant in ("base", "focal", "cnn", "cnn-two-blocks"):
-        shutil.copytree(tiny_run.path, Path("runs", "ablation", f"{variant}-0"))
-    monkeypatch.setattr("sys.argv", ["results.py"])
-    results.main()
-    text = Path("experiments", "RESULTS.md").read_text()
-    differences = text[text.index("Less what each") : text.index("Decided anew")]
-    assert [line.split(" |")[0] for line in differences.splitlines()[4:6]] == [
-        "| cnn-two-blocks",
-        "| focal",
-    ]
-    anew = text[text.index("Decided anew") : text.index("What they cost")]
-    assert anew.count("| less the base's |") == len(DECIDED_ANEW["ablation"][1])
-    half = next(line for line in anew.splitlines() if line.startswith("| threshold 0.5 |"))
-    test = read_predictions(tiny_run.file("predictions_test.csv"))
+        add_record("ablation", f"{variant}-0")
+    text = section(page(), "ablation")
+    differences = text[text.index("Difference from") : text.index("Other calibrations")]
+    assert list(rows(differences))[1:] == ["cnn-two-blocks", "focal"]
+    again = text[text.index("Other calibrations") : text.index("Cost")]
+    assert again.count("| difference from `base` |") == len(results.REDECIDED["ablation"][1])
+    test = tiny_run.read_predictions("test")
     called = np.where(test["probability"] >= 0.5, "lump", "no_lump")
-    assert f"| {accuracy_score(test['label'], called):.2f}" in half
+    accuracy = rows(again)["threshold 0.5"][4]
+    assert accuracy.startswith(f"{accuracy_score(test['label'], called):.2f}")
 
 
-def test_text_goes_between_its_marks(results, tmp_path):
-    path = tmp_path / "README.md"
-    path.write_text("# Title\n\n<!-- begin a -->\nold\n<!-- end a -->\n\nthe rest\n")
-    results.write_section(path, "a", "new")
-    results.write_section(path, "a", "newer")
-    assert path.read_text() == ("# Title\n\n<!-- begin a -->\nnewer\n<!-- end a -->\n\nthe rest\n")
-    results.write_section(path, "b", "more")
-    assert path.read_text().endswith("the rest\n\n<!-- begin b -->\nmore\n<!-- end b -->\n")
-
-
-def test_from_run_folders_to_both_files(results, tiny_run, monkeypatch):
-    for variant in ("cnn-group-plain", "cnn-study-plain", "cnn-study-parula"):
-        shutil.copytree(tiny_run.path, Path("runs", "study", f"{variant}-0"))
-    shutil.copytree(tiny_run.path, Path("runs", "cnn"))  # no experiment's
-    shutil.copytree(tiny_run.path, Path("runs", "best", "repeat-0-fold-0"))  # has its own script
-    shutil.rmtree(Path("runs", "study", "cnn-study-parula-0", "bundle"))  # not finished
-    Path("README.md").write_text("# breastus\n")
-    monkeypatch.setattr("sys.argv", ["results.py"])
-    results.main()
-    text = Path("experiments", "RESULTS.md").read_text()
+def test_only_recorded_runs_are_in_the_tables(page, add_record, tiny_run):
+    for variant in ("cnn-group-plain", "cnn-study-plain"):
+        add_record("study", f"{variant}-0")
+    text = section(page(), "study")
     assert text.count("| cnn-group-plain-0 |") == 1
-    assert "| cnn-study-parula" not in text
     assert "`cnn-study-parula` was not run" in text
     assert "`cnn-group-plain` 1 seed" in text
-    assert "begin best" not in text
-    assert f"{build_model('cnn', image_size=32).count_params():,}" in text
+    cells = rows(text)
+    assert cells["cnn-group-plain"][0] == f"{build_model('cnn', image_size=32).count_params():,}"
     accuracy = tiny_run.metrics["test"]["accuracy"]["value"]
-    assert f"{accuracy:.2f}" in text
-    readme = Path("README.md").read_text()
-    assert readme.count("cnn-group-plain, 1 seed |") == 1
-    assert "the study, swin, parula, as published | 92" in readme
+    assert cells["cnn-group-plain, 1 seed"][5].startswith(f"{accuracy:.2f}")
+    matrix = tiny_run.metrics["test"]["confusion_matrix"]
+    assert json.loads(cells["cnn-group-plain-0"][0]) == matrix
+    assert cells["published study, swin, parula"][0] == "92"
 
 
-def test_records_say_nothing_of_the_machine_and_outlive_the_runs(results, tiny_run, monkeypatch):
-    for seed in (0, 1):
-        shutil.copytree(tiny_run.path, Path("runs", "networks", f"cnn-{seed}"))
-    monkeypatch.setattr("sys.argv", ["results.py"])
-    Path("README.md").write_text("# breastus\n")
-    results.main()
-    record = Path("experiments", "records", "networks", "cnn-0")
-    assert str(tiny_run.path.parent) not in (record / "config.yaml").read_text()
-    assert tiny_run.config.data.source not in (record / "config.yaml").read_text()
-    before = Path("experiments", "RESULTS.md").read_text()
-    shutil.rmtree(Path("runs", "networks"))
-    results.main()
-    assert Path("experiments", "RESULTS.md").read_text() == before
+def test_a_record_holds_no_folders_and_replaces_an_earlier_one(page, tiny_run, monkeypatch):
+    for _ in range(2):
+        records.record_run("networks", tiny_run)
+    (record,) = records.read_records("networks")
+    folder = records.RECORDS / "networks"
+    text = (folder / records.RUNS).read_text()
+    assert str(tiny_run.path.parent) not in text
+    assert tiny_run.config.data.source not in text
+    assert record.seed == tiny_run.config.seed
+    for split in records.SPLITS:
+        expected = tiny_run.read_predictions(split)
+        found = record.split(split)
+        assert list(found.columns) == list(records.COLUMNS)
+        for column in expected:
+            assert found[column].tolist() == expected[column].tolist(), column
+    history = record.facts["history"]
+    assert history["val_loss"] == pytest.approx(tiny_run.history["val_loss"].tolist(), rel=1e-5)
 
 
-def test_a_command_is_one_that_can_be_given(results, tiny_run, monkeypatch):
-    shutil.copytree(tiny_run.path, Path("runs", "leakage", "group-0"))
-    file = Path("runs", "leakage", "group-0", "environment.json")
-    environment = json.loads(file.read_text()) | {"command": "leakage.py --data /x/busi --seeds 5"}
-    file.write_text(json.dumps(environment))
-    monkeypatch.setattr("sys.argv", ["results.py"])
-    Path("README.md").write_text("# breastus\n")
-    results.main()
-    text = Path("experiments", "RESULTS.md").read_text()
-    assert "Command: `python -m experiments.recipes.leakage --data ... --seeds 5`" in text
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            "leakage.py --data /x/busi --seeds 5",
+            "python -m experiments.recipes.leakage --data ... --seeds 5",
+        ),
+        (
+            "study.py --data busi --only a b --missing --jobs 2",
+            "python -m experiments.recipes.study --data ... --jobs 2",
+        ),
+        ("bench --rivals /x/y/.venv-bench --only cnn", "bench --rivals .venv-bench"),
+    ],
+)
+def test_a_recorded_command_can_be_given_on_any_machine(command, expected):
+    assert records.recipe_command(command) == expected
 
 
-def test_seeds_of_other_settings_are_no_seeds_of_a_variant(results, tiny_run, monkeypatch):
-    for seed, epochs in enumerate((2, 3)):
-        run = Path("runs", "networks", f"cnn-{seed}")
-        shutil.copytree(tiny_run.path, run)
-        changed = tiny_run.config.replace({"seed": seed, "training": {"epochs": epochs}})
-        (run / "config.yaml").write_text(changed.to_yaml())
-    monkeypatch.setattr("sys.argv", ["results.py"])
-    with pytest.raises(results.RunError, match=r"networks/cnn.*training.epochs.*seeds 0 and 1"):
-        results.main()
+def test_seeds_of_a_variant_have_the_same_settings(page, add_record, tiny_run):
+    add_record("networks", "cnn-0")
+    settings = tiny_run.config.replace({"training": {"epochs": 3}}).to_dict()
+    add_record("networks", "cnn-1", settings=settings)
+    with pytest.raises(RunError, match=r"networks/cnn.*seeds 0 and 1.*training.epochs"):
+        page()
 
 
-def test_no_runs_are_an_error_that_leaves_the_files_alone(results, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["results.py"])
-    with pytest.raises(results.RunError, match="no finished runs"):
-        results.main()
-    assert not Path("experiments", "RESULTS.md").exists()
+def test_no_records_are_an_error_that_leaves_the_page_alone(page, tmp_path):
+    with pytest.raises(RunError, match="holds no runs"):
+        page()
+    assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_the_recorded_experiments_are_complete():
+    """The records in this repository can be read, and their predictions agree with themselves."""
+    found = records.experiments()
+    assert set(RECIPES) <= set(found)
+    for name in found:
+        runs = records.read_records(name)
+        assert results.by_variant(name, runs)
+        for record in runs:
+            test = record.split("test")
+            called = np.where(test["probability"] >= test["threshold"], "lump", "no_lump")
+            assert (called == test["predicted"]).all(), (name, record.name)
+            assert record.facts["code_version"], record.name
+
+
+def test_a_section_is_replaced_between_its_comments(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("# Title\n\n<!-- begin a -->\nold\n<!-- end a -->\n\nthe end\n")
+    pages.write_section(path, "a", "new")
+    pages.write_section(path, "a", "newer")
+    assert path.read_text() == "# Title\n\n<!-- begin a -->\nnewer\n<!-- end a -->\n\nthe end\n"
+    pages.write_section(path, "b", "more")
+    assert path.read_text().endswith("the end\n\n<!-- begin b -->\nmore\n<!-- end b -->\n")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ((0.7, 0.92), "0.85 (0.70 to 0.92)"),
+        ((0.85, 0.85), "0.85 (no spread)"),
+        ((None, None), "0.85"),
+    ],
+)
+def test_a_score_is_shown_with_its_interval(bounds, expected):
+    low, high = bounds
+    assert pages.format_score({"value": 0.85, "ci_low": low, "ci_high": high}) == expected
+    assert pages.format_score({"value": float("nan"), "ci_low": 0, "ci_high": 1}) == "undefined"

@@ -22,7 +22,7 @@ from experiments.benchmarks.speed.report import page
 from experiments.benchmarks.speed.results import Results
 from experiments.benchmarks.speed.variants import NETWORKS, PARTS, variants
 from experiments.pages import BENCH, HERE, run_script, write_section
-from experiments.results import without_folders
+from experiments.records import without_folders
 
 _MODULE = "experiments.benchmarks.speed"
 

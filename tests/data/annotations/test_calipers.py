@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from drawing import jpeg, phantom_scan, plus, slanted
 
 from breastus.data.annotations.calipers import has_crosses
-from experiments.drawing import jpeg, phantom_scan, plus, slanted
 
 PLACES = [(150, 200), (300, 260)]
 

@@ -1,9 +1,9 @@
 """Colours that are drawn are told from the tint of a device and the rounding of a JPEG."""
 
 import pytest
+from drawing import GREEN, YELLOW, box, flow, jpeg, open_plus, phantom_scan, tinted
 
 from breastus.data.annotations.color_overlay import Overlay
-from experiments.drawing import GREEN, YELLOW, box, flow, jpeg, open_plus, phantom_scan, tinted
 
 
 @pytest.fixture(scope="module")

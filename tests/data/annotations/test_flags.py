@@ -1,14 +1,14 @@
 """An image's flags: what is drawn on it, nothing else, and beside what its source says."""
 
+import drawing
 import numpy as np
 import pytest
+from drawing import phantom_scan
 
 from breastus.data.annotations.flags import FLAGS, annotation_flags
 from breastus.data.images import ImageFile, to_png
 from breastus.data.manifest.build import load_manifest
 from breastus.data.sources import bus_uclm, busi
-from experiments import drawing
-from experiments.drawing import phantom_scan
 
 PLACES = [(150, 200), (300, 260)]
 MARKS = {

@@ -2,12 +2,12 @@
 
 import itertools
 
+import drawing
 import numpy as np
 import pytest
+from drawing import phantom_scan, side_by_side
 
 from breastus.data.annotations.layout import is_dual, panel, straight_lines
-from experiments import drawing
-from experiments.drawing import phantom_scan, side_by_side
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from drawing import box, jpeg, letters, phantom_scan, plus
 
 from breastus.data.annotations.text import text_lines
-from experiments.drawing import box, jpeg, letters, phantom_scan, plus
 
 
 @pytest.mark.parametrize("size", [12, 16, 20])

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from drawing import ALTERATIONS, phantom_scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from breastus.data.near_duplicates import search as duplicates
 from breastus.data.near_duplicates.search import SIDE, fingerprint, near_duplicates
-from experiments.alterations import ALTERATIONS
-from experiments.drawing import phantom_scan
 
 THRESHOLD = 0.76
 

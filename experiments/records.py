@@ -1,0 +1,206 @@
+"""The records of finished runs, from which RESULTS.md is written.
+
+    records/<experiment>/runs.jsonl            one line a run: settings, environment, cost
+    records/<experiment>/predictions.parquet   validation and test predictions of all runs
+
+Scores are not recorded: they are computed from the predictions. Images, weights and the places of
+files on a machine are not recorded either. A run that is recorded again replaces its own rows.
+"""
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pandas as pd
+
+from breastus.config.parsing import join_sources, split_sources
+from breastus.runs.run import Run
+from breastus.utils.files import write_aside, write_text
+from experiments.pages import HERE, ROOT
+
+RECORDS = HERE / "records"
+RUNS, PREDICTIONS = "runs.jsonl", "predictions.parquet"
+SPLITS = ("val", "test")
+# Columns of the predictions; `fold` is the setting data.fold of the run.
+COLUMNS = (
+    "run",
+    "split",
+    "fold",
+    "image_id",
+    "group_id",
+    "finding",
+    "label",
+    "predicted",
+    "probability",
+    "probability_uncalibrated",
+    "threshold",
+)
+_NUMBERS = ("fold", "probability", "probability_uncalibrated", "threshold")
+_HISTORY = ("loss", "val_loss", "val_accuracy", "seconds")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recorded run.
+
+    Attributes:
+        facts: its line of runs.jsonl.
+        predictions: its rows of predictions.parquet.
+    """
+
+    facts: dict[str, Any]
+    predictions: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        return self.facts["run"]
+
+    @property
+    def variant(self) -> str:
+        return self.facts["variant"]
+
+    @property
+    def seed(self) -> int:
+        return self.facts["seed"]
+
+    def split(self, name: str) -> pd.DataFrame:
+        """Return the predictions of the split `val` or `test`."""
+        rows = self.predictions[self.predictions["split"] == name]
+        return rows.reset_index(drop=True)
+
+
+def experiments() -> list[str]:
+    """Return the names of the experiments that have records, sorted."""
+    return sorted(path.parent.name for path in RECORDS.glob(f"*/{RUNS}"))
+
+
+def read_records(experiment: str) -> list[Record]:
+    """Return the recorded runs of an experiment, sorted by variant and seed."""
+    folder = RECORDS / experiment
+    facts = _read_lines(folder / RUNS)
+    if not facts:
+        return []
+    predictions = _read_table(folder / PREDICTIONS)
+    found = [Record(one, predictions[predictions["run"] == one["run"]]) for one in facts]
+    return sorted(found, key=lambda record: (record.variant, record.seed))
+
+
+def recorded_runs(experiment: str) -> set[str]:
+    """Return the names of the recorded runs of an experiment."""
+    return {facts["run"] for facts in _read_lines(RECORDS / experiment / RUNS)}
+
+
+def record_run(experiment: str, run: Run) -> None:
+    """Record a finished run, in the place of an earlier record of the same name."""
+    tables = [
+        run.read_predictions(split).assign(run=run.path.name, fold=run.config.data.fold)
+        for split in SPLITS
+    ]
+    write_record(experiment, facts_of(run), pd.concat(tables, ignore_index=True))
+
+
+def write_record(experiment: str, facts: dict[str, Any], predictions: pd.DataFrame) -> None:
+    """Write one run into the two files of an experiment.
+
+    Args:
+        experiment: name of the recipe.
+        facts: line of runs.jsonl, with `run`, `variant` and `seed`.
+        predictions: rows with the columns of `COLUMNS`, in any order.
+    """
+    folder = RECORDS / experiment
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two recipes, or two jobs of one, may record at the same time.
+    with filelock.FileLock(folder / ".lock"):
+        lines = {one["run"]: one for one in _read_lines(folder / RUNS)} | {facts["run"]: facts}
+        rows = predictions[list(COLUMNS)]
+        if (folder / PREDICTIONS).exists():
+            old = _read_table(folder / PREDICTIONS)
+            rows = pd.concat([old[old["run"] != facts["run"]], rows], ignore_index=True)
+        rows = rows.sort_values(["run", "split"], kind="stable", ignore_index=True)
+        texts = [name for name in COLUMNS if name not in _NUMBERS]
+        with write_aside(folder / PREDICTIONS) as path:
+            # As categories, texts are stored once.
+            rows.astype(dict.fromkeys(texts, "category")).to_parquet(
+                path, index=False, compression="zstd"
+            )
+        text = "".join(json.dumps(lines[name]) + "\n" for name in sorted(lines))
+        write_text(folder / RUNS, text)
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    """Return the line of runs.jsonl of a finished run."""
+    config, environment = run.config, run.environment
+    hardware = environment["hardware"]
+    settings = config.to_dict()
+    # Names without folders.
+    places = [Path(place).name for place in split_sources(config.data.source)]
+    settings["data"]["source"] = join_sources(places)
+    initial = environment["weights"]["weights"]
+    if pretraining := environment.get("pretraining"):
+        initial = settings["model"]["weights"] = Path(config.model.weights).name
+    variant, _, _ = run.path.name.rpartition("-")
+    return {
+        "run": run.path.name,
+        "variant": variant,
+        "seed": config.seed,
+        "network": config.model.name,
+        "code_version": code_version(),
+        "command": recipe_command(environment["command"]),
+        "data_fingerprint": environment["data_fingerprint"],
+        "versions": environment["versions"],
+        "hardware": {key: hardware[key] for key in ("processor", "cores", "memory_gb", "gpus")},
+        "parameters": environment["network"]["parameters"],
+        "gflops": environment["network"]["gflops"],
+        "initial_weights": initial,
+        "pretraining": without_text(pretraining),
+        "seconds_training": round(environment["seconds_training"], 2),
+        "peak_memory_mb": round(environment["peak_memory_mb"]),
+        "settings": settings,
+        "history": {
+            name: [float(f"{value:.6g}") for value in run.history[name]] for name in _HISTORY
+        },
+    }
+
+
+def without_text(pretraining: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the facts of a pretraining without the sentence that reports print."""
+    return pretraining and {key: value for key, value in pretraining.items() if key != "words"}
+
+
+def code_version() -> str:
+    """Return the commit of this checkout, with `-dirty` if files differ; empty without Git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def recipe_command(command: str) -> str:
+    """Return the command line of a recipe as anyone can give it.
+
+    Folders of the machine are left out, and so are the options that only select runs.
+    """
+    command = re.sub(r" --only( (?!-)\S+)+| --missing\b", "", without_folders(command))
+    return re.sub(r"^(\w+)\.py", r"python -m experiments.recipes.\1", command)
+
+
+def without_folders(command: str) -> str:
+    """Return a command line without the folders of the machine that it ran on."""
+    return re.sub(r"(?<= )/\S*/", "", re.sub(r"--data \S+", "--data ...", command))
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    return table.astype({name: "str" for name in COLUMNS if name not in _NUMBERS})
