@@ -33,10 +33,7 @@ def page(tmp_path, monkeypatch):
 def add_record(page, tiny_run):
     """A function (experiment, run, **facts) that records the tiny run under another name."""
     facts = records.facts_of(tiny_run)
-    tables = [
-        tiny_run.read_predictions(split)
-        for split in records.SPLITS
-    ]
+    tables = [tiny_run.read_predictions(split) for split in records.SPLITS]
 
     def add(experiment, run, **changes):
         variant, _, seed = run.rpartition("-")
