@@ -69,7 +69,7 @@ def table(columns: list[str], rows: list[list[Any]]) -> list[str]:
 
 
 def _line(cells: list[Any]) -> str:
-    return f"| {' | '.join(map(str, cells))} |".replace("|  |", "| |")
+    return "|" + "|".join(f" {cell} " if cell != "" else " " for cell in cells) + "|"
 
 
 def score_table(*before: str) -> list[str]:

@@ -1,80 +1,60 @@
-"""The memory plan against the memory that trainings really take, on this processor.
-
-    python -m experiments.benchmarks.memory             # all networks; writes into BENCH.md
-    python -m experiments.benchmarks.memory --model cnn --model swin
+"""Memory: planned and measured
 
 Each row is a process of its own that trains three steps of AdamW on random images of 224 x 224
-pixels; its peak is the largest resident size that Linux saw (VmHWM). The plan is made afterwards.
+pixels. Its peak is the largest resident size that Linux reports (VmHWM).
+
+    python -m experiments.benchmarks.memory                          # writes into BENCH.md
+    python -m experiments.benchmarks.memory --model cnn --model swin
+
+Two cores: half a minute to some minutes a row, six rows a network.
 """
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from breastus.cli.quiet import import_tensorflow
 from breastus.errors import RunError
-from experiments.pages import run_script
+from experiments.benchmarks.process import measure_apart
+from experiments.pages import BENCH, run_script, table, title_and_text, write_section
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 BATCHES = (4, 16, 32)
-STEPS = 3
-MIB = 2**20
+SIZE, STEPS, MIB = 224, 3, 2**20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", action="append", help="a network; may be given several times")
-    parser.add_argument("--batch", action="append", type=int, help="images at once")
-    parser.add_argument("--image-size", type=int, default=224, help="default: 224")
-    parser.add_argument("--one", action="store_true", help="measure in this process, print JSON")
+    parser.add_argument("--model", action="append", help="network; may be given several times")
+    parser.add_argument("--batch", action="append", type=int, help="images in a batch")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: both")
+    parser.add_argument("--one", action="store_true", help="measure in this process, print JSON")
     args = parser.parse_args()
-    batches = args.batch or BATCHES
-    precisions = [args.precision] if args.precision else PRECISIONS
     import_tensorflow()
     if args.one:
-        found = measure(args.model[0], precisions[0], batches[0], args.image_size)
-        print(json.dumps(found))
+        print(json.dumps(measure(args.model[0], args.precision, args.batch[0])))
         return
 
     from breastus.models.registry import list_models
+    from breastus.runs.environment import describe_hardware, hardware
 
     rows = []
     for model in args.model or list_models():
-        for precision in precisions:
-            for batch in batches:
-                row = measure_apart(model, precision, batch, args.image_size)
-                print(as_line(row), flush=True)
-                rows.append(row)
+        for precision in [args.precision] if args.precision else PRECISIONS:
+            for batch in args.batch or BATCHES:
+                rows.append(measure_in_process(model, precision, batch))
+                print(as_line(rows[-1]), flush=True)
     if not args.model:
-        from breastus.runs.environment import describe_hardware, hardware
-        from experiments.pages import BENCH, write_section
-
         write_section(BENCH, "memory", section(rows, describe_hardware(hardware())))
 
 
-def measure_apart(model: str, precision: str, batch: int, size: int) -> dict:
-    """Return what `measure` gives, from a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.benchmarks.memory",
-        "--one",
-        "--model",
-        model,
-        "--precision",
-        precision,
-    ]
-    command += ["--batch", str(batch), "--image-size", str(size)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RunError(f"{model}, {precision}, batch {batch} did not run: {done.stderr[-500:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def measure_in_process(model: str, precision: str, batch: int) -> dict:
+    """Return what `measure` returns, from a process of its own."""
+    options = ("--model", model, "--precision", precision, "--batch", batch)
+    return measure_apart("experiments.benchmarks.memory", "--one", *options)
 
 
-def measure(name: str, precision: str, batch: int, size: int) -> dict:
+def measure(name: str, precision: str, batch: int) -> dict:
     """Train a few steps; return the plan and the peak memory of this process, in bytes."""
     import numpy as np
     import tensorflow as tf
@@ -83,19 +63,18 @@ def measure(name: str, precision: str, batch: int, size: int) -> dict:
     from breastus.training.hardware.memory_plan import MemoryPlanner
     from breastus.training.network import compile_model, new_model
 
-    network = {"name": name, "image_size": size}
+    network = {"name": name, "image_size": SIZE}
     config = Config.from_dict({"model": network, "training": {"accumulation_steps": 1}})
     model = new_model(config, precision=precision)
     compile_model(model, config, labels=[0, 1], steps_per_epoch=STEPS)
     before = _status("VmRSS")
     rng = np.random.default_rng(0)
-    images = tf.constant(rng.normal(size=(batch, size, size, 3)).astype("float32"))
+    images = tf.constant(rng.normal(size=(batch, SIZE, SIZE, 3)).astype("float32"))
     labels = tf.one_hot(rng.integers(0, 2, batch), 2)
     batches = tf.data.Dataset.from_tensors((images, labels)).repeat(STEPS).prefetch(2)
     model.fit(batches, verbose=0)
     peak = _status("VmHWM")
-    planner = MemoryPlanner(model)
-    plan = planner.plan(batch)
+    plan = MemoryPlanner(model).plan(batch)
     return {
         "model": name,
         "precision": precision,
@@ -104,47 +83,52 @@ def measure(name: str, precision: str, batch: int, size: int) -> dict:
         "peak": peak,
         "plan": plan.total,
         "parts": vars(plan),
-        "operations": planner.operations,
     }
 
 
 def section(rows: list[dict], machine: str) -> str:
-    """Return the table as Markdown, with the worst cases in a sentence."""
+    """Return the section of BENCH.md."""
     shares = [row["plan"] / row["peak"] for row in rows]
+    columns = ["network", "precision", "batch", "planned", "measured", "planned / measured"]
+    cells = [
+        [
+            row["model"],
+            row["precision"],
+            row["batch"],
+            f"{row['plan'] / MIB:.0f}",
+            f"{row['peak'] / MIB:.0f}",
+            f"{share:.2f}",
+        ]
+        for row, share in zip(rows, shares, strict=True)
+    ]
     lines = [
-        "## Memory: planned and measured",
+        *title_and_text(__doc__),
         "",
-        f"`python -m experiments.benchmarks.memory`; {machine}. MiB of a process that trains three "
-        "steps of AdamW at 224 x 224 pixels. "
-        f"The plan is {min(shares):.2f} to {max(shares):.2f} of the measured peak; "
+        f"`python -m experiments.benchmarks.memory`; {machine}. Sizes in MiB. The plan is "
+        f"{min(shares):.2f} to {max(shares):.2f} of the measured peak; "
         f"{sum(0.75 <= share <= 1.25 for share in shares)} of {len(rows)} are within 25 %.",
         "",
-        "| network | precision | batch | planned | measured | planned / measured |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['model']} | {row['precision']} | {row['batch']} | {row['plan'] / MIB:.0f} | "
-        f"{row['peak'] / MIB:.0f} | {row['plan'] / row['peak']:.2f} |"
-        for row in rows
+        *table(columns, cells),
     ]
     return "\n".join(lines)
 
 
 def as_line(row: dict) -> str:
+    """Return a measurement as one line for the terminal, in MiB."""
     parts = ", ".join(f"{name} {size / MIB:.0f}" for name, size in row["parts"].items())
     return (
-        f"{row['model']:<20}{row['precision']:<16}{row['batch']:>4}  "
-        f"planned {row['plan'] / MIB:6.0f}  measured {row['peak'] / MIB:6.0f} MiB  "
+        f"{row['model']:<28}{row['precision']:<16}{row['batch']:>4}  "
+        f"planned {row['plan'] / MIB:6.0f}  measured {row['peak'] / MIB:6.0f}  "
         f"{row['plan'] / row['peak']:.2f}  ({parts}; {row['before'] / MIB:.0f} before training)"
     )
 
 
 def _status(field: str) -> int:
-    # Not getrusage: its peak may be that of the process that started this one.
+    # getrusage reports the peak of the parent process if that is larger.
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
-    raise RunError(f"{field} is not in /proc/self/status: memory is measured on Linux only.")
+    raise RunError(f"{field} is not in /proc/self/status. Memory is measured on Linux only.")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main() -> None:
         lines += [
             "",
             f"Before the search, on BUSI, milliseconds an image on one core: {each}; together "
-            f"{sum(steps.values()):.0f}. The recipe `many_files` measures both for a hundred "
+            f"{sum(steps.values()):.0f}. `many_files` measures both for a hundred "
             "thousand files.",
         ]
     write_section(args.out, "growth", "\n".join([*title_and_text(__doc__), "", *lines]))

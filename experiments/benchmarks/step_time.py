@@ -1,11 +1,13 @@
-"""Where the time of a training step goes, operation by operation, on this processor.
+"""Where the time of a training step goes
+
+TensorFlow's profiler records three steps of AdamW on random images of 224 x 224 pixels, in the
+precision that a training on this machine would choose. A row is the share of one kind of operation
+in the time of all cores. A fused operation counts as the one it is fused into.
 
     python -m experiments.benchmarks.step_time                  # writes into BENCH.md
-    python -m experiments.benchmarks.step_time --model compact  # prints one network's table
+    python -m experiments.benchmarks.step_time --model compact  # prints the table of one network
 
-TensorFlow's profiler watches steps of AdamW on random images of 224 x 224 pixels, in the precision
-that a training here would choose. Given is each kind of operation's share of the time that the
-cores had together; what is left of it they waited, or did what the profiler gives no name to.
+Two cores: about a minute.
 """
 
 import argparse
@@ -19,23 +21,23 @@ from typing import NamedTuple
 
 from breastus.cli.quiet import import_tensorflow
 from breastus.errors import RunError
-from experiments.pages import BENCH, run_script, write_section
+from experiments.pages import BENCH, run_script, table, title_and_text, write_section
 
-NETWORKS = {"cnn": 32, "swin": 16}  # batches as in the benchmark
+NETWORKS = {"cnn": 32, "swin": 16}  # batch sizes of the speed benchmark
 SIZE, STEPS, SHOWN = 224, 3, 14
 # An event of an operation: its name in the graph and its kind.
 _OPERATION = re.compile(r"[\w./]+:(_Mkl(?:Native)?)?(\w+)")
 
 
 class StepTime(NamedTuple):
-    """What was measured of a network.
+    """The measurement of a network.
 
     Attributes:
-        model: its name.
-        batch: images at once.
-        precision: of its training.
-        seconds: of a step without the profiler.
-        shares: kind of operation to its share of the cores' time, largest first.
+        model: name of the network.
+        batch: images in a batch.
+        precision: precision of the training.
+        seconds: duration of a step without the profiler.
+        shares: kind of operation to its share of the time of all cores, largest first.
     """
 
     model: str
@@ -47,25 +49,24 @@ class StepTime(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="print this network's table; default: cnn and swin")
-    parser.add_argument("--batch", type=int, default=16, help="of --model (default: 16)")
-    parser.add_argument("--out", type=Path, default=BENCH)
+    parser.add_argument("--model", help="print the table of this network (default: cnn and swin)")
+    parser.add_argument("--batch", type=int, default=16, help="batch size of --model (default: 16)")
+    parser.add_argument("--out", type=Path, default=BENCH, help="page (default: BENCH.md)")
     args = parser.parse_args()
     import_tensorflow()
 
     from breastus.runs.environment import describe_hardware, hardware
 
     networks = {args.model: args.batch} if args.model else NETWORKS
-    text = section(
-        [measure(*network) for network in networks.items()], describe_hardware(hardware())
-    )
+    found = [measure(*network) for network in networks.items()]
+    text = section(found, describe_hardware(hardware()))
     print(text)
     if not args.model:
         write_section(args.out, "step-time", text)
 
 
 def measure(name: str, batch: int) -> StepTime:
-    """Train a few steps without the profiler, and a few with it."""
+    """Time a few training steps without the profiler, and a few with it."""
     import numpy as np
     import tensorflow as tf
 
@@ -88,14 +89,14 @@ def measure(name: str, batch: int) -> StepTime:
             model.train_on_batch(images, labels)
         return time.perf_counter() - start
 
-    train()  # the graph is made
+    train()  # traces the graph
     seconds = train()
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
-            watched = train()
+            profiled = train()
         kinds = operations(Path(folder))
-    had = watched * hardware()["cores"]
-    shares = {kind: found / had for kind, found in kinds.most_common()}
+    available = profiled * hardware()["cores"]
+    shares = {kind: spent / available for kind, spent in kinds.most_common()}
     return StepTime(name, batch, precision, seconds / STEPS, shares)
 
 
@@ -103,47 +104,43 @@ def operations(folder: Path) -> Counter:
     """Return kind of operation to the seconds that cores spent in it, from a profile on disk.
 
     Raises:
-        RunError: when there is none, or it names no operations.
+        RunError: when there is no profile, or it names no operations.
     """
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     kinds: Counter = Counter()
     for file in folder.rglob("*.xplane.pb"):
-        space = xplane_pb2.XSpace.FromString(file.read_bytes())
-        for plane in space.planes:
-            for line in plane.lines:
-                for event in line.events:
-                    name = plane.event_metadata[event.metadata_id].name
-                    if found := _OPERATION.fullmatch(name):
-                        kinds[found[2]] += event.duration_ps / 1e12
+        for plane in xplane_pb2.XSpace.FromString(file.read_bytes()).planes:
+            for event in (event for line in plane.lines for event in line.events):
+                name = plane.event_metadata[event.metadata_id].name
+                if found := _OPERATION.fullmatch(name):
+                    kinds[found[2]] += event.duration_ps / 1e12
     if not kinds:
         raise RunError("The profiler named no operations: this TensorFlow writes another format.")
     return kinds
 
 
 def section(found: list[StepTime], machine: str) -> str:
-    """Return the tables as Markdown."""
+    """Return the section of BENCH.md."""
     lines = [
-        "## Where the time of a training step goes",
+        *title_and_text(__doc__),
         "",
-        f"`python -m experiments.benchmarks.step_time`; {machine}. {STEPS} steps of AdamW at "
-        f"{SIZE} x {SIZE} pixels, watched by TensorFlow's profiler. Shares "
-        "of the time that the cores had together; "
-        "an operation that is fused counts as the one it is fused into.",
+        f"`python -m experiments.benchmarks.step_time`; {machine}.",
     ]
     for step in found:
         shown = list(step.shares.items())[:SHOWN]
-        others = sum(step.shares.values()) - sum(share for _, share in shown)
+        total = sum(step.shares.values())
+        others = total - sum(share for _, share in shown)
+        shown += [
+            (f"{len(step.shares) - len(shown)} other kinds", others),
+            ("waiting, and events without a name", 1 - total),
+        ]
         lines += [
             "",
             f"{step.model}, {step.precision}, batches of {step.batch}: {step.seconds:.2f} s a "
             f"step, {step.batch / step.seconds:.1f} images/s.",
             "",
-            "| operation | share |",
-            "|---|---|",
-            *(f"| {kind} | {share:.1%} |" for kind, share in shown),
-            f"| {len(step.shares) - len(shown)} other kinds | {others:.1%} |",
-            f"| waiting, and what has no name | {1 - sum(step.shares.values()):.1%} |",
+            *table(["operation", "share"], [[kind, f"{share:.1%}"] for kind, share in shown]),
         ]
     return "\n".join(lines)
 

@@ -1,11 +1,12 @@
-"""Does memory stay flat when a data set does not fit? Written into BENCH.md.
+"""Memory while training on a data set that does not fit
 
-    python -m experiments.benchmarks.streaming                   # 100,000 images, some minutes
+A thousand phantoms are simulated and linked a hundred times each, so that there are 100,000 files
+to open, read and decode. The study's CNN trains on them for one epoch at 64 x 64 pixels with no
+images kept in memory (`training.cache_mb=0`), while the resident memory is read once a second.
 
-Simulates a thousand phantoms and links each a hundred times, so that there are 100,000 files to
-open, read and decode; trains the study's CNN on them for one epoch with nothing kept in memory
-(training.cache_mb=0), and reads off this process' resident memory as the images go by. The images
-are 64 x 64 pixels for the network; the files are of full size.
+    python -m experiments.benchmarks.streaming        # writes into BENCH.md
+
+Two cores: some minutes (`--images` for fewer).
 """
 
 import argparse
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from breastus.cli.quiet import import_tensorflow
-from experiments.pages import BENCH, run_script, write_section
+from experiments.pages import BENCH, run_script, table, title_and_text, write_section
 
 DISTINCT, SIZE, BATCH = 1000, 64, 100
 
@@ -26,32 +27,27 @@ DISTINCT, SIZE, BATCH = 1000, 64, 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000, help="default: 100000")
-    parser.add_argument("--out", type=Path, default=BENCH)
+    parser.add_argument("--out", type=Path, default=BENCH, help="page (default: BENCH.md)")
     args = parser.parse_args()
     import_tensorflow()
 
-    with tempfile.TemporaryDirectory() as folder:
-        seconds, memory = train_streamed(Path(folder), args.images)
-
     from breastus.runs.environment import describe_hardware, hardware
 
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, memory = train_streamed(Path(folder), args.images)
     rows = [
-        ("images", f"{args.images:,}"),
-        ("images a second, read, decoded, augmented and learned", f"{args.images / seconds:.0f}"),
-        *(
-            (f"resident memory after {share} % of the time", f"{size:.0f} MiB")
-            for share in (10, 25, 50, 75, 99)
-            for size in [memory[len(memory) * share // 100]]
-        ),
+        ["images", f"{args.images:,}"],
+        ["images a second: read, decoded, augmented, trained on", f"{args.images / seconds:.0f}"],
     ]
+    for share in (10, 25, 50, 75, 99):
+        size = memory[len(memory) * share // 100]
+        rows.append([f"resident memory after {share} % of the time", f"{size:.0f} MiB"])
     lines = [
-        "## A data set that does not fit",
+        *title_and_text(__doc__),
         "",
         f"`python -m experiments.benchmarks.streaming`; {describe_hardware(hardware())}",
         "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in rows),
+        *table(["", ""], rows),
     ]
     write_section(args.out, "streaming", "\n".join(lines))
     print("\n".join(lines))
@@ -66,25 +62,18 @@ def train_streamed(folder: Path, images: int) -> tuple[float, list[float]]:
     from breastus.data.sources.phantom import write_phantoms
     from breastus.training.trainer import Trainer
 
-    root = write_phantoms(folder / "phantoms", count=DISTINCT, seed=0)
-    found = load_manifest(str(root))
-    paths, labels = [], []
+    found = load_manifest(str(write_phantoms(folder / "phantoms", count=DISTINCT, seed=0)))
+    rows = []
     for number in range(images):
         row = found.iloc[number % len(found)]
         link = folder / f"{number:06d}{Path(row['path']).suffix}"
         os.link(row["path"], link)
-        paths.append(str(link))
-        labels.append(row["label"])
-    table = pd.DataFrame({"path": paths, "label": labels})
-
-    config = Config.from_dict(
-        {
-            "model": {"image_size": SIZE},
-            "training": {"epochs": 1, "batch_size": BATCH, "cache_mb": 0},
-        }
-    )
-    few = table[:BATCH]
-    trainer = Trainer(folder, config, {"train": table, "val": few, "test": few})
+        rows.append({"path": str(link), "label": row["label"]})
+    train = pd.DataFrame(rows)
+    training = {"epochs": 1, "batch_size": BATCH, "cache_mb": 0}
+    config = Config.from_dict({"model": {"image_size": SIZE}, "training": training})
+    few = train[:BATCH]
+    trainer = Trainer(folder, config, {"train": train, "val": few, "test": few})
     start = time.perf_counter()
     with resident_memory() as sizes:
         trainer.fit()
@@ -93,12 +82,12 @@ def train_streamed(folder: Path, images: int) -> tuple[float, list[float]]:
 
 @contextlib.contextmanager
 def resident_memory() -> Iterator[list[float]]:
-    """Yield a list to which this process' resident MiB are added, once a second."""
+    """Yield a list that grows by the resident MiB of this process once a second."""
     sizes: list[float] = []
-    over = threading.Event()
+    done = threading.Event()
 
     def watch() -> None:
-        while not over.wait(1.0):
+        while not done.wait(1.0):
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             sizes.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
@@ -107,7 +96,7 @@ def resident_memory() -> Iterator[list[float]]:
     try:
         yield sizes
     finally:
-        over.set()
+        done.set()
         thread.join()
 
 

@@ -1,1 +1,1 @@
-"""How fast breastus is, beside what one would take instead: `make bench`."""
+"""Speed of breastus beside other libraries: `make bench`."""

@@ -1,13 +1,14 @@
-"""How fast breastus is on this machine, beside what one would take instead: `make bench`.
+"""Speed of breastus on this machine, beside PyTorch, timm, albumentations and torchvision.
 
     python -m experiments.benchmarks.speed --data path/to/BUSI             everything, two rounds
     python -m experiments.benchmarks.speed --quick                         one short round
-    python -m experiments.benchmarks.speed --only cnn --only augmentation  some of it
+    python -m experiments.benchmarks.speed --only cnn --only augmentation  some parts
 
-Writes experiments/records/speed.json after every measurement and experiments/BENCH.md at the end.
-Run it on a machine that does nothing else. The rivals live in an environment of their own, which
-`make bench` makes of requirements.txt (several GB); without it their rows say so, and those of
-torch.compile do without a C++ compiler.
+`make bench` installs the libraries compared with (requirements.txt, several GB) in an environment
+of their own and runs this; without them their rows say so, and without a C++ compiler so do the
+rows of torch.compile. It writes experiments/records/speed.json after every measurement and
+experiments/BENCH.md at the end; parts that are not measured keep their figures. Two cores: about an
+hour, on a machine that does nothing else.
 """
 
 import argparse
@@ -17,70 +18,73 @@ from pathlib import Path
 
 from breastus.cli.options import add_data
 from breastus.errors import RunError
-from experiments.benchmarks.speed.process import Workers
+from experiments.benchmarks.speed.figures import Figures
 from experiments.benchmarks.speed.report import page
-from experiments.benchmarks.speed.results import Results
 from experiments.benchmarks.speed.variants import NETWORKS, PARTS, variants
+from experiments.benchmarks.speed.workers import Workers
 from experiments.pages import BENCH, HERE, run_script, write_section
 from experiments.records import without_folders
 
 _MODULE = "experiments.benchmarks.speed"
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(
         prog=f"python -m {_MODULE}", description=__doc__.splitlines()[0]
     )
     add_data(parser)
     parser.add_argument("--out", type=Path, default=BENCH, help="page (default: BENCH.md)")
-    parser.add_argument("--figures", type=Path, default=HERE / "records" / "speed.json")
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        default=HERE / "records" / "speed.json",
+        help="file of all figures (default: records/speed.json)",
+    )
     parser.add_argument("--only", action="append", choices=PARTS, help="may be given several times")
     parser.add_argument("--quick", action="store_true", help="one round of two seconds each")
     parser.add_argument("--rounds", type=int, default=2, help="over all variants (default: 2)")
     parser.add_argument("--seconds", type=float, default=6.0, help="a measurement (default: 6)")
     parser.add_argument(
-        "--rivals", type=Path, default=Path(".venv-bench"), help="their environment"
+        "--rivals", type=Path, default=Path(".venv-bench"), help="environment of the others"
     )
-    parser.add_argument("--launcher", default="", help="command to start each process with")
-    arguments = sys.argv[1:] if arguments is None else arguments
-    args = parser.parse_args(arguments)
+    parser.add_argument("--launcher", default="", help="command that starts each process")
+    args = parser.parse_args()
     if args.quick:
         args.rounds, args.seconds = 1, 2.0
 
     parts = tuple(args.only or PARTS)
-    if set(parts) & set(NETWORKS):  # their shares are of a peak measured in the same minutes
+    if set(parts) & set(NETWORKS):  # their shares need a peak that was measured at the same time
         parts = ("peak", *parts)
     workers = Workers(args.rivals, args.launcher)
-    results = Results(args.figures, machine_and_versions(workers))
+    figures = Figures(args.figures, machine_and_versions(workers))
+    if args.figures.exists() and not figures.rounds:
+        print(f"{args.figures} has figures of another machine or other versions; it is replaced.")
     job = {"seconds": args.seconds, "data": args.data or "auto"}
-    if results.path.exists() and not results.rounds:
-        print(f"{results.path} is of another machine or other versions and begins anew")
-    command = without_folders(shlex.join(["python", "-m", _MODULE, *arguments]))
+    command = without_folders(shlex.join(["python", "-m", _MODULE, *sys.argv[1:]]))
     try:
-        measure(results, parts, workers, rounds=args.rounds, job=job)
-    finally:  # what was measured before a Ctrl-C is shown as well
-        write_section(args.out, "speed", page(results, command))
+        measure(figures, parts, workers, rounds=args.rounds, job=job)
+    finally:  # also shows what was measured before an interrupt
+        write_section(args.out, "speed", page(figures, command))
         print(f"{args.out} written")
 
 
 def measure(
-    results: Results, parts: tuple[str, ...], workers: Workers, *, rounds: int, job: dict
+    figures: Figures, parts: tuple[str, ...], workers: Workers, *, rounds: int, job: dict
 ) -> None:
-    """Measure the variants of some parts, round after round, so that a drift shows."""
-    chosen = variants(parts)
+    """Measure the variants of some parts, round after round, so that drift becomes visible."""
     for number in range(rounds):
-        for variant in chosen:
-            if number and variant.part == "parts":  # a look, nothing that is compared
+        for variant in variants(parts):
+            if number and variant.part == "parts":  # is not compared with anything
                 continue
             print(f"round {number + 1} of {rounds}: {variant.key}", flush=True)
             result = workers.ask(variant.worker, {**job, **variant.job})
             if not number:
-                results.forget(variant.key)
-            results.add(variant.key, result)
+                figures.forget(variant.key)
+            figures.add(variant.key, result)
 
 
 def machine_and_versions(workers: Workers) -> dict:
-    """Return what figures that stand beside each other must share."""
+    """Return the machine and the versions that figures on one page must share."""
     ours = workers.ask("ours", {"what": "versions"})
     theirs = workers.ask("rivals", {"what": "versions"})
     if "error" in ours:

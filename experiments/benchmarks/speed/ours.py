@@ -1,11 +1,19 @@
-"""Measure breastus and KerasHub, in TensorFlow: one job a process, called by `make bench`."""
+"""Measure breastus and KerasHub in TensorFlow: one job a process, started by `make bench`."""
 
 import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
-from experiments.benchmarks.speed.timing import measured, work
+from experiments.benchmarks.speed.timing import durations, measured, work
+
+BATCH, SIZE = 32, 224  # of the job `parts`
 
 
 def versions(job: dict) -> dict:
+    """Return machine and versions."""
     from breastus.runs.environment import describe_hardware, hardware
     from breastus.runs.environment import versions as installed
 
@@ -18,6 +26,7 @@ def versions(job: dict) -> dict:
 
 
 def peak(job: dict) -> dict:
+    """Measure products of two square matrices."""
     import tensorflow as tf
 
     side = job["matrix"]
@@ -27,16 +36,12 @@ def peak(job: dict) -> dict:
     )
     product = tf.function(tf.matmul)
     # Reading one number waits for all of them.
-    return _result(
-        product=measured(
-            2 * side**3,
-            lambda: product(left, right)[0, 0].numpy(),
-            seconds=job["seconds"],
-        )
-    )
+    call = lambda: product(left, right)[0, 0].numpy()  # noqa: E731
+    return _result(product=measured(2 * side**3, call, seconds=job["seconds"]))
 
 
 def network(job: dict) -> dict:
+    """Measure prediction and training of a network."""
     import numpy as np
     import tensorflow as tf
 
@@ -52,7 +57,9 @@ def network(job: dict) -> dict:
 
 
 def augmentation(job: dict) -> dict:
-    _one_core()
+    """Measure the policy `study` on one core."""
+    if hasattr(os, "sched_setaffinity"):  # not on macOS and Windows
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before TensorFlow counts cores
     import numpy as np
     import tensorflow as tf
 
@@ -64,16 +71,15 @@ def augmentation(job: dict) -> dict:
     grey = np.random.default_rng(0).integers(0, 256, (128, size, size, 1), dtype="uint8")
     images = grey.repeat(3, axis=-1)
     if job["images"] == "colour":
-        images[..., 0] ^= 1  # one channel differs: enough that all three have to be worked on
+        images[..., 0] ^= 1  # a difference of one channel is enough for a colour image
     images = tf.constant(images)
-
-    def example(index):
-        return images[index], image_seed(0, 0, index)
-
-    # As in training: put together into batches, which are augmented as a whole.
+    # As in training: batches are augmented as a whole.
     batches = (
         tf.data.Dataset.range(len(images), output_type=tf.int32)
-        .map(example, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(
+            lambda index: (images[index], image_seed(0, 0, index)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         .batch(32)
         .map(augment, num_parallel_calls=tf.data.AUTOTUNE)
     )
@@ -83,6 +89,77 @@ def augmentation(job: dict) -> dict:
             pass
 
     return _result(images=measured(len(images), epoch, seconds=job["seconds"]))
+
+
+def parts(job: dict) -> dict:
+    """Return one row for each other part of breastus: its name and its speed."""
+    seconds = job["seconds"]
+    command = [sys.executable, "-m", "breastus", "--help"]
+    taken = _median(lambda: subprocess.run(command, check=True, capture_output=True), seconds)
+    rows = [("`breastus --help`", f"{taken:.2f} s")]
+    from breastus.cli.quiet import import_tensorflow
+
+    import_tensorflow()
+    from breastus.data.manifest.build import load_manifest
+    from breastus.data.splits.make import make_splits
+    from breastus.phantoms.simulation import simulate_phantom
+    from breastus.runs.environment import peak_memory_mb
+
+    indices = iter(range(10**6))
+    taken = _median(lambda: [simulate_phantom(0, next(indices)) for _ in range(10)], seconds) / 10
+    rows.append(("simulating phantoms", f"{1 / taken:.0f} images/s on one core"))
+    # Once: the second time the files are in memory.
+    (taken,) = durations(
+        lambda: make_splits(load_manifest(job["data"])), seconds=0, warm_up=0, least=1
+    )
+    manifest = load_manifest(job["data"])
+    sources = ", ".join(sorted(set(manifest["source"])))
+    steps = "reading, hashing, near-duplicates, splits"
+    rows.append((f"preparing {len(manifest)} images of {sources} ({steps})", f"{taken:.1f} s"))
+    rows += [(name, f"{rate:.0f} images/s") for name, rate in _image_rates(seconds).items()]
+    rows.append(("peak memory of this process", f"{peak_memory_mb():.0f} MiB"))
+    return {"rows": rows, "measurements": {}}
+
+
+def _image_rates(seconds: float) -> dict[str, float]:
+    """Return images a second of decoding, augmentation and a bundle."""
+    import numpy as np
+    import tensorflow as tf
+
+    from breastus.augmentation.base import image_seed
+    from breastus.augmentation.policies import build_augmenter
+    from breastus.config.schema import Config
+    from breastus.data.sources.phantom import write_phantoms
+    from breastus.deploy.serving import ServingModule
+    from breastus.preprocessing.transform import Transform
+    from breastus.training.network import new_model
+
+    config = Config.from_dict({"model": {"image_size": SIZE}})
+    transform, augment = Transform.of(config), build_augmenter("study")
+    with tempfile.TemporaryDirectory() as folder:
+        phantoms = write_phantoms(Path(folder) / "phantoms", count=BATCH, seed=0)
+        encoded = [p.read_bytes() for p in phantoms.rglob("*.png") if "mask" not in p.name][:BATCH]
+    decoded = tf.data.Dataset.from_tensor_slices(encoded).map(
+        transform.decode, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    pixels = np.random.default_rng(0).integers(0, 255, (BATCH, SIZE, SIZE, 3))
+    images = tf.constant(pixels.astype("float32"))
+    augmented = tf.data.Dataset.from_tensor_slices((images, tf.range(BATCH))).map(
+        lambda image, index: augment(image, image_seed(0, 0, index)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    served = ServingModule(new_model(config), transform)
+    files = tf.constant(encoded)
+    calls = {
+        "decoding, trimming, resizing": lambda: decoded.batch(BATCH).get_single_element(),
+        "augmentation `study`, on all cores": lambda: augmented.batch(BATCH).get_single_element(),
+        "bundle of `cnn`, from file bytes to probabilities": lambda: served.predict_bytes(files),
+    }
+    return {name: BATCH / _median(call, seconds) for name, call in calls.items()}
+
+
+def _median(call, seconds: float) -> float:
+    return statistics.median(durations(call, seconds=seconds, warm_up=1))
 
 
 def _compiled(job: dict):
@@ -124,12 +201,6 @@ def _hub_swin(size: int):
     return keras.Model(backbone.input, x)
 
 
-def _one_core() -> None:
-    """Keep this process on one core, before a framework counts how many there are."""
-    if hasattr(os, "sched_setaffinity"):  # not on macOS and Windows
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-
 def _result(**measurements) -> dict:
     from breastus.runs.environment import peak_memory_mb
 
@@ -137,4 +208,6 @@ def _result(**measurements) -> dict:
 
 
 if __name__ == "__main__":
-    work({"versions": versions, "peak": peak, "network": network, "augmentation": augmentation})
+    work(
+        {function.__name__: function for function in (versions, peak, network, augmentation, parts)}
+    )

@@ -1,6 +1,6 @@
-"""Measure what one would take instead, in PyTorch: one job a process, called by `make bench`.
+"""Measure the alternatives in PyTorch: one job a process, started by `make bench`.
 
-It runs in an environment of its own (bench-requirements.txt), which holds no breastus.
+It runs in an environment of its own (requirements.txt), without breastus.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def network(job: dict) -> dict:
     labels = torch.randint(0, 2, (batch,))
     model = {"cnn": _cnn, "swin": _swin}[job["network"]](size).to(memory_format=layout)
     run = torch.compile(model) if job["compiled"] else model
-    # The fused update is the fastest of PyTorch's.
+    # The fused update is the fastest that PyTorch has.
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 
     def precision():
@@ -105,7 +105,7 @@ def _albumentations(images, pixels: str):
         ]
     )
     if pixels == "float32":
-        images = images.astype("float32") / 255.0  # the range albumentations wants
+        images = images.astype("float32") / 255.0  # the range that albumentations expects
     return lambda some: np.stack([augment(image=image)["image"] for image in images[some]])
 
 
@@ -129,7 +129,7 @@ def _torchvision(images, pixels: str):
                 scale=(0.9, 1.1),
                 interpolation=v2.InterpolationMode.BILINEAR,
             ),
-            v2.Lambda(noise),  # torchvision's own is additive
+            v2.Lambda(noise),  # that of torchvision is additive
             v2.RandomApply([v2.GaussianBlur(kernel_size=11, sigma=(1e-3, 1.5))], p=0.5),
         ]
     )
@@ -159,10 +159,10 @@ def _swin(size: int):
 def _torch():
     import torch
 
-    # All usable cores: PyTorch alone would take the physical ones.
+    # All usable cores; the default of PyTorch is the physical ones.
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     return torch
 
 
 if __name__ == "__main__":
-    work({"versions": versions, "peak": peak, "network": network, "augmentation": augmentation})
+    work({function.__name__: function for function in (versions, peak, network, augmentation)})

@@ -1,4 +1,4 @@
-"""Time a call, in either framework: nothing but the standard library is imported here."""
+"""Time a call, in any framework; only the standard library is imported here."""
 
 import json
 import sys
@@ -7,22 +7,19 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-WARM_UP = 3  # calls that do not count: tracing, compiling, first touch of memory
+WARM_UP = 3  # calls that do not count: they trace, compile and touch memory for the first time
 
 
 def durations(
     call: Callable[[], object], *, seconds: float, warm_up: int = WARM_UP, least: int = 3
 ) -> list[float]:
-    """Return how long a call took, again and again.
+    """Return the duration of each repeat of a call in seconds.
 
     Args:
-        call: what is timed.
-        seconds: for how long it is repeated.
-        warm_up: calls before the first that counts.
-        least: repeats, however long they take.
-
-    Returns:
-        Seconds of each repeat.
+        call: function to be timed.
+        seconds: time for which it is repeated.
+        warm_up: number of calls that do not count.
+        least: smallest number of repeats, however long they take.
     """
     for _ in range(warm_up):
         call()
@@ -35,32 +32,23 @@ def durations(
 
 
 def measured(count: int, call: Callable[[], object], *, seconds: float) -> dict[str, Any]:
-    """Return a measurement as it goes into the results, or why there is none.
+    """Return `{"count": ..., "seconds": [...]}`, or `{"error": ...}` if the call raised.
 
     Args:
-        count: what one call does: images, or operations.
-        call: what is timed.
-        seconds: for how long it is repeated.
-
-    Returns:
-        `{"count": ..., "seconds": [...]}`, or `{"error": ...}` when the call raised.
+        count: number of images, or of operations, in one call.
+        call: function to be timed.
+        seconds: time for which it is repeated.
     """
     try:
         return {"count": count, "seconds": durations(call, seconds=seconds)}
-    # Whatever a framework throws: a variant that does not run is a row of the table.
+    # Any exception of a framework: a variant that does not run is a row of the table.
     except Exception as error:
         traceback.print_exc()
-        return {"error": first_line(error)}
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error says, on one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}"[:200] if lines else type(error).__name__
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return {"error": ": ".join([type(error).__name__, *lines[:1]])[:200]}
 
 
 def work(jobs: dict[str, Callable[[dict], dict]]) -> None:
-    """Do the job that the command line holds as JSON; the last line of output is the result."""
+    """Do the job in the first argument (JSON) and print its result as the last line."""
     job = json.loads(sys.argv[1])
-    result = jobs[job["what"]](job)
-    print(json.dumps(result), flush=True)
+    print(json.dumps(jobs[job["what"]](job)), flush=True)

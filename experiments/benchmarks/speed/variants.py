@@ -1,4 +1,4 @@
-"""What is measured: each variant runs in a process of its own."""
+"""The variants that are measured, each in a process of its own."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,20 +8,26 @@ NETWORKS = ("cnn", "swin")
 PARTS = ("peak", *NETWORKS, "augmentation", "parts")
 BATCH = {"cnn": 32, "swin": 16}
 SIZE = 224
-MATRIX = 4096  # side of the square matrices whose product is the processor's measured peak
+MATRIX = 4096  # side of the square matrices whose product gives the peak of the processor
+TORCH_MODES = {  # name: (compiled, channels last)
+    "eager": (False, False),
+    "channels last": (False, True),
+    "compiled": (True, False),
+    "compiled, channels last": (True, True),
+}
 
 
 @dataclass(frozen=True)
 class Variant:
     """One row of a table.
 
-    Args:
+    Attributes:
         part: one of `PARTS`.
-        name: of the row.
+        name: first cell of the row.
         worker: module of `experiments.benchmarks.speed` that measures it.
-        job: what the worker is asked to do.
-        precision: of the arithmetic, where the row has one.
-        role: "ours"; "rival", what one would take instead; "reference", shown beside them.
+        job: arguments of the worker.
+        precision: precision of the arithmetic, or "" if the row has none.
+        role: "ours", "rival" (an alternative to breastus), or "reference".
     """
 
     part: str
@@ -33,13 +39,19 @@ class Variant:
 
     @property
     def key(self) -> str:
-        """The name under which its figures are kept."""
+        """The name of the variant's figures."""
         return " | ".join(filter(None, (self.part, self.name, self.precision)))
 
 
 def variants(parts: tuple[str, ...] = PARTS) -> list[Variant]:
     """Return all variants of some parts, in the order of the tables."""
-    every = [*_peak(), *_cnn(), *_swin(), *_augmentation(), *_parts()]
+    every = [
+        *_peak(),
+        *_network("cnn", "PyTorch"),
+        *_network("swin", "timm"),
+        *_augmentation(),
+        Variant("parts", "parts", "ours", {"what": "parts"}),
+    ]
     return [variant for variant in every if variant.part in parts]
 
 
@@ -52,54 +64,37 @@ def _peak() -> list[Variant]:
     ]
 
 
-def _network(network: str, name: str, worker: str, precision: str, role: str, **how) -> Variant:
+def _network(network: str, library: str) -> list[Variant]:
     job = {"what": "network", "network": network, "batch": BATCH[network], "size": SIZE}
-    return Variant(network, name, worker, {**job, "precision": precision, **how}, precision, role)
 
-
-def _ours(network: str) -> list[Variant]:
-    return [
-        _network(network, "breastus", "ours", FLOAT32, "ours", xla=False),
-        _network(network, "breastus, XLA", "ours", FLOAT32, "ours", xla=True),
-        _network(network, "breastus", "ours", BFLOAT16, "ours", xla=False),
-    ]
-
-
-def _torch(network: str, library: str) -> list[Variant]:
-    return [
-        _network(
-            network,
-            f"{library}, {name}",
-            "rivals",
-            precision,
-            "rival",
-            compiled=compiled,
-            channels_last=channels_last,
+    def variant(name: str, worker: str, precision: str, role: str, **options) -> Variant:
+        return Variant(
+            network, name, worker, {**job, "precision": precision, **options}, precision, role
         )
-        for precision in (FLOAT32, BFLOAT16)
-        for name, compiled, channels_last in (
-            ("eager", False, False),
-            ("channels last", False, True),
-            ("compiled", True, False),
-            ("compiled, channels last", True, True),
-        )
+
+    rows = [
+        variant("breastus", "ours", FLOAT32, "ours", xla=False),
+        variant("breastus, XLA", "ours", FLOAT32, "ours", xla=True),
+        variant("breastus", "ours", BFLOAT16, "ours", xla=False),
     ]
-
-
-def _cnn() -> list[Variant]:
-    return [*_ours("cnn"), *_torch("cnn", "PyTorch")]
-
-
-def _swin() -> list[Variant]:
-    hub = [
-        _network("swin", "KerasHub", "ours", precision, "reference", xla=False, hub=True)
-        for precision in (FLOAT32, BFLOAT16)
-    ]
-    return [*_ours("swin"), *hub, *_torch("swin", "timm")]
+    if network == "swin":
+        rows += [
+            variant("KerasHub", "ours", precision, "reference", xla=False, hub=True)
+            for precision in (FLOAT32, BFLOAT16)
+        ]
+    for precision in (FLOAT32, BFLOAT16):
+        for mode, (compiled, channels_last) in TORCH_MODES.items():
+            options = {"compiled": compiled, "channels_last": channels_last}
+            rows.append(variant(f"{library}, {mode}", "rivals", precision, "rival", **options))
+    return rows
 
 
 def _augmentation() -> list[Variant]:
     job = {"what": "augmentation", "size": SIZE}
+    ours = [
+        Variant("augmentation", f"breastus, {images} images", "ours", {**job, "images": images})
+        for images in ("grey", "colour")
+    ]
     rivals = [
         Variant(
             "augmentation",
@@ -111,12 +106,4 @@ def _augmentation() -> list[Variant]:
         for library in ("albumentations", "torchvision")
         for pixels in ("uint8", "float32")
     ]
-    ours = [
-        Variant("augmentation", f"breastus, {images} images", "ours", {**job, "images": images})
-        for images in ("grey", "colour")
-    ]
     return [*ours, *rivals]
-
-
-def _parts() -> list[Variant]:
-    return [Variant("parts", "parts", "parts", {"what": "parts"})]

@@ -1,4 +1,4 @@
-"""The benchmark: what is compared with what, and what becomes of a variant that fails."""
+"""The speed benchmark: ratios, kept figures, and variants that fail."""
 
 import json
 import re
@@ -23,12 +23,12 @@ def _importable(monkeypatch):
 @pytest.fixture
 def results(tmp_path):
     """Results in which the CNN trains twice as fast as PyTorch's best, at half the peak."""
-    from experiments.benchmarks.speed.flops import gflops
-    from experiments.benchmarks.speed.results import Results
+    from experiments.benchmarks.speed.figures import Figures
+    from experiments.benchmarks.speed.report import GFLOPS
     from experiments.benchmarks.speed.variants import variants
 
-    results = Results(tmp_path / "BENCH.json", {"machine": "a machine", "versions": {"keras": "3"}})
-    image = 1e9 * gflops("cnn", 224, training=True)
+    results = Figures(tmp_path / "BENCH.json", {"machine": "a machine", "versions": {"keras": "3"}})
+    image = 1e9 * 3 * GFLOPS["cnn"]
     for variant in variants(("peak", "cnn", "augmentation")):
         if variant.part == "peak":
             measurements = {"product": {"count": 100 * image, "seconds": [1.0, 2.0, 0.5]}}
@@ -58,19 +58,19 @@ def test_ratios_and_shares_follow_from_the_medians(results):
     assert "prediction of the CNN" not in text, "no figures, no ratio"
     assert "Swin" not in text, "not measured, not mentioned"
     assert "| breastus | float32 | 50.0 (25.0 to 50.0) | 50% | could not run: RuntimeError" in text
-    assert text.count("could not run: no compiler / found") == 8, "bars would cut the table"
+    assert text.count("could not run: no compiler / found") == 8, "bars would break the table"
 
 
 def test_a_new_run_keeps_what_it_does_not_measure(results, tmp_path):
-    from experiments.benchmarks.speed.results import Results
+    from experiments.benchmarks.speed.figures import Figures
 
-    again = Results(results.path, results.where)
+    again = Figures(results.path, results.where)
     assert again.rounds == results.rounds
     again.forget("cnn | breastus | float32")
     again.add("cnn | breastus | float32", {"error": "stopped"})
     assert json.loads(results.path.read_text())["rounds"] == again.rounds
-    elsewhere = Results(results.path, {**results.where, "machine": "another"})
-    assert not elsewhere.rounds, "figures of two machines do not stand side by side"
+    elsewhere = Figures(results.path, {**results.where, "machine": "another"})
+    assert not elsewhere.rounds, "figures of two machines are not compared"
 
 
 def test_drift_is_the_worst_difference_between_rounds(results):
@@ -81,29 +81,22 @@ def test_drift_is_the_worst_difference_between_rounds(results):
     assert results.drift() == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize("size", [224, 448])
-def test_operations_of_the_networks(size):
-    from experiments.benchmarks.speed.flops import gflops
+def test_operations_of_the_networks():
+    from experiments.benchmarks.speed.report import GFLOPS
 
-    model = breastus.build_model("cnn", num_classes=2, image_size=size)
+    model = breastus.build_model("cnn", num_classes=2, image_size=224)
     macs = 0
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             places = np.prod(layer.output.shape[1:-1], initial=1.0)
             macs += places * np.prod(layer.kernel.shape)
-    assert gflops("cnn", size, training=False) == pytest.approx(2e-9 * macs)
-    assert gflops("cnn", size, training=True) == pytest.approx(6e-9 * macs)
-
-
-def test_swin_has_the_published_operations():
-    from experiments.benchmarks.speed.flops import gflops
-
+    assert GFLOPS["cnn"] == pytest.approx(2e-9 * macs)
     # Liu et al., ICCV 2021, table 1: 4.5 G multiply-adds.
-    assert gflops("swin", 224, training=False) / 2 == pytest.approx(4.5, abs=0.05)
+    assert GFLOPS["swin"] / 2 == pytest.approx(4.5, abs=0.05)
 
 
-def test_a_variant_that_fails_says_why(tmp_path):
-    from experiments.benchmarks.speed.process import Workers
+def test_a_variant_that_fails_gives_the_reason(tmp_path):
+    from experiments.benchmarks.speed.workers import Workers
 
     workers = Workers(tmp_path / "nowhere")
     assert "make bench" in workers.ask("rivals", {"what": "versions"})["error"]

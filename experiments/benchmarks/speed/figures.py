@@ -1,7 +1,7 @@
-"""The figures of a benchmark in one JSON file, written after every measurement.
+"""The figures of the speed benchmark: one JSON file, written after every measurement.
 
-A run that is broken off loses nothing: the next one replaces what it measures again and keeps the
-rest, unless that came from another machine or other versions.
+An interrupted benchmark loses nothing. The next one replaces what it measures again and keeps all
+other figures, unless they come from another machine or other versions.
 """
 
 import json
@@ -13,12 +13,12 @@ from breastus.errors import RunError
 from breastus.utils.files import write_json
 
 
-class Results:
-    """What was measured so far, by the key of the variant.
+class Figures:
+    """All measurements, by the key of the variant.
 
     Args:
-        path: the JSON file; it need not exist.
-        where: machine and versions that figures must come from to stand beside new ones.
+        path: JSON file; it need not exist.
+        where: machine and versions that all figures must share.
     """
 
     def __init__(self, path: Path, where: dict[str, Any]):
@@ -31,23 +31,21 @@ class Results:
                 if kept["where"] == where:
                     self.rounds = kept["rounds"]
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise RunError(f"{path} is no benchmark's results: {error}. Remove it.") from error
+                raise RunError(
+                    f"{path} does not hold figures of this benchmark: {error}. Remove it."
+                ) from error
 
     def forget(self, key: str) -> None:
-        """Drop a variant's figures, as new ones are to come."""
+        """Drop the figures of a variant before it is measured again."""
         self.rounds.pop(key, None)
 
     def add(self, key: str, result: dict[str, Any]) -> None:
-        """Keep one round of a variant, and write the file."""
+        """Add one round of a variant, and write the file."""
         self.rounds.setdefault(key, []).append(result)
         write_json(self.path, {"where": self.where, "rounds": self.rounds})
 
-    def rates(self, key: str, measurement: str) -> list[float]:
-        """Return how much a variant did a second, one number a repeat, all rounds together."""
-        return [rate for each in self.rates_by_round(key, measurement) for rate in each]
-
     def rates_by_round(self, key: str, measurement: str) -> list[list[float]]:
-        """Return the same, one list a round."""
+        """Return the rate a second of each repeat, one list a round."""
         found = [each.get("measurements", {}).get(measurement) for each in self.rounds.get(key, [])]
         return [
             [one["count"] / seconds for seconds in one["seconds"]]
@@ -55,23 +53,27 @@ class Results:
             if one and "seconds" in one
         ]
 
+    def rates(self, key: str, measurement: str) -> list[float]:
+        """Return the rate a second of each repeat of all rounds."""
+        return [rate for each in self.rates_by_round(key, measurement) for rate in each]
+
     def median(self, key: str, measurement: str) -> float | None:
-        """Return the median of `rates`, or None where there are none."""
+        """Return the median rate a second, or None without figures."""
         rates = self.rates(key, measurement)
         return statistics.median(rates) if rates else None
 
     def error(self, key: str, measurement: str) -> str | None:
-        """Return why a variant has no figures, or None."""
+        """Return the error message of a variant without figures, or None."""
         for each in self.rounds.get(key, []):
-            said = each.get("error") or each["measurements"].get(measurement, {}).get("error")
-            if said:
-                return said
+            error = each.get("error") or each["measurements"].get(measurement, {}).get("error")
+            if error:
+                return error
         return None
 
     def drift(self) -> float | None:
-        """Return by what share the medians of a variant's rounds differ, for the worst variant.
+        """Return the largest relative difference between the medians of two rounds.
 
-        None when nothing was measured in more than one round.
+        None if nothing was measured in more than one round.
         """
         ratios = []
         for key, rounds in self.rounds.items():

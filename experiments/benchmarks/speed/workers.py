@@ -1,4 +1,4 @@
-"""Ask a worker for one job, in a process of its own."""
+"""Start a worker for one job, in a process of its own."""
 
 import json
 import os
@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from breastus.runs.environment import usable_cores
-
-ROOT = Path(__file__).parents[3]
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+from experiments.pages import ROOT
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The modules that measure, each started with the Python it needs and all usable cores.
+    """The modules that measure, each started with its own Python and all usable cores.
 
-    Args:
-        rivals: folder of the environment that holds the rivals.
-        launcher: a command to start each process with, such as `numactl --cpunodebind=0`.
-        limit: seconds after which a job is given up; compiling Swin takes minutes.
+    Attributes:
+        rivals: folder of the environment with the libraries compared with.
+        launcher: command that starts each process, such as `numactl --cpunodebind=0`.
+        limit: time limit of a job in seconds; compiling Swin takes minutes.
     """
 
     rivals: Path
@@ -30,11 +28,11 @@ class Workers:
     limit: float = 600.0
 
     def ask(self, worker: str, job: dict[str, Any]) -> dict[str, Any]:
-        """Return what a worker makes of a job, or `{"error": why there is nothing}`.
+        """Return the result of a job, or `{"error": message}`.
 
         Args:
-            worker: module of `experiments.benchmarks.speed`.
-            job: what it is to do; must hold `what`.
+            worker: "ours" or "rivals", a module of `experiments.benchmarks.speed`.
+            job: arguments of the job, with its name under `what`.
         """
         python = sys.executable
         if worker == "rivals":
@@ -42,12 +40,12 @@ class Workers:
             if not Path(python).exists():
                 return {"error": f"not installed in {self.rivals}: `make bench` does it"}
         module = ["-m", f"experiments.benchmarks.speed.{worker}", json.dumps(job)]
-        environment = {**os.environ, **dict.fromkeys(_THREADS, str(usable_cores()))}
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(usable_cores()))
         try:
             done = subprocess.run(
                 [*shlex.split(self.launcher), str(Path(python).absolute()), *module],
                 cwd=ROOT,
-                env=environment,
+                env={**os.environ, **threads},
                 capture_output=True,
                 text=True,
                 timeout=self.limit,
@@ -57,5 +55,5 @@ class Workers:
         try:
             return json.loads(done.stdout.splitlines()[-1])
         except (IndexError, ValueError):
-            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            return {"error": said[-1][:200] if said else f"exit status {done.returncode}"}
+            errors = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            return {"error": errors[-1][:200] if errors else f"exit status {done.returncode}"}
