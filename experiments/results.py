@@ -23,6 +23,7 @@ from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
 from experiments.pages import (
     RESULTS,
+    SCORES,
     format_score,
     run_script,
     score_row,
@@ -137,10 +138,12 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
     """Return the lines that say what the numbers mean, with the spread between seeds."""
     several = [runs for variants in found.values() for runs in variants.values() if len(runs) > 1]
     each = [mean_metrics(_test(runs), resamples=100)["each"] for runs in several]
-    spread = {
-        metric: np.mean([np.var([one[metric] for one in scores], ddof=1) for scores in each]) ** 0.5
-        for metric in ("sensitivity", "specificity", "balanced_accuracy")
-    }
+    spread = ", ".join(
+        f"{np.mean([np.var([one[key] for one in scores], ddof=1) for scores in each]) ** 0.5:.2f} "
+        f"for {SCORES[key]}"
+        for key in ("sensitivity", "specificity", "balanced_accuracy")
+        if each
+    )
     return [
         "## How to read the tables",
         "",
@@ -149,11 +152,10 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
         "",
         "A 95 % interval covers the sampling of the test images, by scene (BUSI) or by patient "
         "(BUS-UCLM), for the models as they were trained. It does not cover training again with "
-        "another seed. Intervals of the ROC-AUC are DeLong's; all others come from a bootstrap. "
-        f"Between the seeds of a variant the standard deviation is {spread['sensitivity']:.2f} for "
-        f"sensitivity, {spread['specificity']:.2f} for specificity and "
-        f"{spread['balanced_accuracy']:.2f} for balanced accuracy (pooled over {len(several)} "
-        "variants), which is more than most intervals suggest.",
+        "another seed. Intervals of the ROC-AUC are DeLong's; all others come from a bootstrap.",
+        "",
+        "Scores vary between seeds by more than most intervals suggest. The standard deviation "
+        f"between the seeds of a variant, pooled over {len(several)} variants, is {spread}.",
         "",
         "BUSI has no patient identifiers. Leak-free means that no scene, which is one image and "
         "its near-duplicates, is in two splits. ECE is the expected calibration error.",
