@@ -184,7 +184,7 @@ def code_version() -> str:
 def recipe_command(command: str) -> str:
     """Return the command line of a recipe as anyone can give it.
 
-    Folders of the machine are left out, and so are the options that only select runs.
+    Without folders of the machine and without the options that only select runs.
     """
     command = re.sub(r" --only( (?!-)\S+)+| --missing\b", "", without_folders(command))
     return re.sub(r"^(\w+)\.py", r"python -m experiments.recipes.\1", command)

@@ -223,8 +223,8 @@ def _run_job(job: _Job, cores: set[int] | None) -> str:
 
     Args:
         job: run to be trained.
-        cores: cores to stay on; the progress then goes to a file, so that it does not mix with
-            that of other runs. None uses all cores.
+        cores: cores to stay on; the progress then goes to a file, apart from the progress of
+            other runs. None uses all cores.
     """
     if cores is None:
         return _train(job)

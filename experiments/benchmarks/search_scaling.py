@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def scaling_table(found: list[dict]) -> tuple[list[str], list[list]]:
-    """Return headings and rows of the table of what `measure` returned."""
+    """Return headings and rows of the table of measurements."""
     columns = "images, seconds, processor seconds, peak memory in MiB, repeats found, other pairs"
     rows = [
         [

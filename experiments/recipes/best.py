@@ -23,13 +23,13 @@ How the settings were chosen:
   Youden's threshold, used before, follow twenty images without a lump too closely; trials on the
   validation parts of the folds spoke against them. The reason for these trials was that calibrated
   scores, pooled over folds, had ranked the test images worse than uncalibrated ones, so the scores
-  inside are optimistic by what that look at the test images revealed.
+  inside are optimistic: the test images had been looked at.
 - The numbers of epochs and cached views follow from their cost. All other settings were set once.
 - Four networks a fold instead of one (`--val-rotations 1`) came later, so that all images except
-  the tested ones are used. Scores did not decide this, but those of one network a fold were known:
-  lower inside, a little higher outside, by less than ten patients can resolve. A separate seed and
-  separate augmented views for each of the four networks take nearly twice as long. They gave the
-  same ROC-AUC to two digits inside and outside, and were dropped.
+  the tested ones are used. Scores did not decide this, but the scores of one network a fold were
+  known: lower inside, a little higher outside, by less than ten patients can resolve. A separate
+  seed and separate augmented views for each of the four networks take nearly twice as long. They
+  gave the same ROC-AUC to two digits inside and outside, and were dropped.
 - Features relative to their image came last. With one network a fold, four inputs were tried:
   features as they are, relative, centred, and both ways. On the validation parts these were close,
   both ways first. Outside, the three new ones were better than the old one, and relative alone,
@@ -264,7 +264,7 @@ def heading(network: str, rotations: int) -> list[str]:
         "",
         f"{VIEWS[network]} augmented views are cached per image instead of {VIEWS[NETWORK]}, to "
         f"save time, and a fold has {rotations} network{'s' * (rotations > 1)}. All other settings "
-        "are those of the best recipe.",
+        "are the same.",
     ]
 
 
@@ -308,8 +308,8 @@ def other_rules(result: "CrossValidation", outside: pd.DataFrame | None) -> list
     from breastus.workflows.pooled_decision import fit_pooled_decision
 
     lines = [
-        "Thresholds by other rules, from the same validation images: those of each fold inside, "
-        "all of them outside, as for the bundle.",
+        "Thresholds by other rules, from the same validation images: inside from each fold, "
+        "outside from all folds, as for the bundle.",
         "",
         *score_table("threshold"),
     ]

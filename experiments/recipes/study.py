@@ -10,7 +10,7 @@ split:
   calibration.
 
 `unaugmented` is the CNN without augmentation. The last rows are the scores that the study published
-(its Tables IV to VII); its split is not public, so the images differ from those of the rows above.
+(its Tables IV to VII); its split is not public, so its images differ from those above.
 Swin starts from ImageNet weights if the hub can be reached and from random weights if it cannot;
 the table of costs says which. The Swin runs in PARULA and of the study's protocol shared the
 machine with other work, so their times are upper bounds.

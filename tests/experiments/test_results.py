@@ -180,7 +180,7 @@ def test_the_recorded_experiments_are_complete():
     assert set(RECIPES) <= set(found)
     for name in found:
         runs = records.read_records(name)
-        assert results.by_variant(name, runs)
+        assert set(results.by_variant(name, runs)) <= set(results.recipe_of(name).VARIANTS)
         for record in runs:
             test = record.split("test")
             called = np.where(test["probability"] >= test["threshold"], "lump", "no_lump")

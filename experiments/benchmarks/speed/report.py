@@ -159,8 +159,8 @@ def _augmentation(figures: Figures) -> list[str]:
         "flip, one bilinear affine map, multiplicative noise, Gaussian blur, with the ranges of "
         "the policy `study`. The other libraries differ where they lack an operation: the noise of "
         "albumentations is uniform; torchvision fills borders with black and has no multiplicative "
-        "noise, so it uses that of breastus; both round uint8 images after every step. breastus "
-        "works on one channel of a grey image; the row of colour images shows its speed without "
+        "noise, so it uses the noise of breastus; both round uint8 images after every step. "
+        "breastus works on one channel of a grey image; the row of colour images shows its speed without "
         "that."
     )
     return rows and ["### Augmentation", "", text, "", *table(["", "images/s"], rows)]

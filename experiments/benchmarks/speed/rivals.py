@@ -129,7 +129,7 @@ def _torchvision(images, pixels: str):
                 scale=(0.9, 1.1),
                 interpolation=v2.InterpolationMode.BILINEAR,
             ),
-            v2.Lambda(noise),  # that of torchvision is additive
+            v2.Lambda(noise),  # torchvision has only additive noise
             v2.RandomApply([v2.GaussianBlur(kernel_size=11, sigma=(1e-3, 1.5))], p=0.5),
         ]
     )
