@@ -160,8 +160,8 @@ def _augmentation(figures: Figures) -> list[str]:
         "the policy `study`. The other libraries differ where they lack an operation: the noise of "
         "albumentations is uniform; torchvision fills borders with black and has no multiplicative "
         "noise, so it uses the noise of breastus; both round uint8 images after every step. "
-        "breastus works on one channel of a grey image; the row of colour images shows its speed without "
-        "that."
+        "breastus works on one channel of a grey image; the row of colour images shows its speed "
+        "without that."
     )
     return rows and ["### Augmentation", "", text, "", *table(["", "images/s"], rows)]
 
