@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 import breastus
+from breastus.config.parsing import describe_settings
+from breastus.config.presets import default_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -89,3 +91,12 @@ def test_every_page_is_in_the_menu():
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
     menu = set(re.findall(r"[\w-]+\.md", str(nav)))
     assert menu == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_exist(page):
+    known = {info.name for info in describe_settings(default_config("cnn"))}
+    sections = "|".join(sorted({name.partition(".")[0] for name in known} - {"seed"}))
+    text = page.read_text()
+    for name in re.findall(rf"(?<![\w/.])(?:{sections})\.[a-z_]+(?=[`=,)\s])", text):
+        assert name in known or name.endswith((".md", ".py", ".csv", ".keras", ".signatures")), name
