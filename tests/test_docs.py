@@ -86,6 +86,15 @@ def test_the_api_page_has_every_public_name():
     assert sorted(names) == sorted(set(breastus.__all__) - {"__version__"})
 
 
+def test_sections_of_the_report_are_called_so():
+    folder = ROOT / "breastus" / "reporting"
+    texts = [path.read_text() for path in folder.rglob("*") if path.suffix in (".py", ".j2")]
+    page = (ROOT / "docs" / "report.md").read_text()
+    names = [row[0] for row in rows(page[: page.index("## Other")]) if len(row) == 3]
+    for name in names[3:]:  # after the head and the verdict
+        assert any(name in text for text in texts), name
+
+
 def test_every_page_is_in_the_menu():
     # Tags of MkDocs' own, such as `!ENV`, are not needed here.
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
