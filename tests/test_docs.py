@@ -28,7 +28,7 @@ ROWS = {
     "`make train-best`, BUSI, out of fold": ("best", "inside"),
     "`make train-best`, another hospital, 10 patients": ("best", "outside"),
     "`make train-cnn`, BUSI, 3 seeds": ("study", "cnn-group-plain, 3 seeds"),
-    "the study's CNN as published, random split": ("study", "the study, cnn, plain"),
+    "the study's CNN as published, random split": ("study", "published study, cnn, plain"),
 }
 
 
