@@ -21,8 +21,8 @@ from breastus.phantoms.simulation import simulate_phantom
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
-TINY = {"epochs": 1, "image_size": 64, "resamples": 100}
-FLAGS = ["--epochs", "1", "--image-size", "64"]
+TINY = {"epochs": 1, "image_size": 112, "resamples": 100}
+FLAGS = ["--epochs", "1", "--image-size", "112"]  # a multiple of 112 for Swins
 # Needs a network, or would change the environment.
 SKIPPED = ("git clone", "pip install", "%pip", "source ")
 
@@ -58,6 +58,7 @@ def workspace(tmp_path_factory):
         name = f"{patient}_{number:03d}.png"
         write(root / "path/to/BUS-UCLM/images" / name, phantom(9, number, finding))
         rows.append(f"{name};{finding.capitalize()};No;No;No")
+    (root / "path/to/BUS-UCLM/masks").mkdir()
     (root / "path/to/BUS-UCLM/INFO.csv").write_text("\n".join(rows) + "\n", encoding="utf-8-sig")
     for number, name in enumerate(("image.png", "image1.png", "image2.png")):
         write(root / name, phantom(3, number, "benign"))
@@ -79,7 +80,7 @@ def _write_dicom(root: Path) -> None:
         pixels = simulate_phantom(5, number, finding=("benign", "normal")[number % 2]).image
         path = root / label / f"{number}.dcm"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(dicom_maker.dicom(pixels))
+        path.write_bytes(dicom_maker.dicom(pixels, PatientID=str(number)))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "breastus predict models/efficientnet_lite0 image1.png image2.png",
-    "breastus predict runs/efficientnet_lite0 path/to/folder --format json",
+    "breastus predict runs/efficientnet_lite0 path/to/images --format json",
 )
 # Programs rely on these keys.
 JSON_KEYS = ("path", "label", "probability", "threshold", "flags", "error")
