@@ -49,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="hardware profile, which this machine must have (default: %(default)s)",
     )
     parser.add_argument(
-        "--format", choices=["text", "json"], default="text", help="(default: %(default)s)"
+        "--format",
+        choices=["text", "json"],
+        default="text",
+        help="output format (default: %(default)s)",
     )
 
 

@@ -4,7 +4,7 @@ import argparse
 import glob
 import importlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from pathlib import Path
 
@@ -30,13 +30,22 @@ IMAGES_HELP = (
 )
 
 
-def add_settings(parser: argparse.ArgumentParser, *shortcuts: str) -> None:
-    """Add `--seed`, `--config`, `--set`, and the named shortcuts for single settings."""
+def add_settings(
+    parser: argparse.ArgumentParser, *shortcuts: str, defaults: Mapping[str, str] | None = None
+) -> None:
+    """Add `--seed`, `--config`, `--set`, `--import`, and the named shortcuts for single settings.
+
+    Args:
+        parser: parser of a command.
+        *shortcuts: options of `SHORTCUTS`.
+        defaults: option to the default that its help states; the others depend on the network.
+    """
     group = parser.add_argument_group(
-        "settings", "`breastus settings NETWORK` lists and explains all of them."
+        "settings", "`breastus settings` lists and explains all of them."
     )
     for option in shortcuts:
         name, metavar, help = SHORTCUTS[option]
+        default = (defaults or {}).get(option, "by network")
         group.add_argument(
             option,
             action="append",
@@ -44,7 +53,7 @@ def add_settings(parser: argparse.ArgumentParser, *shortcuts: str) -> None:
             default=[],
             type=f"{name}={{}}".format,
             metavar=metavar,
-            help=f"{help}; short for --set {name}=... (default: by network)",
+            help=f"{help}; short for --set {name}=... (default: {default})",
         )
     group.add_argument("--seed", type=int, help="seed of every random choice (default: 0)")
     group.add_argument(
