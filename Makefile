@@ -103,7 +103,7 @@ $(BENCH_STAMP): experiments/benchmarks/speed/requirements.txt
 	@touch $@
 
 docs: $(STAMP)
-	$(BIN)/mkdocs build --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 bench: $(STAMP) $(BENCH_STAMP)
 	$(BIN)/python -m experiments.benchmarks.speed --rivals $(BENCH_VENV) --data "$(DATA)" $(ARGS)

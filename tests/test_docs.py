@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import breastus
+from breastus.cli.networks import NETWORKS
 from breastus.config.parsing import describe_settings
 from breastus.config.presets import default_config
 
@@ -42,6 +43,10 @@ def hooks():
 
 def rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_readme_counts_the_networks():
+    assert f"| {len(NETWORKS)}, from a CNN" in (ROOT / "README.md").read_text()
 
 
 def test_readme_is_short():
