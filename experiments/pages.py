@@ -44,17 +44,25 @@ def title_and_text(doc: str) -> list[str]:
     return [f"## {title}", "", *rest.partition("\n    python -m")[0].strip().splitlines()]
 
 
-def facts(command: str) -> list[str]:
-    """Return the lines that name command, machine and load of a section without records."""
+def fact_list(values: Mapping[str, str]) -> list[str]:
+    """Return the lines of a list of facts, such as command and machine."""
+    return ["How it was run:", "", *(f"- {name}: {value}" for name, value in values.items())]
+
+
+def fact_list_here(command: str) -> list[str]:
+    """Return the facts of a benchmark that runs now, on this machine, and keeps no records."""
     from breastus.runs.environment import describe_hardware, hardware
 
-    return [
-        f"- Command: `{command}`",
-        f"- Machine: {describe_hardware(hardware())}",
-        f"- Other work on the machine: load average {os.getloadavg()[0]:.1f} at the start; a busy "
-        "machine makes every time below longer",
-        "- Records: none kept",
-    ]
+    load = os.getloadavg()[0]
+    return fact_list(
+        {
+            "Command": f"`{command}`",
+            "Machine": describe_hardware(hardware()),
+            "Other work on the machine": f"load average {load:.1f} at the start; a busy machine "
+            "makes every time below longer",
+            "Records": "none kept",
+        }
+    )
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> list[str]:

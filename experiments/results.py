@@ -11,6 +11,7 @@ import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from breastus.runs.environment import describe_hardware
 from experiments.pages import (
     RESULTS,
     SCORES,
+    fact_list,
     format_score,
     run_script,
     score_row,
@@ -36,8 +38,8 @@ from experiments.records import Record, experiments, read_records
 from experiments.runner import SEEDS
 
 RESAMPLES = 2000
-# Settings that the machine decides; the seeds of a variant may differ in them.
-OF_THE_MACHINE = {("data", "source"), ("model", "weights"), ("training", "precision")}
+# Settings in which the seeds of a variant may differ: the machine decides them.
+MAY_DIFFER = {"data.source", "model.weights", "training.precision"}
 # Rows of the published study that are shown below an experiment: network, colour map.
 PUBLISHED = {
     "study": [("cnn", "plain"), ("cnn", "parula"), ("swin", "plain"), ("swin", "parula")],
@@ -96,29 +98,25 @@ def by_variant(experiment: str, records: list[Record]) -> dict[str, list[Record]
     """
     variants: dict[str, list[Record]] = {}
     for record in records:
-        variants.setdefault(record.variant, []).append(record)
-    for name, (first, *others) in variants.items():
-        for other in others:
-            if different := _different_settings(first, other):
-                raise RunError(
-                    f"{experiment}/{name}: all seeds of a variant must have the same settings. "
-                    f"Received: seeds {first.seed} and {other.seed} with different {different[0]}. "
-                    "Run all seeds with the same settings."
-                )
+        first = variants.setdefault(record.variant, [record])[0]
+        ours, theirs = _settings(first), _settings(record)
+        # A setting that is newer than a record is missing there.
+        common = (ours.keys() & theirs.keys()) - MAY_DIFFER
+        if different := sorted(name for name in common if ours[name] != theirs[name]):
+            raise RunError(
+                f"{experiment}/{record.variant}: all seeds must have the same settings. Received: "
+                f"seeds {first.seed} and {record.seed} with different {different[0]}. Run all "
+                "seeds with the same settings."
+            )
+        if record is not first:
+            variants[record.variant].append(record)
     return variants
 
 
-def _different_settings(one: Record, other: Record) -> list[str]:
-    ours, theirs = one.facts["settings"], other.facts["settings"]
-    return [
-        f"{group}.{key}"
-        for group, settings in ours.items()
-        if isinstance(settings, dict)
-        for key in settings
-        # A setting that is newer than a record is missing there.
-        if (group, key) not in OF_THE_MACHINE and key in theirs[group]
-        if settings[key] != theirs[group][key]
-    ]
+def _settings(record: Record) -> dict[str, Any]:
+    """Return the settings of a run by `section.key`."""
+    sections = {key: part for key, part in record.facts["settings"].items() if key != "seed"}
+    return {f"{name}.{key}": part[key] for name, part in sections.items() for key in part}
 
 
 def comparison(name: str, found: Mapping[str, Variants]) -> tuple[Variants, str]:
@@ -191,7 +189,7 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
         [
             *title_and_text(recipe_of(name).__doc__),
             "",
-            *(f"- {key}: {value}" for key, value in facts.items()),
+            *fact_list(facts),
             "",
             *means_table(name, variants),
             "",
@@ -216,10 +214,10 @@ def recipe_of(experiment: str) -> ModuleType:
 def missing_runs(experiment: str, variants: Variants) -> str:
     """Return which runs of a recipe have no record, or an empty text."""
     seeds = {name: len(variants.get(name, ())) for name in recipe_of(experiment).VARIANTS}
+    few = {name: number for name, number in seeds.items() if number < SEEDS}
     return ", ".join(
         f"`{name}` {_seeds(number)}" if number else f"`{name}` was not run"
-        for name, number in seeds.items()
-        if number < SEEDS
+        for name, number in few.items()
     )
 
 
@@ -228,12 +226,11 @@ def means_table(experiment: str, variants: Variants) -> list[str]:
     lines = score_table("test images")
     for name, records in variants.items():
         means = mean_metrics(_test(records), resamples=RESAMPLES)
-        lines.append(score_row(f"{name}, {_seeds(len(records))}", means, *_images(means)))
+        images = ", ".join(map(str, means["n"]))
+        lines.append(score_row(f"{name}, {_seeds(len(records))}", means, images))
     for model, color in PUBLISHED.get(experiment, ()):
         published = published_baseline(model, color)
-        lines.append(
-            score_row(f"published study, {model}, {color}", published, *_images(published))
-        )
+        lines.append(score_row(f"published study, {model}, {color}", published, published["n"]))
     return lines
 
 
@@ -292,52 +289,29 @@ def costs_table(variants: Variants) -> list[str]:
         training = facts["settings"]["training"]
         seconds = np.concatenate([record.facts["history"]["seconds"] for record in records])
         memory = np.median([record.facts["peak_memory_mb"] for record in records])
-        rows.append(
-            [
-                name,
-                f"{facts['parameters']:,}",
-                f"{facts['gflops']:.2f}",
-                _initial_weights(records),
-                training["precision"],
-                training["epochs"],
-                f"{np.median(seconds):.1f}",
-                f"{memory:.0f}",
-                _machine(records[0]),
-            ]
-        )
+        size = [f"{facts['parameters']:,}", f"{facts['gflops']:.2f}", _initial_weights(records)]
+        cost = [f"{np.median(seconds):.1f}", f"{memory:.0f}", _machine(records[0])]
+        rows.append([name, *size, training["precision"], training["epochs"], *cost])
     columns = "parameters, GFLOPs an image, initial weights, precision, epochs, seconds an epoch"
-    columns = ["", *columns.split(", "), "peak memory, MiB", "machine"]
-    return table(columns, rows)
+    return table(["", *columns.split(", "), "peak memory, MiB", "machine"], rows)
 
 
 def runs_table(records: list[Record]) -> list[str]:
     """Return a row for each run."""
     rows = []
     for record in records:
-        test = record.split("test")
-        scores = mean_metrics([test], resamples=RESAMPLES)
-        losses = record.facts["history"]["val_loss"]
-        rows.append(
-            [
-                record.name,
-                np.array(scores["confusion_matrix"], int).tolist(),
-                format_score(scores["roc_auc"]),
-                format_score(scores["balanced_accuracy"]),
-                1 + int(np.nanargmin(losses)),
-                f"`{record.facts['data_fingerprint'][:12]}`",
-            ]
-        )
+        scores = mean_metrics([record.split("test")], resamples=RESAMPLES)
+        matrix = np.array(scores["confusion_matrix"], int).tolist()
+        shown = [format_score(scores[key]) for key in ("roc_auc", "balanced_accuracy")]
+        epoch = 1 + int(np.nanargmin(record.facts["history"]["val_loss"]))
+        fingerprint = f"`{record.facts['data_fingerprint'][:12]}`"
+        rows.append([record.name, matrix, *shown, epoch, fingerprint])
     columns = ["ROC-AUC", "balanced accuracy", "best epoch", "data fingerprint"]
     return table(["run", "[[TN, FP], [FN, TP]]", *columns], rows)
 
 
 def _test(records: list[Record]) -> list[pd.DataFrame]:
     return [record.split("test") for record in records]
-
-
-def _images(metrics: Mapping) -> list[str]:
-    counts = metrics["n"]
-    return [", ".join(map(str, counts)) if isinstance(counts, list) else str(counts)]
 
 
 def _initial_weights(records: list[Record]) -> str:

@@ -25,7 +25,14 @@ from breastus.data.sources import bus_uclm, busi
 from breastus.data.splits.make import make_splits
 from breastus.evaluation.intervals.proportions import wilson_interval
 from experiments.benchmarks.search_scaling import THRESHOLD
-from experiments.pages import RESULTS, facts, run_script, table, title_and_text, write_section
+from experiments.pages import (
+    RESULTS,
+    fact_list_here,
+    run_script,
+    table,
+    title_and_text,
+    write_section,
+)
 from tests.helpers import drawing
 
 PLACES = [(150, 200), (300, 260)]
@@ -55,7 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="page (default: RESULTS.md)")
     args = parser.parse_args()
     lines = [
-        *facts("python -m experiments.benchmarks.data_checks --data ..."),
+        *fact_list_here("python -m experiments.benchmarks.data_checks --data ..."),
         *busi_near_duplicates(args.data / "busi"),
         *altered_phantoms(args.phantoms),
         *flags_on_patients(args.data),

@@ -27,8 +27,8 @@ from breastus.errors import ConfigError, RunError
 from breastus.runs.environment import peak_memory_mb, usable_cores
 from breastus.utils.opencv import cv2
 from experiments.benchmarks.process import measure_apart
-from experiments.benchmarks.search_scaling import patterns
-from experiments.pages import RESULTS, facts, run_script, table, title_and_text, write_section
+from experiments.benchmarks.search_scaling import patterns, scaling_table
+from experiments.pages import RESULTS, fact_list_here, run_script, title_and_text, write_section
 
 SIZES = (10_000, 30_000, 100_000)
 REPEAT_EVERY = 100
@@ -49,7 +49,7 @@ def main() -> None:
         print(json.dumps(prepare(args.folder, args.prepare)))
         return
     files = write_files(args.folder, max(args.sizes))
-    lines = facts("python -m experiments.benchmarks.many_files --folder ...")
+    lines = fact_list_here("python -m experiments.benchmarks.many_files --folder ...")
     module, folder = "experiments.benchmarks.many_files", args.folder.resolve()
     found = [
         measure_apart(module, "--folder", folder, "--prepare", size) for size in sorted(args.sizes)
@@ -148,23 +148,11 @@ def report(found: list[dict], files: dict) -> list[str]:
         found: one dictionary a size, as from `prepare`, sorted by size.
         files: mean bytes and pixels, as from `write_files`.
     """
-    columns = "images, minutes, processor minutes, peak memory in MiB, repeats found, others joined"
-    rows = [
-        [
-            f"{one['images']:,}",
-            f"{one['seconds'] / 60:.1f}",
-            f"{one['processor_seconds'] / 60:.1f}",
-            f"{one['peak_mb']:.0f}",
-            f"{one['found']} of {one['repeated']}",
-            one["others"],
-        ]
-        for one in found
-    ]
     lines = [
         f"The PNG files have {files['bytes'] / 1000:.0f} kB and {files['pixels'] / 1e6:.2f} "
         "million pixels on average (BUSI: 136 kB and 0.31 million).",
         "",
-        *table(columns.split(", "), rows),
+        *scaling_table(found, unit="minutes", others="others joined"),
     ]
     first, last = found[0], found[-1]
     if last is not first:

@@ -43,7 +43,7 @@ def main() -> None:
         for precision in [args.precision] if args.precision else PRECISIONS:
             for batch in args.batch or BATCHES:
                 rows.append(measure_in_process(model, precision, batch))
-                print(as_line(rows[-1]), flush=True)
+                print(rows[-1], flush=True)
     if not args.model:
         write_section(BENCH, "memory", section(rows, describe_hardware(hardware())))
 
@@ -75,32 +75,18 @@ def measure(name: str, precision: str, batch: int) -> dict:
     model.fit(batches, verbose=0)
     peak = _status("VmHWM")
     plan = MemoryPlanner(model).plan(batch)
-    return {
-        "model": name,
-        "precision": precision,
-        "batch": batch,
-        "before": before,
-        "peak": peak,
-        "plan": plan.total,
-        "parts": vars(plan),
-    }
+    row = {"model": name, "precision": precision, "batch": batch}
+    return {**row, "before": before, "peak": peak, "plan": plan.total, "parts": vars(plan)}
 
 
 def section(rows: list[dict], machine: str) -> str:
     """Return the section of BENCH.md."""
     shares = [row["plan"] / row["peak"] for row in rows]
     columns = ["network", "precision", "batch", "planned", "measured", "planned / measured"]
-    cells = [
-        [
-            row["model"],
-            row["precision"],
-            row["batch"],
-            f"{row['plan'] / MIB:.0f}",
-            f"{row['peak'] / MIB:.0f}",
-            f"{share:.2f}",
-        ]
-        for row, share in zip(rows, shares, strict=True)
-    ]
+    cells = []
+    for row, share in zip(rows, shares, strict=True):
+        sizes = [f"{row[key] / MIB:.0f}" for key in ("plan", "peak")]
+        cells.append([row["model"], row["precision"], row["batch"], *sizes, f"{share:.2f}"])
     lines = [
         *title_and_text(__doc__),
         "",
@@ -111,16 +97,6 @@ def section(rows: list[dict], machine: str) -> str:
         *table(columns, cells),
     ]
     return "\n".join(lines)
-
-
-def as_line(row: dict) -> str:
-    """Return a measurement as one line for the terminal, in MiB."""
-    parts = ", ".join(f"{name} {size / MIB:.0f}" for name, size in row["parts"].items())
-    return (
-        f"{row['model']:<28}{row['precision']:<16}{row['batch']:>4}  "
-        f"planned {row['plan'] / MIB:6.0f}  measured {row['peak'] / MIB:6.0f}  "
-        f"{row['plan'] / row['peak']:.2f}  ({parts}; {row['before'] / MIB:.0f} before training)"
-    )
 
 
 def _status(field: str) -> int:

@@ -25,7 +25,14 @@ from breastus.data.sources import busi
 from breastus.phantoms.simulation import simulate_phantom
 from breastus.runs.environment import peak_memory_mb
 from experiments.benchmarks.process import measure_apart
-from experiments.pages import RESULTS, facts, run_script, table, title_and_text, write_section
+from experiments.pages import (
+    RESULTS,
+    fact_list_here,
+    run_script,
+    table,
+    title_and_text,
+    write_section,
+)
 
 SIZES = (1000, 10_000, 30_000, 100_000)
 PHANTOMS, THRESHOLD, REPEATED = 1000, 0.76, 0.01
@@ -43,9 +50,9 @@ def main() -> None:
     if args.one:
         print(json.dumps(measure(args.one)))
         return
-    lines = facts("python -m experiments.benchmarks.search_scaling --data ...")
+    lines = fact_list_here("python -m experiments.benchmarks.search_scaling --data ...")
     found = [measure_apart("experiments.benchmarks.search_scaling", "--one", n) for n in args.sizes]
-    lines += ["", *table(*scaling_table(found))]
+    lines += ["", *scaling_table(found, unit="seconds", others="other pairs")]
     if args.data:
         steps = milliseconds_an_image(args.data)
         each = ", ".join(f"{name} {value:.0f}" for name, value in steps.items())
@@ -59,21 +66,22 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def scaling_table(found: list[dict]) -> tuple[list[str], list[list]]:
-    """Return headings and rows of the table of measurements."""
-    columns = "images, seconds, processor seconds, peak memory in MiB, repeats found, other pairs"
-    rows = [
-        [
-            f"{one['images']:,}",
-            f"{one['seconds']:.0f}",
-            f"{one['processor_seconds']:.0f}",
-            f"{one['peak_mb']:.0f}",
-            f"{one['found']} of {one['repeated']}",
-            one["others"],
-        ]
-        for one in found
-    ]
-    return columns.split(", "), rows
+def scaling_table(found: list[dict], *, unit: str, others: str) -> list[str]:
+    """Return the table of measurements at several sizes.
+
+    Args:
+        found: dictionaries as from `measure`.
+        unit: "seconds" or "minutes".
+        others: heading of the column of images that are no repeats.
+    """
+    divisor, digits = {"seconds": (1, 0), "minutes": (60, 1)}[unit]
+    rows = []
+    for one in found:
+        times = [f"{one[key] / divisor:.{digits}f}" for key in ("seconds", "processor_seconds")]
+        repeats = f"{one['found']} of {one['repeated']}"
+        rows.append([f"{one['images']:,}", *times, f"{one['peak_mb']:.0f}", repeats, one["others"]])
+    columns = ["images", unit, f"processor {unit}", "peak memory in MiB", "repeats found", others]
+    return table(columns, rows)
 
 
 def patterns(count: int, *, seed: int) -> np.ndarray:

@@ -26,7 +26,7 @@ import argparse
 import functools
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ import pandas as pd
 
 from breastus.cli.quiet import import_tensorflow
 from breastus.config.schema import DataConfig, EvaluationConfig
-from breastus.data.images import read_image
+from breastus.data.images import ImageFile, read_image
 from breastus.data.manifest.build import included, load_manifest
 from breastus.data.splits.make import make_splits
 from breastus.evaluation.calibration.logistic import sigmoid
@@ -43,6 +43,7 @@ from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.labels import LABELS, LUMP
 from experiments.pages import (
     RESULTS,
+    fact_list,
     run_script,
     score_row,
     score_table,
@@ -79,21 +80,18 @@ class Features:
     @functools.cached_property
     def pooled(self) -> np.ndarray:
         """Mean and maximum of the last map of Lite0, [n, 2560]."""
-        return self._frozen[0]
-
-    @functools.cached_property
-    def cells(self) -> np.ndarray:
-        """Cells of the maps of Lite0, float16 [n, 24, 24, C]."""
-        return self._frozen[1]
-
-    @functools.cached_property
-    def _frozen(self) -> tuple[np.ndarray, np.ndarray]:
-        return _frozen(self.rows)
+        return _pooled(self.rows, "efficientnet_lite0")
 
     @functools.cached_property
     def three(self) -> np.ndarray:
-        """Pooled features of three networks, [n, 3184]."""
-        return _three(self.rows)
+        """Mean and maximum of the cells of Lite0, Lite1 and Lite2, [n, 3184]."""
+        return _pooled(self.rows, "efficientnet_mil_ensemble")
+
+    @functools.cached_property
+    def cells(self) -> np.ndarray:
+        """Cells of Lite0, float16 [n, 24, 24, C]."""
+        maps = _maps(self.rows, "efficientnet_mil")
+        return np.concatenate([pair.mean(axis=0).astype(np.float16) for pair in maps])
 
     @functools.cached_property
     def lesion_fraction(self) -> np.ndarray:
@@ -117,59 +115,31 @@ def _levels(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([histogram, depths])
 
 
-def _batches(rows: pd.DataFrame):
-    """Yield z-scored batches, float32 [16, 384, 384, 3]."""
+def _maps(rows: pd.DataFrame, network: str) -> Iterator[np.ndarray]:
+    """Yield the maps of 16 images and of their mirror images, mirrored back, [2, 16, h, w, C]."""
     import tensorflow as tf
 
-    from breastus.data.images import ImageFile
+    from breastus.models.backbone import cut
+    from breastus.models.registry import build_model
     from breastus.preprocessing.transform import Transform
 
+    backbone, _ = cut(build_model(network, image_size=SIZE, weights="imagenet"))
     transform = Transform(image_size=SIZE, aspect="keep")
     for start in range(0, len(rows), 16):
         files = [ImageFile.read(path).encoded for path in rows["path"][start : start + 16]]
-        yield transform.bytes_to_input(tf.constant(files))
+        images = transform.bytes_to_input(tf.constant(files))
+        mirrored = backbone(images[:, :, ::-1], training=False)[:, :, ::-1]
+        yield np.stack([backbone(images, training=False), mirrored])
 
 
-def _three(rows: pd.DataFrame) -> np.ndarray:
-    from breastus.models.backbone import cut
-    from breastus.models.registry import build_model
-
-    model = build_model("efficientnet_mil_ensemble", image_size=SIZE, weights="imagenet")
-    backbone, _ = cut(model)
-    found = []
-    for images in _batches(rows):
-        maps = np.stack([backbone(x, training=False) for x in (images, images[:, :, ::-1])])
-        pooled = np.concatenate([maps.mean((2, 3)), maps.max((2, 3))], axis=-1)
-        found.append(pooled.mean(axis=0))
-    return np.concatenate(found)
-
-
-def _frozen(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    import keras
-    import tensorflow as tf
-
-    from breastus.models.registry import build_model
-
-    network = build_model("efficientnet_lite0", image_size=SIZE, weights="imagenet")
-    names = ("block_4_add", "block_10_add", "block_15_project_norm", "feature_map")
-    maps = keras.Model(network.input, [network.get_layer(name).output for name in names])
-    pooled, cells = [], []
-    for images in _batches(rows):
-        both = []
-        for mirrored in (False, True):
-            found = maps(images[:, :, ::-1] if mirrored else images, training=False)
-            fine, middle, coarse, top = (x[:, :, ::-1] if mirrored else x for x in found)
-            cell = [
-                tf.nn.avg_pool2d(fine, 2, 2, "VALID"),
-                tf.nn.max_pool2d(fine, 2, 2, "VALID"),
-                middle,
-                tf.repeat(tf.repeat(coarse, 2, axis=1), 2, axis=2),
-            ]
-            whole = [tf.reduce_mean(top, [1, 2]), tf.reduce_max(top, [1, 2])]
-            both.append((tf.concat(whole, -1).numpy(), tf.concat(cell, -1).numpy()))
-        pooled.append(np.mean([one for one, _ in both], axis=0))
-        cells.append(np.mean([one for _, one in both], axis=0).astype(np.float16))
-    return np.concatenate(pooled), np.concatenate(cells)
+def _pooled(rows: pd.DataFrame, network: str) -> np.ndarray:
+    """Return mean and maximum of a network's map, averaged over the mirror image, [n, 2 C]."""
+    return np.concatenate(
+        [
+            np.concatenate([pair.mean((2, 3)), pair.max((2, 3))], axis=-1).mean(axis=0)
+            for pair in _maps(rows, network)
+        ]
+    )
 
 
 def _lesion_fraction(rows: pd.DataFrame) -> np.ndarray:
@@ -315,9 +285,13 @@ def main() -> None:
     text = [
         *title_and_text(__doc__),
         "",
-        "- Command: `python -m experiments.recipes.baselines --data ...`",
-        f"- Machine: {describe_hardware(hardware())}; {minutes:.0f} minutes",
-        "- Records: none kept",
+        *fact_list(
+            {
+                "Command": "`python -m experiments.recipes.baselines --data ...`",
+                "Machine": f"{describe_hardware(hardware())}; {minutes:.0f} minutes",
+                "Records": "none kept",
+            }
+        ),
         "",
         f"Inside, BUSI: {len(inside.rows)} images of {inside.rows['group_id'].nunique()} scenes, "
         f"mean over {REPEATS} repeats (95 % intervals over scenes).",

@@ -77,6 +77,7 @@ from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import LABELS, LUMP
 from breastus.runs.environment import describe_hardware
 from experiments.pages import (
+    fact_list,
     run_script,
     score_row,
     score_table,
@@ -224,12 +225,16 @@ def section(result: "CrossValidation", outside: pd.DataFrame | None) -> str:
     lines = [
         *heading(network, rotations),
         "",
-        f"- Command: `python -m experiments.recipes.best --data ... --outside ...{option}`",
-        f"- Machine: {describe_hardware(run.environment['hardware'])}",
-        f"- Time: {np.nanmedian(minutes):.1f} minutes a fold in all (median; "
-        f"{np.nanmin(minutes):.1f} to {np.nanmax(minutes):.1f}), in "
-        f"{run.config.training.precision}",
-        "- Records: none kept",
+        *fact_list(
+            {
+                "Command": f"`python -m experiments.recipes.best --data ... --outside ...{option}`",
+                "Machine": describe_hardware(run.environment["hardware"]),
+                "Time": f"{np.nanmedian(minutes):.1f} minutes a fold in all (median; "
+                f"{np.nanmin(minutes):.1f} to {np.nanmax(minutes):.1f}), in "
+                f"{run.config.training.precision}",
+                "Records": "none kept",
+            }
+        ),
         "",
         f"95 % intervals are over scenes inside (BUSI) and over patients outside (BUS-UCLM), for "
         f"these trained networks. Inside: {metrics['n'][0]} images of {metrics['n_groups']} "

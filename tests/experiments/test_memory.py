@@ -4,7 +4,7 @@ import pytest
 
 from experiments.benchmarks import memory
 
-ROW = {"model": "cnn", "precision": "float32", "batch": 4, "before": 2**20, "parts": {"a": 2**20}}
+ROW = {"model": "cnn", "precision": "float32", "batch": 4}
 
 
 @pytest.mark.slow

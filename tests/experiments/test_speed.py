@@ -73,14 +73,6 @@ def test_a_new_run_keeps_what_it_does_not_measure(results, tmp_path):
     assert not elsewhere.rounds, "figures of two machines are not compared"
 
 
-def test_drift_is_the_worst_difference_between_rounds(results):
-    assert results.drift() == 0.0
-    assert type(results)(results.path.with_name("none.json"), {}).drift() is None
-    for seconds in (1.0, 1.25):
-        results.add("new", {"measurements": {"train": {"count": 1, "seconds": [seconds] * 3}}})
-    assert results.drift() == pytest.approx(0.25)
-
-
 def test_operations_of_the_networks():
     from experiments.benchmarks.speed.report import GFLOPS
 
@@ -96,7 +88,7 @@ def test_operations_of_the_networks():
 
 
 def test_a_variant_that_fails_gives_the_reason(tmp_path):
-    from experiments.benchmarks.speed.workers import Workers
+    from experiments.benchmarks.speed.__main__ import Workers
 
     workers = Workers(tmp_path / "nowhere")
     assert "make bench" in workers.ask("rivals", {"what": "versions"})["error"]

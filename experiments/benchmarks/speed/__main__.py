@@ -12,20 +12,59 @@ hour, on a machine that does nothing else.
 """
 
 import argparse
+import json
+import os
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from breastus.cli.options import add_data
 from breastus.errors import RunError
+from breastus.runs.environment import usable_cores
+from experiments.benchmarks.process import last_json
 from experiments.benchmarks.speed.figures import Figures
 from experiments.benchmarks.speed.report import page
 from experiments.benchmarks.speed.variants import NETWORKS, PARTS, variants
-from experiments.benchmarks.speed.workers import Workers
 from experiments.pages import BENCH, HERE, run_script, write_section
 from experiments.records import without_folders
 
 _MODULE = "experiments.benchmarks.speed"
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The modules that measure, each started with its own Python and all usable cores.
+
+    Attributes:
+        rivals: folder of the environment with the libraries compared with.
+        launcher: command that starts each process, such as `numactl --cpunodebind=0`.
+        limit: time limit of a job in seconds; compiling Swin takes minutes.
+    """
+
+    rivals: Path
+    launcher: str = ""
+    limit: float = 600.0
+
+    def ask(self, worker: str, job: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of a job, or `{"error": message}`.
+
+        Args:
+            worker: "ours" or "rivals", a module of this package.
+            job: arguments of the job, with its name under `what`.
+        """
+        python = Path(sys.executable)
+        if worker == "rivals":
+            python = self.rivals / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+            if not python.exists():
+                return {"error": f"not installed in {self.rivals}: `make bench` does it"}
+        command = [*shlex.split(self.launcher), str(python.absolute()), "-m", f"{_MODULE}.{worker}"]
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(usable_cores()))
+        try:
+            return last_json([*command, json.dumps(job)], environment=threads, limit=self.limit)
+        except RunError as error:
+            return {"error": str(error)[:200]}
 
 
 def main() -> None:
@@ -71,7 +110,10 @@ def main() -> None:
 def measure(
     figures: Figures, parts: tuple[str, ...], workers: Workers, *, rounds: int, job: dict
 ) -> None:
-    """Measure the variants of some parts, round after round, so that drift becomes visible."""
+    """Measure the variants of some parts, round after round.
+
+    In rounds, slow changes of the machine affect all variants alike.
+    """
     for number in range(rounds):
         for variant in variants(parts):
             if number and variant.part == "parts":  # is not compared with anything

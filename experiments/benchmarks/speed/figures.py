@@ -44,18 +44,15 @@ class Figures:
         self.rounds.setdefault(key, []).append(result)
         write_json(self.path, {"where": self.where, "rounds": self.rounds})
 
-    def rates_by_round(self, key: str, measurement: str) -> list[list[float]]:
-        """Return the rate a second of each repeat, one list a round."""
-        found = [each.get("measurements", {}).get(measurement) for each in self.rounds.get(key, [])]
-        return [
-            [one["count"] / seconds for seconds in one["seconds"]]
-            for one in found
-            if one and "seconds" in one
-        ]
-
     def rates(self, key: str, measurement: str) -> list[float]:
         """Return the rate a second of each repeat of all rounds."""
-        return [rate for each in self.rates_by_round(key, measurement) for rate in each]
+        found = [each.get("measurements", {}).get(measurement) for each in self.rounds.get(key, [])]
+        return [
+            one["count"] / seconds
+            for one in found
+            if one and "seconds" in one
+            for seconds in one["seconds"]
+        ]
 
     def median(self, key: str, measurement: str) -> float | None:
         """Return the median rate a second, or None without figures."""
@@ -69,16 +66,3 @@ class Figures:
             if error:
                 return error
         return None
-
-    def drift(self) -> float | None:
-        """Return the largest relative difference between the medians of two rounds.
-
-        None if nothing was measured in more than one round.
-        """
-        ratios = []
-        for key, rounds in self.rounds.items():
-            for name in {name for each in rounds for name in each.get("measurements", {})}:
-                medians = [statistics.median(each) for each in self.rates_by_round(key, name)]
-                if len(medians) > 1:
-                    ratios.append(max(medians) / min(medians) - 1.0)
-        return max(ratios, default=None)

@@ -40,8 +40,6 @@ def page(figures: Figures, command: str) -> str:
     """
     where = figures.where
     packages = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
-    drift = figures.drift()
-    spread = f" The medians of the rounds differ by up to {drift:.0%}." if drift is not None else ""
     lines = [
         "## Speed",
         "",
@@ -51,7 +49,7 @@ def page(figures: Figures, command: str) -> str:
         "",
         "Each variant runs in a process of its own, on all cores unless a table says otherwise. A "
         "cell is the median of all repeats without warm-up, with the lowest and the highest in "
-        f"brackets.{spread} All figures are in records/speed.json.",
+        "brackets. All figures are in records/speed.json.",
     ]
     sections = (_goals, _peak, *(_network(network) for network in NETWORKS), _augmentation, _parts)
     for section in sections:
