@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from breastus.cli.quiet import import_tensorflow
 from breastus.errors import RunError
@@ -27,24 +27,6 @@ NETWORKS = {"cnn": 32, "swin": 16}  # batch sizes of the speed benchmark
 SIZE, STEPS, SHOWN = 224, 3, 14
 # An event of an operation: its name in the graph and its kind.
 _OPERATION = re.compile(r"[\w./]+:(_Mkl(?:Native)?)?(\w+)")
-
-
-class StepTime(NamedTuple):
-    """The measurement of a network.
-
-    Attributes:
-        model: name of the network.
-        batch: images in a batch.
-        precision: precision of the training.
-        seconds: duration of a step without the profiler.
-        shares: kind of operation to its share of the time of all cores, largest first.
-    """
-
-    model: str
-    batch: int
-    precision: str
-    seconds: float
-    shares: dict[str, float]
 
 
 def main() -> None:
@@ -65,8 +47,13 @@ def main() -> None:
         write_section(args.out, "step-time", text)
 
 
-def measure(name: str, batch: int) -> StepTime:
-    """Time a few training steps without the profiler, and a few with it."""
+def measure(name: str, batch: int) -> dict[str, Any]:
+    """Time a few training steps without the profiler, and a few with it.
+
+    Returns:
+        `model`, `batch`, `precision`; `seconds` of a step without the profiler; and `shares`, kind
+        of operation to its share of the time of all cores, largest first.
+    """
     import numpy as np
     import tensorflow as tf
 
@@ -97,7 +84,8 @@ def measure(name: str, batch: int) -> StepTime:
         kinds = operations(Path(folder))
     available = profiled * hardware()["cores"]
     shares = {kind: spent / available for kind, spent in kinds.most_common()}
-    return StepTime(name, batch, precision, seconds / STEPS, shares)
+    step = {"model": name, "batch": batch, "precision": precision}
+    return {**step, "seconds": seconds / STEPS, "shares": shares}
 
 
 def operations(folder: Path) -> Counter:
@@ -120,27 +108,24 @@ def operations(folder: Path) -> Counter:
     return kinds
 
 
-def section(found: list[StepTime], machine: str) -> str:
-    """Return the section of BENCH.md."""
-    lines = [
-        *title_and_text(__doc__),
-        "",
-        f"`python -m experiments.benchmarks.step_time`; {machine}.",
-    ]
+def section(found: list[dict[str, Any]], machine: str) -> str:
+    """Return the section of BENCH.md, from measurements as of `measure`."""
+    command = f"`python -m experiments.benchmarks.step_time`; {machine}."
+    lines = [*title_and_text(__doc__), "", command]
     for step in found:
-        shown = list(step.shares.items())[:SHOWN]
-        total = sum(step.shares.values())
-        others = total - sum(share for _, share in shown)
-        shown += [
-            (f"{len(step.shares) - len(shown)} other kinds", others),
+        rows = list(step["shares"].items())[:SHOWN]
+        total = sum(step["shares"].values())
+        others = total - sum(share for _, share in rows)
+        rows += [
+            (f"{len(step['shares']) - len(rows)} other kinds", others),
             ("waiting, and events without a name", 1 - total),
         ]
         lines += [
             "",
-            f"{step.model}, {step.precision}, batches of {step.batch}: {step.seconds:.2f} s a "
-            f"step, {step.batch / step.seconds:.1f} images/s.",
+            f"{step['model']}, {step['precision']}, batches of {step['batch']}: "
+            f"{step['seconds']:.2f} s a step, {step['batch'] / step['seconds']:.1f} images/s.",
             "",
-            *table(["operation", "share"], [[kind, f"{share:.1%}"] for kind, share in shown]),
+            *table(["operation", "share"], [[kind, f"{share:.1%}"] for kind, share in rows]),
         ]
     return "\n".join(lines)
 

@@ -1,9 +1,9 @@
-"""A step's time is counted by kind of operation, from what TensorFlow's profiler writes."""
+"""The time of a step is counted by kind of operation, from a profile of TensorFlow."""
 
 import pytest
 
 from breastus.errors import RunError
-from experiments.benchmarks.step_time import StepTime, operations, section
+from experiments.benchmarks.step_time import operations, section
 
 
 def profile(path, events):
@@ -20,7 +20,7 @@ def profile(path, events):
     (path / "vm.xplane.pb").write_bytes(space.SerializeToString())
 
 
-def test_operations_are_counted_by_kind_and_what_holds_them_is_not(tmp_path):
+def test_operations_are_counted_by_kind_without_the_events_around_them(tmp_path):
     events = [
         ("ExecutorState::Process", 90.0),
         ("EagerLocalExecute: __inference_one_step_1", 100.0),
@@ -42,9 +42,10 @@ def test_a_profile_without_operations_is_an_error(tmp_path):
         operations(tmp_path)
 
 
-def test_shares_add_up_to_all_that_the_cores_had():
+def test_shares_add_up_to_the_time_of_all_cores():
     kinds = {f"Kind{number}": 0.05 for number in range(16)}
-    text = section([StepTime("cnn", 32, "float32", 0.5, kinds)], "2 cores")
+    step = {"model": "cnn", "batch": 32, "precision": "float32", "seconds": 0.5, "shares": kinds}
+    text = section([step], "2 cores")
     assert "0.50 s a step, 64.0 images/s" in text
     shares = [float(line.split("|")[2].strip(" %")) for line in text.splitlines() if "% |" in line]
     assert sum(shares) == pytest.approx(100.0)
