@@ -158,7 +158,7 @@ def facts_of(run: Run) -> dict[str, Any]:
         "initial_weights": initial,
         "pretraining": without_text(pretraining),
         "seconds_training": round(environment["seconds_training"], 2),
-        "peak_memory_mb": round(environment["peak_memory_mb"]),
+        "peak_memory_mb": environment["peak_memory_mb"],  # None where the system does not tell
         "settings": settings,
         "history": {
             name: [float(f"{value:.6g}") for value in run.history[name]] for name in _HISTORY

@@ -150,7 +150,8 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
         "",
         "A 95 % interval covers the sampling of the test images, by scene (BUSI) or by patient "
         "(BUS-UCLM), for the models as they were trained. It does not cover training again with "
-        "another seed. Intervals of the ROC-AUC are DeLong's; all others come from a bootstrap.",
+        "another seed. Intervals of the ROC-AUC are DeLong's; all others come from a bootstrap, or "
+        "from Wilson's formula where a share is exactly 0 or 1.",
         "",
         "Scores vary between seeds by more than most intervals suggest. The standard deviation "
         f"between the seeds of a variant, pooled over {len(several)} variants, is {spread}.",
@@ -288,7 +289,7 @@ def costs_table(variants: Variants) -> list[str]:
         facts = records[0].facts
         training = facts["settings"]["training"]
         seconds = np.concatenate([record.facts["history"]["seconds"] for record in records])
-        memory = np.median([record.facts["peak_memory_mb"] for record in records])
+        memory = np.median(np.array([one.facts["peak_memory_mb"] for one in records], float))
         size = [f"{facts['parameters']:,}", f"{facts['gflops']:.2f}", _initial_weights(records)]
         cost = [f"{np.median(seconds):.1f}", f"{memory:.0f}", _machine(records[0])]
         rows.append([name, *size, training["precision"], training["epochs"], *cost])
