@@ -10,7 +10,7 @@ from breastus.config.schema import Config
 from breastus.errors import ConfigError
 
 # The study's Table III. Its learning rate is for ImageNet's weights; `auto` says loudly when they
-# cannot be had, and random ones learn little at this rate.
+# cannot be loaded, and random ones learn little at this rate.
 _STUDY_SWIN = {
     "model": {"weights": "auto"},
     "training": {

@@ -19,7 +19,7 @@ def cnn(*, num_classes: int = 2, image_size: int = 224, dropout: float = 0.2) ->
 
     Args:
         num_classes: width of the softmax.
-        image_size: side of the input in pixels, at least 22 (below, nothing is left to flatten).
+        image_size: side of the input in pixels, at least 22, so that a map remains to flatten.
         dropout: share of the flattened features dropped in training; the study's value is 0.2.
 
     Returns:

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from breastus.errors import ModelError
-from breastus.models.layers.batch_normalization import BatchNormalization
+from breastus.models.layers.fused_batch_normalization import FusedBatchNormalization
 from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 
@@ -41,14 +41,14 @@ def compact(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
     x = layers.Conv2D(FILTERS[0], 5, 2, padding="same", use_bias=False, name="stem_conv")(image)
-    x = BatchNormalization(name="stem_norm")(x)
+    x = FusedBatchNormalization(name="stem_norm")(x)
     x = layers.ReLU(name="stem_relu")(x)
     x = layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
     for stage, filters in enumerate(FILTERS):
         for block in range(_BLOCKS):
             stride = 2 if stage and not block else 1
             x = _block(x, f"stage_{stage}_block_{block}", filters=filters, stride=stride)
-    x = BatchNormalization(name="last_norm")(x)
+    x = FusedBatchNormalization(name="last_norm")(x)
     x = layers.ReLU(name="feature_map")(x)
     pooled = [
         layers.GlobalAveragePooling2D(name="average")(x),
@@ -61,12 +61,12 @@ def compact(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras
 
 def _block(x, name: str, *, filters: int, stride: int):
     shortcut = x
-    x = BatchNormalization(name=f"{name}_norm_1")(x)
+    x = FusedBatchNormalization(name=f"{name}_norm_1")(x)
     x = layers.ReLU(name=f"{name}_relu_1")(x)
     if stride > 1 or filters != shortcut.shape[-1]:
         shortcut = layers.Conv2D(filters, 1, stride, use_bias=False, name=f"{name}_shortcut")(x)
     x = layers.Conv2D(filters, 3, stride, padding="same", use_bias=False, name=f"{name}_conv_1")(x)
-    x = BatchNormalization(name=f"{name}_norm_2")(x)
+    x = FusedBatchNormalization(name=f"{name}_norm_2")(x)
     x = layers.ReLU(name=f"{name}_relu_2")(x)
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv_2")(x)
     return layers.Add(name=f"{name}_add")([shortcut, x])

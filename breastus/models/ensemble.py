@@ -1,6 +1,6 @@
 """Several networks as one: their logits averaged, z-scored images in, softmax probabilities out.
 
-Folds or seeds that left a pretrained backbone as it came have the same one. It is then in the
+Folds or seeds trained on a frozen pretrained backbone share it. It is then in the
 ensemble once, computed once an image, with their heads upon it.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers, ops
 
 from breastus.errors import ModelError
-from breastus.models.backbone import backbone_end, cut
+from breastus.models.backbone import backbone_end, split_backbone_head
 
 _TINY = 1e-12  # probabilities are kept off zero before their logarithm is taken
 
@@ -37,15 +37,15 @@ def ensemble(models: Sequence[keras.Model]) -> keras.Model:
     image = keras.Input(models[0].input_shape[1:], name="image")
     for number, model in enumerate(models):
         model.name = f"member_{number}"  # each layer needs a name of its own
-    said = _with_one_backbone(models, image) or [model(image) for model in models]
-    return keras.Model(image, MeanOfLogits(name="probabilities")(said), name="ensemble")
+    members = _with_one_backbone(models, image) or [model(image) for model in models]
+    return keras.Model(image, MeanOfLogits(name="probabilities")(members), name="ensemble")
 
 
 def _with_one_backbone(models: Sequence[keras.Model], image: keras.KerasTensor) -> list:
     """Return what each network says, if they have equal backbones; else nothing."""
     if len(models) < 2 or not all(backbone_end(model) for model in models):
         return []
-    backbones, heads = zip(*map(cut, models), strict=True)
+    backbones, heads = zip(*map(split_backbone_head, models), strict=True)
     if not all(_equal(backbones[0], other) for other in backbones[1:]):
         return []
     backbones[0].name = "backbone"
@@ -72,8 +72,8 @@ class MeanOfLogits(layers.Layer):
     def build(self, shapes):
         self.built = True
 
-    def call(self, said):
-        logs = [ops.log(ops.maximum(one, _TINY)) for one in said]
+    def call(self, probabilities):
+        logs = [ops.log(ops.maximum(one, _TINY)) for one in probabilities]
         return ops.softmax(ops.mean(ops.stack(logs), axis=0), axis=-1)
 
     def compute_output_shape(self, shapes):

@@ -1,12 +1,11 @@
 """A convolutional and a Swin branch side by side: z-scored images in, softmax probabilities out.
 
-Convolutions see texture and edges, windows of attention how parts lie to each other. Chen and
-Martel join a Swin-T and a ResNet-18 for mammograms (HybMNet): there the Swin, pretrained without
-labels, picks patches of a large image, the ResNet looks at those, a fusion module joins both, and
-each branch has a loss of its own. Only the idea of the two joined branches is theirs. Ours is
-simpler, as a few hundred small images ask for: both branches see the whole image, the
-convolutional one is `compact`'s, the maps are joined cell by cell, and there is one loss. No
-number of theirs can be expected of it.
+Convolutions capture texture and edges, attention captures how parts of the image relate. Chen and
+Martel combine a Swin-T and a ResNet-18 for mammograms (HybMNet): their Swin, pretrained without
+labels, selects patches of a large image, the ResNet processes these, a fusion module combines both,
+and each branch has its own loss. This network takes only the idea of two branches. It is simpler,
+for a few hundred small images: both branches see the whole image, the convolutional branch comes
+from `compact`, their maps are concatenated, and there is one loss. Their results do not carry over.
 
 Reference:
     Chen, Martel: Enhancing breast cancer detection on screening mammogram using self-supervised
@@ -40,7 +39,8 @@ def hybrid(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras.
         [B, image_size / 32, image_size / 32, C], `features` their averages and maxima.
 
     Raises:
-        ModelError: for a size it cannot take, naming those it can, or an impossible dropout.
+        ModelError: when the network cannot take the size (the error names those it can), or
+            when the dropout is out of range.
     """
     if image_size % 224 and image_size % 192:
         raise ModelError(
@@ -60,14 +60,16 @@ def hybrid_large(
     Args:
         num_classes: width of the softmax.
         image_size: a multiple of 224 pixels (windows of 7 tokens) or of 384 (of 12).
-        weights: of the Swin branch, as for `swin`; the convolutional one always starts at random.
+        weights: weights of the Swin branch, as for `swin`; the convolutional branch always starts
+            from random weights.
         dropout: share of the joined features dropped in training.
 
     Returns:
         As `hybrid`.
 
     Raises:
-        ModelError: as `hybrid`; WeightsError for weights that are of no use.
+        ModelError: when the network cannot take the size or the dropout is out of range.
+        WeightsError: when the weights are missing or do not fit.
     """
     branch = swin(num_classes=2, image_size=image_size, weights=weights)
     return _join("hybrid_large", branch, num_classes, image_size, dropout)
@@ -84,7 +86,7 @@ def _join(
     far = _trunk(transformer, "transformer")(image)
     if (ratio := far.shape[1] * _STRIDE // image_size) > 1:
         far = layers.AveragePooling2D(ratio, name="transformer_pool")(far)
-    # Each branch comes out normalised by itself: neither drowns the other.
+    # Each branch is normalised, so that neither dominates the other.
     near = layers.LayerNormalization(epsilon=1e-5, name="convolutions_norm")(near)
     far = layers.LayerNormalization(epsilon=1e-5, name="transformer_norm")(far)
     x = layers.Concatenate(name="feature_map")([near, far])

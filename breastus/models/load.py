@@ -1,4 +1,4 @@
-"""A network's `.keras` file in, the network out, in a process that has built none yet."""
+"""Load a network from a `.keras` file."""
 
 import importlib
 import os
@@ -10,13 +10,13 @@ from breastus.models.registry import list_models
 
 
 def load_network(path: str | os.PathLike) -> keras.Model:
-    """Load a network in safe mode, without what it was trained with.
+    """Load a network in safe mode, without optimizer and loss.
 
-    Keras knows layers by names that they register when their file is imported, so that is done
-    first; KerasHub, which takes seconds to import, only where the network has a part of it.
+    Keras finds custom layers only after their modules are imported. KerasHub takes seconds to
+    import and is imported only for networks that contain its layers.
 
     Args:
-        path: a `.keras` file, such as a run's `best.keras`.
+        path: `.keras` file, such as `best.keras` in a run folder.
     """
     list_models()
     importlib.import_module("breastus.models.ensemble")  # of bundles; nothing builds it by name

@@ -1,11 +1,10 @@
-"""Networks by name: `register_model` puts them in, `build_model` and `list_models` take them out.
+"""The registry of networks: `register_model`, `list_models` and `build_model`.
 
 Every network takes z-scored images, float32 [B, H, W, 3], and returns softmax probabilities,
-float32 [B, classes]. A model's file registers itself when it is imported; `_MODULES` says which.
+float32 [B, classes]. Each network is one file that registers its builder; `_MODULES` lists them.
 
-Every network ends in layers named `features`, `dropout` and `probabilities`: what comes up to
-`features` is the backbone, the other two are the head, new in each training. The map that
-`features` are pooled from is the layer `feature_map`, where a network of ours has one.
+Every network ends with layers named `features`, `dropout` and `probabilities`. The last two are the
+head, which every training initialises. `feature_map` is the map from which `features` is pooled.
 """
 
 import difflib
@@ -37,7 +36,7 @@ _BUILDERS: dict[str, Callable[..., keras.Model]] = {}
 
 
 class ResolvedWeights(NamedTuple):
-    """What `weights` came to: the value for `build_model`, and why it is not ImageNet's."""
+    """Resolved `weights`: the value for `build_model`, and why it is not "imagenet"."""
 
     weights: str | None
     reason: str
@@ -91,8 +90,8 @@ def build_model(
         image_size: side of the square input in pixels.
         weights: None for random ones; a folder as `breastus.pretrain` writes it, which any network
             takes; or what the network takes besides, such as "imagenet". The head is always new.
-            Weights that cannot be had are an error, never random ones instead; only "auto" takes
-            those, as `resolve_weights` says.
+            Weights that cannot be loaded are an error; only "auto" falls back to random ones (see
+            `resolve_weights`).
         **options: what the model of that name takes besides, such as `dropout`.
 
     Returns:
@@ -100,8 +99,8 @@ def build_model(
         probabilities [B, num_classes], float32.
 
     Raises:
-        ModelError: for an unknown name or option, a size the network cannot take, or weights that
-            are not there, do not fit or are not known (these are WeightsErrors).
+        ModelError: when the name or an option is unknown, or the network cannot take the size.
+        WeightsError: when the weights are missing, unknown or do not fit.
 
     Example:
         >>> build_model("cnn").count_params()
@@ -133,25 +132,25 @@ def build_model(
 
 
 def resolve_weights(name: str, *, image_size: int, weights: str | None) -> ResolvedWeights:
-    """Say what "auto" comes to; any other value is returned as it is.
+    """Resolve `weights="auto"`; any other value is returned unchanged.
 
-    "auto" is "imagenet" where the network has such weights and they can be had, which is found out
-    by having them, and otherwise None. Keras' random state is left as it was, so that a training
-    with "auto" equals one with what it came to.
+    "auto" becomes "imagenet" if the network has ImageNet weights and they can be loaded, which is
+    determined by loading them, and None otherwise. Keras' random state is restored, so that a
+    training with "auto" equals one with the resolved value.
 
     Args:
         name: one of `list_models()`.
         image_size: side of the square input in pixels.
-        weights: as for `build_model`.
+        weights: the argument of `build_model`.
 
     Returns:
-        (weights, reason): the reason is "" unless "auto" came to None.
+        (weights, reason): the reason is "" unless "auto" became None.
 
     Raises:
-        ModelError: for a name or size that `build_model` would not take either.
+        ModelError: when `build_model` does not accept the name or the size.
 
     Warns:
-        PretrainedWeightsWarning: when the network has ImageNet weights, but not here.
+        PretrainedWeightsWarning: when the ImageNet weights of the network could not be loaded.
 
     Example:
         >>> resolve_weights("cnn", image_size=224, weights="auto")

@@ -27,7 +27,8 @@ def resnet50(
         An uncompiled `keras.Model`; its layer `features` gives the 2,048 pooled features.
 
     Raises:
-        ModelError: for impossible arguments or weights that cannot be had.
+        ModelError: when an argument is out of range.
+        WeightsError: when the weights cannot be loaded or do not fit.
     """
     return classifier(
         _backbone,

@@ -1,8 +1,8 @@
 """VGG-16, which the study compared with: KerasHub's convolutions and a new head.
 
 Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015.
-14.7 million parameters: its two layers of 4,096 units, 120 million more, are left out, as a few
-hundred images cannot teach them; the maps are averaged instead.
+14.7 million parameters. Global average pooling replaces the two layers of 4,096 units, whose 120
+million parameters a few hundred images cannot train.
 """
 
 import keras
@@ -28,7 +28,8 @@ def vgg16(
         An uncompiled `keras.Model`; its layer `features` gives the 512 pooled features.
 
     Raises:
-        ModelError: for impossible arguments or weights that cannot be had.
+        ModelError: when an argument is out of range.
+        WeightsError: when the weights cannot be loaded or do not fit.
     """
     return classifier(
         _backbone,

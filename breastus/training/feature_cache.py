@@ -1,6 +1,6 @@
 """What a backbone that stays as it came makes of images, computed once: images in, features out.
 
-    backbone, head = cut(model)                        # of the same layers
+    backbone, head = split_backbone_head(model)                    # of the same layers
     kept = FeatureCache(backbone, views, images=450, folder=run)
     head.fit(kept.training(order, ...))
 

@@ -50,7 +50,7 @@ def new_model(config: Config, *, precision: str = "float32") -> keras.Model:
         precision: "float32", "mixed_bfloat16" or "mixed_float16"; variables are float32 in each.
 
     Raises:
-        ModelError: when there is no such network, or it cannot be had with these settings.
+        ModelError: when there is no such network, or it cannot be loaded with these settings.
     """
     settings = config.model
     options = {} if settings.dropout is None else {"dropout": settings.dropout}

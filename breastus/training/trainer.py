@@ -21,7 +21,7 @@ from breastus.data.pipeline.mask_targets import MaskTargets
 from breastus.errors import RunError
 from breastus.evaluation.tta import VIEWS, View
 from breastus.labels import LABELS, SPLITS, label_id
-from breastus.models.backbone import cut
+from breastus.models.backbone import split_backbone_head
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
 from breastus.runs.run import BEST_FILE, LOGS_FOLDER
@@ -112,7 +112,7 @@ class Trainer:
         fitted, backbone = model, None
         if settings.cached_views:
             with self._on_devices():
-                backbone, fitted = cut(model)
+                backbone, fitted = split_backbone_head(model)
             config = config.replace({"training": {"layer_decay": 1.0}})  # of a head it is 1
 
         # Resuming, in this order: the newest whole state if there is one, else from the start.

@@ -34,7 +34,7 @@ from breastus.data.pipeline.image_cache import reraise_image_errors
 from breastus.errors import ConfigError, DataError, RunError, TrainingError
 from breastus.models.registry import check_model
 from breastus.models.weights.backbone_folder import (
-    in_words,
+    describe,
     is_pretrained,
     read_pretrained,
     write_pretrained,
@@ -147,7 +147,7 @@ def pretrain(
         "epochs": config.training.epochs,
         "seed": config.seed,
         **found,
-        "started_from": in_words(earlier) if earlier else config.model.weights or "random weights",
+        "started_from": describe(earlier) if earlier else config.model.weights or "random weights",
         "settings": _settings(config),
         "command": command_line(),
         "versions": versions(),
@@ -176,7 +176,7 @@ def images_to_learn_from(
         has a label.
 
     Raises:
-        DataError: when no image is left, or the data cannot be had or split.
+        DataError: when no image is left, or the data cannot be loaded or split.
     """
     manifest = images_of(config)
     if included(manifest).empty:  # nothing can be held out, and nothing tested

@@ -33,7 +33,7 @@ from breastus.labels import SPLITS
 from breastus.models.registry import ResolvedWeights, resolve_weights
 from breastus.models.weights.backbone_folder import (
     PRETRAINED_FILE,
-    in_words,
+    describe,
     is_pretrained,
     read_pretrained,
 )
@@ -237,7 +237,7 @@ def _short(pretraining: dict[str, Any], held_out_seen: int) -> dict[str, Any]:
     """Return what environment.json says of a pretraining; the rest stands in the run's copy."""
     names = ("on", "images", "epochs", "seed", "seconds", "data_fingerprint")
     return {
-        "words": in_words(pretraining),
+        "words": describe(pretraining),
         **{name: pretraining.get(name) for name in names},
         "weights_sha256": pretraining["weights"].get("sha256"),
         "held_out_seen": held_out_seen,
@@ -252,7 +252,7 @@ def _initial_weights(run: Run, *, taken_up: bool) -> ResolvedWeights:
     """Return which weights the network starts with, or did when the run began.
 
     Raises:
-        ModelError: when weights that were asked for cannot be had.
+        ModelError: when weights that were asked for cannot be loaded.
     """
     config = run.config
     if taken_up:

@@ -119,11 +119,11 @@ def _maps(rows: pd.DataFrame, network: str) -> Iterator[np.ndarray]:
     """Yield the maps of 16 images and of their mirror images, mirrored back, [2, 16, h, w, C]."""
     import tensorflow as tf
 
-    from breastus.models.backbone import cut
+    from breastus.models.backbone import split_backbone_head
     from breastus.models.registry import build_model
     from breastus.preprocessing.transform import Transform
 
-    backbone, _ = cut(build_model(network, image_size=SIZE, weights="imagenet"))
+    backbone, _ = split_backbone_head(build_model(network, image_size=SIZE, weights="imagenet"))
     transform = Transform(image_size=SIZE, aspect="keep")
     for start in range(0, len(rows), 16):
         files = [ImageFile.read(path).encoded for path in rows["path"][start : start + 16]]

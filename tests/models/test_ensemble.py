@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from breastus.models.backbone import cut
+from breastus.models.backbone import split_backbone_head
 from breastus.models.ensemble import ensemble
 from breastus.models.load import load_network
 from breastus.models.registry import build_model
@@ -33,9 +33,9 @@ def networks(name: str, *, count: int = 3) -> list[keras.Model]:
 
 
 def with_the_backbone_of_the_first(models: list[keras.Model]) -> list[keras.Model]:
-    first = cut(models[0])[0].get_weights()
+    first = split_backbone_head(models[0])[0].get_weights()
     for model in models:
-        cut(model)[0].set_weights(first)
+        split_backbone_head(model)[0].set_weights(first)
     return models
 
 
@@ -75,13 +75,13 @@ def test_it_says_the_mean_of_logits_before_and_after_saving(name, shared, images
 def test_one_backbone_is_there_once(name):
     apart = ensemble(networks(name)).count_params()
     models = with_the_backbone_of_the_first(networks(name))
-    backbone, head = cut(models[0])
+    backbone, head = split_backbone_head(models[0])
     together = ensemble(models)
     assert together.count_params() == backbone.count_params() + 3 * head.count_params()
     assert apart == 3 * (backbone.count_params() + head.count_params())
     # One weight that differs, and they are not the same backbone any more.
     models = with_the_backbone_of_the_first(networks(name))
-    last = cut(models[2])[0].weights[-1]
+    last = split_backbone_head(models[2])[0].weights[-1]
     changed = last.numpy()
     changed.flat[-1] += 1e-3
     last.assign(changed)

@@ -10,7 +10,7 @@ from keras import layers
 
 from breastus.config.schema import Config, TrainingConfig
 from breastus.errors import ConfigError, ModelError, RunError, TrainingError
-from breastus.models.backbone import cut
+from breastus.models.backbone import split_backbone_head
 from breastus.models.registry import build_model
 from breastus.training.feature_cache import FeatureCache
 from breastus.training.lesion_head import add_lesion_head
@@ -109,15 +109,15 @@ def test_backbone_and_head_are_the_network(name):
     size = 112 if name == "swin_micro" else 64
     model = build_model(name, image_size=size)
     images = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype(np.float32)
-    backbone, head = cut(model)
+    backbone, head = split_backbone_head(model)
     np.testing.assert_allclose(head(backbone(images)), model(images), atol=1e-6)
     owned = {id(variable) for variable in model.weights}
     assert {id(variable) for variable in [*backbone.weights, *head.weights]} == owned
     if name == "compact":
-        backbone, head = cut(add_lesion_head(model))
+        backbone, head = split_backbone_head(add_lesion_head(model))
         assert set(head(backbone(images))) == {"probabilities", "lesion_logits"}
     with pytest.raises(ModelError, match=r"feature_map or features; headless has none"):
-        cut(keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="headless"))
+        split_backbone_head(keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="headless"))
 
 
 def doubled():

@@ -16,14 +16,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarni
 
 @pytest.fixture
 def out_of_reach(monkeypatch):
-    """A network whose ImageNet weights cannot be had, named `lonely`."""
+    """A network whose ImageNet weights cannot be loaded, named `lonely`."""
     list_models()
     monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
 
     @register_model("lonely")
     def lonely(*, num_classes, image_size, weights=None):
         if weights is not None:
-            raise WeightsError("The weights cannot be had: no route to the hub.")
+            raise WeightsError("The weights cannot be loaded: no route to the hub.")
         return cnn(num_classes=num_classes, image_size=image_size)
 
 
@@ -34,7 +34,7 @@ def test_auto_takes_random_weights_loudly(out_of_reach, tiny_config, tmp_path):
     assert run.environment["weights"]["weights"] is None
     assert "no route to the hub" in run.environment["weights"]["reason"]
     assert run.config.model.weights == "auto"
-    assert "started from random weights. The weights cannot be had" in re.sub(
+    assert "started from random weights. The weights cannot be loaded" in re.sub(
         r"\s+", " ", (run.path / "report.html").read_text()
     )
     assert "Started from: random weights" in (run.bundle / "MODEL_CARD.md").read_text()

@@ -17,7 +17,7 @@ from breastus.models.registry import build_model
 from breastus.models.weights.backbone_folder import (
     WEIGHTS_FILE,
     backbone_of,
-    in_words,
+    describe,
     read_pretrained,
 )
 from breastus.phantoms.simulation import simulate_phantom
@@ -148,7 +148,7 @@ def test_a_pretraining_goes_on_from_one_that_saw_nothing_held_out(from_images, p
     folder = pretrain("cnn", config=config, out=tmp_path / "more", **arguments)
     facts = read_pretrained(folder)
     assert facts["started_from"].startswith("weights pretrained on 24 phantoms")
-    assert in_words(facts).count("weights pretrained on 24 phantoms") == 2
+    assert describe(facts).count("weights pretrained on 24 phantoms") == 2
     assert facts["history"][0]["loss"] < read_pretrained(from_images[0])["history"][0]["loss"]
     assert list(tmp_path.iterdir()) == [folder]
 

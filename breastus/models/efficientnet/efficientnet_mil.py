@@ -1,19 +1,18 @@
-"""EfficientNet-Lite0 that looks cell by cell: z-scored images in, softmax probabilities out.
+"""Multiple-instance learning on EfficientNet-Lite0: z-scored images in, softmax probabilities out.
 
-A lump covers a few per cent of an image, and the mean over a map hides it. This network therefore
-joins the maps of strides 8, 16 and 32 of EfficientNet-Lite0, asks each cell of 16 x 16 pixels for
-evidence of a lump, and hands the strongest evidence to the head, with the mean of what it looked
-at. Lesion masks can teach the cells (`training.mask_weight`); without them they learn from the
-labels alone, as in multiple-instance learning. Maps of several strides are those of feature
-pyramids (Lin et al., Feature Pyramid Networks, CVPR 2017), joined here without going down again.
+A lump covers a few per cent of an image, so the mean over a feature map hides it. This network
+treats each cell of 16 x 16 pixels as an instance. It concatenates the maps of strides 8, 16 and 32
+(the levels of a feature pyramid: Lin et al., Feature Pyramid Networks, CVPR 2017), computes one
+lesion logit per cell, and pools the largest logits. The head receives these and the average of the
+cells' features. Lesion masks can supervise the cells (`training.mask_weight`); without masks the
+cells learn from image labels alone.
 
-Each cell is seen twice: as it is, and relative to the mean and spread of its channel in the image.
-What a scanner and its settings do to a whole image is gone from the second, in which a lump is what
-differs from the tissue around it. Batch and instance normalisation side by side are known to carry
-over to images of another kind (Pan et al., IBN-Net, ECCV 2018).
+Each cell enters twice: normalised over the batch, and normalised over its own image. The second
+form removes what a scanner and its settings do to a whole image. Batch and instance normalisation
+side by side generalise better to other domains (Pan et al., IBN-Net, ECCV 2018).
 
-The backbone's own pooled features are not used. They tell hospitals apart as well as lumps: with
-them a network gains little on images of the hospital it learned from and loses on another's.
+The backbone's pooled features are not used. They separate hospitals as well as lumps: with them the
+network gains little on images of its own hospital and loses on images of another one.
 """
 
 from collections.abc import Sequence
@@ -24,37 +23,37 @@ from keras import layers, ops
 from breastus.errors import ModelError
 from breastus.models.efficientnet.efficientnet_lite0 import efficientnet_lite0
 from breastus.models.efficientnet.lite import LITES
-from breastus.models.layers.batch_normalization import BatchNormalization
+from breastus.models.layers.fused_batch_normalization import FusedBatchNormalization
 from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 
-_STRIDE = 32  # of the coarse map; the others have 8 and 16
-_WIDTH = 64  # channels of what looks at the maps
-_PRIOR = -2.0  # logit that cells start with: a lump covers about a tenth of an image
-# Added to an image's own variance, which is about 1: or channels that hardly vary would be noise.
+_STRIDE = 32  # stride of the coarsest map; the others have 8 and 16
+_WIDTH = 64  # channels of the cell features
+_PRIOR = -2.0  # initial logit of a cell: a lump covers about a tenth of an image
+# Keeps channels that hardly vary within an image (its variance is about 1) from becoming noise.
 _EPSILON = 0.1
-_SHARES = (0.0, 0.04)  # of the cells whose mean evidence the head sees; 0: the strongest one
+_SHARES = (0.0, 0.04)  # shares of cells whose mean logit the head receives; 0: the largest one
 
 
 @register_model("efficientnet_mil")
 def efficientnet_mil(
     *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.3
 ) -> keras.Model:
-    """Build the network; 3.1 million parameters, 100 thousand of them not the backbone's.
+    """Build the network: 3.1 million parameters, 0.1 million of them after the backbone.
 
     Args:
         num_classes: width of the softmax.
         image_size: side of the input in pixels, a multiple of 32, at least 64.
         weights: weights of the backbone: None, "imagenet" or a `.pth` file, as for
             `efficientnet_lite0`.
-        dropout: share of the maps' channels, and of what is seen in them, dropped in training.
+        dropout: share of map channels, and of cell features, dropped in training.
 
     Returns:
         An uncompiled `keras.Model`; its layer `lesion_logits` gives logits [B, S / 16, S / 16, 1].
 
     Raises:
-        ModelError: when the image size or the dropout cannot be.
-        WeightsError: when the weights are not there or do not fit.
+        ModelError: when the image size or the dropout is out of range.
+        WeightsError: when the weights are missing or do not fit.
     """
     check_mil_arguments("efficientnet_mil", image_size=image_size, dropout=dropout)
     backbone = efficientnet_lite0(num_classes=num_classes, image_size=image_size, weights=weights)
@@ -70,7 +69,7 @@ def efficientnet_mil(
 
 
 def check_mil_arguments(name: str, *, image_size: int, dropout: float) -> None:
-    """Raise ModelError for what such a network cannot be built with."""
+    """Raise ModelError when the image size or the dropout is out of range."""
     if image_size < 2 * _STRIDE or image_size % _STRIDE:
         raise ModelError(
             f"image_size must be a multiple of {_STRIDE}, at least {2 * _STRIDE}, for "
@@ -89,15 +88,15 @@ def mil_network(
     relative: bool,
     name: str,
 ) -> keras.Model:
-    """Return the network that looks at the maps of one backbone or several.
+    """Return the multiple-instance network on the maps of one or several backbones.
 
     Args:
-        image: the input, [B, S, S, 3].
-        backbones: of each the maps of strides 8, 16 and 32.
+        image: input, [B, S, S, 3].
+        backbones: maps of strides 8, 16 and 32, for each backbone.
         num_classes: width of the softmax.
-        dropout: share of the maps' channels, and of what is seen in them, dropped in training.
-        relative: whether cells are seen relative to their image as well.
-        name: of the network.
+        dropout: share of map channels, and of cell features, dropped in training.
+        relative: whether cells also enter normalised over their own image.
+        name: name of the network.
     """
     joined = []
     for number, (fine, middle, coarse) in enumerate(backbones):
@@ -109,18 +108,18 @@ def mil_network(
             layers.UpSampling2D(2, name=f"coarse_enlarged{which}")(coarse),
         ]
     x = layers.Concatenate(name="feature_map")(joined)
-    # The maps differ in scale a hundredfold.
-    x = BatchNormalization(center=False, scale=False, name="map_norm")(x)
+    # The scales of the maps differ by a factor of a hundred.
+    x = FusedBatchNormalization(center=False, scale=False, name="map_norm")(x)
     if relative:
-        own = layers.GroupNormalization(  # a group for each channel: instance normalisation
+        own = layers.GroupNormalization(  # one group per channel: instance normalisation
             -1, epsilon=_EPSILON, center=False, scale=False, name="relative_map"
         )
         x = layers.Concatenate(name="seen_twice")([x, own(x)])
     x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
     x = layers.Conv2D(_WIDTH, 1, use_bias=False, name="cell_conv")(x)
-    x = layers.ReLU(name="cell_relu")(BatchNormalization(name="cell_norm")(x))
+    x = layers.ReLU(name="cell_relu")(FusedBatchNormalization(name="cell_norm")(x))
     x = layers.Conv2D(_WIDTH, 3, padding="same", use_bias=False, name="local_conv")(x)
-    x = layers.ReLU(name="local_map")(BatchNormalization(name="local_norm")(x))
+    x = layers.ReLU(name="local_map")(FusedBatchNormalization(name="local_norm")(x))
     x = layers.Dropout(dropout, name="local_dropout")(x)
     evidence = layers.Conv2D(
         1,

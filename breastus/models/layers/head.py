@@ -6,10 +6,10 @@ from breastus.errors import ModelError
 
 
 def head(features, *, num_classes: int, dropout: float):
-    """Return the probabilities [B, num_classes], float32, of features [B, C].
+    """Return the probabilities [B, num_classes], float32, for features [B, C].
 
     Args:
-        features: what the backbone gives; the output of the layer named `features`.
+        features: output of the layer named `features`, float [B, C].
         num_classes: width of the softmax.
         dropout: share of the features dropped in training.
 

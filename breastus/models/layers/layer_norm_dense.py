@@ -1,4 +1,4 @@
-"""A dense layer on layer-normalised tokens, in fewer passes over them.
+"""Layer normalisation followed by a dense layer, in fewer passes over the tokens.
 
     y = (z * gamma + beta) @ kernel + bias,   z = (x - mean(x)) / sqrt(variance(x) + epsilon)
       = z @ (gamma[:, None] * kernel) + (beta @ kernel + bias)
@@ -19,12 +19,12 @@ _EPSILON = 1e-5  # the original Swin Transformer's
 
 
 @keras.saving.register_keras_serializable("breastus")
-class NormedDense(layers.Layer):
+class LayerNormDense(layers.Layer):
     """Normalise each token, then multiply it with a matrix.
 
     Args:
         units: width of the output.
-        use_bias: whether the dense layer has a bias of its own.
+        use_bias: whether the dense layer has its own bias.
 
     Input shape:
         [B, ..., C]; all but B are fixed.
@@ -46,7 +46,7 @@ class NormedDense(layers.Layer):
             self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
 
     def call(self, x, factors=None):
-        """Return the product; `factors`, a number for each output, is multiplied in for free."""
+        """Return the product; `factors`, float [units], scales the outputs at no extra cost."""
         kernel = self.gamma[:, None] * self.kernel
         bias = ops.matmul(self.beta[None], self.kernel)[0]
         if self.use_bias:
@@ -67,7 +67,7 @@ class NormedDense(layers.Layer):
 
 
 def standardize(x):
-    """Return each token less its mean and by its standard deviation; computed in float32."""
+    """Return each token with zero mean and unit variance; computed in float32."""
     return ops.cast(_standardize(ops.cast(x, "float32")), x.dtype)
 
 

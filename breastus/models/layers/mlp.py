@@ -1,4 +1,4 @@
-"""What follows attention in a Transformer's block: norm, dense, GELU, dense, token by token.
+"""The MLP of a Transformer block: layer norm, dense, GELU, dense, for each token.
 
 Numerically Keras' layers of these names. The tokens of a batch are one matrix here from the first
 product to the last: so TensorFlow's oneDNN kernels add the bias and, in prediction, GELU within the
@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from breastus.models.layers.layer_norm_dense import NormedDense
+from breastus.models.layers.layer_norm_dense import LayerNormDense
 
 _SQRT_HALF = 0.5**0.5
 _SLOPE = 2.0 / math.sqrt(math.pi)  # of erf at 0
@@ -19,10 +19,10 @@ _SLOPE = 2.0 / math.sqrt(math.pi)  # of erf at 0
 
 @keras.saving.register_keras_serializable("breastus")
 class Mlp(layers.Layer):
-    """Normalise each token, widen it, bend it with GELU, narrow it again.
+    """Layer norm, dense (wider), GELU, dense (back to the input's width), for each token.
 
     Args:
-        ratio: by how much it is widened; 4 in the Transformers of the literature.
+        ratio: hidden width divided by input width; 4 in the original Transformer.
 
     Input shape:
         [B, ..., C]; all but B are fixed.
@@ -38,7 +38,7 @@ class Mlp(layers.Layer):
     def build(self, shape):
         channels = shape[-1]
         width = self.ratio * channels
-        self.widen = NormedDense(width, dtype=self.dtype_policy, name="widen")
+        self.widen = LayerNormDense(width, dtype=self.dtype_policy, name="widen")
         self.widen.build((None, channels))
         self.narrow = layers.Dense(channels, dtype=self.dtype_policy, name="narrow")
         self.narrow.build((None, width))

@@ -1,4 +1,4 @@
-"""Stochastic depth: in training, leave out a block's branch for some images of a batch.
+"""Stochastic depth: training drops the residual branch of a block for some images of a batch.
 
 Reference:
     Huang, Sun, Liu, Sedra, Weinberger: Deep Networks with Stochastic Depth. ECCV 2016.
@@ -10,11 +10,11 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable("breastus")
 class StochasticDepth(layers.Layer):
-    """Set the branch of an image to zero, and scale up the others.
+    """Drop a residual branch for random images of a batch, and scale up the others.
 
     Args:
-        rate: chance that an image's branch is left out, 0 to below 1.
-        seed: of the generator, which belongs to the training state.
+        rate: probability of dropping the branch, at least 0 and below 1.
+        seed: seed of the generator, whose state belongs to the training state.
 
     Input shape:
         [B, ...]

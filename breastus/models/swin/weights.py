@@ -1,7 +1,7 @@
-"""Weights of others for our Swin: from KerasHub's presets and from Hugging Face's checkpoints.
+"""Pretrained weights for our Swin: from KerasHub's presets and from Hugging Face's checkpoints.
 
-Whatever the source, its arrays are gathered under the paths of our variables first, and go into the
-network only when each of them is there, fits and is finite: weights are had whole or not at all.
+The arrays are first collected under the paths of our variables. They are assigned only when all of
+them are present, have the right shape and are finite, so that a network never has half of them.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ import keras
 import numpy as np
 
 from breastus.errors import WeightsError
-from breastus.models.weights.kerashub import load_preset, way_out
+from breastus.models.weights.kerashub import load_preset, remedies
 from breastus.utils.hub import matches_checksum
 
 _CONFIG, _TENSORS = "config.json", "model.safetensors"
 _TIMEOUT = 8  # seconds that the hub may take to answer
-# What a checkpoint may hold besides: the old head, and buffers that older versions wrote.
+# What a checkpoint may also hold: the old head, and buffers that older versions wrote.
 _NOT_NEEDED = re.compile(r"^classifier\.|relative_position_index$")
 # Our layers and theirs (`transformers`, SwinModel), {0} and {1} being stage and block. The norm in
-# one of our `NormedDense` is a layer of theirs.
+# one of our `LayerNormDense` is a layer of theirs.
 _BLOCK = r"stage_(\d)_block_(\d+)_"
 _LAYERS = (
     (r"patches", "embeddings.patch_embeddings.projection"),
@@ -47,20 +47,21 @@ _PARTS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 def load_swin_weights(
     model: keras.Model, preset: str, *, channels: int, depths: tuple, heads: tuple, window: int
 ) -> None:
-    """Put the weights of a checkpoint into a Swin; its head stays as it is.
+    """Load the weights of a checkpoint into a Swin; its head keeps its own.
 
     Args:
         model: the network, with the layer names of `breastus.models.swin.swin`.
-        preset: a name of KerasHub's; a handle such as `hf://...` or `kaggle://...`; or a folder,
+        preset: name of a KerasHub preset; handle such as `hf://...` or `kaggle://...`; or a folder,
             of a KerasHub preset or as `transformers` saves `SwinModel` and
             `SwinForImageClassification`.
-        channels: of the first stage.
-        depths: blocks of each stage.
-        heads: of each stage.
+        channels: number of channels of the first stage.
+        depths: number of blocks in each stage.
+        heads: number of attention heads in each stage.
         window: side of the windows in tokens.
 
     Raises:
-        WeightsError: when the weights cannot be had, are of another network, or are not whole.
+        WeightsError: when the weights cannot be loaded, belong to another network, or are
+            incomplete.
     """
     config, folder = _config(preset)
     if "model_type" in config:
@@ -84,9 +85,9 @@ def _config(preset: str) -> tuple[dict, Path | None]:
     try:
         config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}. {way_out(preset)}") from error
+        raise WeightsError(f"{path} cannot be read: {error}. {remedies(preset)}") from error
     if not isinstance(config, dict):
-        raise WeightsError(f"{path} is not the config of a network. {way_out(preset)}")
+        raise WeightsError(f"{path} is not the config of a network. {remedies(preset)}")
     return config, folder
 
 
@@ -94,7 +95,7 @@ def _fetch(preset: str, folder: Path | None, name: str) -> Path:
     """Return the path of a checkpoint's file, fetched from the hub if need be."""
     if folder is not None:
         if not (folder / name).is_file():
-            raise WeightsError(f"The weights {preset} have no {name}. {way_out(preset)}")
+            raise WeightsError(f"The weights {preset} have no {name}. {remedies(preset)}")
         return folder / name
     from huggingface_hub import HfApi
 
@@ -117,7 +118,7 @@ def _fetch(preset: str, folder: Path | None, name: str) -> Path:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(
-            f"The weights {preset} cannot be had: {name}: {reason} {way_out(preset)}"
+            f"The weights {preset} could not be loaded: {name}: {reason} {remedies(preset)}"
         ) from error
 
 
@@ -125,7 +126,7 @@ def _check(
     preset: str, config: dict, kind: str, channels: int, depths: tuple, heads: tuple, window: int
 ) -> None:
     if kind != "swin":
-        raise WeightsError(f"The weights {preset} are of a {kind}, not a swin. {way_out(preset)}")
+        raise WeightsError(f"The weights {preset} are of a {kind}, not a swin. {remedies(preset)}")
     needed = {
         "embed_dim": channels,
         "depths": list(depths),
@@ -148,10 +149,10 @@ def _check(
         got = config.get(key, value if key in optional else missing)
         got = list(got) if isinstance(got, tuple) else got
         if got != value:
-            size = " Windows of 7 take multiples of 224 pixels, of 12 those of 384."
+            size = " Windows of 7 need a multiple of 224 pixels, windows of 12 a multiple of 384."
             raise WeightsError(
                 f"The weights {preset} are of another network: {key} must be {value}."
-                f"{size if key == 'window_size' else ''} {way_out(preset)} "
+                f"{size if key == 'window_size' else ''} {remedies(preset)} "
                 f"Received: {'nothing' if got is missing else got}"
             )
 
@@ -163,7 +164,7 @@ def _from_hugging_face(model: keras.Model, path: Path) -> dict[str, tuple[np.nda
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        raise WeightsError(f"{path} is damaged: {error}. {way_out(path)}") from error
+        raise WeightsError(f"{path} is damaged: {error}. {remedies(path)}") from error
     # SwinForImageClassification keeps the SwinModel under `swin.`.
     tensors = {name.removeprefix("swin."): tensor for name, tensor in tensors.items()}
 
@@ -171,18 +172,18 @@ def _from_hugging_face(model: keras.Model, path: Path) -> dict[str, tuple[np.nda
     for variable in _variables(model):
         names = _their_names(variable.path)
         if missing := [name for name in names if name not in tensors]:
-            raise WeightsError(f"{path} is not whole: {missing[0]} is missing. {way_out(path)}")
+            raise WeightsError(f"{path} is not whole: {missing[0]} is missing. {remedies(path)}")
         parts = [tensors.pop(name) for name in names]
         if len({part.shape for part in parts}) > 1:
             shapes = ", ".join(f"{n} {p.shape}" for n, p in zip(names, parts, strict=True))
-            raise WeightsError(f"{path} does not fit: {shapes}. {way_out(path)}")
+            raise WeightsError(f"{path} does not fit: {shapes}. {remedies(path)}")
         ours = np.concatenate(parts)
         if variable.path.endswith("kernel"):  # PyTorch has the outputs first
             ours = ours.transpose(2, 3, 1, 0) if ours.ndim == 4 else ours.T
         found[variable.path] = (ours, names[0])
     if left := [name for name in tensors if not _NOT_NEEDED.search(name)]:
         raise WeightsError(
-            f"{path} holds more than a Swin of this size: {left[0]}. {way_out(path)}"
+            f"{path} holds more than a Swin of this size: {left[0]}. {remedies(path)}"
         )
     return found
 
@@ -247,20 +248,20 @@ def _put(model: keras.Model, found: dict[str, tuple[np.ndarray, str]], preset: s
     variables = _variables(model)
     for variable in variables:
         if variable.path not in found:
-            raise WeightsError(f"The weights {preset} lack {variable.path}. {way_out(preset)}")
+            raise WeightsError(f"The weights {preset} lack {variable.path}. {remedies(preset)}")
         array, name = found[variable.path]
         if array.shape != tuple(variable.shape):
             raise WeightsError(
                 f"The weights {preset} do not fit: {name} becomes {array.shape}, where "
-                f"{variable.path} needs {tuple(variable.shape)}. {way_out(preset)}"
+                f"{variable.path} needs {tuple(variable.shape)}. {remedies(preset)}"
             )
         if not np.isfinite(array.astype("float32")).all():
             raise WeightsError(
-                f"The weights {preset} are damaged: {name} is not finite. {way_out(preset)}"
+                f"The weights {preset} are damaged: {name} is not finite. {remedies(preset)}"
             )
     if left := set(found) - {variable.path for variable in variables}:
         raise WeightsError(
-            f"The weights {preset} hold more than {model.name}: {min(left)}. {way_out(preset)}"
+            f"The weights {preset} hold more than {model.name}: {min(left)}. {remedies(preset)}"
         )
     for variable in variables:
         variable.assign(found[variable.path][0].astype("float32"))

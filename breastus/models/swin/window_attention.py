@@ -1,8 +1,7 @@
-"""Self-attention within windows of a feature map, the heart of a Swin Transformer.
+"""Self-attention within windows of a feature map, the core of a Swin Transformer.
 
-Numerically that of KerasHub's and the original code, with fewer copies of the map: bias and mask
-are added at once, and the tokens of a batch are one matrix, so that each dense layer is one
-product.
+It computes what the original code computes, with fewer copies of the map: bias and mask are added
+in one step, and the tokens of a batch form one matrix, so that each dense layer is one product.
 
 Reference:
     Liu et al.: Swin Transformer: Hierarchical Vision Transformer using Shifted Windows. ICCV 2021.
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from breastus.models.layers.layer_norm_dense import NormedDense
+from breastus.models.layers.layer_norm_dense import LayerNormDense
 
 _MASKED = -100.0  # the original's value, added before the softmax
 
@@ -22,10 +21,10 @@ class WindowAttention(layers.Layer):
     """Layer norm, then multi-head self-attention in windows, with a bias by relative position.
 
     Args:
-        heads: number of heads; divides the channels.
-        window: side of a window in tokens; divides the map's sides.
-        shift: by how many tokens the windows are moved down and right, so that neighbouring ones
-            exchange what they know; tokens that only meet across the map's edge stay apart.
+        heads: number of heads; divides the number of channels.
+        window: side of a window in tokens; divides the sides of the map.
+        shift: cyclic shift of the windows in tokens, down and right, which connects neighbouring
+            windows; tokens from opposite edges of the map do not attend to each other.
 
     Input shape:
         [B, H, W, C]; H, W and C are fixed.
@@ -46,7 +45,7 @@ class WindowAttention(layers.Layer):
                 f"window must divide height and width, and heads the channels. Received: "
                 f"window={self.window}, heads={self.heads}, shape={tuple(shape)}"
             )
-        self.qkv = NormedDense(3 * channels, dtype=self.dtype_policy, name="qkv")
+        self.qkv = LayerNormDense(3 * channels, dtype=self.dtype_policy, name="qkv")
         self.qkv.build((None, channels))
         self.projection = layers.Dense(channels, dtype=self.dtype_policy, name="projection")
         self.projection.build((None, channels))

@@ -1,11 +1,11 @@
-"""Backbones that were pretrained here: a folder of weights, with what they were learned from.
+"""Backbones pretrained with breastus: a folder with weights and a description of their training.
 
     compact-images/
       backbone.weights.h5   all layers up to `features`, as Keras saves weights
       pretrained.json       network, image size, on what and how, seed, checksums, images seen
 
-    write_pretrained(folder, model, facts)                 # whole or not at all
-    load_pretrained(model, folder, network="compact")      # the head stays as it is
+    write_pretrained(folder, model, facts)                 # written aside, then renamed
+    load_pretrained(model, folder, network="compact")      # the head keeps its weights
 
 Both files are data: nothing in them is run when they are read. Of the images that weights have
 seen, `seen` lists the SHA-256 of each file, and nothing else.
@@ -54,13 +54,13 @@ def backbone_of(model: keras.Model) -> keras.Model:
 def write_pretrained(
     folder: str | os.PathLike, model: keras.Model, facts: Mapping[str, Any]
 ) -> Path:
-    """Write a network's backbone and what is known of it, whole or not at all.
+    """Write the backbone of a network and its description; an interrupted call leaves nothing.
 
     Args:
-        folder: made anew.
+        folder: replaced if it exists.
         model: the network; its head is not written.
-        facts: for pretrained.json: at least `network`, `image_size` (pixels), `on` ("phantoms" or
-            "images") and `seen` (SHA-256 of each image file that the weights have seen).
+        facts: content of pretrained.json: at least `network`, `image_size` (pixels), `on`
+            ("phantoms" or "images") and `seen` (SHA-256 of each image file that the weights have seen).
 
     Returns:
         `folder`.
@@ -108,11 +108,11 @@ def read_pretrained(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def load_pretrained(model: keras.Model, folder: str | os.PathLike, *, network: str) -> None:
-    """Put pretrained weights into the backbone of a network; its head stays as it is.
+    """Load pretrained weights into the backbone of a network; its head keeps its own.
 
     Args:
         model: the network; should this raise, it is not to be used.
-        folder: as from `write_pretrained`.
+        folder: folder written by `write_pretrained`.
         network: the name of the network in `breastus.list_models()`.
 
     Raises:
@@ -131,7 +131,7 @@ def load_pretrained(model: keras.Model, folder: str | os.PathLike, *, network: s
     expected, found = facts["weights"].get("sha256"), sha256_of(path)
     if found != expected:
         raise WeightsError(
-            f"{path} is damaged: its SHA-256 must be that of {PRETRAINED_FILE}, {expected}. "
+            f"{path} is damaged: its SHA-256 must be {expected}, as in {PRETRAINED_FILE}. "
             f"{_way_out(network)} Received: {found}"
         )
     backbone = backbone_of(model)
@@ -146,13 +146,13 @@ def load_pretrained(model: keras.Model, folder: str | os.PathLike, *, network: s
         fits, reason = False, str(error).splitlines()[0]
     if not fits:
         raise WeightsError(
-            f"{path} does not fit {network} as it is built here: the weights were made at an "
+            f"{path} does not fit this {network}: the weights were made at an "
             f"image_size of {facts['image_size']} pixels. Take that size, or pretrain at this one. "
             f"({reason})"
         )
 
 
-def in_words(facts: Mapping[str, Any]) -> str:
+def describe(facts: Mapping[str, Any]) -> str:
     """Return what pretrained.json says, such as `weights pretrained on 10,000 phantoms (...)`."""
     what = "phantoms" if facts["on"] == "phantoms" or facts.get("simulated") else "images"
     labels = "" if facts["on"] == "phantoms" else " without their labels"

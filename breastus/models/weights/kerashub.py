@@ -12,19 +12,19 @@ import numpy as np
 from keras import layers
 
 from breastus.errors import ModelError, WeightsError
-from breastus.models.layers.batch_normalization import BatchNormalization
+from breastus.models.layers.fused_batch_normalization import FusedBatchNormalization
 from breastus.models.layers.head import head
 
 
-def way_out(source) -> str:
-    """Return what to do when a source's weights are of no use."""
+def remedies(source) -> str:
+    """Return advice for weights that cannot be used."""
     what = (
         "check the network or HF_ENDPOINT and try again"
         if "://" in str(source)
         else "delete them and fetch them again"
     )
     return (
-        f"Ways out: {what}; name a folder with other weights (weights=FOLDER); take "
+        f"You can {what}; name a folder with other weights (weights=FOLDER); use "
         "efficientnet_lite0, whose weights need no hub; or train from scratch (weights=None)."
     )
 
@@ -37,7 +37,7 @@ def load_preset(backbone: type, preset: str) -> keras.Model:
         preset: a name of KerasHub's, a handle such as `hf://...` or `kaggle://...`, or a folder.
 
     Raises:
-        WeightsError: when the weights cannot be had.
+        WeightsError: when the weights cannot be loaded.
     """
     known = preset in backbone.presets or "://" in preset
     if not known and not Path(preset).is_dir():
@@ -52,13 +52,13 @@ def load_preset(backbone: type, preset: str) -> keras.Model:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         # A preset's name is fetched from a hub, as a handle is.
-        way = way_out(preset if Path(preset).is_dir() else f"hub://{preset}")
-        raise WeightsError(f"The weights {preset} cannot be had: {reason} {way}") from error
+        way = remedies(preset if Path(preset).is_dir() else f"hub://{preset}")
+        raise WeightsError(f"The weights {preset} could not be loaded: {reason} {way}") from error
     for variable in loaded.weights:
         if not np.isfinite(variable.numpy()).all():
             raise WeightsError(
                 f"The weights {preset} are not whole: {variable.path} is missing or not finite. "
-                f"{way_out(preset)}"
+                f"{remedies(preset)}"
             )
     return loaded
 
@@ -98,16 +98,17 @@ def classifier(
 
     Args:
         make_backbone: (H, W, 3) to a KerasHub backbone of feature maps [B, h, w, C].
-        name: of the network.
+        name: name of the network.
         num_classes: width of the softmax.
         image_size: side of the input in pixels.
         weights: None, "imagenet", or as for `load_preset`.
-        imagenet: the preset that "imagenet" stands for.
+        imagenet: name of the preset behind "imagenet".
         dropout: share of the pooled features dropped in training.
         smallest: smallest image size that the backbone takes.
 
     Raises:
-        ModelError: for impossible arguments; WeightsError for weights that are of no use.
+        ModelError: when an argument is out of range.
+        WeightsError: when the weights cannot be loaded or do not fit.
     """
     if image_size < smallest:
         raise ModelError(
@@ -128,7 +129,7 @@ def classifier(
     return keras.Model(image, x, name=name)
 
 
-def loads_keras_hub(model: keras.Model) -> bool:
+def needs_keras_hub(model: keras.Model) -> bool:
     """Return whether KerasHub was loaded to build a network; it then stays in memory."""
     return any(
         type(layer).__module__.startswith("keras_hub")
@@ -144,7 +145,7 @@ def _pretrained(backbone: keras.Model, preset: str, image_size: int) -> keras.Mo
     if theirs != [tuple(variable.shape) for variable in backbone.weights]:
         raise WeightsError(
             f"The weights {preset} are of another network: {loaded.count_params():,} "
-            f"parameters, where {backbone.count_params():,} are needed. {way_out(preset)}"
+            f"parameters, where {backbone.count_params():,} are needed. {remedies(preset)}"
         )
     # Padding, epsilon and activation have no weights to tell them by: they are the preset's.
     config = loaded.get_config()
@@ -166,7 +167,7 @@ def _with_fast_norms(backbone: keras.Model) -> keras.Model:
 
     def copy(layer: keras.Layer) -> keras.Layer:
         kind = type(layer)
-        kind = BatchNormalization if kind is layers.BatchNormalization else kind
+        kind = FusedBatchNormalization if kind is layers.BatchNormalization else kind
         return kind.from_config(layer.get_config())
 
     fast = keras.models.clone_model(backbone, clone_function=copy)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import keras
 import tensorflow as tf
 
-from breastus.models.weights.kerashub import loads_keras_hub
+from breastus.models.weights.kerashub import needs_keras_hub
 from breastus.training.hardware.memory_trace import footprint
 
 MIB = 2**20
@@ -79,7 +79,7 @@ class MemoryPlanner:
         self._framework = 0
         if not gpu:
             self._framework = _FRAMEWORK + _FRAMEWORK_AN_OPERATION * self.operations
-            self._framework += _KERAS_HUB * loads_keras_hub(model)
+            self._framework += _KERAS_HUB * needs_keras_hub(model)
         self._training = training
 
     def plan(self, batch: int, *, accumulation_steps: int = 1) -> MemoryPlan:

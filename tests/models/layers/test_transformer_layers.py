@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from breastus.models.layers.layer_norm_dense import NormedDense
+from breastus.models.layers.layer_norm_dense import LayerNormDense
 from breastus.models.layers.mlp import Mlp
 
 
@@ -42,7 +42,7 @@ def tokens():
 
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_normed_dense_is_layer_norm_and_dense(tokens, use_bias):
-    layer = NormedDense(7, use_bias=use_bias)
+    layer = LayerNormDense(7, use_bias=use_bias)
     layer.build(tokens.shape)
     gamma, beta, *rest = randomised(layer).get_weights()
     norm, dense = layers.LayerNormalization(epsilon=1e-5), layers.Dense(7, use_bias=use_bias)

@@ -15,14 +15,13 @@ import tensorflow as tf
 from keras import layers
 
 
-# Named as Keras' own: files of weights name a layer's group after its class.
 @keras.saving.register_keras_serializable("breastus")
-class BatchNormalization(layers.BatchNormalization):
+class FusedBatchNormalization(layers.BatchNormalization):
     """Keras' `BatchNormalization`, faster: the same arguments, weights and results.
 
-    What the operation cannot do is left to Keras' layer: inputs that are not [B, H, W, C] or are
-    float64, another axis than the last, masks, statistics over several devices, and batch
-    renormalisation.
+    Keras' own implementation takes over where the operation does not apply: inputs that are not
+    [B, H, W, C] or are float64, another axis than the last, masks, statistics over several devices,
+    and batch renormalisation.
 
     An empty batch leaves the moving statistics alone, which Keras' layer makes NaN.
 
@@ -53,7 +52,7 @@ class BatchNormalization(layers.BatchNormalization):
         return tf.cast(y, self.compute_dtype)
 
     def _follow(self, mean, variance, count):
-        """Move the statistics towards those of a batch with `count` values of each channel."""
+        """Update the moving statistics from a batch with `count` values per channel."""
         count = tf.cast(count, tf.float32)
         # The operation divides the sum of squares by count - 1, Keras by count.
         variance = tf.where(count > 1, variance * ((count - 1) / count), 0.0)
