@@ -60,7 +60,7 @@ def write_pretrained(
         folder: replaced if it exists.
         model: the network; its head is not written.
         facts: content of pretrained.json: at least `network`, `image_size` (pixels), `on`
-            ("phantoms" or "images") and `seen` (SHA-256 of each image file that the weights have seen).
+            ("phantoms" or "images") and `seen` (SHA-256 of each image file used in the pretraining).
 
     Returns:
         `folder`.

@@ -148,7 +148,7 @@ def test_refused_weights_leave_the_network_as_it_was(tensors, tmp_path):
         ({"embed_dim": 96}, "embed_dim must be 32.* Received: 96"),
         ({"depths": [2, 2, 6, 2]}, "depths must be"),
         ({"num_heads": [4, 4, 8]}, "num_heads must be"),
-        ({"window_size": 12}, "window_size must be 7. Windows of 7 take multiples of 224 pixels"),
+        ({"window_size": 12}, "window_size must be 7. Windows of 7 need a multiple of 224 pixels"),
         ({"patch_size": 2}, "patch_size must be 4"),
         ({"qkv_bias": False}, "qkv_bias must be True"),
         ({"use_absolute_embeddings": True}, "use_absolute_embeddings must be False"),
