@@ -60,7 +60,7 @@ def write_pretrained(
         folder: replaced if it exists.
         model: the network; its head is not written.
         facts: content of pretrained.json: at least `network`, `image_size` (pixels), `on`
-            ("phantoms" or "images") and `seen` (SHA-256 of each image file used in the pretraining).
+            ("phantoms" or "images") and `seen` (SHA-256 of each file the pretraining used).
 
     Returns:
         `folder`.

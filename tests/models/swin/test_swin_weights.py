@@ -195,7 +195,7 @@ def _truncate(path, share):
 def test_damaged_files_are_named_with_the_way_out(tensors, tmp_path, damage, message):
     folder = write_swin(tmp_path, tensors, **MICRO, size=112)
     damage(folder)
-    with pytest.raises(WeightsError, match=rf"{message}.*Ways out: .*weights=None"):
+    with pytest.raises(WeightsError, match=rf"{message}.*weights=None"):
         micro(folder)
 
 
