@@ -18,7 +18,7 @@ import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import RunError, UndefinedMetricWarning
-from breastus.evaluation.decision.decision import decide
+from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.repeated_metrics import mean_difference, mean_metrics
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
@@ -274,7 +274,7 @@ def redecided_table(experiment: str, variants: Variants) -> list[str]:
             settings = EvaluationConfig(**record.facts["settings"]["evaluation"] | changes)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # isotonic calibration warns of few groups
-                decision = decide(record.split("val"), settings, seed=record.seed)
+                decision = Decision.fit(record.split("val"), settings, seed=record.seed)
             tables.append(decision.apply(record.split("test")))
         means = mean_metrics(tables, resamples=RESAMPLES)
         differences = mean_difference(tables, _test(records), resamples=RESAMPLES)

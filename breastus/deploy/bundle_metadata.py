@@ -47,10 +47,10 @@ def bundle_metadata(
         "labels": list(LABELS),
         "positive": LABELS[LUMP],
         "threshold": decision.threshold,
-        "threshold_rule": decision.facts["threshold"]["words"],
+        "threshold_rule": decision.facts["threshold"]["description"],
         # Of other calibrations than by temperature it is 1: they have other parameters.
         "temperature": decision.calibrator.temperature,
-        "calibration": decision.calibrator.words,
+        "calibration": decision.calibrator.description,
         "calibrator": decision.calibrator.to_dict(),
         "conformal": decision.conformal.to_dict(),
         "views": config.evaluation.tta,

@@ -1,7 +1,7 @@
-"""Everything that metrics.json says: predictions and their decision in, a dictionary out.
+"""Evaluation of predictions: tables and their decision in, the content of metrics.json out.
 
-Scores with intervals, calibration before and after, what is referred to a reader, what it is worth
-to act on it, and the parts of the test images one by one.
+`score_predictions` computes the metrics with intervals. `evaluate_predictions` adds calibration
+before and after, referral, the decision curve and the subgroups of the test images.
 """
 
 import warnings
@@ -16,7 +16,7 @@ from breastus.evaluation.calibration.reliability import reliability
 from breastus.evaluation.decision.conformal import coverage_report
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.decision.decision_curve import decision_curve
-from breastus.evaluation.intervals.bootstrap import bootstrap_intervals
+from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 from breastus.evaluation.metrics.metrics import (
     METRICS,
     PREVALENCE,
@@ -28,12 +28,12 @@ from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.labels import POSITIVE
 
-# What is said of the probabilities before calibration, beside those after it.
+# Metrics that are also given for the uncalibrated probabilities.
 CALIBRATION_METRICS = ("ece", "brier", "calibration_slope", "calibration_intercept")
 INTERVAL = (
-    "percentile bootstrap over groups (patients or scenes), expanded where they are few; of the "
-    "ROC-AUC DeLong's, over groups; of a share of exactly 0 or 1 Wilson's, over groups; of the "
-    "calibration error from 0 where chance alone explains it"
+    "percentile bootstrap over groups (patients or scenes), expanded for few groups; DeLong's over "
+    "groups for the ROC-AUC; Wilson's over groups for a proportion of exactly 0 or 1; for the "
+    "calibration error from 0 when chance alone explains it"
 )
 
 
@@ -47,58 +47,44 @@ def evaluate_predictions(
     settings: EvaluationConfig,
     seed: int,
 ) -> dict[str, Any]:
-    """Judge predictions.
+    """Evaluate predictions with the decision that was made on validation.
 
     Args:
-        predictions: split to predictions table with `probability_uncalibrated`, "test" among
-            them, as `Decision.apply` returns them.
-        decision: fitted on validation.
-        attributes: of the test images, as `subgroups` takes them.
-        model: name of the network, to find the study's row.
-        color: "plain" or "parula", likewise.
+        predictions: split to predictions table with `probability_uncalibrated`, "test" among them,
+            as `Decision.apply` returns them.
+        decision: decision that was fitted on validation.
+        attributes: attributes of the test images for `subgroups`.
+        model: name of the network, for `published_baseline`.
+        color: "plain" or "parula", for `published_baseline`.
         settings: level and resamples of the intervals, prevalence.
-        seed: of the resamples.
+        seed: seed of the resamples.
 
     Returns:
         As `score_predictions`; `decision`; for each split `before_calibration`,
-        `reliability_before` and `reliability`; for test `referral` (as from
-        `coverage_report`) and `decision_curve` (columns of that table); `subgroups`.
+        `reliability_before` and `reliability`; for test `referral` (as from `coverage_report`) and
+        `decision_curve` (columns of that table); `subgroups`.
     """
-    drawn = {
-        "resamples": settings.resamples,
-        "confidence": settings.confidence,
-        "seed": seed,
-    }
+    confidence, threshold = settings.confidence, decision.threshold
+    options = {"resamples": settings.resamples, "confidence": confidence, "seed": seed}
     metrics = score_predictions(
         predictions,
         model=model,
         color=color,
-        threshold=decision.threshold,
+        threshold=threshold,
         prevalence=settings.prevalence,
-        **drawn,
+        **options,
     )
     metrics["decision"] = decision.to_dict()
     for split, table in predictions.items():
         metrics[split] |= _calibration(table)
     test = predictions["test"]
-    y_true, y_prob = truth_and_probability(test)
-    groups = test["group_id"].tolist()
+    arrays = (*truth_and_probability(test), test["group_id"].tolist())
     metrics["test"]["referral"] = coverage_report(
-        y_true,
-        y_prob,
-        groups,
-        decision.conformal,
-        threshold=decision.threshold,
-        confidence=settings.confidence,
+        *arrays, decision.conformal, threshold=threshold, confidence=confidence
     )
-    curve = decision_curve(y_true, y_prob, groups, **drawn)
-    metrics["test"]["decision_curve"] = curve.to_dict("list")
+    metrics["test"]["decision_curve"] = decision_curve(*arrays, **options).to_dict("list")
     metrics["subgroups"] = subgroups(
-        test,
-        attributes,
-        threshold=decision.threshold,
-        confidence=settings.confidence,
-        whole=metrics["test"],
+        test, attributes, threshold=threshold, confidence=confidence, whole=metrics["test"]
     )
     return metrics
 
@@ -106,34 +92,38 @@ def evaluate_predictions(
 def score_predictions(
     predictions: dict[str, pd.DataFrame],
     *,
-    model: str,
-    color: str,
     threshold: float,
     resamples: int,
     confidence: float,
     seed: int,
     prevalence: float = PREVALENCE,
+    model: str = "",
+    color: str = "plain",
 ) -> dict[str, Any]:
-    """Compute every metric with its interval for each split, and set the study's row beside them.
+    """Compute every metric with its interval for each split, beside the published baseline.
 
     Args:
         predictions: split to predictions table.
-        model: name of the network, to find the study's row.
-        color: "plain" or "parula", likewise.
-        threshold: probability of lump from which an image is called lump.
-        resamples: bootstrap resamples, drawn by group.
+        threshold: images are predicted lump when their probability is at least this.
+        resamples: number of bootstrap resamples of groups.
         confidence: level of the intervals.
-        seed: of the resamples.
-        prevalence: share of lumps for which PPV and NPV hold.
+        seed: seed of the resamples.
+        prevalence: prevalence of lumps for PPV and NPV.
+        model: name of the network, for `published_baseline`.
+        color: "plain" or "parula", for `published_baseline`.
 
     Returns:
-        For each split: `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`, its bounds, and
-        under each metric's name `value`, `ci_low`, `ci_high`; `study` is the study's row or None.
+        The settings; for each split `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`,
+        its bounds, and under each metric's name `value`, `ci_low`, `ci_high`; `study`, as from
+        `published_baseline`.
+
+    Warns:
+        UndefinedMetricWarning: when a metric or an interval is NaN.
     """
+    options = {"threshold": threshold, "prevalence": prevalence}
     result: dict[str, Any] = {
         "positive": POSITIVE,
-        "threshold": threshold,
-        "prevalence": prevalence,
+        **options,
         "confidence": confidence,
         "resamples": resamples,
         "interval": INTERVAL,
@@ -142,28 +132,26 @@ def score_predictions(
         y_true, y_prob = truth_and_probability(table)
         with warnings.catch_warnings(record=True) as undefined:
             warnings.simplefilter("always", UndefinedMetricWarning)
-            values = compute_metrics(y_true, y_prob, threshold=threshold, prevalence=prevalence)
+            values = compute_metrics(y_true, y_prob, **options)
             bounds = bootstrap_intervals(
                 y_true,
                 y_prob,
                 table["group_id"],
-                threshold=threshold,
-                prevalence=prevalence,
                 resamples=resamples,
                 confidence=confidence,
                 seed=seed,
+                **options,
             )
         for warning in undefined:
             warnings.warn(f"{split}: {warning.message}", warning.category, stacklevel=2)
+        counts = confusion_matrix(y_true, y_prob, threshold=threshold)
         low, high = bounds["confusion_matrix"]
         result[split] = {
             "n": len(table),
             "n_groups": int(table["group_id"].nunique()),
             "n_lump": int(y_true.sum()),
             "n_no_lump": int((1 - y_true).sum()),
-            "confusion_matrix": confusion_matrix(y_true, y_prob, threshold=threshold)
-            .astype(int)
-            .tolist(),
+            "confusion_matrix": counts.astype(int).tolist(),
             "confusion_matrix_ci_low": low.tolist(),
             "confusion_matrix_ci_high": high.tolist(),
             **{
@@ -176,11 +164,11 @@ def score_predictions(
 
 
 def _calibration(table: pd.DataFrame) -> dict[str, Any]:
-    y_true, raw = truth_and_probability(table, column="probability_uncalibrated")
-    # With weights, as warnings of what is undefined would come twice.
-    before = compute_metrics(y_true, raw, weights=np.ones(len(raw)))
+    y_true, y_prob = truth_and_probability(table, column="probability_uncalibrated")
+    # With weights there is no second warning of what is undefined.
+    before = compute_metrics(y_true, y_prob, weights=np.ones(len(y_prob)))
     return {
         "before_calibration": {name: float(before[name]) for name in CALIBRATION_METRICS},
-        "reliability_before": reliability(y_true, raw),
+        "reliability_before": reliability(y_true, y_prob),
         "reliability": reliability(*truth_and_probability(table)),
     }

@@ -1,10 +1,11 @@
-"""Ask a predict function, and see that its answer is one: images in, probabilities of lump out."""
+"""Predict functions: images in, probabilities of lump out, checked."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from breastus.errors import DataError
+from breastus.evaluation.validation import check_probabilities
 
 PredictFn = Callable[[Sequence[np.ndarray]], np.ndarray]
 
@@ -15,24 +16,17 @@ def predict_probabilities(
     """Return the probability of lump of each image, float [n], 0 to 1.
 
     Args:
-        predict: images to their probabilities of lump, [n].
-        images: what it takes.
-        of: what the images are, for the errors.
+        predict: function of images that returns their probabilities of lump, [n].
+        images: its argument.
+        of: description of the images, for errors.
 
     Raises:
-        DataError: when the answer is not one number from 0 to 1 for each image.
+        DataError: when the result is not one number from 0 to 1 for each image.
     """
-    answer = np.asarray(predict(images), float)
-    if answer.shape != (len(images),):
+    result = np.asarray(predict(images), float)
+    if result.shape != (len(images),):
         raise DataError(
             f"predict must return one probability for each of {len(images)} {of}. "
-            f"Received: shape {answer.shape}"
+            f"Received: shape {result.shape}"
         )
-    fine = (answer >= 0) & (answer <= 1)  # false for NaN as well
-    if not fine.all():
-        number = int(np.flatnonzero(~fine)[0])
-        raise DataError(
-            f"predict must return probabilities from 0 to 1; number {number} of the {of} has none. "
-            f"Received: {answer[number]}"
-        )
-    return answer
+    return check_probabilities(result, f"The result of predict for {of}")

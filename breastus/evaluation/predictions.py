@@ -1,4 +1,4 @@
-"""The predictions table: one row an image, as CSV, checked when it is read and written."""
+"""The predictions table: one row per image, as CSV, checked when it is read and written."""
 
 import os
 
@@ -11,10 +11,10 @@ from breastus.labels import FINDINGS, LABELS, LUMP, label_of_finding
 from breastus.utils.files import write_csv
 
 COLUMNS = ("image_id", "split", "group_id", "finding", "label", "predicted", "probability")
-# What earlier versions did not write: the network's own probability of lump, before calibration,
-# and the threshold by which `predicted` was called.
+# The probability of lump before calibration, and the threshold of `predicted`.
 OPTIONAL_COLUMNS = ("probability_uncalibrated", "threshold")
-# An empty finding is one that the data set does not tell, as an unknown one is.
+_DEFAULT_THRESHOLD = 0.5  # of predictions without one
+# An empty finding means that the data set does not state it.
 _LABELS_OF_FINDINGS = {"": "", **{finding: label_of_finding(finding) for finding in FINDINGS}}
 
 
@@ -22,13 +22,12 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
     """Read a predictions CSV.
 
     Returns:
-        A table with the columns of `COLUMNS`, and those of `OPTIONAL_COLUMNS` that the file has;
-        `probability` is that of lump, calibrated, 0 to 1.
+        Table with the columns of `COLUMNS`, and those of `OPTIONAL_COLUMNS` that the file has;
+        `probability` is the calibrated probability of lump, 0 to 1.
 
     Raises:
-        DataError: when it cannot be read, is of no image, lacks a column, names an image twice or
-            not at all, has no group for one, an unknown label, a finding that is unknown or of
-            another label, or a probability that is none.
+        DataError: when the file cannot be read or has no row, a column is missing, an image is
+            repeated or has no name or group, or a label, finding or probability is invalid.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -36,21 +35,21 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
         raise DataError(f"The predictions {path} cannot be read: {error}") from error
     if table.empty:
         raise DataError(
-            f"The predictions {path} must be of at least one image. Received: a header alone. Run "
-            "the command that wrote them again."
+            f"The predictions {path} must have at least one row. Received: a header only. Run the "
+            "command that wrote them again."
         )
     return check_predictions(table, str(path))
 
 
 def write_predictions(table: pd.DataFrame, path: str | os.PathLike) -> None:
-    """Write a predictions CSV, whole or not at all."""
+    """Write a predictions CSV atomically."""
     write_csv(path, check_predictions(table, "the predictions"))
 
 
 def lump_probability(probabilities: np.ndarray) -> np.ndarray:
-    """Return the probability of lump from softmax probabilities [n, 2], as float64 [n].
+    """Return the probability of lump, float64 [n], from softmax probabilities [n, 2].
 
-    float32 cannot tell 1 - 1e-9 from 1, and calibration can: it starts from the odds.
+    In float32 1 - 1e-9 is 1, which would change the odds that calibration starts from.
     """
     exact = np.asarray(probabilities, float)
     return exact[:, LUMP] / exact.sum(axis=1)
@@ -59,15 +58,14 @@ def lump_probability(probabilities: np.ndarray) -> np.ndarray:
 def truth_and_probability(
     table: pd.DataFrame, *, column: str = "probability"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return `y_true` (1 for lump) and `y_prob` of a table, as the metrics take them.
+    """Return `y_true` (int [n], 1 for lump) and `y_prob` (float [n]) of a predictions table.
 
     Args:
-        table: predictions.
-        column: "probability", or "probability_uncalibrated" for those before calibration.
+        table: predictions table.
+        column: "probability", or "probability_uncalibrated".
 
     Raises:
-        DataError: when an earlier version, which kept none, wrote the predictions, or a label is
-            no label.
+        DataError: when the table lacks the column, or a label is invalid.
     """
     if column not in table:
         raise DataError(
@@ -75,7 +73,7 @@ def truth_and_probability(
         )
     if not (known := table["label"].isin(LABELS)).all():
         wrong = table.loc[~known, "label"].iloc[0]
-        # What is not lump would pass for no lump, a malignant one included.
+        # Any other text would count as no lump, even a finding such as malignant.
         meant = _LABELS_OF_FINDINGS.get(wrong)
         hint = f"{wrong} is a finding; its label is {meant}. " if meant else ""
         raise DataError(
@@ -85,8 +83,15 @@ def truth_and_probability(
     return (table["label"] == LABELS[LUMP]).to_numpy(int), table[column].to_numpy(float)
 
 
+def thresholds_of(table: pd.DataFrame) -> np.ndarray:
+    """Return the threshold of each prediction, float [n]; 0.5 in a table without thresholds."""
+    if "threshold" in table:
+        return table["threshold"].to_numpy(float)
+    return np.full(len(table), _DEFAULT_THRESHOLD)
+
+
 def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the known columns, numbers as such; `name` is what an error calls the table.
+    """Return the known columns with numbers as floats; `name` names the table in errors.
 
     Raises:
         DataError: as `read_predictions`.
@@ -95,10 +100,10 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
         raise DataError(f"{name} lacks the column {', '.join(missing)}.")
     table = table[[*COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in table)]].copy()
     _check_named(table, name)
-    if (twice := table["image_id"].duplicated()).any():
+    if (repeated := table["image_id"].duplicated()).any():
         raise DataError(
-            f"{name}: each image must stand once. Received: "
-            f"{table.loc[twice, 'image_id'].iloc[0]} twice"
+            f"{name}: image_id must be unique. "
+            f"Received: {table.loc[repeated, 'image_id'].iloc[0]} twice"
         )
     for column in ("label", "predicted"):
         if not (known := table[column].isin(LABELS)).all():
@@ -125,7 +130,7 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def _check_named(table: pd.DataFrame, name: str) -> None:
     ways_out = {
         "image_id": "Each row needs the name of its image.",
-        # All without one would be taken for the images of one patient.
+        # Images without a group would pass for images of one patient.
         "group_id": "Name its patient or scene; where none is known, give it a group of its own.",
     }
     for column, way_out in ways_out.items():
@@ -138,7 +143,7 @@ def _check_named(table: pd.DataFrame, name: str) -> None:
 
 
 def _check_findings(table: pd.DataFrame, name: str) -> None:
-    """Raise a DataError at a finding that is unknown or of another label; it may be empty."""
+    """Raise DataError at a finding that is unknown or contradicts the label; it may be empty."""
     label = table["finding"].astype(object).fillna("").map(_LABELS_OF_FINDINGS)
     unknown = label.isna()
     wrong = unknown | ((label != "") & (label != table["label"]))

@@ -1,9 +1,9 @@
-"""What was measured on predictions is kept for as long as they are the same: JSON with a record.
+"""Cached results that took long to measure, as JSON with a record of their predictions.
 
     write_cached_result(path, result, predictions=table)
     result = read_cached_result(path, predictions=table)  # None when the predictions changed
 
-Judging a run again must neither lose what took hours nor show what belongs to other predictions.
+Evaluating a run again must neither lose such a result nor show one of other predictions.
 """
 
 import os
@@ -16,7 +16,7 @@ import pandas as pd
 from breastus.errors import RunError, StaleResultWarning
 from breastus.utils.files import read_json, write_json
 
-# Probabilities of one network on one image differ by some 1e-6 between machines.
+# Probabilities of one network on one image differ by about 1e-6 between machines.
 _TOLERANCE = 1e-4
 _COLUMNS = ("label", "group_id")
 
@@ -24,12 +24,12 @@ _COLUMNS = ("label", "group_id")
 def write_cached_result(
     path: str | os.PathLike, result: dict[str, Any], *, predictions: pd.DataFrame
 ) -> None:
-    """Write a result as JSON, with a record of the predictions that it is of.
+    """Write a result as JSON, with a record of its predictions.
 
     Args:
-        path: the file.
-        result: what JSON holds, NaN apart.
-        predictions: a predictions table with `threshold`.
+        path: path of the file.
+        result: result, of JSON values and NaN.
+        predictions: predictions table with `threshold`.
     """
     write_json(path, {**result, "predictions": _record(predictions)})
 
@@ -37,20 +37,20 @@ def write_cached_result(
 def read_cached_result(
     path: str | os.PathLike, *, predictions: pd.DataFrame
 ) -> dict[str, Any] | None:
-    """Read a result as written, without its record; None where there is none.
+    """Return a cached result; None when there is none.
 
-    A result of other predictions is removed: images, labels, groups and threshold must be the same,
+    A result of other predictions is deleted: images, labels, groups and threshold must be the same,
     and probabilities within 1e-4.
 
     Args:
-        path: the file.
-        predictions: the predictions as they are now.
+        path: path of the file.
+        predictions: current predictions table.
 
     Raises:
-        RunError: when the file cannot be read, or removed.
+        RunError: when the file cannot be read or deleted.
 
     Warns:
-        StaleResultWarning: when it is removed.
+        StaleResultWarning: when it is deleted.
     """
     path = Path(path)
     if not path.exists():
@@ -61,9 +61,9 @@ def read_cached_result(
     try:
         path.unlink()
     except OSError as error:
-        raise RunError(f"{path} is out of date and cannot be removed: {error.strerror}") from error
+        raise RunError(f"{path} is out of date and cannot be deleted: {error.strerror}") from error
     warnings.warn(
-        f"{path.name} was measured on other predictions and is dropped. Measure it again.",
+        f"{path.name} was measured on other predictions and is deleted. Measure it again.",
         StaleResultWarning,
         stacklevel=2,
     )

@@ -1,96 +1,126 @@
-"""What all statistics of predictions take for granted: arrays of one length, labels, numbers.
+"""Checks that all statistics of predictions share: arrays of one length, labels, groups, options.
 
-A wrong argument raises here; what the data cannot define is NaN, with a warning of its own kind.
+Arrays that do not fit raise DataError, options that do not fit raise ConfigError; both are
+ValueErrors. What valid data do not define is NaN, with an UndefinedMetricWarning.
 """
 
+import difflib
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from breastus.errors import UndefinedMetricWarning
+from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
+from breastus.labels import LABELS
 
 
-def warn_undefined(names: Sequence[str], reason: str = "") -> None:
-    """Warn the caller's caller of the metrics that are NaN, if there are any."""
-    if names:
-        warnings.warn(
-            f"Undefined for these images, so NaN: {', '.join(names)}{reason}.",
-            UndefinedMetricWarning,
-            stacklevel=3,
-        )
+def check_arrays(
+    y_true, y_prob, weights=None, *, any_score: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels, probabilities and weights as arrays.
 
+    Args:
+        y_true: [n], 1 for lump, 0 for no lump.
+        y_prob: [n], probability of lump, 0 to 1.
+        weights: [..., n], how often each image counts, 0 or more; None counts each image once.
+        any_score: accept every finite number as a score, such as a logit.
 
-def checked(y_true, y_prob, weights=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return `y_true` [n], `y_prob` [n] and `weights` [..., n] as arrays; None counts each once.
+    Returns:
+        int [n], float [n] and float [..., n].
 
     Raises:
-        ValueError: when they differ in length, or hold what is no label, number or count.
+        DataError: when the lengths differ, or a label, a score or a weight is invalid.
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, float)
     if y_true.shape != y_prob.shape or y_true.ndim != 1:
-        raise ValueError(
-            "y_true and y_prob must be of one length. "
+        raise DataError(
+            "y_true and y_prob must have the same length, [n]. "
             f"Received: shapes {y_true.shape} and {y_prob.shape}"
         )
-    if not np.isin(y_true, (0, 1)).all():
-        raise ValueError(f"y_true must hold 0 and 1. Received: {set(y_true.tolist()) - {0, 1}}")
-    if not np.isfinite(y_prob).all():
-        wrong = y_prob[~np.isfinite(y_prob)][0]
-        raise ValueError(f"y_prob must hold numbers. Received: {wrong}")
+    if not (known := np.isin(y_true, (0, 1))).all():
+        raise DataError(f"y_true must hold 0 and 1 only. Received: {y_true[~known][0]}")
+    if not any_score:
+        check_probabilities(y_prob)
+    elif not (finite := np.isfinite(y_prob)).all():
+        raise DataError(f"y_prob must hold finite numbers. Received: {y_prob[~finite][0]}")
+    y_true = y_true.astype(int)
     if weights is None:
         return y_true, y_prob, np.ones(len(y_true))
     weights = np.asarray(weights, float)
     if weights.shape[-1:] != y_true.shape:
-        raise ValueError(
-            f"weights must end with one number for each of {len(y_true)} images. "
+        raise DataError(
+            f"weights must have one number for each of {len(y_true)} images on the last axis. "
             f"Received: shape {weights.shape}"
         )
-    if not (weights >= 0).all():  # false for NaN as well
-        raise ValueError(f"weights must be 0 or more. Received: {weights[~(weights >= 0)][0]}")
+    if not (valid := weights >= 0).all():  # false for NaN as well
+        raise DataError(f"weights must be 0 or more. Received: {weights[~valid][0]}")
     return y_true, y_prob, weights
 
 
-def check_probabilities(y_prob: np.ndarray, name: str = "y_prob") -> None:
-    """Raise a ValueError where a number is no probability, such as a logit or NaN."""
-    if len(wrong := y_prob[~((y_prob >= 0) & (y_prob <= 1))]):
-        raise ValueError(f"{name} must lie from 0 to 1. Received: {wrong[0]}")
-
-
-def check_share(**named: float) -> None:
-    """Raise a ValueError unless each number lies between 0 and 1, both left out."""
-    for name, value in named.items():
-        if not 0 < value < 1:
-            raise ValueError(f"{name} must lie between 0 and 1. Received: {name}={value}")
-
-
-def members(groups: Sequence | None, count: int) -> np.ndarray:
-    """Return the number of each image's group, from 0: int [count]. None: each is its own.
+def check_grouped(y_true, y_prob, groups: Sequence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels, probabilities and the group number of each image, all [n].
 
     Raises:
-        ValueError: when there is not one group for each image: None, NaN, NA and blank text are
-            none.
+        DataError: as `check_arrays` and `group_numbers`.
+    """
+    y_true, y_prob, _ = check_arrays(y_true, y_prob)
+    return y_true, y_prob, group_numbers(groups, len(y_true))
+
+
+def check_probabilities(y_prob, name: str = "y_prob", *, ndim: int = 1) -> np.ndarray:
+    """Return probabilities as a float array.
+
+    Args:
+        y_prob: probabilities, 0 to 1.
+        name: name of the argument, for the error.
+        ndim: number of dimensions that the array must have.
+
+    Raises:
+        DataError: when the shape is another one, or a number is not from 0 to 1.
+    """
+    y_prob = np.asarray(y_prob, float)
+    if y_prob.ndim != ndim:
+        raise DataError(f"{name} must have {ndim} dimension(s). Received: shape {y_prob.shape}")
+    if not (valid := (y_prob >= 0) & (y_prob <= 1)).all():  # false for NaN as well
+        position = int(np.flatnonzero(~valid)[0])
+        raise DataError(
+            f"{name} must hold probabilities from 0 to 1. "
+            f"Received: {y_prob.flat[position]} at position {position}"
+        )
+    return y_prob
+
+
+def group_numbers(groups: Sequence | None, count: int) -> np.ndarray:
+    """Return the number of each image's group, int [count], from 0 in the order of the names.
+
+    Args:
+        groups: name of each image's group (patient or scene); None makes each image its own group.
+        count: number of images.
+
+    Raises:
+        DataError: when there is not one group for each image, or one is missing: None, NaN, NA or
+            blank text.
     """
     if groups is None:
         return np.arange(count)
     array = np.asarray(groups)
     if array.shape != (count,):
-        raise ValueError(
+        raise DataError(
             f"groups must name the group of each of {count} images. Received: shape {array.shape}"
         )
-    # Not of the array: beside text, NaN has become the text "nan" there.
-    if (place := first_missing(groups)) is not None:
-        raise ValueError(
-            "groups must name the group of each image; where none is known, give the image one of "
-            f"its own. Received: a missing one at position {place}"
+    # The argument is searched, not the array, in which NaN beside text has become "nan".
+    if (position := first_missing(groups)) is not None:
+        raise DataError(
+            "groups must name the group of each image; where none is known, give the image a group "
+            f"of its own. Received: a missing group at position {position}"
         )
     return np.unique(array, return_inverse=True)[1]
 
 
 def first_missing(groups: Sequence) -> int | None:
-    """Return the position of the first group that is missing; None where each is there.
+    """Return the position of the first missing group; None when none is missing.
 
-    Pooled as one group, images of many patients would pass for those of one.
+    Pooled as one group, the images of many unknown patients would pass for those of one patient.
     """
     return next((place for place, value in enumerate(groups) if _is_missing(value)), None)
 
@@ -100,12 +130,75 @@ def _is_missing(value) -> bool:
         return not value or value.isspace()
     if value is None:
         return True
-    same = value == value  # NaN and NaT are unequal to themselves, NA says neither
+    same = value == value  # NaN and NaT are unequal to themselves, NA gives no truth value
     return not (isinstance(same, bool | np.bool_) and same)
 
 
+def groups_per_class(y_true: np.ndarray, groups: np.ndarray) -> dict[str, int]:
+    """Return label name to the number of groups that its images come from."""
+    y_true, groups = np.asarray(y_true), np.asarray(groups)
+    return {label: len(np.unique(groups[y_true == value])) for value, label in enumerate(LABELS)}
+
+
+def check_both_classes(y_true: np.ndarray, purpose: str) -> None:
+    """Raise DataError unless images of both classes are present; `purpose` starts the message."""
+    missing = [label for value, label in enumerate(LABELS) if not (y_true == value).any()]
+    if missing:
+        raise DataError(
+            f"{purpose} needs images of both classes. Received: no image of {', '.join(missing)}"
+        )
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """Return `value`; raise ConfigError, with a close match, unless it is one of `choices`."""
+    if value in choices:
+        return value
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise ConfigError(
+        f"{name} must be one of {', '.join(choices)}. {hint}Received: {name}={value!r}"
+    )
+
+
+def check_number(
+    name: str, value: float, low: float = 0, high: float = 1, *, inclusive: bool = False
+) -> float:
+    """Return a number between two bounds; raise ConfigError unless it is one.
+
+    Args:
+        name: name of the argument.
+        value: the argument.
+        low: lower bound.
+        high: upper bound.
+        inclusive: allow the bounds themselves.
+    """
+    is_number = not isinstance(value, bool) and isinstance(value, int | float | np.number)
+    if is_number and (low < value < high or (inclusive and low <= value <= high)):
+        return float(value)
+    rule = f"from {low:g} to {high:g}" if inclusive else f"above {low:g} and below {high:g}"
+    raise ConfigError(f"{name} must be a number {rule}. Received: {name}={value!r}")
+
+
+def check_count(name: str, value: int, low: int = 1) -> int:
+    """Return a whole number of at least `low`; raise ConfigError unless it is one."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < low:
+        raise ConfigError(f"{name} must be a whole number from {low}. Received: {value!r}")
+    return int(value)
+
+
+def warn_undefined(names: Sequence[str], reason: str = "") -> None:
+    """Warn of the metrics that are NaN, if any, two calls up the stack."""
+    if names:
+        warnings.warn(
+            f"These metrics are undefined and therefore NaN: {', '.join(names)}{reason}.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+
+
 def ratio(part, whole, undefined: float = np.nan) -> np.ndarray:
-    """Divide; `undefined` where the whole is nothing."""
+    """Return `part / whole`, and `undefined` where `whole` is 0."""
     part, whole = np.asarray(part, float), np.asarray(whole, float)
     safe = np.where(whole > 0, whole, 1.0)
     return np.where(whole > 0, part / safe, undefined)

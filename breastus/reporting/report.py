@@ -116,7 +116,7 @@ def _title(model: ModelFacts, folds: Sequence, external: ExternalFacts | None) -
 def _calibration(metrics: dict[str, Any]) -> str:
     if "decision" not in metrics:
         return ""
-    return Calibrator.from_dict(metrics["decision"]["calibrator"]).words
+    return Calibrator.from_dict(metrics["decision"]["calibrator"]).description
 
 
 def _robustness_values(robustness: dict[str, Any] | None) -> dict[str, Any]:

@@ -55,13 +55,13 @@ def shortcut_test(
         "drawn": flip_rate(
             *bare,
             change=lambda image, number: draw_annotations(image, config.seed + number),
-            called_lump=True,
+            to_lump=True,
             **settings,
         ),
         "removed": flip_rate(
             *marked,
             change=lambda image, _: removed(image).numpy(),
-            called_lump=False,
+            to_lump=False,
             **settings,
         ),
     }

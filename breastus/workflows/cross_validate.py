@@ -46,9 +46,9 @@ from breastus.data.manifest.build import (
 from breastus.errors import ConfigError, RunError
 from breastus.evaluation.decision.conformal import PrecomputedSets, coverage_report
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.intervals.repeated_metrics import mean_metrics, thresholds_of
+from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.evaluation.metrics.subgroups import subgroups
-from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.predictions import thresholds_of, truth_and_probability
 from breastus.reporting.report import write_report
 from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, changed_settings
 from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation

@@ -29,8 +29,7 @@ from breastus.errors import RunError
 from breastus.evaluation.decision.conformal import coverage_report
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.evaluate_predictions import evaluate_predictions, score_predictions
-from breastus.evaluation.intervals.repeated_metrics import thresholds_of
-from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.predictions import thresholds_of, truth_and_probability
 from breastus.evaluation.tta import VIEWS
 from breastus.models.ensemble import ensemble
 from breastus.models.load import load_network

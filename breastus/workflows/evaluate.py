@@ -16,7 +16,7 @@ from breastus.config.schema import EvaluationConfig
 from breastus.data.manifest.build import simulated
 from breastus.data.masks import lesion_area_fraction
 from breastus.errors import ImageError
-from breastus.evaluation.decision.decision import Decision, decide
+from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.evaluate_predictions import evaluate_predictions
 from breastus.models.registry import ResolvedWeights
 from breastus.reporting.facts import ModelFacts
@@ -50,7 +50,7 @@ def validation_decision(run: Run, settings: EvaluationConfig) -> Decision:
         RunError: when the run has no predictions yet.
         DataError: when its predictions are damaged, or an earlier version wrote them.
     """
-    return decide(
+    return Decision.fit(
         run.read_predictions("val"), settings, seed=run.config.seed, shift=prior_correction_of(run)
     )
 

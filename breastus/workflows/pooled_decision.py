@@ -18,7 +18,7 @@ from breastus.config.schema import EvaluationConfig
 from breastus.errors import RunError
 from breastus.evaluation.calibration.logistic import logit, sigmoid
 from breastus.evaluation.decision.conformal import PrecomputedSets
-from breastus.evaluation.decision.decision import Decision, decide
+from breastus.evaluation.decision.decision import Decision
 from breastus.runs.run import Run
 from breastus.training.prior_correction import prior_correction_of
 
@@ -89,7 +89,7 @@ def fit_pooled_decision(
             f"Some image was tested by {len(runs)} runs that have no validation image which none "
             "of them tests, so nothing can be decided for it. Take fewer repeats, or more folds."
         )
-    return decide(validation, settings, seed=runs[0].config.seed, shift=shift)
+    return Decision.fit(validation, settings, seed=runs[0].config.seed, shift=shift)
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def export_recalibrated(
     info = {name: value for name, value in came.items() if name not in ("files", "created")}
     info |= {
         "threshold": decision.threshold,
-        "threshold_rule": decision.facts["threshold"]["words"],
+        "threshold_rule": decision.facts["threshold"]["description"],
         "conformal": decision.conformal.to_dict(),
         "recalibration": {
             "sources": trial["sources"],

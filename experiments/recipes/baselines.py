@@ -38,7 +38,7 @@ from breastus.data.images import ImageFile, read_image
 from breastus.data.manifest.build import included, load_manifest
 from breastus.data.splits.make import make_splits
 from breastus.evaluation.calibration.logistic import sigmoid
-from breastus.evaluation.decision.decision import decide
+from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.labels import LABELS, LUMP
 from experiments.pages import (
@@ -239,7 +239,7 @@ def cross_validated(fit: Fit, features: Features, repeat: int) -> pd.DataFrame:
         split = splits["split"].to_numpy()
         logit = fit(features, np.flatnonzero(split == "train"), repeat)(features)
         table = _predictions(rows, logit)
-        decision = decide(table[split == "val"], _SETTINGS, seed=repeat)
+        decision = Decision.fit(table[split == "val"], _SETTINGS, seed=repeat)
         tables.append(decision.apply(table[split == "test"]))
     return pd.concat(tables).sort_values("image_id", ignore_index=True)
 
@@ -249,7 +249,7 @@ def predict_outside(
 ) -> pd.DataFrame:
     """Return predictions for another hospital, whose labels are not used."""
     logit = fit(inside, np.arange(len(inside.rows)), 0)(outside)
-    return decide(pooled, _SETTINGS, seed=0).apply(_predictions(outside.rows, logit))
+    return Decision.fit(pooled, _SETTINGS, seed=0).apply(_predictions(outside.rows, logit))
 
 
 def _predictions(rows: pd.DataFrame, logit: np.ndarray) -> pd.DataFrame:

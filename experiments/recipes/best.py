@@ -72,7 +72,7 @@ from breastus.data.manifest.build import included, load_manifest
 from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.recalibration_study import recalibration_study
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics
-from breastus.evaluation.metrics.ranking import roc_auc
+from breastus.evaluation.metrics.metrics import roc_auc
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import LABELS, LUMP
 from breastus.runs.environment import describe_hardware

@@ -15,7 +15,7 @@ from breastus.data.annotations.drawing import draw_annotations
 from breastus.data.images import ImageFile, to_png
 from breastus.deploy.export import checksums, publish
 from breastus.deploy.serving import ServingModule
-from breastus.evaluation.calibration.reliability import apply_temperature
+from breastus.evaluation.calibration.temperature import apply_temperature
 from breastus.phantoms.simulation import simulate_phantom
 from breastus.preprocessing.transform import Transform
 from breastus.reporting.model_card import model_card

@@ -68,7 +68,7 @@ def test_predictions_come_back_as_they_went(tmp_path):
         (lambda t: t.assign(probability="high"), "must be from 0 to 1. Received: high"),
         (lambda t: t.assign(probability=""), "must be from 0 to 1. Received: nothing"),
         (lambda t: t.assign(label="cyst"), "label of .* must be one of no_lump, lump"),
-        (lambda t: pd.concat([t, t.head(1)]), "each image must stand once"),
+        (lambda t: pd.concat([t, t.head(1)]), "image_id must be unique"),
     ],
 )
 def test_damaged_predictions_are_refused(tmp_path, change, message):

@@ -65,7 +65,7 @@ def test_what_names_nothing_or_contradicts_itself_is_refused(tmp_path, columns, 
 def test_a_header_alone_is_refused(tmp_path):
     path = tmp_path / "predictions.csv"
     path.write_text("image_id,split,group_id,finding,label,predicted,probability\n")
-    with pytest.raises(DataError, match=r"predictions\.csv must be of at least one image"):
+    with pytest.raises(DataError, match=r"predictions\.csv must have at least one row"):
         read_predictions(path)
 
 

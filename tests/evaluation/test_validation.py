@@ -5,15 +5,14 @@ import pandas as pd
 import pytest
 
 from breastus.errors import DataError
-from breastus.evaluation.checks import check_predictions
-from breastus.evaluation.validation import members
+from breastus.evaluation.validation import check_grouped, group_numbers
 
 
 @pytest.mark.parametrize("kind", [list, np.array, pd.Series, pd.Categorical])
 def test_groups_are_numbered_in_their_order(kind):
-    assert members(kind(["b", "a", "b", "nan"]), 4).tolist() == [1, 0, 1, 2]
-    assert members(kind([7, 3, 3, 0]), 4).tolist() == [2, 1, 1, 0]
-    assert members(None, 3).tolist() == [0, 1, 2]
+    assert group_numbers(kind(["b", "a", "b", "nan"]), 4).tolist() == [1, 0, 1, 2]
+    assert group_numbers(kind([7, 3, 3, 0]), 4).tolist() == [2, 1, 1, 0]
+    assert group_numbers(None, 3).tolist() == [0, 1, 2]
 
 
 MISSING = [
@@ -35,14 +34,14 @@ MISSING = [
 
 @pytest.mark.parametrize("groups", MISSING, ids=repr)
 def test_missing_groups_are_no_group_of_their_own(groups):
-    with pytest.raises(ValueError, match=r"one of its own. Received: a missing one at position 1$"):
-        members(groups, 4)
-    with pytest.raises(DataError, match=r"must have a group; .* at position 1$"):
-        check_predictions([0, 1, 0, 1], np.full(4, 0.5), groups)
+    with pytest.raises(DataError, match=r"of its own. Received: .* at position 1$"):
+        group_numbers(groups, 4)
+    with pytest.raises(DataError, match=r"groups must name .* at position 1$"):
+        check_grouped([0, 1, 0, 1], np.full(4, 0.5), groups)
 
 
 def test_there_is_one_group_an_image():
     with pytest.raises(ValueError, match=r"each of 3 images. Received: shape \(2,\)"):
-        members(["a", "b"], 3)
+        group_numbers(["a", "b"], 3)
     with pytest.raises(ValueError, match=r"Received: shape \(2, 1\)"):
-        members([["a"], ["b"]], 2)
+        group_numbers([["a"], ["b"]], 2)

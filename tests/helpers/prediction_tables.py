@@ -5,7 +5,7 @@ import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
 from breastus.evaluation.calibration.logistic import sigmoid
-from breastus.evaluation.decision.decision import decide
+from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.evaluate_predictions import evaluate_predictions, score_predictions
 
 
@@ -38,7 +38,7 @@ def evaluated(tables=None, **options):
 def evaluated_run(tables):
     """Return metrics as a run has them, and the tables as the decision made of them leaves them."""
     settings = EvaluationConfig(resamples=200)
-    decision = decide(tables["val"], settings, seed=0)
+    decision = Decision.fit(tables["val"], settings, seed=0)
     tables = {split: decision.apply(table) for split, table in tables.items()}
     attributes = tables["test"][["image_id"]].assign(source="x", flags="")
     attributes["lesion_area_fraction"] = np.nan

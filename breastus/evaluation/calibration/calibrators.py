@@ -1,4 +1,4 @@
-"""Calibrators: monotone maps from a probability of lump to one that means what it says.
+"""Calibrators: monotone maps from the network's probability of lump to a calibrated one.
 
 With p the network's probability of lump and z = log(max(p, 1e-12)) - log(max(1 - p, 1e-12)):
 
@@ -7,8 +7,8 @@ With p the network's probability of lump and z = log(max(p, 1e-12)) - log(max(1 
     platt        sigmoid(slope * z + intercept)
     isotonic     y_0 + sum over k of (y_k+1 - y_k) * clip((p - x_k) / (x_k+1 - x_k), 0, 1)
 
-All are monotone, so no image overtakes another; isotonic may set images level. `to_dict` holds the
-numbers of these formulas as plain JSON values, and a graph needs no more than them.
+All are monotone, so the order of the images stays, except that isotonic makes ties. `to_dict` gives
+the numbers of these formulas as JSON values; an exported graph needs no others.
 
 References:
     Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks. ICML 2017.
@@ -27,12 +27,11 @@ import numpy as np
 
 from breastus.errors import ConfigError
 from breastus.evaluation.calibration.logistic import logit, sigmoid
-from breastus.evaluation.calibration.reliability import apply_temperature
-from breastus.evaluation.checks import check_choice, check_number, check_probabilities
+from breastus.evaluation.calibration.temperature import apply_temperature
+from breastus.evaluation.validation import check_choice, check_number, check_probabilities
 from breastus.labels import LUMP
 
-# Method to the parameters it has, from the simplest to the one that bends most. The shift is known
-# before anything is fitted.
+# Method to its parameters, from the simplest to the most flexible. The shift is known beforehand.
 _PARAMETERS = {
     "none": (),
     "temperature": ("temperature", "shift"),
@@ -45,17 +44,17 @@ _DEFAULTS = {"temperature": 1.0, "shift": 0.0, "slope": 1.0, "intercept": 0.0, "
 
 @dataclass(frozen=True)
 class Calibrator:
-    """One calibrator; what its method does not use stays at its default.
+    """One calibrator; parameters of other methods stay at their defaults.
 
     Attributes:
         method: one of `METHODS`.
-        temperature: above 0; above 1 makes probabilities less sure.
-        shift: taken from the logit first: what class weights and even sampling added to it.
-        slope: of the logit, above 0.
-        intercept: added to the logit.
-        knots: (x, y) of isotonic, probability in and out. x rises strictly from 0 to 1, in steps
-            that float32 can tell apart when `fit_calibrator` made them; y never falls and stays
-            within 0 and 1.
+        temperature: divisor of the logit, above 0; above 1 makes probabilities less extreme.
+        shift: number subtracted from the logit first, which class weights or balanced sampling
+            added.
+        slope: factor of the logit, above 0.
+        intercept: number added to the logit.
+        knots: (x, y) of isotonic, probability in and out. x rises strictly from 0 to 1, and y never
+            falls and stays within 0 and 1.
 
     Raises:
         ConfigError: when a parameter is out of range or not of this method.
@@ -80,7 +79,7 @@ class Calibrator:
             value = getattr(self, name)
             if value != default and name not in _PARAMETERS[self.method]:
                 raise ConfigError(
-                    f"The method {self.method} has no {name}. Received: {name}={value!r}"
+                    f"The calibration {self.method} has no {name}. Received: {name}={value!r}"
                 )
 
     def apply(self, y_prob: np.ndarray) -> np.ndarray:
@@ -93,7 +92,7 @@ class Calibrator:
             [n], 0 to 1.
 
         Raises:
-            DataError: when `y_prob` is something else.
+            DataError: when `y_prob` does not hold probabilities.
         """
         y_prob = check_probabilities(y_prob)
         if self.method == "temperature":
@@ -107,14 +106,14 @@ class Calibrator:
         return y_prob
 
     @property
-    def words(self) -> str:
-        """The method and its numbers, as in a report."""
-        shifted = f", after {self.shift:+.3g} was taken from the log odds" if self.shift else ""
+    def description(self) -> str:
+        """The method and its parameters, for a report."""
+        shifted = f" after a shift of the log odds by {-self.shift:+.3g}" if self.shift else ""
         return {
-            "none": "none: the network's own probabilities",
+            "none": "none",
             "temperature": f"temperature {self.temperature:.3g}{shifted}",
-            "platt": f"Platt, slope {self.slope:.3g} and intercept {self.intercept:+.3g}",
-            "isotonic": f"isotonic, {len(self.knots)} knots",
+            "platt": f"Platt scaling, slope {self.slope:.3g}, intercept {self.intercept:+.3g}",
+            "isotonic": f"isotonic regression, {len(self.knots)} knots",
         }[self.method]
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,8 +131,8 @@ class Calibrator:
         """Read what `to_dict` wrote.
 
         Raises:
-            ConfigError: when it is no such dict: unknown method, a parameter missing, unknown or
-                out of range.
+            ConfigError: when the method is unknown, or a parameter is missing, unknown or out of
+                range.
         """
         if not isinstance(values, dict) or "method" not in values:
             raise ConfigError(
@@ -141,7 +140,7 @@ class Calibrator:
             )
         method = check_choice("method", values["method"], METHODS)
         needed = {"method", *_PARAMETERS[method]}
-        if method == "temperature":  # earlier versions knew of no shift
+        if method == "temperature":  # runs before the correction of priors have no shift
             values = {"shift": 0.0, **values}
         if set(values) != needed:
             raise ConfigError(
@@ -158,7 +157,7 @@ class Calibrator:
 def _check_knots(knots: Any) -> None:
     try:
         pairs = [
-            (check_number("x", x, 0, 1, ends=True), check_number("y", y, 0, 1, ends=True))
+            (check_number("x", x, 0, 1, inclusive=True), check_number("y", y, 0, 1, inclusive=True))
             for x, y in knots
         ]
     except (TypeError, ValueError) as error:

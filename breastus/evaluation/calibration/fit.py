@@ -1,4 +1,4 @@
-"""Fit a calibrator on validation images, and choose the method by cross-validation within them."""
+"""Fit a calibrator on validation images; optionally choose the method by cross-validation."""
 
 import math
 import warnings
@@ -10,9 +10,10 @@ import numpy as np
 from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.calibrators import METHODS, Calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, fit_logistic, logit
-from breastus.evaluation.calibration.reliability import fit_temperature, image_log_loss
-from breastus.evaluation.checks import check_choice, check_predictions, groups_of_class
+from breastus.evaluation.calibration.reliability import image_log_loss
+from breastus.evaluation.calibration.temperature import fit_temperature
 from breastus.evaluation.group_folds import group_folds
+from breastus.evaluation.validation import check_choice, check_grouped, groups_per_class
 
 FOLDS = 5
 # Isotonic regression needs some 200 to 1000 cases before it is as good as Platt's method
@@ -22,15 +23,14 @@ ISOTONIC_GROUPS = 100  # of each class
 
 @dataclass(frozen=True)
 class CalibratorFit:
-    """A calibrator and how it was come by.
+    """A calibrator and how it was chosen.
 
     Attributes:
-        calibrator: fitted on all images given.
-        reason: why this method, in words.
+        calibrator: calibrator fitted on all images given.
+        reason: why this method was chosen.
         losses: for each method that was compared, simplest first: `method`, `log_loss` (mean over
-            images, each judged by calibrators that saw none of its group), `worse_by` (than the
-            best), `standard_error` (of `worse_by`, over groups) and `chosen`. Empty unless the
-            method was "auto".
+            images, out of fold), `worse_by` (difference from the best), `standard_error` (of
+            `worse_by`, over groups) and `chosen`. Empty unless the method was "auto".
     """
 
     calibrator: Calibrator
@@ -52,79 +52,76 @@ def fit_calibrator(
     repeats: int = 5,
     seed: int = 0,
 ) -> CalibratorFit:
-    """Fit a calibrator of the probability of lump; to be fitted on validation images alone.
+    """Fit a calibrator of the probability of lump on validation images.
 
-    `temperature` takes the shift, which is known, from the log odds, and then minimises the
-    cross-entropy; where every image's own class is the likelier one, nothing says how sure to be,
-    and it is left at 1 (see `fit_temperature`). `platt` minimises it over slope and intercept, with
-    Platt's targets, (lumps + 1) / (lumps + 2) for a lump and 1 / (others + 2) for no lump, so that
-    separated classes have a finite fit. `isotonic` is the rising step function of least squares
-    (pool adjacent violators), images of one score taken together, straight between the steps, and
-    kept off 0 and 1 by 1 / (groups + 2): by the rule of succession, as sure as one could be had all
-    groups been of one class.
-
-    `auto` is a rule. The groups are dealt into five folds, each kind of group (with lumps, without,
-    with both) evenly, anew in each repeat. Every image gets the log loss of calibrators that were
-    fitted on the other folds. Chosen is the simplest method, in the order none, temperature,
-    platt, isotonic, whose mean log loss exceeds the lowest by at most one standard error. It is
-    the standard error of that difference, image by image and over groups: that of the loss itself
-    would be mostly of how hard the images are. Isotonic takes part from 100 groups of each class.
-    With fewer than five groups of a class nothing is compared and the method is none.
+    temperature  subtracts the known shift from the log odds and minimizes the cross-entropy over
+                 the temperature (see `fit_temperature`).
+    platt        minimizes the cross-entropy over slope and intercept, with Platt's targets
+                 (lumps + 1) / (lumps + 2) and 1 / (others + 2), so that separable classes have a
+                 finite fit.
+    isotonic     is the isotonic regression of the label on the probability, linear between its
+                 steps, and clipped to 1 / (groups + 2) from 0 and 1: by the rule of succession the
+                 most extreme probability that so many groups of one class support.
+    auto         chooses by repeated five-fold cross-validation over groups: the simplest method, in
+                 the order none, temperature, platt, isotonic, whose out-of-fold log loss exceeds
+                 the lowest by at most one standard error. That is the standard error of the
+                 difference, image by image and over groups. Isotonic takes part from 100 groups of
+                 each class; with fewer than five groups of a class the method is none.
 
     Args:
         y_true: int [n], 1 for lump.
-        y_prob: [n], the network's probability of lump, 0 to 1.
-        groups: [n], images of one patient or scene have the same.
+        y_prob: float [n], the network's probability of lump, 0 to 1.
+        groups: [n], name of each image's group.
         method: none, temperature, platt, isotonic or auto.
-        shift: what the training added to the log odds of lump, by class weights or even sampling.
-        repeats: how often the groups are dealt anew, for auto.
-        seed: of the deals.
+        shift: log odds of lump that class weights or balanced sampling added in training.
+        repeats: repeats of the cross-validation (only for `auto`).
+        seed: seed of the folds (only for `auto`).
 
     Raises:
         ConfigError: when the method is unknown.
-        DataError: when the arrays do not fit each other or hold something else.
+        DataError: when the arrays do not fit each other.
 
     Warns:
-        UndefinedMetricWarning: when images of one class only, or too few groups to compare, leave
-            the probabilities as they are, or the temperature is left at 1.
-        UserWarning: when isotonic was asked for with few groups, the scores order the images no
-            better than chance, or the temperature is held at a bound.
+        UndefinedMetricWarning: when one class only, or too few groups to compare methods, leave the
+            probabilities as they are, or the temperature is left at 1.
+        UserWarning: when isotonic has few groups, the scores order the images no better than
+            chance, or the temperature is at a bound.
 
     References:
         Breiman, Friedman, Olshen, Stone: Classification and Regression Trees. 1984 (one standard
         error).
     """
     check_choice("method", method, (*METHODS, "auto"))
-    y_true, y_prob, groups = check_predictions(y_true, y_prob, groups)
-    number = groups_of_class(y_true, groups)
+    y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
+    number = groups_per_class(y_true, groups)
     if method != "none" and not min(number.values()):
-        _warn("Nothing is calibrated: the validation images are of one class only.")
-        return CalibratorFit(Calibrator(), "the validation images are of one class only")
+        _warn("The probabilities are not calibrated: the validation images have one class only.")
+        return CalibratorFit(Calibrator(), "the validation images have one class only")
     if method != "auto":
         if method == "isotonic" and min(number.values()) < ISOTONIC_GROUPS:
             warnings.warn(
-                f"Isotonic calibration follows chance with fewer than {ISOTONIC_GROUPS} groups of "
-                f"a class. Received: {min(number.values())}",
+                f"Isotonic calibration is unreliable with fewer than {ISOTONIC_GROUPS} groups of a "
+                f"class. Received: {min(number.values())}",
                 stacklevel=2,
             )
         calibrator = _fit(y_true, y_prob, groups, method, shift)
         if calibrator.slope == SLOPES[0]:
             warnings.warn(
-                "The probabilities order the validation images no better than chance, so Platt's "
-                f"slope is held at its lowest, {SLOPES[0]:g}.",
+                "The probabilities order the validation images no better than chance: the slope of "
+                f"Platt scaling is at its lower bound, {SLOPES[0]:g}.",
                 stacklevel=2,
             )
-        return CalibratorFit(calibrator, "as asked for")
+        return CalibratorFit(calibrator, "set by evaluation.calibration")
     if min(number.values()) < FOLDS:
         _warn(
-            f"Nothing is calibrated: choosing a method needs {FOLDS} groups of each class. "
-            f"Received: {number}"
+            f"The probabilities are not calibrated: choosing a method needs {FOLDS} groups of "
+            f"each class. Received: {number}"
         )
         return CalibratorFit(Calibrator(), f"fewer than {FOLDS} groups of a class")
 
     methods = [m for m in METHODS if m != "isotonic" or min(number.values()) >= ISOTONIC_GROUPS]
     with warnings.catch_warnings():
-        # What a fit that lacks a fold is worth, its loss says; the last one, of all images, warns.
+        # The fits of the folds are compared by their loss; only the final fit warns.
         warnings.filterwarnings("ignore", message="The temperature is")
         losses = _cross_validated(y_true, y_prob, groups, methods, shift, repeats, seed)
     rows = _compare(losses, groups)
@@ -160,7 +157,7 @@ def _fit(y_true, y_prob, groups, method: str, shift: float) -> Calibrator:
 def _isotonic_knots(y_true, y_prob, groups: int) -> tuple[tuple[float, float], ...]:
     from scipy.optimize import isotonic_regression
 
-    # As float32, the type of the exported graph: what is level there has to be level here.
+    # In float32, as in the exported graph, so that ties are the same in both.
     x, place, count = np.unique(
         np.asarray(y_prob, np.float32), return_inverse=True, return_counts=True
     )
@@ -169,20 +166,20 @@ def _isotonic_knots(y_true, y_prob, groups: int) -> tuple[tuple[float, float], .
     level = np.clip(fit.x, off, 1 - off)
     ends = np.unique(np.concatenate([fit.blocks[:-1], fit.blocks[1:] - 1]))
     knots = {float(x[end]): float(level[end]) for end in ends}
-    # Beyond the lowest and the highest score the map is level.
+    # The map is constant beyond the lowest and the highest score.
     return tuple(sorted({0.0: float(level[0]), 1.0: float(level[-1]), **knots}.items()))
 
 
 def _cross_validated(
     y_true, y_prob, groups, methods, shift, repeats, seed
 ) -> dict[str, np.ndarray]:
-    """Return each image's log loss by method, [n], its group left out of the fit."""
+    """Return the out-of-fold log loss of each image by method, [n]."""
     rng = np.random.default_rng(seed)
     losses = {method: np.zeros(len(y_true)) for method in methods}
     for _ in range(repeats):
-        fold = group_folds(y_true, groups, FOLDS, rng)
-        for left_out in range(FOLDS):
-            out = fold == left_out
+        fold = group_folds(y_true, groups, FOLDS, seed=int(rng.integers(2**31)))
+        for number in range(FOLDS):
+            out = fold == number
             for method in methods:
                 calibrator = _fit(y_true[~out], y_prob[~out], groups[~out], method, shift)
                 loss = image_log_loss(y_true[out], calibrator.apply(y_prob[out]))

@@ -1,16 +1,17 @@
-"""Logistic regression of the truth on one logit: a slope, kept above zero, and an intercept.
+"""Logistic regression of the label on one logit, with a positive slope and a prior around identity.
 
-A slope above zero keeps the order of the images, so ROC-AUC and every threshold's meaning stay.
+A positive slope keeps the order of the images, and with it the ROC-AUC. scikit-learn's
+LogisticRegression has neither bounds nor a penalty around a slope of 1.
 """
 
 import numpy as np
 
-TINY = 1e-12  # probabilities are kept off zero before their logarithm, as in the exported graph
-SLOPES = (0.05, 20.0)  # one over the bounds of the temperature; beyond them the fit went wrong
+TINY = 1e-12  # lower bound of a probability before its logarithm, as in the exported graph
+SLOPES = (0.05, 20.0)  # inverse of the bounds of the temperature; beyond them the fit has failed
 
 
 def logit(y_prob: np.ndarray) -> np.ndarray:
-    """Return log(p) - log(1 - p), both kept off zero by 1e-12: finite, within -27.7 and 27.7."""
+    """Return log(p) - log(1 - p) with both clipped at 1e-12: finite, -27.7 to 27.7."""
     y_prob = np.asarray(y_prob, float)
     return np.log(np.maximum(y_prob, TINY)) - np.log(np.maximum(1 - y_prob, TINY))
 
@@ -30,19 +31,19 @@ def fit_logistic(
     penalties: tuple[float, float] = (0.0, 0.0),
     slope: float | None = None,
 ) -> tuple[float, float]:
-    """Return the slope and intercept of sigmoid(slope * z + intercept) that fit best.
+    """Return slope and intercept of the best fitting sigmoid(slope * z + intercept).
 
-    The lowest sum of weighted cross-entropies, plus half of penalty times square for `slope - 1`
-    and for `intercept`: a normal prior around leaving the logits as they are, with one over the
-    penalty for variance. The sum is convex, so there is one lowest.
+    They minimize the weighted sum of cross-entropies plus penalty / 2 times the squares of
+    `slope - 1` and `intercept`: normal priors, with the inverse penalty as variance, around leaving
+    the logits as they are. The sum is convex.
 
     Args:
-        logits: [n], finite.
-        targets: [n], 0 to 1; without penalties they must not be separable, as no fit is finite.
-        weights: [n], how much each image counts; None counts each once.
-        penalties: of `slope - 1` and of `intercept`, 0 or more.
-        slope: a slope to hold; None fits it, within 0.05 and 20. Where all logits are equal it is
-            held at 1, as nothing tells it from the intercept.
+        logits: float [n], finite.
+        targets: float [n], 0 to 1; not separable if there is no penalty.
+        weights: float [n], weight of each image; None gives each the weight 1.
+        penalties: penalties of `slope - 1` and of `intercept`, 0 or more.
+        slope: fixed slope; None fits it within 0.05 and 20. It is fixed at 1 when all logits are
+            equal.
     """
     from scipy.optimize import minimize
 
@@ -68,8 +69,8 @@ def fit_logistic(
         )
 
     def curvature(line):
-        said = sigmoid(line @ design)
-        return (design * (weights * said * (1 - said))) @ design.T + np.diag(penalties)
+        prob = sigmoid(line @ design)
+        return (design * (weights * prob * (1 - prob))) @ design.T + np.diag(penalties)
 
     fit = minimize(
         loss,
@@ -80,9 +81,9 @@ def fit_logistic(
         options={"gtol": 1e-9 * max(1.0, weights.sum()), "maxiter": 1000},
     )
     if not SLOPES[0] <= fit.x[0] <= SLOPES[1]:
-        # The sum is convex, so within bounds the lowest lies on the bound that was crossed.
-        held = float(np.clip(fit.x[0], *SLOPES))
-        return held, _fit_intercept(held * logits, targets, weights, penalties[1])
+        # The sum is convex, so its minimum within bounds is at the bound that was crossed.
+        bound = float(np.clip(fit.x[0], *SLOPES))
+        return bound, _fit_intercept(bound * logits, targets, weights, penalties[1])
     return float(fit.x[0]), float(fit.x[1])
 
 
@@ -92,5 +93,5 @@ def _fit_intercept(scores, targets, weights, penalty) -> float:
     def gradient(intercept):
         return (weights * (sigmoid(scores + intercept) - targets)).sum() + penalty * intercept
 
-    reach = 50 + np.abs(scores).max()  # every sigmoid is 0 or 1 there, to the last digit
+    reach = 50 + np.abs(scores).max()  # every sigmoid is 0 or 1 there
     return float(brentq(gradient, -reach, reach, xtol=1e-12))

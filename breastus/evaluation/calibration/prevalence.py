@@ -1,10 +1,10 @@
-"""If only the prevalence had changed: what a model itself says of a new hospital, without labels.
+"""Prevalence at a new hospital, estimated from a model's probabilities without labels.
 
     found = prevalence_estimate(table, training_prevalence=0.8, settings=config.evaluation, seed=0)
     html = prevalence_section(found)      # breastus.reporting.prevalence_section
 
-It is shown and never applied: were the images themselves different, as those of another scanner
-are, it would be wrong, and without labels nobody can tell.
+The estimate is reported and never applied: it assumes a prior shift (see `prior_shift`), which
+cannot be verified without labels.
 """
 
 import math
@@ -17,42 +17,44 @@ import pandas as pd
 from breastus.config.schema import EvaluationConfig
 from breastus.evaluation.calibration.prior_shift import adjust_prior, estimate_prevalence
 from breastus.evaluation.calibration.reliability import image_log_loss
-from breastus.evaluation.intervals.bootstrap import percentiles, resample_weights
+from breastus.evaluation.intervals.bootstrap import percentile_interval, resample_weights
 from breastus.evaluation.metrics.metrics import compute_metrics
 from breastus.evaluation.predictions import truth_and_probability
 
 SCORES = ("ece", "brier", "calibration_intercept", "calibration_slope")
-_RESAMPLES = 500  # each climbs anew
-_LEAST = 1e-3  # an estimate of 0 or 1 would make every probability 0 or 1
+_MAX_RESAMPLES = 500  # the likelihood is maximized for each
+_MIN_PREVALENCE = 1e-3  # adjusted to 0 or 1, every probability would be 0 or 1
 
 
 def prevalence_estimate(
     table: pd.DataFrame, *, training_prevalence: float, settings: EvaluationConfig, seed: int
 ) -> dict[str, Any]:
-    """Estimate the share of lumps from probabilities alone, and see what adjusting to it would do.
+    """Estimate the prevalence from probabilities alone, and score what adjusting to it would do.
 
     Args:
-        table: predictions; labels are looked at to judge by, not to estimate.
-        training_prevalence: share of lumps where the probabilities were calibrated.
-        settings: level of the interval.
-        seed: of its resamples, of groups.
+        table: predictions; labels serve the comparison, not the estimate.
+        training_prevalence: prevalence where the probabilities were calibrated.
+        settings: level and resamples of the interval.
+        seed: seed of the resamples of groups.
 
     Returns:
-        What JSON holds, NaN apart: `training_prevalence`; `estimate`: `value`, `ci_low`, `ci_high`;
-        `prevalence`, the share by the labels; `mean_probability`; `confidence`; `as_it_came` and
-        `adjusted`: `log_loss` and the calibration metrics, all NaN where nothing can be estimated.
+        `training_prevalence`; `estimate`: `value`, `ci_low`, `ci_high`; `prevalence`, that of the
+        labels; `mean_probability`; `confidence`; `as_it_came` and `adjusted`: `log_loss` and the
+        metrics of `SCORES`, all NaN when the prevalence cannot be estimated.
     """
     truth, prob = truth_and_probability(table)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # edges and NaN are told in the section
+        warnings.simplefilter("ignore")  # the report states estimates of 0, 1 and NaN
         value = _estimate(prob, training_prevalence)
-        resamples = min(settings.resamples, _RESAMPLES)
+        resamples = min(settings.resamples, _MAX_RESAMPLES)
         weights = resample_weights(table["group_id"].tolist(), resamples=resamples, seed=seed)
         drawn = [_estimate(np.repeat(prob, weight), training_prevalence) for weight in weights]
-    low, high = percentiles(np.array(drawn), (1 - settings.confidence) / 2)
+    low, high = percentile_interval(np.array(drawn), (1 - settings.confidence) / 2)
     adjusted = np.full(len(prob), math.nan)
     if not math.isnan(value):
-        adjusted = adjust_prior(prob, training_prevalence, min(max(value, _LEAST), 1 - _LEAST))
+        adjusted = adjust_prior(
+            prob, training_prevalence, np.clip(value, _MIN_PREVALENCE, 1 - _MIN_PREVALENCE)
+        )
     return {
         "training_prevalence": training_prevalence,
         "estimate": {"value": value, "ci_low": low, "ci_high": high},

@@ -1,8 +1,8 @@
-"""Another prevalence, the same images of each class: estimate it without labels, adjust to it.
+"""Prior shift: estimate the prevalence of lumps without labels, and adjust probabilities to it.
 
-Both hold when lumps look as they did where the probabilities were calibrated, and images without
-one too, and only how many there are of each differs. Where the images themselves look different,
-another scanner for instance, neither does; labels are needed then (`recalibration`).
+Both assume that the images of each class look as they did where the probabilities were calibrated,
+and only the prevalence differs. When the images themselves differ, for instance because of another
+scanner, both are wrong, and labels are needed (see `recalibration`).
 
 Reference:
     Saerens, Latinne, Decaestecker: Adjusting the Outputs of a Classifier to New a Priori
@@ -16,79 +16,78 @@ import numpy as np
 
 from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.logistic import TINY
-from breastus.evaluation.checks import check_number, check_probabilities
+from breastus.evaluation.validation import check_number, check_probabilities
 
 
 def adjust_prior(y_prob: np.ndarray, old: float, new: float) -> np.ndarray:
-    """Return the probabilities of lump at another prevalence: the odds times the ratio of priors.
+    """Return the probabilities of lump at another prevalence: logits + logit(new) - logit(old).
 
     Args:
-        y_prob: [n], probability of lump, calibrated at the prevalence `old`.
-        old: share of lumps there, above 0 and below 1.
-        new: share of lumps here, above 0 and below 1.
+        y_prob: float [n], probability of lump, calibrated at the prevalence `old`.
+        old: prevalence of lumps there, above 0 and below 1.
+        new: prevalence of lumps here, above 0 and below 1.
 
     Returns:
-        [n], 0 to 1, in the same order; the logits are shifted by logit(new) - logit(old).
+        float [n], 0 to 1.
 
     Raises:
         ConfigError: when a prevalence is out of range.
-        DataError: when `y_prob` is not of probabilities.
+        DataError: when `y_prob` does not hold probabilities.
     """
     y_prob = check_probabilities(y_prob)
-    check_number("old", old, 0, 1)
-    check_number("new", new, 0, 1)
+    check_number("old", old)
+    check_number("new", new)
     lump = y_prob * (new / old)
     return lump / (lump + (1 - y_prob) * ((1 - new) / (1 - old)))
 
 
 def estimate_prevalence(y_prob: np.ndarray, training_prevalence: float) -> float:
-    """Estimate the share of lumps among images that have no labels.
+    """Return the maximum-likelihood prevalence of lumps among images without labels.
 
-    The prevalence of the highest likelihood, to which the EM steps of Saerens and others climb:
-    adjust the probabilities to it and their mean is it. The likelihood is concave, so the place
-    where its slope is zero is found at once. It is no better than the calibration of `y_prob` at
-    the training prevalence, and with few images varies as a share does, or more.
+    It is the limit of the EM steps of Saerens et al., at which the mean of the adjusted
+    probabilities is the prevalence itself. The likelihood is concave, so the root of its derivative
+    is found directly. The estimate depends on the calibration of `y_prob`, and with few images
+    varies as a proportion does, or more.
 
     Args:
-        y_prob: [n], probability of lump, calibrated at the training prevalence.
-        training_prevalence: share of lumps where they were calibrated, above 0 and below 1.
+        y_prob: float [n], probability of lump, calibrated at the training prevalence.
+        training_prevalence: prevalence where they were calibrated, above 0 and below 1.
 
     Returns:
-        0 to 1; NaN where there are no images, or all probabilities are the training prevalence.
+        0 to 1; NaN without images, or when all probabilities equal the training prevalence.
 
     Raises:
         ConfigError: when the prevalence is out of range.
-        DataError: when `y_prob` is not of probabilities.
+        DataError: when `y_prob` does not hold probabilities.
 
     Warns:
-        UndefinedMetricWarning: when it is NaN.
-        UserWarning: when it is 0 or 1, which says little but that the images are few or unlike
-            those of the training.
+        UndefinedMetricWarning: when the estimate is NaN.
+        UserWarning: when it is 0 or 1: the images are too few, or unlike those of training.
     """
     from scipy.optimize import brentq
 
     y_prob = np.clip(check_probabilities(y_prob), TINY, 1 - TINY)
-    check_number("training_prevalence", training_prevalence, 0, 1)
+    check_number("training_prevalence", training_prevalence)
     lump = y_prob / training_prevalence
     other = (1 - y_prob) / (1 - training_prevalence)
     if not len(y_prob) or np.abs(lump - other).max() < 1e-9:
         warnings.warn(
-            "The prevalence is undefined, so NaN: no probability differs from the training "
+            "The estimated prevalence is NaN, because no probability differs from the training "
             f"prevalence ({len(y_prob)} images).",
             UndefinedMetricWarning,
             stacklevel=2,
         )
         return math.nan
 
-    def slope(prevalence: float) -> float:
+    def derivative(prevalence: float) -> float:
         return ((lump - other) / (prevalence * lump + (1 - prevalence) * other)).mean()
 
-    if slope(0) > 0 > slope(1):
-        return float(brentq(slope, 0, 1, xtol=1e-12))
-    edge = 0.0 if slope(0) <= 0 else 1.0
+    if derivative(0) > 0 > derivative(1):
+        return float(brentq(derivative, 0, 1, xtol=1e-12))
+    edge = 0.0 if derivative(0) <= 0 else 1.0
     warnings.warn(
         f"The estimated prevalence is {edge:g}: the {len(y_prob)} images are too few, or unlike "
-        "those of the training.",
+        "those of training.",
         stacklevel=2,
     )
     return edge

@@ -1,8 +1,8 @@
-"""Recalibrate for a new hospital from some of its labelled images, without training anew.
+"""Recalibration for a new hospital from some of its labelled images, without retraining.
 
-Another hospital has another prevalence and other scanners: its probabilities may all be too high,
-or too sure. One number amends the first, two amend both. With few images both are pulled towards
-leaving things as they are, as is advised when a prediction model is moved to a new place.
+At another prevalence, or with other scanners, all probabilities may be too high or too extreme. An
+intercept corrects the first, slope and intercept both. With few images both are shrunk towards no
+change, as is advised when a prediction model is transported to a new setting.
 
 References:
     Steyerberg, Borsboom, van Houwelingen, Eijkemans, Habbema: Validation and updating of predictive
@@ -17,36 +17,37 @@ from typing import Any
 
 import numpy as np
 
+from breastus.errors import FewGroupsWarning
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, fit_logistic, logit
-from breastus.evaluation.checks import (
+from breastus.evaluation.decision.thresholds import Threshold, choose_threshold
+from breastus.evaluation.validation import (
     check_both_classes,
     check_choice,
-    check_predictions,
-    groups_of_class,
+    check_grouped,
+    groups_per_class,
 )
-from breastus.evaluation.decision.thresholds import Threshold, choose_threshold
 
 RECALIBRATIONS = ("intercept", "platt", "auto")
-# Ridge penalties, one over the variance of a normal prior. Two times in three slopes of other
-# hospitals are within 1 +/- 0.5, intercepts within +/- 2 (prevalences of 12 and 88 % for 50 %).
+# Ridge penalties, the inverse variance of normal priors: standard deviations of 0.5 for the slope
+# around 1, and of 2 for the intercept (a prevalence of 12 or 88 % instead of 50 %).
 SLOPE_PENALTY = 4.0
 INTERCEPT_PENALTY = 0.25
-# Of each class. In simulations with about as many a slope costs 0.01 of log loss where the shift
-# would do, and gains 0.03 where the new hospital's slope is a half.
+# Groups of each class from which `auto` fits a slope. In simulations with about as many, a slope
+# costs 0.01 of log loss when the true slope is 1, and gains 0.03 when it is 0.5.
 PLATT_GROUPS = 10
-FEW_GROUPS = 5  # of each class; with fewer it follows chance
+FEW_GROUPS = 5  # groups of a class below which recalibration is unreliable
 
 
 @dataclass(frozen=True)
 class Recalibration:
-    """What is put behind a model at a new hospital.
+    """The correction that is applied to a model's output at a new hospital.
 
     Attributes:
-        calibrator: of the method "platt", from the probabilities the model gives, calibrated as it
-            came, to those of the new hospital.
+        calibrator: calibrator (method "platt") from the model's calibrated probabilities to those
+            of the new hospital.
         method: "intercept" or "platt".
-        threshold: of the new probabilities; None when no rule was given.
+        threshold: threshold for the new probabilities; None when no rule was given.
     """
 
     calibrator: Calibrator
@@ -71,59 +72,58 @@ def recalibrate(
     rule: str | None = None,
     **numbers: float,
 ) -> Recalibration:
-    """Fit a shift, or slope and shift, of the logits to labelled images of a new hospital.
+    """Fit an intercept, or slope and intercept, of the logits to labelled images of a new hospital.
 
     intercept  sigmoid(z + intercept), as for another prevalence.
-    platt      sigmoid(slope * z + intercept), slope kept above 0.
+    platt      sigmoid(slope * z + intercept) with a positive slope.
     auto       platt from 10 groups of each class, else intercept.
 
-    The lowest of (groups / n) * (sum of cross-entropies) + 4 / 2 * (slope - 1)^2
-    + 0.25 / 2 * intercept^2: images count alike, and all together as many as there are groups, so
-    that many images of few patients do not outweigh the penalty.
+    They minimize (groups / n) * (sum of cross-entropies) + 4 / 2 * (slope - 1)^2
+    + 0.25 / 2 * intercept^2: images count alike and together as much as there are groups, so that
+    many images of few patients do not outweigh the penalty.
 
     Args:
-        y_true: int [n], 1 for lump; as the hospital sees them, not picked by class, or the
-            prevalence is not the hospital's.
-        y_prob: [n], probability of lump as the model gives it, 0 to 1.
-        groups: [n], images of one patient or scene have the same.
+        y_true: int [n], 1 for lump; unselected images, or the prevalence is not the hospital's.
+        y_prob: float [n], probability of lump from the model, 0 to 1.
+        groups: [n], name of each image's group.
         method: intercept, platt or auto.
-        rule: of `choose_threshold`, for a threshold of the new probabilities on the same images;
-            None chooses none.
-        **numbers: what the rule takes, such as `target`.
+        rule: rule of `choose_threshold` for a new threshold on the same images; None chooses none.
+        **numbers: numbers of the rule, such as `target`.
 
     Raises:
         ConfigError: when the method or the rule is unknown, or the rule's numbers do not fit.
         DataError: when the arrays do not fit each other, or a class is missing.
 
     Warns:
-        UserWarning: when there are fewer than five groups of a class, or the probabilities order
-            the images no better than chance.
+        FewGroupsWarning: when there are fewer than five groups of a class.
+        UserWarning: when the probabilities order the images no better than chance.
     """
     check_choice("method", method, RECALIBRATIONS)
-    y_true, y_prob, groups = check_predictions(y_true, y_prob, groups)
+    y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
     check_both_classes(y_true, "Recalibration")
-    number = groups_of_class(y_true, groups)
+    number = groups_per_class(y_true, groups)
     fewest = min(number.values())
     if fewest < FEW_GROUPS:
         warnings.warn(
-            f"Recalibration follows chance with fewer than {FEW_GROUPS} groups of a class. "
+            f"Recalibration is unreliable with fewer than {FEW_GROUPS} groups of a class. "
             f"Received: {number}",
+            FewGroupsWarning,
             stacklevel=2,
         )
     if method == "auto":
         method = "platt" if fewest >= PLATT_GROUPS else "intercept"
-    worth = len(np.unique(groups)) / len(y_true)
+    weight = len(np.unique(groups)) / len(y_true)
     slope, intercept = fit_logistic(
         logit(y_prob),
         y_true,
-        weights=np.full(len(y_true), worth),
+        weights=np.full(len(y_true), weight),
         penalties=(SLOPE_PENALTY, INTERCEPT_PENALTY),
         slope=1.0 if method == "intercept" else None,
     )
     if slope == SLOPES[0]:
         warnings.warn(
-            "The probabilities order the images of the new hospital no better than chance, so the "
-            f"slope is held at its lowest, {SLOPES[0]:g}.",
+            "The probabilities order the new hospital's images no better than chance: the slope "
+            f"is at its lower bound, {SLOPES[0]:g}.",
             stacklevel=2,
         )
     calibrator = Calibrator("platt", slope=slope, intercept=intercept)

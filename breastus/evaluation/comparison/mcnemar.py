@@ -1,15 +1,15 @@
-"""Is one of two models right more often on the same images, or is it chance?
+"""McNemar's test for grouped images: is one of two models right more often on the same images?
 
-Only images on which one is right and the other wrong say anything (McNemar, Psychometrika 12, 1947,
-153). Images of one patient or scene go together, so it is whole groups that chance turns: were the
-models alike, a group's balance, images that only ours gets right less those that only theirs does,
-could as well have the other sign. All signs are counted, not drawn. Where each image is a group of
-its own that is McNemar's exact test; with many groups it comes to the clustered chi-square of
-Obuchowski (Statistics in Medicine 17, 1998, 1495), which has the same variance.
+Only images on which one model is right and the other wrong carry information (McNemar,
+Psychometrika 12, 1947, 153). Images of one group belong together, so the test permutes whole
+groups: if the models were alike, the balance of a group (images that only ours gets right minus
+those that only theirs does) could as well have the other sign. The distribution over all signs is
+computed, not sampled. With one image a group this is McNemar's exact test; with many groups it
+approaches the clustered chi-square of Obuchowski (Statistics in Medicine 17, 1998, 1495).
 
-Up to 24 groups the p-value is exact, above them mid-p, which counts what is as unlikely as the
-outcome by half. The exact one is too cautious in between; mid-p hardly ever exceeds its level
-(Fagerland, Lydersen, Laake, BMC Medical Research Methodology 13, 2013, 91).
+The p-value is exact up to 24 groups and mid-p above, which counts outcomes as unlikely as the
+observed one by half. The exact p-value is conservative there, and mid-p hardly ever exceeds its
+level (Fagerland, Lydersen, Laake, BMC Medical Research Methodology 13, 2013, 91).
 """
 
 import math
@@ -18,10 +18,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from breastus.errors import UndefinedMetricWarning
-from breastus.evaluation.validation import members
+from breastus.errors import DataError, UndefinedMetricWarning
+from breastus.evaluation.validation import group_numbers
 
-_FEW = 25  # groups whose balance is not even: below, the exact test
+_MID_P_FROM = 25  # groups with a balance other than 0
 
 
 def mcnemar(
@@ -32,32 +32,32 @@ def mcnemar(
     Args:
         ours_right: bool [n], images that ours gets right.
         theirs_right: bool [n], of the same images in the same order.
-        groups: [n], what goes together; None: each image is independent.
+        groups: [n], name of each image's group; None makes each image its own group.
 
     Returns:
-        `n`, `n_groups`; `only_ours` and `only_theirs`, images that only one gets right;
-        `uneven_groups`, those in which these differ; `p_value`, two-sided, 1 without such a group
-        and NaN without images; and `test`, "exact" or "mid-p".
+        `n`, `n_groups`; `only_ours` and `only_theirs`, images that only one model gets right;
+        `uneven_groups`, groups in which these numbers differ; `p_value`, two-sided, 1 without such
+        a group and NaN without images; and `test`, "exact" or "mid-p".
 
     Raises:
-        ValueError: when the arguments are not of one length, or hold anything but true and false.
+        DataError: when the arguments differ in length, or are not boolean.
 
     Warns:
         UndefinedMetricWarning: without images.
     """
     ours, theirs = (_truths(values) for values in (ours_right, theirs_right))
     if ours.shape != theirs.shape:
-        raise ValueError(
-            "ours_right and theirs_right must be of one length. "
+        raise DataError(
+            "ours_right and theirs_right must have the same length. "
             f"Received: shapes {ours.shape} and {theirs.shape}"
         )
-    member = members(groups, len(ours))
+    member = group_numbers(groups, len(ours))
     balance = np.bincount(member, ours.astype(int) - theirs.astype(int)).astype(int)
     uneven = np.abs(balance[balance != 0])
-    exact = len(uneven) < _FEW
+    exact = len(uneven) < _MID_P_FROM
     if not len(ours):
         warnings.warn(
-            "McNemar's test of no images has no p-value: it is NaN.",
+            "McNemar's test has no p-value without images: it is NaN.",
             UndefinedMetricWarning,
             stacklevel=2,
         )
@@ -73,9 +73,9 @@ def mcnemar(
 
 
 def _p_value(sizes: np.ndarray, outcome: int, exact: bool) -> float:
-    """Return the chance that signs at random give a sum at least as far from 0 as the outcome."""
+    """Return the probability that random signs give a sum at least as far from 0 as the outcome."""
     total = int(sizes.sum())
-    chance = np.zeros(2 * total + 1)  # of the sums from -total to total
+    chance = np.zeros(2 * total + 1)  # probability of each sum from -total to total
     chance[total] = 1.0
     for size in sizes:
         # Sums so far are within total - size of 0, so nothing rolls over the ends.
@@ -88,8 +88,8 @@ def _p_value(sizes: np.ndarray, outcome: int, exact: bool) -> float:
 def _truths(values) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 1 or (len(values) and values.dtype != bool):
-        raise ValueError(
-            "What is right must be true or false for each image. "
+        raise DataError(
+            "ours_right and theirs_right must be boolean, [n]. "
             f"Received: {values.dtype} of shape {values.shape}"
         )
     return values.astype(bool)

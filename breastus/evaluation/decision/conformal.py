@@ -1,8 +1,8 @@
-"""Conformal prediction sets: no lump, lump, or both, which means that a reader has to look.
+"""Class-conditional conformal prediction sets for grouped images: no lump, lump, both or none.
 
-Of each class, the set holds it for at least a stated share of new images, whatever the network, the
-calibration and the distribution are. That is promised of one image of a new patient or scene, from
-where the fitted ones come from, and counts each patient or scene once.
+For each class, the set contains it for at least a stated proportion of new images of that class,
+whatever the network, its calibration and the distribution are. The guarantee is for an image of a
+new group (patient or scene) that is exchangeable with the fitted ones, and counts each group once.
 
 References:
     Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World. 2005 (class-conditional, there
@@ -20,16 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from breastus.errors import ConfigError
-from breastus.evaluation.checks import (
+from breastus.errors import ConfigError, FewGroupsWarning
+from breastus.evaluation.intervals.proportions import clustered_proportion, wilson_interval
+from breastus.evaluation.validation import (
+    check_grouped,
     check_number,
-    check_predictions,
     check_probabilities,
-    groups_of_class,
+    groups_per_class,
+    warn_undefined,
 )
-from breastus.evaluation.intervals.clustered_proportion import clustered_proportion
-from breastus.evaluation.intervals.proportions import wilson_interval
-from breastus.evaluation.validation import warn_undefined
 from breastus.labels import LABELS, LUMP, NO_LUMP
 
 REFER = "refer"
@@ -40,12 +39,12 @@ class ConformalSets:
     """Two bounds on the probability of lump.
 
     Attributes:
-        coverage: share of the images of each class whose set holds it, above 0 and below 1.
-        lump_from: the set holds lump from this probability of lump on; 0 is always.
-        no_lump_to: the set holds no lump up to this probability of lump; 1 is always.
+        coverage: proportion of the images of each class whose set contains it, above 0 and below 1.
+        lump_from: lowest probability of lump at which the set contains lump; 0 is always.
+        no_lump_to: highest probability of lump at which the set contains no lump; 1 is always.
 
     Raises:
-        ConfigError: when one of them is out of range.
+        ConfigError: when a number is out of range.
     """
 
     coverage: float
@@ -53,25 +52,25 @@ class ConformalSets:
     no_lump_to: float
 
     def __post_init__(self):
-        check_number("coverage", self.coverage, 0, 1)
-        check_number("lump_from", self.lump_from, 0, 1, ends=True)
-        check_number("no_lump_to", self.no_lump_to, 0, 1, ends=True)
+        check_number("coverage", self.coverage)
+        check_number("lump_from", self.lump_from, inclusive=True)
+        check_number("no_lump_to", self.no_lump_to, inclusive=True)
 
     def sets(self, y_prob: np.ndarray) -> np.ndarray:
-        """Return bool [n, 2], whether the set holds no lump and lump; `y_prob` [n], 0 to 1."""
+        """Return bool [n, 2], whether each set contains no lump and lump, for `y_prob` [n]."""
         y_prob = check_probabilities(y_prob)
         return np.stack([y_prob <= self.no_lump_to, y_prob >= self.lump_from], axis=-1)
 
     def decide(self, y_prob: np.ndarray) -> np.ndarray:
-        """Return "no_lump", "lump" or "refer" of each image, [n].
+        """Return "no_lump", "lump" or "refer" for each image, [n].
 
-        A set of both says that either is possible, a set of none that the image is unlike both;
-        a reader has to look at either.
+        An image is referred when its set contains both classes (either is possible) or none (the
+        image is unlike both).
         """
-        return _decided(self.sets(y_prob))
+        return _decide(self.sets(y_prob))
 
     def to_dict(self) -> dict[str, float]:
-        """Return the three numbers as plain JSON values."""
+        """Return the three numbers as JSON values."""
         return {name: float(value) for name, value in asdict(self).items()}
 
     @classmethod
@@ -79,7 +78,7 @@ class ConformalSets:
         """Read what `to_dict` wrote.
 
         Raises:
-            ConfigError: when it is no such dict.
+            ConfigError: when the keys are others.
         """
         needed = {"coverage", "lump_from", "no_lump_to"}
         if not isinstance(values, dict) or set(values) != needed:
@@ -93,100 +92,100 @@ class ConformalSets:
 def fit_conformal(
     y_true: np.ndarray, y_prob: np.ndarray, groups: Sequence, *, coverage: float = 0.9
 ) -> ConformalSets:
-    """Fit prediction sets, on images that training has not seen.
+    """Fit prediction sets on images that training has not seen.
 
-    For each class alone, the images of that class are scored by the probability of the other one,
-    and the bound is a quantile of the scores. Images of one patient are not exchangeable with those
-    of others, so the quantile is that of hierarchical conformal prediction (Lee, Barber and
-    Willett): with K groups each has the weight 1 / (K + 1), shared evenly among its images of the
-    class, and the new group stands at infinity with the weight that is left. In finite samples the
-    coverage is at least what was asked for, as long as groups are exchangeable; with one image a
-    group it is the usual split conformal method. Of the ways of Dunn, Wasserman and Ramdas, one
-    image a group would be as valid but drawn by chance, repeated draws promise but
-    `2 coverage - 1`, and pooling promises nothing in finite samples.
+    Each class has its own bound: the images of the class are scored by the probability of the other
+    one, and the bound is a quantile of the scores. Images of one group are not exchangeable with
+    others, so the quantile is that of hierarchical conformal prediction (Lee, Barber and Willett):
+    each of K groups has the weight 1 / (K + 1), shared evenly among its images of the class, and
+    the new group is at infinity with the remaining weight. The coverage then holds in finite
+    samples; with one image a group this is split conformal prediction. Of the methods of Dunn,
+    Wasserman and Ramdas, one random image a group is as valid but random, repeated draws guarantee
+    `2 coverage - 1` only, and pooling guarantees nothing in finite samples.
 
-    The promise is on average over fits: with K groups the coverage of one fit varies, by about the
-    root of coverage * (1 - coverage) / K. It does not hold at another hospital; there, fit again.
-    Only the order of the probabilities matters, so a calibrator may be fitted on the same images.
-    Where they chose the epoch, the promise is no longer exact.
+    The coverage holds on average over fits: with K groups that of one fit has a standard deviation
+    of about sqrt(coverage * (1 - coverage) / K). It does not hold at another hospital; fit again
+    there. Only the order of the probabilities matters, so the calibrator may be fitted on the same
+    images. If they also chose the epoch, the guarantee is no longer exact.
 
     Args:
         y_true: int [n], 1 for lump.
-        y_prob: [n], probability of lump, 0 to 1.
-        groups: [n], images of one patient or scene have the same.
-        coverage: share of the images of each class whose set holds it.
+        y_prob: float [n], probability of lump, 0 to 1.
+        groups: [n], name of each image's group.
+        coverage: proportion of the images of each class whose set contains it.
 
     Raises:
         ConfigError: when coverage is not between 0 and 1.
-        DataError: when the arrays do not fit each other or hold something else.
+        DataError: when the arrays do not fit each other.
 
     Warns:
-        UserWarning: when a class comes from fewer than coverage / (1 - coverage) groups. Every set
-            then holds that class, as nothing less can be promised.
+        FewGroupsWarning: when a class comes from fewer than coverage / (1 - coverage) groups. Every
+            set then contains that class.
     """
-    check_number("coverage", coverage, 0, 1)
-    y_true, y_prob, groups = check_predictions(y_true, y_prob, groups)
+    check_number("coverage", coverage)
+    y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
     needed = groups_for_coverage(coverage)
-    for label, number in groups_of_class(y_true, groups).items():
+    for label, number in groups_per_class(y_true, groups).items():
         if number < needed:
             warnings.warn(
-                f"Every set holds {label}: a coverage of {coverage:g} takes images of it from "
-                f"{needed} groups. Received: {number}",
+                f"Every conformal set contains {label}: a coverage of {coverage:g} needs images of "
+                f"{needed} groups of it. Received: {number}",
+                FewGroupsWarning,
                 stacklevel=2,
             )
     lump = y_true == LUMP
-    # Of lumps the lower probabilities are the stranger ones. Negated, not taken from 1: rounding
-    # must not level them.
+    # For lumps a lower probability is a higher score. It is negated, not subtracted from 1, which
+    # would round distinct scores to ties.
     lump_from = abs(_bound(-y_prob[lump], groups[lump], coverage, always=0.0))
     no_lump_to = _bound(y_prob[~lump], groups[~lump], coverage, always=1.0)
     return ConformalSets(float(coverage), lump_from, no_lump_to)
 
 
 def groups_for_coverage(coverage: float) -> int:
-    """Return how many groups of a class its bound takes: 9 for 0.9, 19 for 0.95."""
+    """Return the number of groups of a class that a coverage needs: 9 for 0.9, 19 for 0.95."""
     return math.ceil(coverage / (1 - coverage) - 1e-9)
 
 
 def _bound(scores, groups, coverage: float, *, always: float) -> float:
-    """Return the quantile of the scores, higher being stranger; `always` where it is infinite."""
+    """Return the hierarchical quantile of the scores; `always` when it is infinite."""
     sizes = np.bincount(groups)
     number = np.count_nonzero(sizes)
     order = np.argsort(scores, kind="stable")
     weight = np.cumsum(1 / sizes[groups[order]]) / (number + 1)
-    place = np.searchsorted(weight, coverage - 1e-9)  # sums that are equal on paper reach it
+    place = np.searchsorted(weight, coverage - 1e-9)  # tolerates rounding of the sums
     return float(scores[order[place]]) if place < len(order) else always
 
 
-def _decided(held: np.ndarray) -> np.ndarray:
-    """Return the only label that each set holds, bool [n, 2], or "refer" of both or none."""
-    return np.where(held.sum(axis=1) == 1, np.array(LABELS)[held.argmax(axis=1)], REFER)
+def _decide(sets: np.ndarray) -> np.ndarray:
+    """Return the only label in each set, bool [n, 2], or "refer" for sets of both or none."""
+    return np.where(sets.sum(axis=1) == 1, np.array(LABELS)[sets.argmax(axis=1)], REFER)
 
 
-def called(y_prob: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """Return "lump" or "no_lump" of each image, by a threshold or one for each, [n]."""
+def predicted_labels(y_prob: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
+    """Return "lump" or "no_lump" for each image, [n], by one threshold or one an image."""
     return np.where(np.asarray(y_prob) >= threshold, LABELS[LUMP], LABELS[NO_LUMP])
 
 
 @dataclass(frozen=True)
 class PrecomputedSets:
-    """The sets of certain images, each by the bounds of its own fold; for `coverage_report`.
+    """Sets of given images, each by the bounds of its own fold; for `coverage_report`.
 
     Attributes:
-        held: bool [n, 2], whether an image's set holds no lump and lump.
-        coverage: that was asked for.
+        held: bool [n, 2], whether each set contains no lump and lump.
+        coverage: coverage that the bounds were fitted for.
     """
 
     held: np.ndarray
     coverage: float
 
     def sets(self, y_prob: np.ndarray) -> np.ndarray:
-        """Return `held`, whatever the probabilities are: those of the same images."""
+        """Return `held`; `y_prob` must belong to the same images."""
         del y_prob
         return self.held
 
     def decide(self, y_prob: np.ndarray) -> np.ndarray:
-        """Return "no_lump", "lump" or "refer" of each image, as `ConformalSets.decide`."""
-        return _decided(self.sets(y_prob))
+        """Return "no_lump", "lump" or "refer" for each image, as `ConformalSets.decide`."""
+        return _decide(self.sets(y_prob))
 
 
 def coverage_report(
@@ -198,36 +197,35 @@ def coverage_report(
     threshold: float | np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> dict[str, Any]:
-    """Count how often the sets hold the truth, how many images they refer, and what is left.
+    """Return the coverage of the sets, the proportion of images referred, and scores of the others.
 
     Args:
         y_true: int [n], 1 for lump.
-        y_prob: [n], probability of lump, 0 to 1, of images the sets were not fitted on.
-        groups: [n], images of one patient or scene have the same.
+        y_prob: float [n], probability of lump, 0 to 1, of images the sets were not fitted on.
+        groups: [n], name of each image's group.
         conformal: the sets.
-        threshold: by which images are called, one or one for each, [n]; an image whose set holds
-            nothing but the other class than it is called is referred as well. None: the sets alone
-            decide.
+        threshold: threshold of the predicted labels, one or one an image, [n]; an image whose set
+            contains only the other class is referred as well. None: the sets alone decide.
         confidence: level of the intervals.
 
     Returns:
-        `asked`, the coverage asked for, and dicts of `value`, `ci_low`, `ci_high`, `n` and
-        `n_groups`: `coverage_no_lump` and `coverage_lump` (mean over groups of the share of their
-        images of the class, as promised; Wilson's interval of as many images as groups, which is
-        wide rather than narrow), `referred` (share of all images), `referred_no_lump` and
-        `referred_lump` (of those of the class), `sensitivity` and `specificity` among the images
-        that are not referred. NaN where there are no images.
+        `asked`, the coverage that was fitted for, and dicts of `value`, `ci_low`, `ci_high`, `n`
+        and `n_groups`: `coverage_no_lump` and `coverage_lump` (mean over groups, as guaranteed,
+        with Wilson's interval at the number of groups, which errs on the wide side), `referred`
+        (proportion of all images), `referred_no_lump` and `referred_lump` (of the images of the
+        class), `sensitivity` and `specificity` of the images that are not referred. NaN without
+        images.
 
     Warns:
         UndefinedMetricWarning: when one of them is NaN.
     """
-    check_number("confidence", confidence, 0, 1)
-    y_true, y_prob, groups = check_predictions(y_true, y_prob, groups)
+    check_number("confidence", confidence)
+    y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
     held = conformal.sets(y_prob)
     decided = conformal.decide(y_prob)
     referred = decided == REFER
     if threshold is not None:
-        referred = decided != called(y_prob, threshold)
+        referred = decided != predicted_labels(y_prob, threshold)
     result: dict[str, Any] = {"asked": conformal.coverage}
     shares = {"referred": (referred, np.full(len(y_true), True))}
     for value, label in enumerate(LABELS):
@@ -240,21 +238,17 @@ def coverage_report(
         shares[name] = decided == label, inside & ~referred
     for name, (hits, among) in shares.items():
         result[name] = clustered_proportion(hits[among], groups[among], confidence=confidence)
-    undefined = [name for name in result if name != "asked" and not result[name]["n"]]
-    warn_undefined(undefined)
+    warn_undefined([name for name in result if name != "asked" and not result[name]["n"]])
     return result
 
 
 def _mean_of_groups(hits, groups, confidence: float) -> dict[str, float]:
     names, member = np.unique(groups, return_inverse=True)
     number = len(names)
-    if not number:
-        nothing = dict.fromkeys(("value", "ci_low", "ci_high"), math.nan)
-        return {**nothing, "n": 0, "n_groups": 0}
     part = (np.bincount(member, weights=hits) / np.bincount(member)).sum()
     low, high = wilson_interval(min(part, number), number, confidence=confidence)
     return {
-        "value": float(part / number),
+        "value": float(part / number) if number else math.nan,
         "ci_low": low,
         "ci_high": high,
         "n": len(hits),

@@ -1,9 +1,8 @@
-"""Choose the threshold on validation predictions, by a rule that has a name.
+"""Choose the threshold on validation predictions, by a named rule.
 
-An image is called lump when `probability >= threshold`. A threshold lies midway between two
-neighbouring scores of validation images, or between the outermost score and 0 or 1, so that the
-last digits of a probability flip no call; the rules fixed and likelihood, which do not search, may
-meet a score.
+An image is predicted lump when `probability >= threshold`. The rules that search try thresholds
+midway between neighbouring scores, so that the last digits of a probability change no prediction;
+the rules fixed and likelihood may coincide with a score.
 """
 
 import math
@@ -15,43 +14,41 @@ from typing import Any
 
 import numpy as np
 
-from breastus.errors import ConfigError
-from breastus.evaluation.checks import (
+from breastus.errors import ConfigError, FewGroupsWarning
+from breastus.evaluation.intervals.proportions import clustered_proportion, kish_size
+from breastus.evaluation.validation import (
     check_both_classes,
     check_choice,
+    check_grouped,
     check_number,
-    check_predictions,
+    warn_undefined,
 )
-from breastus.evaluation.intervals.clustered_proportion import clustered_proportion
-from breastus.evaluation.intervals.proportions import effective_size
-from breastus.evaluation.validation import warn_undefined
 
 RULES = ("fixed", "youden", "likelihood", "sensitivity", "cost")
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold, where it comes from and what it does on validation.
+    """A threshold, how it was chosen and its operating point on validation.
 
     Attributes:
-        threshold: called lump when the probability of lump is at least this, 0 to 1.
+        threshold: images are predicted lump when their probability is at least this, 0 to 1.
         rule: one of `RULES`.
-        words: the rule and its numbers in words.
-        attained: whether the rule got what it asks for; false for a sensitivity out of reach.
-        sensitivity: share of the lumps called lump: `value`, `ci_low`, `ci_high` (Wilson's, of as
-            many images as the grouped ones are worth), `n`, `n_groups`.
-        specificity: share of the images without a lump called so, likewise.
+        description: the rule and its numbers, for a report.
+        attained: whether the rule reached its target; false for a sensitivity out of reach.
+        sensitivity: on validation, as from `clustered_proportion`.
+        specificity: on validation, likewise.
     """
 
     threshold: float
     rule: str
-    words: str
+    description: str
     attained: bool
     sensitivity: dict[str, float]
     specificity: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as plain JSON values."""
+        """Return all of it as JSON values."""
         return asdict(self)
 
 
@@ -68,45 +65,44 @@ def choose_threshold(
     prevalence: float | None = None,
     confidence: float = 0.95,
 ) -> Threshold:
-    """Choose a threshold; to be chosen on validation images alone, after calibration.
+    """Choose a threshold on validation images, after calibration.
 
     fixed        `threshold` as given.
-    youden       highest sensitivity + specificity - 1.
-    likelihood   the share of lumps among the images given: what a lump is likelier to show than no
-                 lump is called lump. Where probabilities mean what they say, this is Youden's
-                 threshold; as it is not searched for, few images make it scatter less.
+    youden       maximizes sensitivity + specificity - 1.
+    likelihood   the prevalence among the images: an image is predicted lump when its likelihood
+                 ratio is at least 1. For calibrated probabilities this is Youden's threshold;
+                 without a search it varies less with few images.
     sensitivity  the largest threshold whose sensitivity is at least `target` with one-sided
-                 `confidence`. Thresholds are tried from the lowest up to the first whose lower
-                 bound (Wilson's, of as many images as the grouped ones are worth) falls short.
-                 Tried in an order fixed beforehand, they need no correction for their number.
-                 Where none attains the target, the largest threshold that calls every lump of
-                 validation lump; a lower one would add nothing but alarms.
-    cost         lowest prevalence * cost_miss * (1 - sensitivity) + (1 - prevalence) * cost_alarm
-                 * (1 - specificity).
+                 `confidence`. Thresholds are tried in rising order up to the first whose lower
+                 bound (`clustered_proportion`) is below the target; in a fixed order they need no
+                 correction for multiplicity. When none attains the target, the largest threshold
+                 that finds every lump of validation.
+    cost         minimizes prevalence * cost_miss * (1 - sensitivity)
+                 + (1 - prevalence) * cost_alarm * (1 - specificity).
 
-    Of thresholds that do equally well the lowest is chosen, as a missed lump is the worse error.
-    On the images a threshold was chosen by, sensitivity and specificity are flattered; of
-    sensitivity's lower bound this rule keeps its promise, of the rest a test set has to tell.
+    Among equally good thresholds the lowest is chosen, because a missed lump is the worse error.
+    Sensitivity and specificity are optimistic on the images a threshold was chosen on, except for
+    the lower bound that the rule sensitivity guarantees.
 
     Args:
         y_true: int [n], 1 for lump.
-        y_prob: [n], probability of lump, 0 to 1.
-        groups: [n], images of one patient or scene have the same.
-        rule: one of `RULES`; what it takes must be given, and nothing else.
-        threshold: of fixed, 0 to 1.
-        target: of sensitivity, above 0 and below 1.
-        cost_miss: of cost: of a lump that is called no lump, above 0.
-        cost_alarm: of cost: of an image without a lump that is called lump, above 0.
-        prevalence: of cost: share of lumps where the threshold will be used, above 0 and below 1.
+        y_prob: float [n], probability of lump, 0 to 1.
+        groups: [n], name of each image's group.
+        rule: one of `RULES`; its numbers must be given, and no others.
+        threshold: the threshold, 0 to 1 (only for `fixed`).
+        target: sensitivity to attain, above 0 and below 1 (only for `sensitivity`).
+        cost_miss: cost of a false negative, above 0 (only for `cost`).
+        cost_alarm: cost of a false positive, above 0 (only for `cost`).
+        prevalence: prevalence where the threshold is used, above 0 and below 1 (only for `cost`).
         confidence: level of the intervals (two-sided) and of the bound of sensitivity (one-sided).
 
     Raises:
-        ConfigError: when the rule is unknown, or lacks a number, or has one that is not its own.
-        DataError: when the arrays do not fit each other, or hold one class only (fixed needs none).
+        ConfigError: when the rule is unknown, or its numbers are missing, unknown or out of range.
+        DataError: when the arrays do not fit each other, or have one class only (but for `fixed`).
 
     Warns:
-        UndefinedMetricWarning: when fixed meets one class only, and a share is NaN.
-        UserWarning: when no threshold attains the target.
+        UndefinedMetricWarning: when a proportion is NaN, because a class is missing.
+        FewGroupsWarning: when no threshold attains the target.
 
     References:
         Youden: Index for rating diagnostic tests. Cancer 3, 1950, 32.
@@ -122,52 +118,51 @@ def choose_threshold(
     }
     _check_numbers(rule, given)
     check_number("confidence", confidence, 0.5, 1)
-    y_true, y_prob, groups = check_predictions(y_true, y_prob, groups)
+    y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
     attained = True
     if rule == "fixed":
-        chosen, words = float(threshold), f"fixed at {threshold:g}"
+        chosen, description = float(threshold), f"fixed at {threshold:g}"
     else:
         check_both_classes(y_true, f"The rule {rule}")
         candidates = _candidates(y_prob)
     if rule == "youden":
-        caught, cleared = _shares(y_true, y_prob, candidates)
-        chosen = _lowest_best(candidates, caught + cleared)
-        words = "highest sensitivity + specificity - 1 on validation (Youden)"
+        sensitivity, specificity = _operating_points(y_true, y_prob, candidates)
+        chosen = _lowest_best(candidates, sensitivity + specificity)
+        description = "maximum of sensitivity + specificity - 1 on validation (Youden)"
     elif rule == "likelihood":
         chosen = float((y_true == 1).mean())
-        words = f"likelier of a lump than of none: the share of lumps on validation, {chosen:.3f}"
+        description = f"likelihood ratio of at least 1: the prevalence on validation, {chosen:.3f}"
     elif rule == "cost":
-        caught, cleared = _shares(y_true, y_prob, candidates)
-        misses = prevalence * cost_miss * (1 - caught)
-        alarms = (1 - prevalence) * cost_alarm * (1 - cleared)
+        sensitivity, specificity = _operating_points(y_true, y_prob, candidates)
+        misses = prevalence * cost_miss * (1 - sensitivity)
+        alarms = (1 - prevalence) * cost_alarm * (1 - specificity)
         chosen = _lowest_best(candidates, -(misses + alarms))
-        words = (
-            f"lowest cost on validation, a miss at {cost_miss:g} and an alarm at {cost_alarm:g}, "
-            f"at a prevalence of {prevalence:g}"
+        description = (
+            f"minimum cost on validation, {cost_miss:g} for a miss and {cost_alarm:g} for a false "
+            f"alarm, at a prevalence of {prevalence:g}"
         )
     elif rule == "sensitivity":
         lump = y_true == 1
-        chosen, attained, words = _sensitive(
+        chosen, attained, description = _sensitive(
             y_prob[lump], groups[lump], candidates, target, confidence
         )
     lump = y_true == 1
     result = Threshold(
         chosen,
         rule,
-        words,
+        description,
         attained,
         clustered_proportion(y_prob[lump] >= chosen, groups[lump], confidence=confidence),
         clustered_proportion(y_prob[~lump] < chosen, groups[~lump], confidence=confidence),
     )
-    undefined = [name for name in ("sensitivity", "specificity") if not getattr(result, name)["n"]]
-    warn_undefined(undefined)
+    warn_undefined([n for n in ("sensitivity", "specificity") if not getattr(result, n)["n"]])
     return result
 
 
 def groups_for_sensitivity(target: float, *, confidence: float = 0.95) -> int:
-    """Return how many groups of one size, all their lumps found, show a sensitivity of `target`.
+    """Return the number of groups, all lumps found, that prove a sensitivity of `target`.
 
-    Wilson's lower bound of n of n is n / (n + z^2); with 0.95 and 95 % it takes 52.
+    Wilson's lower bound of n of n is n / (n + z^2); 0.95 at 95 % needs 52 groups of one size.
     """
     z = NormalDist().inv_cdf(confidence)
     return math.ceil(target * z**2 / (1 - target) - 1e-9)
@@ -188,23 +183,23 @@ def _check_numbers(rule: str, given: dict[str, float | None]) -> None:
             raise ConfigError(f"The rule {rule} takes no {name}. Received: {name}={value!r}")
     for name in needed:
         if name == "threshold":
-            check_number(name, given[name], 0, 1, ends=True)
+            check_number(name, given[name], inclusive=True)
         else:
             check_number(name, given[name], 0, math.inf if name.startswith("cost") else 1)
 
 
 def _candidates(y_prob: np.ndarray) -> np.ndarray:
-    """Return every threshold worth trying, rising: one for each way to part the scores."""
+    """Return the thresholds to try, rising: one for each way to split the scores."""
     scores = np.unique(y_prob)
     edges = np.unique(np.concatenate([[0.0], scores, [1.0]]))
     middle = (edges[:-1] + edges[1:]) / 2
-    # Between neighbours of the last digit there is no middle: the upper one parts them as well.
+    # Adjacent floats have no number between them: the upper one splits them as well.
     middle = np.where(middle > edges[:-1], middle, edges[1:])
-    # A score of 0 is called lump by a threshold of 0 alone.
+    # A score of 0 is predicted lump at a threshold of 0 only.
     return np.concatenate([[0.0], middle]) if scores[0] == 0 else middle
 
 
-def _shares(y_true, y_prob, thresholds) -> tuple[np.ndarray, np.ndarray]:
+def _operating_points(y_true, y_prob, thresholds) -> tuple[np.ndarray, np.ndarray]:
     """Return sensitivity and specificity at each threshold."""
     lumps, others = np.sort(y_prob[y_true == 1]), np.sort(y_prob[y_true == 0])
     caught = 1 - np.searchsorted(lumps, thresholds, side="left") / len(lumps)
@@ -213,35 +208,36 @@ def _shares(y_true, y_prob, thresholds) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lowest_best(candidates, merit) -> float:
-    # Sums of shares that are equal on paper differ by rounding.
+    # Equal sums may differ by rounding.
     return float(candidates[np.flatnonzero(merit >= merit.max() - 1e-12)[0]])
 
 
 def _sensitive(y_prob, groups, candidates, target, confidence) -> tuple[float, bool, str]:
-    """Choose among rising candidates by the lumps' scores alone."""
+    """Return threshold, whether the target is attained, and description, from scores of lumps."""
     chosen = None
     for candidate in candidates:
-        # The lower end of a two-sided interval of 2 c - 1 is a one-sided bound of confidence c.
+        # The lower end of a two-sided interval at 2 c - 1 is a one-sided bound at c.
         found = clustered_proportion(y_prob >= candidate, groups, confidence=2 * confidence - 1)
         if found["ci_low"] < target:
             break
         chosen = float(candidate)
-    number, worth = len(np.unique(groups)), effective_size(np.ones(len(groups), bool), groups)
+    number, size = len(np.unique(groups)), kish_size(groups)
     received = f"{number} groups"
-    if worth < number - 0.5:
-        received += f", worth {worth:.0f} of one size"
+    if size < number - 0.5:
+        received += f", equivalent to {size:.0f} of one size"
     asked = f"a sensitivity of at least {target:g} with {100 * confidence:g} % confidence"
     if chosen is not None:
         return chosen, True, f"largest threshold with {asked}, lumps of {number} groups"
     needed = groups_for_sensitivity(target, confidence=confidence)
     warnings.warn(
-        f"No threshold shows {asked}: that takes lumps of {needed} groups, all of them found. The "
-        f"threshold calls every lump of validation lump. Received: {received}",
+        f"No threshold proves {asked}: that needs lumps of {needed} groups, all of them found. The "
+        f"largest threshold that finds every lump of validation is used. Received: {received}",
+        FewGroupsWarning,
         stacklevel=3,
     )
     return (
         float(candidates[candidates <= y_prob.min()][-1]),
         False,
-        f"largest threshold that calls every lump of validation lump, as {received} are too few to "
-        f"show {asked}",
+        f"largest threshold that finds every lump of validation, as {received} are too few to "
+        f"prove {asked}",
     )

@@ -1,197 +1,147 @@
-"""How sure a score is: percentile bootstrap, in which whole groups are drawn, not images.
+"""Bootstrap over groups: resamples of whole patients or scenes, and percentile intervals.
 
-Images of one patient or scene go together; drawing them one by one would count the same evidence
-several times and give intervals that are too narrow. The interval of the ROC-AUC is DeLong's, over
-groups as well: near 1 and with few images the bootstrap's holds the truth too seldom.
+Images of one group belong together. Drawing them one by one would count the same evidence several
+times and give intervals that are too narrow.
 """
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from breastus.errors import UndefinedMetricWarning
-from breastus.evaluation.calibration.ece_interval import (
-    chance_ece,
-    ece_interval,
+from breastus.evaluation.validation import (
+    check_count,
+    check_number,
+    group_numbers,
+    groups_per_class,
 )
-from breastus.evaluation.intervals.degenerate_intervals import replace_degenerate_intervals
-from breastus.evaluation.intervals.delong import delong_interval
-from breastus.evaluation.metrics.metrics import (
-    METRICS,
-    PREVALENCE,
-    compute_metrics,
-    confusion_matrix,
-)
-from breastus.evaluation.validation import check_share, members
 
-UNDEFINED_SHARE = 0.05  # more undefined resamples than this, and there is no interval
-_BLOCK = 500  # resamples computed at a time, which bounds memory
+MAX_UNDEFINED = 0.05  # share of undefined resamples above which there is no interval
+_BLOCK = 500  # resamples scored at a time, which bounds memory
 
 
 def resample_weights(groups: Sequence, *, resamples: int, seed: int) -> np.ndarray:
-    """Return how often each image counts in each resample: int [resamples, n].
+    """Return how often each image counts in each resample, int [resamples, n].
 
-    As many groups are drawn, with replacement, as there are.
+    Each resample draws as many groups, with replacement, as there are.
 
     Raises:
-        ValueError: without a resample, or when a group is missing.
+        ConfigError: when `resamples` is below 1.
+        DataError: when a group is missing.
     """
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1. Received: resamples={resamples}")
-    member = members(groups, len(groups))
-    count = member.max() + 1
+    check_count("resamples", resamples)
+    groups = group_numbers(groups, len(groups))
+    count = groups.max() + 1
     rng = np.random.default_rng(seed)
-    return rng.multinomial(count, np.full(count, 1 / count), size=resamples)[:, member]
-
-
-def bootstrap_metrics(
-    y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray, **options
-) -> dict[str, np.ndarray]:
-    """Return every metric in each resample, [resamples], and "confusion_matrix", [resamples, 2, 2].
-
-    Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump.
-        weights: [resamples, n], as from `resample_weights`.
-        options: `threshold` and `prevalence`, as of `compute_metrics`.
-    """
-    parts: dict[str, list] = {name: [] for name in (*METRICS, "confusion_matrix")}
-    threshold = options.get("threshold", 0.5)
-    for start in range(0, len(weights), _BLOCK):
-        block = weights[start : start + _BLOCK]
-        for name, value in compute_metrics(y_true, y_prob, weights=block, **options).items():
-            parts[name].append(value)
-        parts["confusion_matrix"].append(
-            confusion_matrix(y_true, y_prob, threshold=threshold, weights=block)
-        )
-    return {name: np.concatenate(values) for name, values in parts.items()}
-
-
-def bootstrap_intervals(
-    y_true: np.ndarray,
-    y_prob: np.ndarray,
-    groups: Sequence,
-    *,
-    threshold: float = 0.5,
-    prevalence: float = PREVALENCE,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> dict[str, tuple]:
-    """Return the interval of each metric, and of the confusion matrix's cells.
-
-    With few groups more is left in than the confidence says, see `expanded_tail`. The interval of
-    the ROC-AUC is `delong_interval`'s, that of the calibration error, to which noise only adds,
-    `ece_interval`'s. Where a metric is the same in every resample, such as a sensitivity of
-    1, `replace_degenerate_intervals` gives the interval, which for a proportion is Wilson's over
-    groups.
-
-    Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump.
-        groups: [n], what is drawn together.
-        threshold: called lump when `y_prob >= threshold`.
-        prevalence: share of lumps for which PPV and NPV hold.
-        resamples: how many times groups are drawn.
-        confidence: share of the resamples within the interval, such as 0.95.
-        seed: of the draws.
-
-    Returns:
-        Name to (low, high); for "confusion_matrix" each is [2, 2]. NaN where more than 5 % of the
-        resamples leave a metric undefined, or where a class comes from fewer than two groups.
-
-    Raises:
-        ValueError: when an argument is out of range or does not fit the others.
-
-    Warns:
-        UndefinedMetricWarning: when an interval is NaN.
-    """
-    check_share(confidence=confidence)
-    y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, float)
-    groups = members(groups, len(y_true))
-    if few := classes_of_few_groups(y_true, groups):
-        warnings.warn(
-            f"There are no intervals: the images of {' and '.join(few)} come from fewer than two "
-            "groups.",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
-        cells = np.full((2, 2), np.nan)
-        return {**dict.fromkeys(METRICS, (np.nan, np.nan)), "confusion_matrix": (cells, cells)}
-
-    weights = resample_weights(groups, resamples=resamples, seed=seed)
-    options = {"threshold": threshold, "prevalence": prevalence}
-    drawn = bootstrap_metrics(y_true, y_prob, weights, **options)
-    once = compute_metrics(y_true, y_prob, weights=np.ones(len(y_true)), **options)
-    tail = expanded_tail(confidence, y_true, groups)
-    low, high = np.quantile(drawn.pop("confusion_matrix"), [tail, 1 - tail], axis=0)
-    intervals = {name: percentiles(values, tail) for name, values in drawn.items()}
-    noise = chance_ece(y_true, y_prob, weights)
-    intervals["ece"] = ece_interval(float(once["ece"]), drawn["ece"], noise, tail)
-    # What no resample defines is undefined itself, of which compute_metrics warns.
-    _warn_of_missing(
-        [name for name, (end, _) in intervals.items() if np.isnan(end) and _any(drawn[name])]
-    )
-    area = delong_interval(y_true, y_prob, groups, confidence=confidence)
-    intervals["roc_auc"] = area["ci_low"], area["ci_high"]
-    intervals = replace_degenerate_intervals(
-        intervals,
-        {name: float(value) for name, value in once.items()},
-        lump=y_true == 1,
-        called=y_prob >= threshold,
-        groups=groups,
-        prevalence=prevalence,
-        confidence=confidence,
-    )
-    return {**intervals, "confusion_matrix": (low, high)}
-
-
-def classes_of_few_groups(y_true: np.ndarray, groups: np.ndarray) -> list[str]:
-    """Return the names of the classes whose images come from fewer than two groups."""
-    return [
-        name
-        for name, value in (("no lump", 0), ("lump", 1))
-        if len(np.unique(groups[y_true == value])) < 2
-    ]
+    return rng.multinomial(count, np.full(count, 1 / count), size=resamples)[:, groups]
 
 
 def expanded_tail(confidence: float, y_true: np.ndarray, groups: np.ndarray) -> float:
-    """Return what a percentile interval leaves out at either end, by how many groups there are.
+    """Return the share that a percentile interval leaves out on either side, by number of groups.
 
-    Resamples of few groups scatter too little, by a factor of sqrt((n - 1) / n) and as a normal
-    distribution does where it takes Student's; leaving out less makes up for both (the expanded
-    percentile interval: Hesterberg, The American Statistician 69, 2015, 371, section 5.3). n is
-    the number of groups of the class that comes from fewer, at least two.
+    Resamples of n groups vary too little, by a factor of sqrt((n - 1) / n), and as a normal
+    distribution where Student's applies. A smaller tail corrects both: the expanded percentile
+    interval (Hesterberg, The American Statistician 69, 2015, 371, section 5.3). n is the number of
+    groups of the rarer class, at least two.
     """
-    count = min(len(np.unique(groups[y_true == value])) for value in (0, 1))
+    count = min(groups_per_class(y_true, groups).values())
     reach = student.ppf((1 + confidence) / 2, count - 1) * np.sqrt(count / (count - 1))
     return float(norm.cdf(-reach))
 
 
-def percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:
-    """Return what leaves a share `tail` of the resampled values out at either end.
+def sparse_classes(y_true: np.ndarray, groups: np.ndarray) -> list[str]:
+    """Return the names of the classes whose images come from fewer than two groups."""
+    counts = groups_per_class(y_true, groups)
+    return [label.replace("_", " ") for label, count in counts.items() if count < 2]
 
-    NaN where more than 5 % of them are undefined.
+
+@dataclass(frozen=True)
+class GroupBootstrap:
+    """Resamples of whole groups, drawn once for all scores that are to be compared.
+
+    Attributes:
+        weights: int [resamples, n], how often each image counts in each resample; no row when a
+            class is sparse.
+        tail: share of the resamples that an interval leaves out on either side.
+        sparse: names of the classes that come from fewer than two groups. If there are any, all
+            intervals are NaN.
     """
-    undefined = np.isnan(values)
-    if undefined.mean() > UNDEFINED_SHARE:
-        return np.nan, np.nan
-    low, high = np.quantile(values[~undefined], [tail, 1 - tail])
-    return float(low), float(high)
+
+    weights: np.ndarray
+    tail: float
+    sparse: tuple[str, ...]
+
+    @classmethod
+    def draw(
+        cls,
+        y_true: np.ndarray,
+        groups: Sequence | None,
+        *,
+        resamples: int,
+        confidence: float,
+        seed: int,
+        expand: bool = True,
+    ) -> "GroupBootstrap":
+        """Draw resamples.
+
+        Args:
+            y_true: int [n], 1 for lump.
+            groups: [n], name of each image's group; None makes each image its own group.
+            resamples: number of resamples.
+            confidence: level of the intervals, such as 0.95.
+            seed: seed of the draws.
+            expand: widen the intervals for the number of groups, see `expanded_tail`.
+
+        Raises:
+            ConfigError: when an option is out of range.
+            DataError: when a group is missing.
+        """
+        check_number("confidence", confidence)
+        y_true, groups = np.asarray(y_true), group_numbers(groups, len(y_true))
+        sparse = tuple(sparse_classes(y_true, groups))
+        tail = (1 - confidence) / 2
+        if sparse:
+            check_count("resamples", resamples)
+            return cls(np.zeros((0, len(y_true)), int), tail, sparse)
+        if expand:
+            tail = expanded_tail(confidence, y_true, groups)
+        return cls(resample_weights(groups, resamples=resamples, seed=seed), tail, sparse)
+
+    def scores(
+        self,
+        score: Callable[[np.ndarray], dict[str, np.ndarray]],
+        columns: slice = slice(None),
+    ) -> dict[str, np.ndarray]:
+        """Return each score of each resample, name to [resamples, ...].
+
+        Args:
+            score: weights [block, n] to name to [block, ...].
+            columns: images that `score` is about.
+        """
+        starts = range(0, max(len(self.weights), 1), _BLOCK)
+        blocks = [score(self.weights[start : start + _BLOCK, columns]) for start in starts]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+    def interval(self, values: np.ndarray) -> tuple:
+        """Return the percentile interval of the resampled values [resamples, ...].
+
+        Returns:
+            Low and high, floats or arrays of the trailing shape. NaN when more than 5 % of the
+            resamples are undefined, or a class is sparse.
+        """
+        return percentile_interval(values, self.tail)
 
 
-def _warn_of_missing(names: list[str]) -> None:
-    if names:
-        warnings.warn(
-            f"No interval for {', '.join(names)}: more than {100 * UNDEFINED_SHARE:.0f} % of the "
-            "resamples leave them undefined.",
-            UndefinedMetricWarning,
-            stacklevel=3,
-        )
+def percentile_interval(values: np.ndarray, tail: float) -> tuple:
+    """Return the quantiles `tail` and `1 - tail` of values [resamples, ...].
 
-
-def _any(values: np.ndarray) -> bool:
-    return bool(np.isfinite(values).any())
+    NaN without values, or when more than 5 % of the resamples are undefined.
+    """
+    undefined = np.isnan(values).any(axis=tuple(range(1, values.ndim)))
+    if not len(values) or undefined.mean() > MAX_UNDEFINED:
+        low = high = np.full(values.shape[1:], np.nan)
+    else:
+        low, high = np.quantile(values[~undefined], [tail, 1 - tail], axis=0)
+    return (float(low), float(high)) if values.ndim == 1 else (low, high)

@@ -1,8 +1,8 @@
 """Intervals of metrics that are the same in every resample, as if they were certain.
 
-They are so where all is right or all is wrong: with no missed lump, every resample has a
-sensitivity of 1. A share has Wilson's interval there, of as many independent images as its groups
-are worth; what is made of shares follows from theirs.
+That happens when all images are right or all are wrong: without a missed lump every resample has a
+sensitivity of 1. A proportion then has Wilson's interval of as many independent images as its
+groups are worth; metrics that follow from proportions take their intervals from those.
 """
 
 import math
@@ -10,33 +10,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from breastus.evaluation.intervals.proportions import effective_size, wilson_interval
+from breastus.evaluation.intervals.proportions import kish_size, wilson_interval
 from breastus.evaluation.metrics.metrics import predictive_values
 
 Interval = tuple[float, float]
 
-# Metrics that are a share of some images: (truth, called lump) to the images they are a share of.
-_SHARE_OF = {
-    "accuracy": lambda lump, called: np.ones_like(lump),
-    "sensitivity": lambda lump, called: lump,
-    "recall": lambda lump, called: lump,
-    "specificity": lambda lump, called: ~lump,
-    "recall_no_lump": lambda lump, called: ~lump,
-    "precision": lambda lump, called: called,
-    "precision_no_lump": lambda lump, called: ~called,
+# Metrics that are a proportion of some images: (lump, predicted lump) to those images, bool [n].
+_PROPORTION_OF = {
+    "accuracy": lambda lump, predicted: np.ones_like(lump),
+    "sensitivity": lambda lump, predicted: lump,
+    "recall": lambda lump, predicted: lump,
+    "specificity": lambda lump, predicted: ~lump,
+    "recall_no_lump": lambda lump, predicted: ~lump,
+    "precision": lambda lump, predicted: predicted,
+    "precision_no_lump": lambda lump, predicted: ~predicted,
 }
-# F1 is 2 j / (1 + j) of the share j of those right among all that are of the class or called so.
+# F1 is 2 j / (1 + j) of the proportion j of true positives among all that are, or are predicted,
+# of the class.
 _F1_OF = {
-    "f1": lambda lump, called: lump | called,
-    "f1_no_lump": lambda lump, called: ~lump | ~called,
+    "f1": lambda lump, predicted: lump | predicted,
+    "f1_no_lump": lambda lump, predicted: ~lump | ~predicted,
 }
-# The average precision is taken as a share of the class's own images (Boyd, Eng, Page: Area under
-# the precision-recall curve, ECML PKDD 2013, section 4: the binomial interval).
+# The average precision is treated as a proportion of the images of its class (Boyd, Eng, Page: Area
+# under the precision-recall curve, ECML PKDD 2013, section 4: the binomial interval).
 _AVERAGE_PRECISION_OF = {
-    "pr_auc_lump": lambda lump, called: lump,
-    "pr_auc_no_lump": lambda lump, called: ~lump,
+    "pr_auc_lump": lambda lump, predicted: lump,
+    "pr_auc_no_lump": lambda lump, predicted: ~lump,
 }
-_NOTHING = 1e-12  # what resamples differ by at most where they are the same
+_EPSILON = 1e-12  # resamples that differ by less differ by rounding
 
 
 def replace_degenerate_intervals(
@@ -44,36 +45,35 @@ def replace_degenerate_intervals(
     values: dict[str, float],
     *,
     lump: np.ndarray,
-    called: np.ndarray,
+    predicted_lump: np.ndarray,
     groups: Sequence,
     prevalence: float,
     confidence: float,
 ) -> dict[str, Interval]:
-    """Return the intervals, with one that is not a point for each that was.
+    """Return the intervals, with those that are a point replaced.
 
     Args:
-        intervals: name to (low, high), of `METRICS`.
+        intervals: name to (low, high), for all of `METRICS`.
         values: name to the metric itself.
-        lump: bool [n], what the images are.
-        called: bool [n], what they were called.
-        groups: [n], what was drawn together.
-        prevalence: share of lumps for which PPV and NPV hold.
+        lump: bool [n], images of a lump.
+        predicted_lump: bool [n], images that were predicted lump.
+        groups: [n], name of each image's group.
+        prevalence: prevalence of lumps for PPV and NPV.
         confidence: level of the intervals.
     """
-    lump, called, groups = np.asarray(lump, bool), np.asarray(called, bool), np.asarray(groups)
-    found = dict(intervals)
+    groups, found = np.asarray(groups), dict(intervals)
 
-    def of_share(value: float, among: np.ndarray) -> Interval:
-        count = effective_size(np.ones(int(among.sum()), bool), groups[among])
-        return wilson_interval(value * count, count, confidence=confidence)
+    def wilson(value: float, among: np.ndarray) -> Interval:
+        size = kish_size(groups[among])
+        return wilson_interval(value * size, size, confidence=confidence)
 
-    for name, among in {**_SHARE_OF, **_AVERAGE_PRECISION_OF}.items():
+    for name, among in {**_PROPORTION_OF, **_AVERAGE_PRECISION_OF}.items():
         if is_degenerate(intervals[name]):
-            found[name] = of_share(values[name], among(lump, called))
+            found[name] = wilson(values[name], among(lump, predicted_lump))
     for name, among in _F1_OF.items():
         if is_degenerate(intervals[name]):
-            share = values[name] / (2 - values[name])
-            low, high = of_share(share, among(lump, called))
+            proportion = values[name] / (2 - values[name])
+            low, high = wilson(proportion, among(lump, predicted_lump))
             found[name] = 2 * low / (1 + low), 2 * high / (1 + high)
     for name, parts in (
         ("balanced_accuracy", ("sensitivity", "specificity")),
@@ -92,16 +92,16 @@ def replace_degenerate_intervals(
 
 
 def is_degenerate(interval: Interval) -> bool:
-    """Say whether an interval is a point; one that is NaN is not."""
-    return abs(interval[1] - interval[0]) <= _NOTHING
+    """Return whether an interval is a point; an interval of NaN is not."""
+    return abs(interval[1] - interval[0]) <= _EPSILON
 
 
 def mean_interval(values: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """Return the interval of a mean of independent values, from the intervals of each.
+    """Return the interval of a mean of independent values from their own intervals.
 
-    Each side is as far from the mean as the sides of the parts are from theirs, added as variances
-    are (the method of variance estimates recovery: Zou, Donner, Statistics in Medicine 27, 2008,
-    1693). Newcombe's interval of a difference is made the same way.
+    The distances of the ends from the values are added as variances are: the method of variance
+    estimates recovery (Zou, Donner, Statistics in Medicine 27, 2008, 1693), to which Newcombe's
+    interval of a difference belongs.
     """
     centre = float(np.mean(values))
     below = [value - low for value, (low, _) in zip(values, intervals, strict=True)]

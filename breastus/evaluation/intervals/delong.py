@@ -1,11 +1,11 @@
-"""How sure a ROC-AUC is without resampling, and how sure the difference of two of the same images.
+"""Interval of a ROC-AUC without resampling, and of the difference of two on the same images.
 
-Each lump has a share of the other images that score below it, and each other image a share of the
-lumps above it; how these shares scatter gives the variance (DeLong, DeLong, Clarke-Pearson,
-Biometrics 44, 1988, 837). They are computed from mid-ranks, in the time of a sort (Sun, Xu, IEEE
-Signal Processing Letters 21, 2014, 1389). Images of one patient or scene go together, so shares are
-summed by group first (Obuchowski, Biometrics 53, 1997, 567); where each image is a group of its own
-that is DeLong's variance.
+For each lump the variance takes the proportion of the other images that score below it, and for
+each other image the proportion of lumps above it (DeLong, DeLong, Clarke-Pearson, Biometrics 44,
+1988, 837). These placement values come from mid-ranks, in the time of a sort (Sun, Xu, IEEE Signal
+Processing Letters 21, 2014, 1389). Images of one group belong together, so the placement values are
+summed by group first (Obuchowski, Biometrics 53, 1997, 567); with one image a group that is
+DeLong's variance.
 """
 
 import math
@@ -19,9 +19,9 @@ from scipy.stats import rankdata
 
 from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.intervals.proportions import wilson_interval
-from breastus.evaluation.validation import check_share, checked, members
+from breastus.evaluation.validation import check_arrays, check_number, group_numbers
 
-_NOTHING = 1e-12  # a standard error below this is rounding
+_EPSILON = 1e-12  # a standard error below this is rounding
 
 
 def delong_interval(
@@ -31,56 +31,58 @@ def delong_interval(
     *,
     confidence: float = 0.95,
 ) -> dict[str, float]:
-    """Return the ROC-AUC and its interval, which is symmetrical on the logit scale.
+    """Return the ROC-AUC and its interval, which is symmetric on the logit scale.
 
-    On that scale it cannot leave [0, 1], and near 1 it reaches further down than up (Pepe: The
-    Statistical Evaluation of Medical Tests, 2003, 5.2).
+    On that scale the interval cannot leave [0, 1], and near 1 it reaches further down than up
+    (Pepe: The Statistical Evaluation of Medical Tests, 2003, 5.2).
 
-    Where the shares do not scatter, as with a ROC-AUC of exactly 1, the variance is 0, as if it
-    were certain. There the interval is Wilson's, of as many independent pairs of a lump and another
-    image as can be formed with no group in two pairs: all of them were ordered right. It errs on
-    the wide side.
+    When the placement values do not vary, as with a ROC-AUC of exactly 1, the variance is 0, as if
+    the value were certain. The interval is then Wilson's, of as many independent pairs of a lump
+    and another image as can be formed with no group in two pairs. It errs on the wide side.
 
     Args:
         y_true: int [n], 1 for lump.
         y_prob: float [n], probability or any other score.
-        groups: [n], what goes together; None: each image is independent.
+        groups: [n], name of each image's group; None makes each image its own group.
         confidence: level, such as 0.95.
 
     Returns:
-        `value`, `standard_error`, `ci_low`, `ci_high`; NaN with one class only, and but for the
-        value where a class comes from fewer than two groups.
+        `value`, `standard_error`, `ci_low`, `ci_high`. All are NaN with one class only; all but the
+        value when a class comes from fewer than two groups.
 
     Raises:
-        ValueError: when an argument is out of range or does not fit the others.
+        ConfigError: when the level is out of range.
+        DataError: when the arrays do not fit each other.
 
     Warns:
         UndefinedMetricWarning: when something is NaN.
     """
-    groups = members(groups, len(y_true))
+    groups = group_numbers(groups, len(y_true))
     return mean_delong_interval([(y_true, y_prob, groups)], confidence=confidence)
 
 
 def mean_delong_interval(
     tables: Sequence[tuple[np.ndarray, np.ndarray, Sequence]], *, confidence: float = 0.95
 ) -> dict[str, float]:
-    """Return the mean ROC-AUC of several tables and its interval, likewise.
+    """Return the mean ROC-AUC of several tables and its interval, as `delong_interval`.
 
-    The same groups may come up in several tables, such as the repeats of a cross-validation: what
-    they add to the mean is summed over all of them, so that more tables of the same patients are no
-    more patients.
+    The same groups may be in several tables, such as the repeats of a cross-validation. Their
+    placement values are summed over all tables, so that more tables of the same patients do not
+    count as more patients.
 
     Args:
-        tables: (y_true, y_prob, groups) of each, as for `delong_interval`.
+        tables: (y_true, y_prob, groups) of each table.
         confidence: level, such as 0.95.
     """
     number = [len(groups) for _, _, groups in tables]
-    every = members(np.concatenate([np.asarray(groups) for _, _, groups in tables]), sum(number))
+    every = group_numbers(
+        np.concatenate([np.asarray(groups) for _, _, groups in tables]), sum(number)
+    )
     parts, truths = [], []
     for (y_true, y_prob, _), member in zip(
         tables, np.split(every, np.cumsum(number)[:-1]), strict=True
     ):
-        truth, (lumps, others) = _shares(y_true, y_prob, confidence=confidence)
+        truth, (lumps, others) = _placements(y_true, y_prob, confidence=confidence)
         parts.append((truth, lumps, others, member))
         truths.append(truth)
     truth = np.concatenate(truths)
@@ -90,7 +92,7 @@ def mean_delong_interval(
     if math.isnan(error):
         _warn("The ROC-AUC has no interval", truth, every)
         low = high = math.nan
-    elif error < _NOTHING:
+    elif error < _EPSILON:
         low, high = degenerate_auc_interval(value, truth, every, confidence=confidence)
     else:
         half = _quantile(confidence) * error / (value * (1 - value))
@@ -101,8 +103,8 @@ def mean_delong_interval(
 def degenerate_auc_interval(
     value: float, y_true: np.ndarray, groups: Sequence, *, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the interval of a ROC-AUC whose shares do not scatter, see `delong_interval`."""
-    lump, member = np.asarray(y_true) == 1, members(groups, len(y_true))
+    """Return the interval of a ROC-AUC without variance, see `delong_interval`."""
+    lump, member = np.asarray(y_true) == 1, group_numbers(groups, len(y_true))
     pairs = min(*_groups_of(lump, member), len(np.unique(member)) // 2)
     return wilson_interval(value * pairs, pairs, confidence=confidence)
 
@@ -115,30 +117,31 @@ def delong_difference(
     *,
     confidence: float = 0.95,
 ) -> dict[str, float]:
-    """Return how much the ROC-AUC exceeds that of other scores of the same images.
+    """Return the difference of the ROC-AUCs of two scores of the same images.
 
     Args:
         y_true: int [n], 1 for lump.
         y_prob: float [n], probability or any other score.
-        other_prob: float [n], likewise, of the same images in the same order.
-        groups: [n], what goes together; None: each image is independent.
+        other_prob: float [n], the other score of the same images in the same order.
+        groups: [n], name of each image's group; None makes each image its own group.
         confidence: level, such as 0.95.
 
     Returns:
         `difference`, -1 to 1, above 0 when `y_prob` is better; `standard_error`, `ci_low`,
-        `ci_high`, `p_value` (two-sided, normal). NaN as in `delong_interval`, and where the
-        difference does not scatter, as when both order all images alike: then it has no interval,
-        and a p-value of 1 if it is 0.
+        `ci_high`, `p_value` (two-sided, normal). NaN as in `delong_interval`. When the difference
+        does not vary, because both scores order all images alike, it has no interval, and a p-value
+        of 1 if it is 0.
 
     Raises:
-        ValueError: when an argument is out of range or does not fit the others.
+        ConfigError: when the level is out of range.
+        DataError: when the arrays do not fit each other.
 
     Warns:
         UndefinedMetricWarning: when something is NaN.
     """
-    truth, ours = _shares(y_true, y_prob, confidence=confidence)
-    _, theirs = _shares(y_true, other_prob, confidence=confidence)
-    member = members(groups, len(truth))
+    truth, ours = _placements(y_true, y_prob, confidence=confidence)
+    _, theirs = _placements(y_true, other_prob, confidence=confidence)
+    member = group_numbers(groups, len(truth))
     # Variances of differences are those of the differences of shares.
     lumps, others = (one - other for one, other in zip(ours, theirs, strict=True))
     difference = float(lumps.mean()) if len(lumps) and len(others) else math.nan
@@ -146,8 +149,8 @@ def delong_difference(
     low = high = p_value = math.nan
     if math.isnan(error):
         _warn("The difference of ROC-AUCs has no interval", truth, member)
-    elif error < _NOTHING:
-        p_value = 1.0 if abs(difference) < _NOTHING else math.nan
+    elif error < _EPSILON:
+        p_value = 1.0 if abs(difference) < _EPSILON else math.nan
         warnings.warn(
             f"The difference of ROC-AUCs, {difference:g}, has no interval: it is the same for "
             "every image.",
@@ -167,14 +170,16 @@ def delong_difference(
     }
 
 
-def _shares(
+def _placements(
     y_true, y_prob, *, confidence: float
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Return whether each is a lump [n], and (for each lump the share of others below it, for each
-    other image the share of lumps above it), ties counting half.
+    """Return bool [n], lumps, and the placement values of the lumps and of the other images.
+
+    The placement value of a lump is the proportion of the other images that score below it, that of
+    another image the proportion of lumps that score above it; ties count half.
     """
-    check_share(confidence=confidence)
-    y_true, y_prob, _ = checked(y_true, y_prob)
+    check_number("confidence", confidence)
+    y_true, y_prob, _ = check_arrays(y_true, y_prob, any_score=True)
     lump = y_true == 1
     lumps, others = y_prob[lump], y_prob[~lump]
     rank = rankdata(y_prob)
@@ -184,18 +189,18 @@ def _shares(
 
 
 def _standard_error(parts: Sequence[tuple]) -> float:
-    """Obuchowski's formula; NaN where a class comes from fewer than two groups.
+    """Return Obuchowski's standard error; NaN when a class comes from fewer than two groups.
 
     Args:
-        parts: (whether each is a lump, shares of the lumps, of the others, group of each) of each
-            table; with several, the error is that of the mean over them.
+        parts: (lumps, placement values of the lumps, of the others, group numbers) of each table;
+            with several, the error is that of the mean over them.
     """
     lump, member = (np.concatenate([part[which] for part in parts]) for which in (0, 3))
     of_lump, of_other = _groups_of(lump, member)
     if min(of_lump, of_other) < 2:
         return math.nan
     number = int(member.max()) + 1
-    # Sums over each group of what its images exceed the mean by.
+    # The deviations from the mean are summed over the images of each group.
     first, second = np.zeros(number), np.zeros(number)
     for is_lump, lumps, others, group in parts:
         mean = lumps.mean()

@@ -1,7 +1,8 @@
-"""Shares of images, how sure they are, and how sure the difference of two of them is.
+"""Proportions of images with intervals, and the interval of the difference of two proportions.
 
-Images of one patient or scene say less than as many of different ones: `effective_size` says how
-many independent images they are worth, and the intervals take that number.
+Images of one patient or scene carry less information than as many of different ones. The functions
+for grouped images therefore give an interval the number of independent images that they are worth.
+That number is rarely whole, so that SciPy's intervals, which take counts, do not apply.
 """
 
 import math
@@ -10,15 +11,15 @@ from statistics import NormalDist
 
 import numpy as np
 
-_GROUPS_OF_DOUBT = 10  # whose images are taken to be alike, beside the groups there are
+_PRIOR_GROUPS = 10  # groups that are taken to hold images that are all alike, see effective_size
 
 
 def wilson_interval(part: float, whole: float, *, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion (J. Am. Stat. Assoc. 22, 1927, 209).
 
     Args:
-        part: how many, at most `whole`.
-        whole: of how many; 0 makes the interval NaN.
+        part: number of hits, 0 to `whole`; need not be whole.
+        whole: number of trials; 0 makes the interval NaN.
         confidence: level, such as 0.95.
     """
     if whole == 0:
@@ -27,7 +28,7 @@ def wilson_interval(part: float, whole: float, *, confidence: float = 0.95) -> t
     share = part / whole
     centre = (share + z**2 / (2 * whole)) / (1 + z**2 / whole)
     half = z / (1 + z**2 / whole) * math.sqrt(share * (1 - share) / whole + (z / (2 * whole)) ** 2)
-    # On paper these ends are 0 and 1; rounding would leave the share itself outside.
+    # The exact ends are 0 and 1 here; rounding would leave the proportion itself outside.
     low = 0.0 if part <= 0 else max(0.0, centre - half)
     high = 1.0 if part >= whole else min(1.0, centre + half)
     return low, high
@@ -36,10 +37,10 @@ def wilson_interval(part: float, whole: float, *, confidence: float = 0.95) -> t
 def newcombe_interval(
     part: float, whole: float, other_part: float, other_whole: float, *, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the interval of a difference of two proportions, the first less the other.
+    """Return the interval of the difference of two proportions, the first minus the other.
 
-    Newcombe's hybrid score interval (method 10 of Statistics in Medicine 17, 1998, 873), which is
-    made of the two Wilson intervals. NaN where either is of nothing.
+    Newcombe's hybrid score interval (method 10 of Statistics in Medicine 17, 1998, 873), made of
+    two Wilson intervals. NaN when either number of trials is 0.
     """
     if whole == 0 or other_whole == 0:
         return math.nan, math.nan
@@ -52,39 +53,64 @@ def newcombe_interval(
     )
 
 
-def effective_size(hits: Sequence[bool], groups: Sequence) -> float:
-    """Return how many independent images a share over grouped images is worth.
+def kish_size(groups: Sequence) -> float:
+    """Return the number of groups of one size that grouped images are worth (Kish, 1965, 8.2).
 
-    The number of images over a design effect, that is the variance of the share between groups over
-    that of independent images, at least 1 (Rao and Scott, Biometrics 48, 1992, 577). Few groups say
-    little of that variance, and a large one that happens to be like the others hides it. It is
-    therefore drawn towards the worst case, that images of a group are all alike, as if ten more
-    groups had shown that; simulations of 8 to 60 groups, even and uneven, then keep the level of
-    the intervals. In the worst case grouped images are worth Kish's number of groups, which for
-    groups of one size is how many there are (Survey Sampling, 1965, 8.2). Where all or none are
-    hits, the variance is 0 and says nothing; there that number is what is returned.
+    n^2 over the sum of squared group sizes; the number of groups when all have one size, 0 without
+    images. It is the effective size when the images of a group are all alike.
+    """
+    sizes = np.unique(np.asarray(groups), return_counts=True)[1].astype(float)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
+
+
+def effective_size(hits: Sequence[bool], groups: Sequence) -> float:
+    """Return the number of independent images that grouped images are worth for a proportion.
+
+    The number of images divided by a design effect: the variance of the proportion between groups
+    over that of independent images, at least 1 (Rao and Scott, Biometrics 48, 1992, 577). With few
+    groups that variance is itself uncertain, and a large group that happens to be like the others
+    hides it. It is therefore shrunk towards the worst case, in which images of a group are all
+    alike, as if ten more groups had shown that; in simulations of 8 to 60 groups, even and uneven,
+    the intervals then keep their level. When all images are hits, or none, the variance is 0 and
+    says nothing: the size is `kish_size`.
 
     Args:
-        hits: bool [n], what the share is of.
-        groups: [n], images of one value belong together.
+        hits: bool [n], images that count for the proportion.
+        groups: [n], name of each image's group.
     """
-    hits = np.asarray(hits, float)
-    count = len(hits)
-    if not count:
-        return 0.0
-    sizes, member = _sizes(groups)
-    number, alike = len(sizes), count**2 / float((sizes**2).sum())
-    share = hits.mean()
+    hits, groups = np.asarray(hits, float), np.asarray(list(groups))
+    count, share, alike = len(hits), hits.mean() if len(hits) else 0.0, kish_size(groups)
+    _, member = np.unique(groups, return_inverse=True)
+    number = len(np.unique(member))
     if number < 2 or share in (0.0, 1.0):
         return alike
     excess = np.bincount(member, weights=hits - share)
     between = number / (number - 1) * (excess**2).sum() / count**2
     seen = max(1.0, between / (share * (1 - share) / (count - 1)))
-    trust = alike / (alike + _GROUPS_OF_DOUBT)
+    trust = alike / (alike + _PRIOR_GROUPS)
     return count / (trust * seen + (1 - trust) * max(seen, count / alike))
 
 
-def _sizes(groups: Sequence) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of images of each group, and the group of each image."""
-    _, member = np.unique(np.asarray(list(groups)), return_inverse=True)
-    return np.bincount(member).astype(float), member
+def clustered_proportion(
+    hits: Sequence[bool], groups: Sequence, *, confidence: float = 0.95
+) -> dict[str, float]:
+    """Return a proportion of grouped images with Wilson's interval at their `effective_size`.
+
+    Args:
+        hits: bool [n], images that count for the proportion.
+        groups: [n], name of each image's group.
+        confidence: level of the interval.
+
+    Returns:
+        `value`, `ci_low`, `ci_high` (NaN without images), `n` and `n_groups`.
+    """
+    hits, groups = np.asarray(hits, bool), np.asarray(list(groups))
+    value, size = float(hits.mean()) if len(hits) else math.nan, effective_size(hits, groups)
+    low, high = wilson_interval(value * size, size, confidence=confidence)
+    return {
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "n": len(hits),
+        "n_groups": len(np.unique(groups)),
+    }

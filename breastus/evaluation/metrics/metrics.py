@@ -1,8 +1,10 @@
 """Metrics of a two-class prediction; lump is the positive class.
 
 `y_true` holds 1 for lump and 0 for no lump, `y_prob` the probability of lump, 0 to 1. An image is
-called lump when `probability >= threshold`. Each metric takes weights, so that a bootstrap resample
-is a vector of counts. What is undefined (no image of a class, none called lump) is NaN.
+predicted lump when `y_prob >= threshold`. Each metric takes weights [..., n], such as the counts of
+bootstrap resamples, and returns values of their leading shape. A metric that the images do not
+define is NaN, such as the sensitivity without a lump, or the precision when no image is predicted
+lump. Unless `Metric.meaning` says otherwise, a metric is from 0 to 1 and higher is better.
 """
 
 from collections.abc import Callable
@@ -10,54 +12,35 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from breastus.errors import ConfigError
 from breastus.evaluation.calibration.reliability import expected_calibration_error
 from breastus.evaluation.calibration.slope import calibration_intercept, calibration_slope
-from breastus.evaluation.metrics.ranking import average_precision, roc_auc
-from breastus.evaluation.validation import (
-    check_probabilities,
-    check_share,
-    checked,
-    ratio,
-    warn_undefined,
-)
+from breastus.evaluation.validation import check_arrays, check_number, ratio, warn_undefined
+from breastus.labels import LUMP, NO_LUMP
 
-PREVALENCE = 0.1  # of lumps among the women examined, for PPV and NPV
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric.
-
-    Attributes:
-        title: as in a table.
-        meaning: formula or reading in one line; higher is better unless it says otherwise.
-        compute: (counts, y_true, y_prob, weights, prevalence) to a value, where counts is
-            [..., 2, 2].
-    """
-
-    title: str
-    meaning: str
-    compute: Callable[..., np.ndarray]
+PREVALENCE = 0.1  # default prevalence of lumps for PPV and NPV: women examined for a symptom
 
 
 def confusion_matrix(
     y_true: np.ndarray, y_prob: np.ndarray, *, threshold: float = 0.5, weights=None
 ) -> np.ndarray:
-    """Count images by what they are and what they were called.
+    """Count images by their label and their predicted label.
 
     Args:
         y_true: int [n].
         y_prob: float [n].
-        threshold: called lump when `y_prob >= threshold`, 0 to 1; or one for each image, [n].
-        weights: [..., n], how often each image counts; None counts each once.
+        threshold: images are predicted lump when `y_prob >= threshold`, 0 to 1; one, or one an
+            image, [n].
+        weights: [..., n], how often each image counts; None counts each image once.
 
     Returns:
-        [..., 2, 2]: rows actual (no lump, lump), columns called (no lump, lump).
+        float [..., 2, 2]: rows actual (no lump, lump), columns predicted (no lump, lump).
 
     Raises:
-        ValueError: when the arrays do not fit each other, or a threshold is not from 0 to 1.
+        ConfigError: when a threshold is not from 0 to 1.
+        DataError: when the arrays do not fit each other.
     """
-    y_true, y_prob, weights = checked(y_true, y_prob, weights)
+    y_true, y_prob, weights = check_arrays(y_true, y_prob, weights, any_score=True)
     threshold = _thresholds(threshold, len(y_prob))
     cell = 2 * (y_true == 1) + (y_prob >= threshold)
     counts = weights @ (cell[:, None] == np.arange(4)).astype(float)
@@ -68,132 +51,263 @@ def _thresholds(threshold, count: int) -> np.ndarray:
     """Return one threshold, [], or that of each image, [n]."""
     values = np.asarray(threshold, float)
     if values.shape not in ((), (count,)):
-        raise ValueError(
+        raise ConfigError(
             f"threshold must be one number, or one for each of {count} images. "
             f"Received: shape {values.shape}"
         )
-    # Against NaN nothing is called lump, which would pass for a sensitivity of 0.
+    # With NaN no image is predicted lump, which would pass for a sensitivity of 0.
     if (wrong := ~((values >= 0) & (values <= 1))).any():
-        raise ValueError(f"threshold must be from 0 to 1. Received: threshold={values[wrong][0]}")
+        raise ConfigError(f"threshold must be from 0 to 1. Received: threshold={values[wrong][0]}")
     return values
 
 
-def _share(row: int, column: int, axis: int) -> Callable:
-    return lambda c, *_: ratio(c[..., row, column], c.sum(axis)[..., column if axis == -2 else row])
-
-
-_SENSITIVITY, _SPECIFICITY = _share(1, 1, -1), _share(0, 0, -1)
-_PRECISION, _PRECISION_NO_LUMP = _share(1, 1, -2), _share(0, 0, -2)
-
-
 def predictive_values(sensitivity, specificity, prevalence: float) -> tuple:
-    """Return PPV and NPV by Bayes' rule: what a call means where `prevalence` of all are lumps.
+    """Return PPV and NPV by Bayes' rule at a prevalence of lumps.
 
-    Each is 0 to 1, higher is better; NaN where nothing is called so.
+    Each is 0 to 1, higher is better; NaN when no image is predicted so.
     """
     found, missed = sensitivity * prevalence, (1 - sensitivity) * prevalence
     cleared, alarms = specificity * (1 - prevalence), (1 - specificity) * (1 - prevalence)
     return ratio(found, found + alarms), ratio(cleared, cleared + missed)
 
 
-def _predictive_value(which: int) -> Callable:
-    return lambda c, t, p, w, prevalence: predictive_values(
-        _SENSITIVITY(c), _SPECIFICITY(c), prevalence
-    )[which]
+def roc_auc(y_true: np.ndarray, y_prob: np.ndarray, weights=None) -> np.ndarray:
+    """Probability that a lump scores above an image without one; ties count half.
+
+    0 to 1, higher is better, 0.5 is guessing; NaN with one class only. Equal to scikit-learn's
+    `roc_auc_score`. Any score will do, as only the order counts.
+    """
+    y_true, y_prob, weights = check_arrays(y_true, y_prob, weights, any_score=True)
+    positive, negative = _by_score(y_true, y_prob, weights)
+    below = np.cumsum(negative, axis=-1) - negative
+    wins = (positive * (below + 0.5 * negative)).sum(-1)
+    return ratio(wins, positive.sum(-1) * negative.sum(-1))
+
+
+def average_precision(y_true: np.ndarray, y_prob: np.ndarray, weights=None) -> np.ndarray:
+    """Area under the precision-recall curve as a sum of steps (not interpolated).
+
+    0 to 1, higher is better; guessing gives the prevalence among these images. NaN without a lump.
+    Equal to scikit-learn's `average_precision_score`. Any score will do.
+    """
+    y_true, y_prob, weights = check_arrays(y_true, y_prob, weights, any_score=True)
+    positive, negative = (np.flip(part, -1) for part in _by_score(y_true, y_prob, weights))
+    found = np.cumsum(positive, axis=-1)
+    precision = ratio(found, found + np.cumsum(negative, axis=-1), undefined=0.0)
+    return ratio((precision * positive).sum(-1), found[..., -1])
+
+
+def _by_score(y_true, y_prob, weights) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight of lumps and of the others at each distinct score, scores rising."""
+    if not len(y_prob):
+        empty = np.zeros((*weights.shape[:-1], 1))
+        return empty, empty
+    order = np.argsort(y_prob, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(y_prob[order]) != 0))
+    ordered = weights[..., order]
+    positive = ordered * (y_true[order] == 1)
+    negative = ordered - positive
+    if len(starts) == len(order):  # no ties
+        return positive, negative
+    return np.add.reduceat(positive, starts, axis=-1), np.add.reduceat(negative, starts, axis=-1)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a metric is computed from.
+
+    Attributes:
+        counts: float [..., 2, 2], confusion matrices as from `confusion_matrix`.
+        y_true: int [n], 1 for lump.
+        y_prob: float [n], probability of lump.
+        weights: float [..., n], how often each image counts.
+        prevalence: prevalence of lumps for PPV and NPV.
+    """
+
+    counts: np.ndarray
+    y_true: np.ndarray | None = None
+    y_prob: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    prevalence: float = PREVALENCE
+
+    @property
+    def sensitivity(self) -> np.ndarray:
+        """Proportion of the lumps that are predicted lump."""
+        return ratio(self.counts[..., 1, 1], self.counts[..., 1, :].sum(-1))
+
+    @property
+    def specificity(self) -> np.ndarray:
+        """Proportion of the images without a lump that are predicted no lump."""
+        return ratio(self.counts[..., 0, 0], self.counts[..., 0, :].sum(-1))
+
+    def precision(self, label: int) -> np.ndarray:
+        """Return the proportion of the images predicted `label` that are of it."""
+        return ratio(self.counts[..., label, label], self.counts[..., :, label].sum(-1))
+
+    def f1(self, label: int) -> np.ndarray:
+        """Return the harmonic mean of precision and recall of `label`."""
+        of, predicted = self.counts[..., label, :].sum(-1), self.counts[..., :, label].sum(-1)
+        return ratio(2 * self.counts[..., label, label], of + predicted)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        title: title in a table.
+        meaning: formula or reading in one line; higher is better unless it says otherwise.
+        compute: `Inputs` to an array of the weights' leading shape.
+        needs_scores: whether the confusion matrix is not enough.
+    """
+
+    title: str
+    meaning: str
+    compute: Callable[[Inputs], np.ndarray]
+    needs_scores: bool = False
 
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(
         "Accuracy",
-        "share of the images that are called right; flattered when one class is rare",
-        lambda c, *_: ratio(c[..., 0, 0] + c[..., 1, 1], c.sum((-1, -2))),
+        "proportion of images predicted right; misleading when one class is rare",
+        lambda x: ratio(x.counts[..., 0, 0] + x.counts[..., 1, 1], x.counts.sum((-1, -2))),
     ),
     "balanced_accuracy": Metric(
         "Balanced accuracy",
         "mean of sensitivity and specificity; 0.5 is guessing",
-        lambda c, *_: (_SENSITIVITY(c) + _SPECIFICITY(c)) / 2,
+        lambda x: (x.sensitivity + x.specificity) / 2,
     ),
-    "sensitivity": Metric("Sensitivity", "share of the lumps that are called lump", _SENSITIVITY),
+    "sensitivity": Metric(
+        "Sensitivity",
+        "proportion of lumps predicted lump, TP / (TP + FN)",
+        lambda x: x.sensitivity,
+    ),
     "specificity": Metric(
-        "Specificity", "share of the images without a lump that are called so", _SPECIFICITY
+        "Specificity",
+        "proportion of images without a lump predicted no lump, TN / (TN + FP)",
+        lambda x: x.specificity,
     ),
     "precision": Metric(
         "Precision (lump)",
-        "share of the images called lump that are; depends on prevalence",
-        _PRECISION,
+        "proportion of images predicted lump that are lumps; depends on prevalence",
+        lambda x: x.precision(LUMP),
     ),
-    "recall": Metric("Recall (lump)", "another name for sensitivity", _SENSITIVITY),
+    "recall": Metric("Recall (lump)", "another name for sensitivity", lambda x: x.sensitivity),
     "f1": Metric(
-        "F1 (lump)",
-        "harmonic mean of precision and recall of lump",
-        lambda c, *_: ratio(2 * c[..., 1, 1], c[..., 1, :].sum(-1) + c[..., :, 1].sum(-1)),
+        "F1 (lump)", "harmonic mean of precision and recall of lump", lambda x: x.f1(LUMP)
     ),
     "precision_no_lump": Metric(
         "Precision (no lump)",
-        "share of the images called no lump that are; depends on prevalence",
-        _PRECISION_NO_LUMP,
+        "proportion of images predicted no lump that are without one; depends on prevalence",
+        lambda x: x.precision(NO_LUMP),
     ),
-    "recall_no_lump": Metric("Recall (no lump)", "another name for specificity", _SPECIFICITY),
+    "recall_no_lump": Metric(
+        "Recall (no lump)", "another name for specificity", lambda x: x.specificity
+    ),
     "f1_no_lump": Metric(
         "F1 (no lump)",
         "harmonic mean of precision and recall of no lump",
-        lambda c, *_: ratio(2 * c[..., 0, 0], c[..., 0, :].sum(-1) + c[..., :, 0].sum(-1)),
+        lambda x: x.f1(NO_LUMP),
     ),
     "roc_auc": Metric(
         "ROC-AUC",
-        "chance that a lump scores above an image without one; 0.5 is guessing",
-        lambda c, t, p, w, _: roc_auc(t, p, w),
+        "probability that a lump scores above an image without one; 0.5 is guessing",
+        lambda x: roc_auc(x.y_true, x.y_prob, x.weights),
+        needs_scores=True,
     ),
     "pr_auc_lump": Metric(
         "PR-AUC (lump)",
-        "average precision of lump; guessing gives the share of lumps",
-        lambda c, t, p, w, _: average_precision(t, p, w),
+        "average precision of lump; guessing gives the proportion of lumps",
+        lambda x: average_precision(x.y_true, x.y_prob, x.weights),
+        needs_scores=True,
     ),
     "pr_auc_no_lump": Metric(
         "PR-AUC (no lump)",
-        "average precision of no lump; guessing gives its share",
-        lambda c, t, p, w, _: average_precision(1 - t, -p, w),
+        "average precision of no lump; guessing gives the proportion of no lump",
+        lambda x: average_precision(1 - x.y_true, -x.y_prob, x.weights),
+        needs_scores=True,
     ),
     "pr_auc_macro": Metric(
         "PR-AUC (mean of both)",
         "mean of the average precisions of lump and of no lump; guessing gives 0.5",
-        lambda c, t, p, w, _: (average_precision(t, p, w) + average_precision(1 - t, -p, w)) / 2,
+        lambda x: (
+            (
+                average_precision(x.y_true, x.y_prob, x.weights)
+                + average_precision(1 - x.y_true, -x.y_prob, x.weights)
+            )
+            / 2
+        ),
+        needs_scores=True,
     ),
     "brier": Metric(
         "Brier score",
-        "mean squared error of the probability, 0 to 1, lower is better",
-        lambda c, t, p, w, _: ratio(w @ (p - t) ** 2, w.sum(-1)),
+        "mean squared error of the probability of lump, 0 to 1, lower is better",
+        lambda x: ratio(x.weights @ (x.y_prob - x.y_true) ** 2, x.weights.sum(-1)),
+        needs_scores=True,
     ),
     "ece": Metric(
         "Calibration error (ECE)",
-        "mean gap between the probability and the share that are lumps, over five bins of equal "
-        "count; 0 to 1, lower is better; with few images biased upwards",
-        lambda c, t, p, w, _: expected_calibration_error(t, p, weights=w),
+        "mean gap between the probability and the proportion of lumps, over five bins of equal "
+        "count; 0 to 1, lower is better; biased upwards with few images",
+        lambda x: expected_calibration_error(x.y_true, x.y_prob, weights=x.weights),
+        needs_scores=True,
     ),
     "calibration_slope": Metric(
         "Calibration slope",
-        "slope of the truth on the logit of the probability; 1 is ideal, below it the "
+        "slope of the label on the logit of the probability, any number; 1 is ideal, below it the "
         "probabilities are too extreme",
-        lambda c, t, p, w, _: calibration_slope(t, p, w),
+        lambda x: calibration_slope(x.y_true, x.y_prob, x.weights),
+        needs_scores=True,
     ),
     "calibration_intercept": Metric(
         "Calibration intercept",
-        "shift of the logit that is left with the slope held at 1 (calibration in the large); 0 is "
+        "shift of the logit with the slope fixed at 1 (calibration in the large), any number; 0 is "
         "ideal, above it there are more lumps than the probabilities say",
-        lambda c, t, p, w, _: calibration_intercept(t, p, w),
+        lambda x: calibration_intercept(x.y_true, x.y_prob, x.weights),
+        needs_scores=True,
     ),
     "ppv": Metric(
         "PPV at the stated prevalence",
-        "of those called lump the share that are, were the prevalence as stated and not that of "
-        "these images; from sensitivity and specificity by Bayes' rule",
-        _predictive_value(0),
+        "proportion of images predicted lump that are lumps at the stated prevalence, not at that "
+        "of these images; from sensitivity and specificity by Bayes' rule",
+        lambda x: predictive_values(x.sensitivity, x.specificity, x.prevalence)[0],
     ),
     "npv": Metric(
         "NPV at the stated prevalence",
-        "of those called no lump the share that have none, likewise",
-        _predictive_value(1),
+        "proportion of images predicted no lump that are without one, at the stated prevalence",
+        lambda x: predictive_values(x.sensitivity, x.specificity, x.prevalence)[1],
     ),
 }
+
+
+def register_metric(
+    name: str, *, title: str, meaning: str, needs_scores: bool = True
+) -> Callable[[Callable[[Inputs], np.ndarray]], Callable[[Inputs], np.ndarray]]:
+    """Register a function as a metric that every evaluation computes, with its interval.
+
+        @register_metric("log_loss", title="Log loss", meaning="0 or more, lower is better")
+        def log_loss(x):
+            loss = -np.log(np.where(x.y_true == 1, x.y_prob, 1 - x.y_prob))
+            return x.weights @ loss / x.weights.sum(-1)
+
+    Args:
+        name: key in metrics.json; must be unique.
+        title: title in a table.
+        meaning: formula or reading in one line.
+        needs_scores: whether the confusion matrix is not enough.
+
+    Raises:
+        ConfigError: when the name is taken.
+    """
+    if name in METRICS:
+        raise ConfigError(f"A metric must have a name of its own. Received: name={name!r}")
+
+    def register(compute):
+        METRICS[name] = Metric(title, meaning, compute, needs_scores)
+        return compute
+
+    return register
 
 
 def compute_metrics(
@@ -209,30 +323,29 @@ def compute_metrics(
     Args:
         y_true: int [n], 1 for lump.
         y_prob: float [n], probability of lump.
-        threshold: called lump when `y_prob >= threshold`, 0 to 1; or one for each image, [n].
-        prevalence: share of lumps for which PPV and NPV hold.
-        weights: [..., n], how often each image counts; None counts each once.
+        threshold: images are predicted lump when `y_prob >= threshold`, 0 to 1; one, or one an
+            image, [n].
+        prevalence: prevalence of lumps for PPV and NPV.
+        weights: [..., n], how often each image counts; None counts each image once.
 
     Returns:
         Name to value, a float or an array of the weights' leading shape; NaN where undefined.
 
     Raises:
-        ValueError: when the arrays differ in length or hold something that is no label or
-            probability, or an option is out of range.
+        ConfigError: when an option is out of range.
+        DataError: when the arrays do not fit each other, or hold an invalid label or probability.
 
     Warns:
         UndefinedMetricWarning: when a metric is NaN and no weights were given.
     """
-    checked_true, checked_prob, full = checked(y_true, y_prob, weights)
-    check_probabilities(checked_prob)
-    check_share(prevalence=prevalence)
-    counts = confusion_matrix(checked_true, checked_prob, threshold=threshold, weights=full)
-    values = {
-        name: metric.compute(counts, checked_true, checked_prob, full, prevalence)
-        for name, metric in METRICS.items()
-    }
+    y_true, y_prob, full = check_arrays(y_true, y_prob, weights)
+    check_number("prevalence", prevalence)
+    counts = confusion_matrix(y_true, y_prob, threshold=threshold, weights=full)
+    inputs = Inputs(counts, y_true, y_prob, full, prevalence)
+    values = {name: metric.compute(inputs) for name, metric in METRICS.items()}
     if weights is not None:
         return values
-    counted = f" ({int((checked_true == 1).sum())} lump, {int((checked_true == 0).sum())} no lump)"
+    lumps = int(y_true.sum())
+    counted = f" ({lumps} lump, {len(y_true) - lumps} no lump)"
     warn_undefined([name for name, value in values.items() if np.isnan(value)], counted)
     return {name: float(value) for name, value in values.items()}

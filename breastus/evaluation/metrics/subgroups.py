@@ -1,11 +1,8 @@
-"""Scores of parts of the test images: predictions and attributes in, a table of subgroups out.
+"""Performance by subgroup: predictions and attributes in, scores of parts of the images out.
 
-    result = subgroups(predictions, attributes, threshold=0.5)
-    html = subgroups_section(result)      # breastus.reporting.subgroups_section
-
-By finding, by size of the lesion, by what is drawn on the image or done to it, by source. A part
-that has one class only, such as malignant lumps, is set against all images without a lump, or all
-lumps, of the table: a sensitivity is of the part alone, a ROC-AUC of the part against the others.
+Subgroups are formed by finding, size of the lesion, flags (marks on the image) and source. A
+subgroup of one class, such as malignant lumps, has its ROC-AUC against all images of the other
+class.
 """
 
 import math
@@ -16,20 +13,18 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import ConfigError, DataError
-from breastus.evaluation.intervals.clustered_proportion import clustered_proportion
 from breastus.evaluation.intervals.delong import delong_interval
+from breastus.evaluation.intervals.proportions import clustered_proportion
 from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.validation import check_number
 from breastus.labels import FINDINGS, LABELS, LUMP
 
-# Wilson's interval of 5 of 5 still goes down to 0.57; of fewer, there is nothing worth a row.
-MINIMUM = 5  # groups that a score needs, of each class it is of
+# Wilson's interval of 5 of 5 reaches down to 0.57; a score of fewer groups says nothing.
+MINIMUM = 5  # groups of each class that a score is about
 SCORES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "roc_auc": "ROC-AUC"}
 _BOUNDS = ("value", "ci_low", "ci_high")
 _NEEDED = ("image_id", "group_id", "finding", "label", "probability")
-_SIZES = {
-    "lesion_area_fraction": ("share of the image", 100, "%"),
-    "lesion_mm2": ("area", 1, "mm²"),
-}
+_SIZE = "lesion_area_fraction"
 
 
 def subgroups(
@@ -40,48 +35,46 @@ def subgroups(
     confidence: float = 0.95,
     whole: dict[str, dict[str, float]] | None = None,
 ) -> dict[str, Any]:
-    """Score each part of the images.
+    """Score each subgroup of the images.
 
     Args:
-        predictions: as from `read_predictions`.
-        attributes: by `image_id`, whatever is known of `source` (text), `flags` (`;`-joined, as in
-            a manifest), `lesion_area_fraction` (0 to 1, as from `breastus.data.masks`; NaN is
-            unknown)
-            and `lesion_mm2` (area where the spacing is known, else NaN). Other images may be in it.
-        threshold: probability of lump from which an image is called lump; of each, [n], in the
-            order of the predictions, where they were not called by one.
+        predictions: predictions table, as from `read_predictions`.
+        attributes: table with `image_id` and, where known, `source` (text), `flags` (`;`-joined, as
+            in a manifest) and `lesion_area_fraction` (0 to 1, as from `breastus.data.masks`; NaN is
+            unknown). It may hold other images too.
+        threshold: images are predicted lump when their probability is at least this; one, or one an
+            image, [n].
         confidence: level of the intervals.
-        whole: scores of all images whose intervals are of another method; a part that holds all
-            images of a class takes them, so that one number has one interval. None computes them
-            like those of the other parts.
+        whole: scores of all images, whose intervals are of another method. A subgroup that holds
+            all images of a class takes them, so that one number has one interval. None computes
+            them like those of the other subgroups.
 
     Returns:
-        What JSON holds, NaN apart: the settings, `minimum`, and `families`, a list with `name`,
-        `title`, `note` and `parts`, a list with `title`, `n`, `n_groups`, `n_lump`, `n_no_lump`,
-        `against` (what a part of one class is set against, or "") and for each of `SCORES`
-        `value`, `ci_low`, `ci_high` and `reason`, which says why a value is NaN.
+        The settings, `minimum`, and `families`, a list with `name`, `title`, `note` and `parts`, a
+        list with `title`, `n`, `n_groups`, `n_lump`, `n_no_lump`, `against` (images that a
+        subgroup of one class is compared with, or "") and for each of `SCORES` `value`, `ci_low`,
+        `ci_high` and `reason`, which says why a value is NaN.
 
     Raises:
-        ConfigError: for a setting out of range.
-        DataError: without predictions, when a column is missing, or when `attributes` lacks an
-            image or has it twice.
+        ConfigError: when an option is out of range.
+        DataError: when there is no prediction, a column is missing, or `attributes` lacks an image
+            or holds it twice.
     """
-    for name, value, fine in (
-        (
-            "threshold",
-            threshold,
-            bool(np.all((np.asarray(threshold) >= 0) & (np.asarray(threshold) <= 1))),
-        ),
-        ("confidence", confidence, 0 < confidence < 1),
-    ):
-        if not fine:
-            raise ConfigError(f"{name} is out of range. Received: {value}")
+    if not bool(np.all((np.asarray(threshold) >= 0) & (np.asarray(threshold) <= 1))):
+        raise ConfigError(f"threshold must be from 0 to 1. Received: threshold={threshold}")
+    check_number("confidence", confidence)
     rows = _joined(predictions, attributes)
-    judge = _Judge(rows, threshold, confidence)
-    everything = np.ones(len(rows), bool)
-    families = [_family("all", "All images", "", [("all", everything)], judge)]
-    for name, title, note, parts in _families(rows):
-        families.append(_family(name, title, note, parts, judge))
+    scorer = _Scorer(rows, threshold, confidence)
+    everything = ("all", "All images", "", [("all", np.ones(len(rows), bool))])
+    families = [
+        {
+            "name": name,
+            "title": title,
+            "note": note,
+            "parts": [{"title": part, **scorer.score(inside)} for part, inside in parts],
+        }
+        for name, title, note, parts in (everything, *_families(rows))
+    ]
     if whole is not None:
         _use_known_scores(families, whole)
     return {
@@ -102,46 +95,42 @@ def _joined(predictions: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame
     if not len(predictions):
         raise DataError("There must be at least one prediction. Received: none")
     for what, given in (("predictions", predictions), ("attributes", attributes)):
-        if (twice := given["image_id"].duplicated()).any():
-            name = given.loc[twice, "image_id"].iloc[0]
-            raise DataError(f"{what} must have each image once. Received: {name} twice")
-    if not (fine := predictions["probability"].between(0, 1)).all():  # false for NaN as well
-        row = predictions[~fine].iloc[0]
+        if (repeated := given["image_id"].duplicated()).any():
+            name = given.loc[repeated, "image_id"].iloc[0]
+            raise DataError(f"{what} must hold each image once. Received: {name} twice")
+    if not (valid := predictions["probability"].between(0, 1)).all():  # false for NaN as well
+        row = predictions[~valid].iloc[0]
         raise DataError(
             f"The probability of {row['image_id']} must be from 0 to 1. "
             f"Received: {row['probability']}"
         )
-    lost = predictions.loc[~predictions["image_id"].isin(attributes["image_id"]), "image_id"]
-    if len(lost):
+    unknown = predictions.loc[~predictions["image_id"].isin(attributes["image_id"]), "image_id"]
+    if len(unknown):
         raise DataError(
-            f"attributes must have every image of the predictions. {len(lost)} are not there, "
-            f"such as: {lost.iloc[0]}"
+            f"attributes must hold every image of the predictions. {len(unknown)} are missing, "
+            f"such as: {unknown.iloc[0]}"
         )
-    chosen = ["image_id", *(c for c in ("source", "flags", *_SIZES) if c in attributes)]
-    rows = predictions[list(_NEEDED)].merge(
-        attributes[chosen], on="image_id", how="left", validate="many_to_one"
-    )
-    for column in (column for column in _SIZES if column in rows):
-        sizes = pd.to_numeric(rows[column], errors="coerce").to_numpy(float)
-        if (sizes < 0).any() or (column == "lesion_area_fraction" and (sizes > 1).any()):
-            wrong = sizes[(sizes < 0) | (sizes > 1)][0]
-            raise DataError(f"{column} must be at least 0, a share at most 1. Received: {wrong:g}")
-        rows[column] = sizes
+    columns = ["image_id", *(c for c in ("source", "flags", _SIZE) if c in attributes)]
+    rows = predictions[list(_NEEDED)].merge(attributes[columns], on="image_id", how="left")
+    if _SIZE in rows:
+        sizes = pd.to_numeric(rows[_SIZE], errors="coerce").to_numpy(float)
+        if (wrong := (sizes < 0) | (sizes > 1)).any():
+            raise DataError(f"{_SIZE} must be from 0 to 1. Received: {sizes[wrong][0]:g}")
+        rows[_SIZE] = sizes
     return rows
 
 
 def _families(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, list]]:
-    """Yield name, title, note and parts, each a title and bool [n], of each way to divide."""
+    """Yield name, title, note and subgroups (title and bool [n] of each) of each family."""
     found = rows["finding"].to_numpy()
     parts = [(name, found == name) for name in FINDINGS if (found == name).any()]
     yield "finding", "By finding", "", parts
-    for column, (what, factor, unit) in _SIZES.items():
-        if column in rows and (made := _terciles(rows, column, what, factor, unit)):
-            yield column, f"By size of the lesion, {what}", *made
+    if _SIZE in rows and (terciles := _terciles(rows)):
+        yield _SIZE, "By size of the lesion, share of the image", *terciles
     if "flags" in rows:
         flags = rows["flags"].fillna("").str.split(";")
-        for flag in sorted({flag for several in flags for flag in several if flag}):
-            has = flags.map(lambda several, flag=flag: flag in several).to_numpy(bool)
+        for flag in sorted({flag for of_image in flags for flag in of_image if flag}):
+            has = flags.map(lambda of_image, flag=flag: flag in of_image).to_numpy(bool)
             name = flag.replace("_", " ")
             parts = [(f"with {name}", has), (f"without {name}", ~has)]
             yield f"flag:{flag}", f"By flag: {name}", "", parts
@@ -153,19 +142,19 @@ def _families(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, list]]:
             yield "source", "By source", "", parts
 
 
-def _terciles(rows: pd.DataFrame, column: str, what: str, factor: float, unit: str):
-    """Return note and parts of the lumps by size, in thirds; None where no size is known."""
-    size = rows[column].to_numpy()
+def _terciles(rows: pd.DataFrame) -> tuple[str, list] | None:
+    """Return note and subgroups of the lumps by thirds of size; None when no size is known."""
+    size = rows[_SIZE].to_numpy()
     lump = (rows["label"] == LABELS[LUMP]).to_numpy()
     known = lump & (size > 0)
     if not known.any():
         return None
     low, high = np.quantile(size[known], [1 / 3, 2 / 3])
-    cuts = [f"{factor * cut:.3g}" for cut in (low, high)]
+    cuts = [f"{100 * cut:.3g}" for cut in (low, high)]
     parts = [
-        (f"small, up to {cuts[0]} {unit}", known & (size <= low)),
-        (f"middle, {cuts[0]} to {cuts[1]} {unit}", known & (size > low) & (size <= high)),
-        (f"large, above {cuts[1]} {unit}", known & (size > high)),
+        (f"small, up to {cuts[0]} %", known & (size <= low)),
+        (f"middle, {cuts[0]} to {cuts[1]} %", known & (size > low) & (size <= high)),
+        (f"large, above {cuts[1]} %", known & (size > high)),
     ]
     note = f"Thirds of the {known.sum()} lumps whose size is known."
     if unknown := int((lump & ~known).sum()):
@@ -173,13 +162,8 @@ def _terciles(rows: pd.DataFrame, column: str, what: str, factor: float, unit: s
     return note, parts
 
 
-def _family(name: str, title: str, note: str, parts: list, judge: "_Judge") -> dict[str, Any]:
-    judged = [{"title": part, **judge.part(inside)} for part, inside in parts]
-    return {"name": name, "title": title, "note": note, "parts": judged}
-
-
 def _use_known_scores(families: list[dict[str, Any]], whole: dict[str, dict[str, float]]) -> None:
-    """Replace the scores of parts that hold all lumps, all other images, or both."""
+    """Replace the scores of subgroups that hold all lumps, all other images, or both."""
     counts = families[0]["parts"][0]
     for part in (part for family in families for part in family["parts"]):
         complete = {
@@ -192,8 +176,8 @@ def _use_known_scores(families: list[dict[str, Any]], whole: dict[str, dict[str,
                 part[name] |= {key: whole[name][key] for key in _BOUNDS}
 
 
-class _Judge:
-    """Scores of parts of one table."""
+class _Scorer:
+    """Scores of subgroups of one table."""
 
     def __init__(self, rows: pd.DataFrame, threshold, confidence):
         self.lump, self.prob = truth_and_probability(rows)
@@ -201,8 +185,8 @@ class _Judge:
         self.groups = rows["group_id"].to_numpy()
         self.threshold, self.confidence = threshold, confidence
 
-    def part(self, inside: np.ndarray) -> dict[str, Any]:
-        """Score the images of bool [n]."""
+    def score(self, inside: np.ndarray) -> dict[str, Any]:
+        """Return counts and scores of the images in bool [n]."""
         lumps, others = inside & self.lump, inside & ~self.lump
         against = ""
         compared = lumps, others
@@ -210,15 +194,15 @@ class _Judge:
             against, compared = "all images without a lump", (lumps, ~self.lump)
         elif others.any() and not lumps.any():
             against, compared = "all lumps", (self.lump, others)
-        called = self.prob >= self.threshold
+        predicted = self.prob >= self.threshold
         return {
             "n": int(inside.sum()),
             "n_groups": self._count(inside),
             "n_lump": int(lumps.sum()),
             "n_no_lump": int(others.sum()),
             "against": against,
-            "sensitivity": self._share(lumps, called, "lumps"),
-            "specificity": self._share(others, ~called, "images without a lump"),
+            "sensitivity": self._proportion(lumps, predicted, "lumps"),
+            "specificity": self._proportion(others, ~predicted, "images without a lump"),
             "roc_auc": self._roc_auc(*compared),
         }
 
@@ -231,7 +215,7 @@ class _Judge:
         count = self._count(chosen)
         return f"{what} of {count} groups, fewer than {MINIMUM}" if count < MINIMUM else ""
 
-    def _share(self, among: np.ndarray, right: np.ndarray, what: str) -> dict[str, Any]:
+    def _proportion(self, among: np.ndarray, right: np.ndarray, what: str) -> dict[str, Any]:
         if reason := self._too_few(among, what):
             return _undefined(reason)
         found = clustered_proportion(right[among], self.groups[among], confidence=self.confidence)

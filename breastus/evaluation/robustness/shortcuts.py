@@ -1,8 +1,8 @@
-"""Do marks sway a model? Images and a predict function in, shares of calls that flip out.
+"""Shortcut test: how often predictions flip when only the marks on an image change.
 
 Calipers and text are drawn on images without a lump, and removed from images of lumps that have
-them. A model that looks at the tissue calls them as before; one that learned that somebody measures
-where there is a lump does not.
+them. A model that looks at the tissue predicts the same; one that learned that lumps are measured
+does not.
 """
 
 import math
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from breastus.evaluation.intervals.clustered_proportion import clustered_proportion
+from breastus.evaluation.intervals.proportions import clustered_proportion
+from breastus.evaluation.predict_fn import PredictFn, predict_probabilities
 
-MOST = 60  # images of each kind: an interval is at most a quarter wide, and it stays cheap
+MOST = 60  # images of each kind, enough for an interval at most 0.25 wide
 
-PredictFn = Callable[[Sequence[np.ndarray]], np.ndarray]
 Change = Callable[[np.ndarray, int], np.ndarray]
 
 
@@ -25,43 +25,41 @@ def flip_rate(
     *,
     predict: PredictFn,
     change: Change,
-    called_lump: bool,
+    to_lump: bool,
     threshold: float,
     confidence: float,
 ) -> dict[str, Any]:
-    """Change images and count the calls that flip.
+    """Change images and return the proportion of predictions that flip.
 
     Args:
         images: uint8 [H, W, 3] each.
-        groups: [n], images of one patient or scene have the same.
+        groups: [n], name of each image's group.
         predict: images to their probabilities of lump, [n].
-        change: (image, number of it) to the changed image.
-        called_lump: count the calls that flip to lump; else those that flip to no lump.
-        threshold: probability of lump from which an image is called lump.
-        confidence: level of the interval, Wilson's, of as many independent images as the grouped
-            ones are worth.
+        change: (image, its number) to the changed image.
+        to_lump: count predictions that flip to lump; else those that flip to no lump.
+        threshold: images are predicted lump when their probability is at least this.
+        confidence: level of the interval, see `clustered_proportion`.
 
     Returns:
         `n`, `n_groups`, `flipped`, `share` with `ci_low`, `ci_high`, and `mean_change` of the
-        probability; NaN where there are no images. Calls that were as asked for before the
-        change cannot flip and count among `n`.
+        probability; NaN without images. Images that were predicted the target class before the
+        change cannot flip and count in `n`.
     """
-    count = len(images)
-    result = {"n": count, "n_groups": len(set(groups)), "flipped": 0}
-    if not count:
-        nothing = dict.fromkeys(("share", "ci_low", "ci_high", "mean_change"), math.nan)
-        return {**result, **nothing}
-    before = np.asarray(predict(images), float)
-    changed = [change(image, number) for number, image in enumerate(images)]
-    after = np.asarray(predict(changed), float)
+    if len(images):
+        before = predict_probabilities(predict, images)
+        changed = [change(image, number) for number, image in enumerate(images)]
+        after = predict_probabilities(predict, changed, of="changed images")
+    else:
+        before = after = np.zeros(0)
     was, now = before >= threshold, after >= threshold
-    flipped = (~was & now) if called_lump else (was & ~now)
-    share = clustered_proportion(flipped, groups, confidence=confidence)
+    flipped = (~was & now) if to_lump else (was & ~now)
+    found = clustered_proportion(flipped, groups, confidence=confidence)
     return {
-        **result,
+        "n": found["n"],
+        "n_groups": found["n_groups"],
         "flipped": int(flipped.sum()),
-        "share": share["value"],
-        "ci_low": share["ci_low"],
-        "ci_high": share["ci_high"],
-        "mean_change": float((after - before).mean()),
+        "share": found["value"],
+        "ci_low": found["ci_low"],
+        "ci_high": found["ci_high"],
+        "mean_change": float((after - before).mean()) if len(images) else math.nan,
     }

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_curve
 from breastus.evaluation.calibration.reliability import expected_calibration_error, reliability
 from breastus.evaluation.intervals.bootstrap import resample_weights
 from breastus.evaluation.intervals.proportions import wilson_interval
-from breastus.evaluation.metrics.ranking import roc_auc
+from breastus.evaluation.metrics.metrics import roc_auc
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import FINDINGS, LABELS, LUMP, NO_LUMP
 from breastus.reporting.figures.style import COLORS, NARROW, SMALL, STYLE

@@ -13,7 +13,8 @@ from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.calibrators import METHODS, Calibrator
 from breastus.evaluation.calibration.fit import FOLDS, ISOTONIC_GROUPS, fit_calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, fit_logistic, logit, sigmoid
-from breastus.evaluation.calibration.reliability import apply_temperature, image_log_loss
+from breastus.evaluation.calibration.reliability import image_log_loss
+from breastus.evaluation.calibration.temperature import apply_temperature
 
 
 def draw(count=400, *, slope=1.0, intercept=0.0, size=1, seed=0):
@@ -58,7 +59,7 @@ def test_json_and_back(calibrator):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.filterwarnings("ignore:Isotonic calibration follows chance")
+@pytest.mark.filterwarnings("ignore:Isotonic calibration is unreliable")
 def test_the_formulas_of_the_docstring_are_what_is_computed(method):
     truth, prob, groups = draw(600)
     prob[:2] = 0, 1
@@ -96,8 +97,8 @@ def test_a_shift_is_taken_back_before_the_temperature():
     back = fit_calibrator(truth, moved, groups, method="temperature", shift=-1.7).calibrator
     assert back.temperature == pytest.approx(plain.temperature, rel=1e-4)
     np.testing.assert_allclose(back.apply(moved), plain.apply(prob), atol=1e-4)
-    assert "after -1.7 was taken from the log odds" in back.words
-    assert "log odds" not in plain.words
+    assert "log odds by +1.7" in back.description
+    assert "log odds" not in plain.description
 
 
 def test_auto_knows_the_shift():
@@ -179,7 +180,7 @@ def test_penalties_pull_towards_leaving_things_as_they_are():
         max_size=40,
     ).filter(lambda rows: {t for t, _ in rows} == {0, 1})
 )
-@pytest.mark.filterwarnings("ignore:Isotonic calibration follows chance")
+@pytest.mark.filterwarnings("ignore:Isotonic calibration is unreliable")
 def test_isotonic_equals_scikit_learn(rows):
     truth, prob = (np.array(column) for column in zip(*rows, strict=True))
     off = 1 / (len(truth) + 2)
@@ -189,7 +190,7 @@ def test_isotonic_equals_scikit_learn(rows):
     np.testing.assert_allclose(found.apply(between), reference.predict(between), atol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:Isotonic calibration follows chance")
+@pytest.mark.filterwarnings("ignore:Isotonic calibration is unreliable")
 def test_isotonic_worked_by_hand():
     truth = np.array([0, 1, 0, 1, 1])
     prob = np.array([0.1, 0.3, 0.4, 0.4, 0.8])
@@ -204,7 +205,7 @@ def test_isotonic_worked_by_hand():
 
 def test_scores_that_float32_cannot_tell_apart_are_level():
     prob = np.array([0.3, 0.3 + 1e-9, 0.6, 0.6 + 1e-9])
-    with pytest.warns(UserWarning, match="follows chance"):
+    with pytest.warns(UserWarning, match="unreliable"):
         found = fit_calibrator([0, 1, 0, 1], prob, np.arange(4), method="isotonic").calibrator
     x = np.array(found.knots)[:, 0].astype(np.float32)
     assert (np.diff(x) > 0).all()
@@ -262,7 +263,7 @@ def test_groups_widen_the_standard_error_and_seeds_repeat():
 
 @pytest.mark.parametrize("method", ["temperature", "platt", "isotonic", "auto"])
 def test_one_class_leaves_the_probabilities_alone(method):
-    with pytest.warns(UndefinedMetricWarning, match="of one class only"):
+    with pytest.warns(UndefinedMetricWarning, match="have one class only"):
         fit = fit_calibrator([1, 1], [0.2, 0.9], [1, 2], method=method)
     assert fit.calibrator == Calibrator()
 
@@ -277,14 +278,14 @@ def test_too_few_groups_to_choose():
 @pytest.mark.parametrize(
     ("truth", "prob", "groups", "message"),
     [
-        ([0, 1], [0.1], [1, 2], "of one length. Received: \\(2,\\), \\(1,\\) and \\(2,\\)"),
-        ([0, 1], [0.1, 0.2], [1], "of one length"),
-        ([0, 2], [0.1, 0.2], [1, 2], "must hold 0 and 1. Received: \\{2\\}"),
+        ([0, 1], [0.1], [1, 2], r"same length, .* shapes \(2,\) and \(1,\)"),
+        ([0, 1], [0.1, 0.2], [1], "groups must name"),
+        ([0, 2], [0.1, 0.2], [1, 2], "must hold 0 and 1"),
         ([0, 1], [0.1, float("nan")], [1, 2], "from 0 to 1. Received: nan at position 1"),
         ([0, 1], [-0.1, 0.2], [1, 2], "from 0 to 1. Received: -0.1"),
         ([0, 1], [0.1, 1.1], [1, 2], "from 0 to 1. Received: 1.1"),
-        ([0, 1], [0.1, 0.2], [1, float("nan")], "must have a group; .*Received: nan at"),
-        ([0, 1], [[0.1, 0.9]] * 2, [1, 2], "one probability of lump an image"),
+        ([0, 1], [0.1, 0.2], [1, float("nan")], "groups must name .* at position 1"),
+        ([0, 1], [[0.1, 0.9]] * 2, [1, 2], "same length"),
     ],
 )
 def test_wrong_arrays_are_refused(truth, prob, groups, message):
@@ -345,4 +346,4 @@ def test_apply_checks_and_takes_none():
         Calibrator().apply(np.array([np.nan]))
     for method in ("none", "temperature", "platt"):
         assert Calibrator(method).apply(np.array([])).shape == (0,)
-    assert "temperature 1" in Calibrator("temperature").words
+    assert "temperature 1" in Calibrator("temperature").description

@@ -5,13 +5,14 @@ import pytest
 from scipy.special import expit
 from scipy.stats import norm
 
-from breastus.evaluation.calibration.ece_interval import (
+from breastus.evaluation.calibration.reliability import (
     chance_ece,
     ece_difference_interval,
     ece_interval,
+    expected_calibration_error,
 )
-from breastus.evaluation.calibration.reliability import expected_calibration_error
-from breastus.evaluation.intervals.bootstrap import bootstrap_intervals, resample_weights
+from breastus.evaluation.intervals.bootstrap import resample_weights
+from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 
 
 def draw(rng, patients, size, shift, slope):

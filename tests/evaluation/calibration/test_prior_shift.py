@@ -80,7 +80,7 @@ def test_edges_and_nothing_to_go_by():
         with pytest.warns(UserWarning, match=f"estimated prevalence is {edge}: the 2 images"):
             assert estimate_prevalence(np.array(values), 0.5) == edge
     for values in ([], [0.3, 0.3]):
-        with pytest.warns(UndefinedMetricWarning, match="so NaN"):
+        with pytest.warns(UndefinedMetricWarning, match="NaN"):
             assert np.isnan(estimate_prevalence(np.array(values), 0.3))
 
 

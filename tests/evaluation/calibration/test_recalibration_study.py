@@ -50,11 +50,11 @@ def test_patients_are_drawn_whole_by_the_seed():
     assert (sample_groups(groups, 58, seed=2) != taken).any()
 
 
-@pytest.mark.filterwarnings("ignore:Every set holds")
+@pytest.mark.filterwarnings("ignore:Every conformal set contains")
 def test_few_groups_are_warned_of_and_have_no_curve():
     table = hospital(60, patients=12)
     with pytest.warns(
-        FewGroupsWarning, match=r"\(--recalibrate\) follows chance .* Choose a larger"
+        FewGroupsWarning, match=r"\(--recalibrate\) is unreliable .* Choose a larger"
     ):
         found = recalibration_study(table, SETTINGS, images=15, seed=0)
     assert found["drawn"]["n_groups"] == 3
@@ -64,7 +64,7 @@ def test_few_groups_are_warned_of_and_have_no_curve():
     )
     # A seed that draws one of the three patients with lumps, and leaves two.
     seed = next(s for s in range(99) if (few["label"] == "lump")[drawn(few, s)].sum() == 5)
-    with pytest.warns(FewGroupsWarning, match="follows chance"):
+    with pytest.warns(FewGroupsWarning, match="unreliable"):
         found = recalibration_study(few, SETTINGS, images=15, seed=seed)
     assert found["curve"] is None
     html = recalibration_section(found, patients_known=False)
@@ -80,10 +80,10 @@ def drawn(table, seed):
 @pytest.mark.parametrize(
     ("images", "error", "message"),
     [
-        (0, ConfigError, r"\(--recalibrate\) must be a whole number of images from 1. Received: 0"),
+        (0, ConfigError, r"\(--recalibrate\) must be a whole number from 1. Received: 0"),
         (2.5, ConfigError, "Received: 2.5"),
         (True, ConfigError, "Received: True"),
-        (80, DataError, "must leave images to judge by: fewer than all 80 .* Received: 80"),
+        (80, DataError, "must leave images to score, .* 80, .* Received: 80"),
         (500, DataError, "Choose another number, or name more data. Received: 500"),
         (79, DataError, "at least two patients or scenes of each class .* Received: 79"),
         (1, DataError, "both classes.* none is (no_)?lump. Choose a larger number.* Received: 1"),

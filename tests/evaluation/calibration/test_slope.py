@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from breastus.evaluation.calibration.slope import calibration_intercept, calibration_slope
-from breastus.evaluation.intervals.bootstrap import bootstrap_intervals
+from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 
 # What is left to shift in probabilities expit(2 x - 1), where those of the truth are expit(x).
 GRID = np.linspace(-9, 9, 4001)

@@ -108,16 +108,16 @@ def test_it_errs_as_often_as_it_says():
 
 def test_alike_is_no_difference_and_nothing_is_undefined():
     assert mcnemar(*calls(0, 0))["p_value"] == 1
-    with pytest.warns(UndefinedMetricWarning, match="of no images has no p-value"):
+    with pytest.warns(UndefinedMetricWarning, match="no p-value without images"):
         assert np.isnan(mcnemar([], [])["p_value"])
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "groups", "message"),
     [
-        ([True], [True, False], None, "of one length"),
-        ([1.0, np.nan], [True, False], None, "true or false for each image. Received: float64"),
-        ([[True]], [[True]], None, "true or false for each image"),
+        ([True], [True, False], None, "same length"),
+        ([1.0, np.nan], [True, False], None, "must be boolean.* Received: float64"),
+        ([[True]], [[True]], None, "must be boolean"),
         ([True, False], [True, False], [1], "the group of each of 2 images"),
     ],
 )

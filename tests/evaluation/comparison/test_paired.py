@@ -9,8 +9,8 @@ import pytest
 from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.comparison.mcnemar import mcnemar
 from breastus.evaluation.comparison.paired import compare
-from breastus.evaluation.intervals.bootstrap import bootstrap_intervals
 from breastus.evaluation.intervals.delong import delong_difference
+from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.metrics.metrics import METRICS, compute_metrics
 from breastus.utils.files import jsonable
@@ -107,7 +107,7 @@ def test_coverage_is_what_it_says():
 def test_equal_calls_are_not_certain_to_be_equal():
     ours, theirs = tables()
     theirs["probability"] = np.where(ours["probability"] >= 0.5, 0.9, 0.1)
-    with pytest.warns(UndefinedMetricWarning, match="without an interval: balanced_accuracy, "):
+    with pytest.warns(UndefinedMetricWarning, match="have no interval: balanced_accuracy, "):
         found = compare(ours, theirs, resamples=100)
     for name, groups in (("accuracy", 60), ("sensitivity", 36), ("specificity", 24)):
         reach = wilson_interval(0, groups)[1]
@@ -123,7 +123,7 @@ def test_a_model_beside_itself():
     with pytest.warns(UndefinedMetricWarning) as warned:
         found = compare(ours, ours, resamples=50)
     assert [str(w.message)[:30] for w in warned] == [
-        "There are differences without ",
+        "Some differences have no inter",
         "The difference of ROC-AUCs, 0,",
     ]
     assert all(w.filename == __file__ for w in warned)
@@ -137,7 +137,7 @@ def test_one_class_is_undefined():
         found = compare(ours, theirs, resamples=50)
     said = " ".join(str(w.message) for w in warned)
     assert "the images of no lump come from fewer than two groups" in said
-    assert "of no images has no p-value" in said
+    assert "no p-value without images" in said
     assert np.isnan(found["metrics"]["roc_auc"]["difference"])
     assert np.isfinite(found["metrics"]["sensitivity"]["difference"])
     assert np.isnan(found["metrics"]["sensitivity"]["ci_low"])
@@ -159,7 +159,7 @@ def with_value(table, row, column, value):
         (lambda t: t.iloc[5:], "theirs without 5 images: x/000, x/001, x/002, ...$"),
         (lambda t: with_value(t, 7, "image_id", "new"), "theirs without 1 images: x/007"),
         (lambda t: pd.concat([t, t.head(1).assign(image_id="y")]), "ours without 1 images: y"),
-        (lambda t: pd.concat([t, t.head(1)]), "theirs: each image must stand once"),
+        (lambda t: pd.concat([t, t.head(1)]), "theirs: image_id must be unique"),
         (
             lambda t: with_value(t, 0, "label", "no_lump").assign(finding="unknown"),
             "the same label. Received: x/000 with 'lump' and 'no_lump'",
@@ -182,5 +182,5 @@ def test_what_cannot_be_compared_is_refused(change, message):
 @pytest.mark.parametrize("option", [{"confidence": 95}, {"prevalence": 0}, {"resamples": 0}])
 def test_wrong_options_are_refused(option):
     name, value = next(iter(option.items()))
-    with pytest.raises(ValueError, match=f"Received: {name}={value}"):
+    with pytest.raises(ValueError, match=rf"{name}.* Received: .*{value}"):
         compare(*tables(), **option)

@@ -38,14 +38,14 @@ def test_youden_by_hand():
     assert found.specificity["value"] == 0.75
     low, high = wilson_interval(3, 4)
     assert (found.specificity["ci_low"], found.specificity["ci_high"]) == (low, high)
-    assert "Youden" in found.words
+    assert "Youden" in found.description
 
 
 def test_likelihood_is_the_share_of_lumps():
     found = choose_threshold([0, 1, 1, 1], [0.6, 0.7, 0.75, 0.9], range(4), rule="likelihood")
     assert found.threshold == 0.75
     assert found.sensitivity["value"] == pytest.approx(2 / 3)
-    assert "0.750" in found.words
+    assert "0.750" in found.description
 
 
 def test_likelihood_is_youdens_where_probabilities_mean_what_they_say():
@@ -99,8 +99,8 @@ def test_cost_by_hand():
     assert chosen(cost_miss=1.01, cost_alarm=1).threshold == pytest.approx(0.35)
     assert chosen(cost_miss=1, cost_alarm=1.01).threshold == pytest.approx(0.55)
     assert (
-        "a miss at 20 and an alarm at 1, at a prevalence of 0.5"
-        in chosen(cost_miss=20, cost_alarm=1).words
+        "20 for a miss and 1 for a false alarm, at a prevalence of 0.5"
+        in chosen(cost_miss=20, cost_alarm=1).description
     )
     rare = choose_threshold(
         TRUTH, PROB, APART, rule="cost", cost_miss=1, cost_alarm=1, prevalence=0.01
@@ -142,9 +142,9 @@ def test_a_sensitivity_out_of_reach_is_said_to_be():
         if attained:
             found = choose_threshold(truth, prob, groups, **options)
         else:
-            with pytest.warns(UserWarning, match=r"takes lumps of 52 groups.*Received: 51 groups"):
+            with pytest.warns(UserWarning, match=r"needs lumps of 52 groups.*Received: 51 groups"):
                 found = choose_threshold(truth, prob, groups, **options)
-            assert "51 groups are too few" in found.words
+            assert "51 groups are too few" in found.description
         assert found.attained == attained
         assert found.threshold == pytest.approx(0.7)
         assert found.sensitivity["value"] == 1
@@ -198,7 +198,7 @@ def test_one_class_only():
         {"rule": "sensitivity", "target": 0.9},
         {"rule": "cost", "cost_miss": 1, "cost_alarm": 1, "prevalence": 0.5},
     ):
-        with pytest.raises(DataError, match="Received: none of no_lump"):
+        with pytest.raises(DataError, match="Received: no image of no_lump"):
             choose_threshold([1, 1], [0.2, 0.9], [1, 2], **options)
 
 

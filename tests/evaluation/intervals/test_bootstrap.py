@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from breastus.errors import UndefinedMetricWarning
-from breastus.evaluation.intervals.bootstrap import bootstrap_intervals, resample_weights
+from breastus.evaluation.intervals.bootstrap import resample_weights
+from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.metrics.metrics import (
     METRICS,
@@ -195,7 +196,7 @@ def test_the_confusion_matrix_has_bounds():
 @pytest.mark.parametrize("truth", [[1, 1, 1, 1], [1, 1, 1, 0]])
 def test_too_few_groups_have_no_interval(truth):
     prob = np.array([0.9, 0.8, 0.7, 0.1])
-    with pytest.warns(UndefinedMetricWarning, match="no intervals: the images of no lump"):
+    with pytest.warns(UndefinedMetricWarning, match="no intervals: no lump"):
         found = bootstrap_intervals(np.array(truth), prob, np.arange(4), resamples=100)
     assert np.isnan(found["roc_auc"]).all()
 
@@ -204,7 +205,7 @@ def test_a_metric_that_is_often_undefined_has_no_interval():
     truth = np.array([1] * 10 + [0] * 2)
     prob = np.array([0.9] * 12)
     prob[-1] = 0.1  # the only one called no lump
-    with pytest.warns(UndefinedMetricWarning, match="No interval for .*precision_no_lump"):
+    with pytest.warns(UndefinedMetricWarning, match="no interval for .*precision_no_lump"):
         found = bootstrap_intervals(truth, prob, np.arange(12), resamples=200)
     assert np.isnan(found["precision_no_lump"]).all()
 
@@ -213,10 +214,10 @@ def test_a_metric_that_is_often_undefined_has_no_interval():
     ("groups", "options", "message"),
     [
         ([1, 2, 3], {}, "the group of each of 4 images"),
-        ([1, 2, 3, np.nan], {}, "the group of each image.*Received: a missing one"),
-        (["a", "b", None, "c"], {}, "the group of each image.*Received: a missing one"),
-        ([1, 2, 3, 4], {"confidence": 95}, "between 0 and 1. Received: confidence=95"),
-        ([1, 2, 3, 4], {"prevalence": 0.0}, "between 0 and 1. Received: prevalence=0"),
+        ([1, 2, 3, np.nan], {}, "the group of each image.*Received: a missing group"),
+        (["a", "b", None, "c"], {}, "the group of each image.*Received: a missing group"),
+        ([1, 2, 3, 4], {"confidence": 95}, "above 0 and below 1. Received: confidence=95"),
+        ([1, 2, 3, 4], {"prevalence": 0.0}, "above 0 and below 1. Received: prevalence=0"),
     ],
 )
 def test_wrong_arguments_are_refused(groups, options, message):

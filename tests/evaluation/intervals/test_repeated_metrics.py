@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from breastus.errors import DataError, UndefinedMetricWarning
-from breastus.evaluation.intervals.bootstrap import bootstrap_intervals
+from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.intervals.repeated_metrics import (
     mean_difference,
@@ -55,7 +55,7 @@ def test_the_same_table_again_is_no_more_evidence():
 
 def test_means_are_of_the_tables_each_called_by_its_own_threshold():
     tables = [table(0, threshold=0.2), table(1, threshold=0.9)]
-    with pytest.warns(UndefinedMetricWarning, match="No interval for precision"):
+    with pytest.warns(UndefinedMetricWarning, match="no interval for precision"):
         found = mean_metrics(tables, resamples=100)
     shares = [
         ((t["probability"] >= t["threshold"]) == (t["label"] == "lump")).mean() for t in tables
@@ -105,7 +105,7 @@ def test_no_difference_at_all_is_not_certain():
 
 def test_what_a_table_leaves_undefined_is_said():
     one_class = table().query("label == 'lump'")
-    with pytest.warns(UndefinedMetricWarning, match="Undefined in one of 2 tables"):
+    with pytest.warns(UndefinedMetricWarning, match="mean over 2 tables is NaN"):
         found = mean_metrics([table(), one_class], resamples=50)
     assert np.isnan(found["roc_auc"]["value"])
 
