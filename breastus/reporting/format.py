@@ -7,7 +7,7 @@ NaN, or None as JSON has it. Each function is a filter of the templates.
 import base64
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,12 @@ def count(number: float, noun: str = "", plural: str = "") -> str:
     return f"{text} {noun if number == 1 else plural or noun + 's'}"
 
 
+def span(ends: Sequence[float]) -> str:
+    """Return the two ends of a range; one number where they are equal."""
+    low, high = (short(end) for end in ends)
+    return low if low == high else f"{low} to {high}"
+
+
 def words(label: str) -> str:
     """Return a label, flag or setting name as words: `no_lump` is "no lump"."""
     return label.replace("_", " ")
@@ -137,6 +143,6 @@ FILTERS: dict[str, Callable[..., str | bool]] = {
     for function in (
         *(is_undefined, number, signed, short, percent),
         *(bounds, interval, inline, percent_interval, signed_interval),
-        *(words, listed, slug, nested, data_uri),
+        *(span, words, listed, slug, nested, data_uri),
     )
 } | {"counted": count}  # Jinja has a filter named count

@@ -10,6 +10,7 @@ is not given is an error.
 
 import functools
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def render(template: str, /, **values: Any) -> str:
         template: path below the templates, such as "report/report.html.j2".
         values: values that the template uses.
     """
-    return environment().get_template(template).render(**values)
+    text = environment().get_template(template).render(**values)
+    # A number and its per cent sign stay on one line.
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text) if ".html" in template else text
 
 
 def sentence(template: str, /, **values: Any) -> str:

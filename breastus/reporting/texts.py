@@ -40,7 +40,9 @@ def scores_of(metrics: dict[str, Any]) -> dict[str, Any]:
     return metrics.get("test", metrics)
 
 
-def notices(model: ModelFacts, *, phantom_images: bool, patient_images: bool) -> list[str]:
+def notices(
+    model: ModelFacts, *, phantom_images: bool = False, patient_images: bool = False
+) -> list[str]:
     """Return what must not be overlooked on a page.
 
     Args:

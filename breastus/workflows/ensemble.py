@@ -34,7 +34,7 @@ from breastus.evaluation.tta import VIEWS
 from breastus.models.ensemble import ensemble
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
-from breastus.reporting.model_card import DECIDED_APART, DECIDED_BY_ALL, model_card
+from breastus.reporting.model_card import model_card
 from breastus.runs.run import Run
 from breastus.training.pretraining_leakage import pretraining_seen
 from breastus.workflows.evaluate import attributes
@@ -162,8 +162,6 @@ def _scored(apart: OutOfFoldPredictions | None, members: int) -> dict[str, Any]:
             "of": members,
             "decisions": apart.decisions,
             "thresholds": [float(end(apart.table["threshold"])) for end in (min, max)],
-            "decision_of_bundle": DECIDED_BY_ALL,
-            "decision_of_scores": DECIDED_APART,
         }
     }
 

@@ -19,6 +19,7 @@ from breastus.evaluation.calibration.temperature import apply_temperature
 from breastus.phantoms.simulation import simulate_phantom
 from breastus.preprocessing.transform import Transform
 from breastus.reporting.model_card import model_card
+from breastus.reporting.texts import counts
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +56,9 @@ def test_what_is_in_it(tiny_run):
     found = checksums(tiny_run.bundle)
     assert found == info["files"]
     card = (tiny_run.bundle / "MODEL_CARD.md").read_text()
-    assert "never saw a patient" in card
+    assert "never seen a patient" in card
     assert "not a medical device" in card
+    assert counts(info["metrics"]) in card
 
 
 def test_tensorflow_alone_serves_it(tiny_run, scans, tmp_path):
@@ -160,6 +162,6 @@ def test_publishing_replaces_what_stood_there(tiny_run, tmp_path):
 
 def test_the_card_of_a_leaking_split_says_so(tiny_run):
     info = json.loads((tiny_run.bundle / "bundle.json").read_text())
-    assert "A split that leaks" not in model_card(info)
+    assert "The split leaks" not in model_card(info)
     info["trained_on"]["groups_ignored"] = True
-    assert "A split that leaks" in model_card(info)
+    assert "The split leaks" in model_card(info)

@@ -165,7 +165,7 @@ def test_damaged_sets_are_named(bundle):
 @pytest.mark.parametrize(
     ("low", "high", "why", "card"),
     [
-        (0.0, 1.0, "the bundle refers every image", "reader: every image, as too few"),
+        (0.0, 1.0, "the bundle refers every image", "reader: every image, as there were too few"),
         (0.2, 0.7, "neither “lump” nor “no lump” can be ruled out", "of 0.2 to 0.7, where neither"),
         (
             0.7,
