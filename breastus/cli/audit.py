@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from breastus.data.manifest.build import survey
     from breastus.data.splits.split_file import match_images, read_split_file
     from breastus.errors import ConfigError, RunError
-    from breastus.reporting.audit.page import summary, twins_file, write_audit
+    from breastus.reporting.audit_page import summary, twins_file, write_audit
 
     config = settings(args)
     if config.data.groups == "ignore":

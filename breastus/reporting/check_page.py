@@ -1,27 +1,31 @@
-"""The outside-hospital check: a bundle and a handful of images in, one self-contained page out.
+"""The check of a model on images from elsewhere: a bundle and a handful of images in, one page out.
 
-For each image: what the model says, whether a reader has to judge it, how often such a score was
+For each image: the prediction, whether a reader has to judge it, how often such a probability was
 right on the validation images, and what is unusual about the image. An image that cannot be read is
-reported; the others go on.
+reported, and the check continues.
 """
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from breastus.data.images import read_image, to_png
-from breastus.deploy.predictor import PHANTOM_FLAG, PHANTOM_NOTICE, Prediction, Predictor
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.labels import LABELS, LUMP
+from breastus.reporting import texts
+from breastus.reporting.facts import ModelFacts
+from breastus.reporting.format import listed
+from breastus.reporting.render import render, sentence
 from breastus.utils.files import write_text
-from breastus.utils.html import page, picture
+
+if TYPE_CHECKING:  # they load TensorFlow
+    from breastus.deploy.predictor import Prediction, Predictor
 
 _SIDE = 480  # longer side of a picture on the page, in pixels
-_WORDS = {label: label.replace("_", " ") for label in LABELS}
+_PHANTOM_FLAG = "trained_on_phantoms"  # a notice above all images says so once
 
 
 @dataclass(frozen=True)
@@ -29,24 +33,26 @@ class Case:
     """An image to check.
 
     Attributes:
-        path: the file.
-        known: what is known of it, such as "benign", or "".
+        path: image file.
+        known: known finding, such as "benign", or "".
     """
 
     path: str | os.PathLike
     known: str = ""
 
 
-def check(predictor: Predictor, cases: Sequence[Case], out: str | os.PathLike) -> list[Prediction]:
-    """Judge images and write the page.
+def check(
+    predictor: "Predictor", cases: Sequence[Case], out: str | os.PathLike
+) -> list["Prediction"]:
+    """Predict images and write the page.
 
     Args:
         predictor: a loaded bundle.
-        cases: the images.
-        out: the HTML file; written whole or not at all.
+        cases: images to check.
+        out: HTML file to write.
 
     Returns:
-        One prediction a case; what could not be read carries its `error`.
+        One prediction for each case; that of an image that cannot be read carries its `error`.
 
     Raises:
         RunError: when the page cannot be written.
@@ -58,212 +64,109 @@ def check(predictor: Predictor, cases: Sequence[Case], out: str | os.PathLike) -
 
 
 def check_page(
-    info: Mapping[str, Any], cases: Iterable[Case], predictions: Sequence[Prediction]
+    info: Mapping[str, Any], cases: Iterable[Case], predictions: Sequence["Prediction"]
 ) -> str:
     """Return the page as HTML; `info` is the content of bundle.json."""
-    body = (
-        f'<p class="soft">{escape(_model_facts(info))}</p>'
-        f'<p class="answer">{escape(summary(predictions))}</p>'
-        + "".join(
-            _case(info, case, prediction)
-            for case, prediction in zip(cases, predictions, strict=True)
-        )
-        + f"<h2>How to read this page</h2>{_how_to_read(info)}"
+    phantom = info["trained_on"]["phantom"]
+    shown = [_facts(info, *pair) for pair in zip(cases, predictions, strict=True)]
+    return render(
+        "check_page.html.j2",
+        title=f"Check of “{info['model']}” on {len(shown)} images",
+        notices=texts.notices(
+            ModelFacts.of_bundle(info),
+            patient_images=not phantom and any(case["picture"] for case in shown),
+        ),
+        info=info,
+        recalibrated_for=_recalibrated_for(info),
+        summary=summary(predictions),
+        cases=shown,
     )
-    notices = [PHANTOM_NOTICE] if info["trained_on"]["phantom"] else []
-    return page(f"What the model “{info['model']}” makes of these images", body, notices=notices)
 
 
-def summary(predictions: Sequence[Prediction]) -> str:
-    """Say in a sentence or two what came out."""
-    read = [p for p in predictions if not p.error]
-    lumps = sum(p.label == LABELS[LUMP] for p in read)
-    strange = sum(bool(_of_the_image(p)) for p in read)
-    parts = [f"The model calls {lumps} of {_images(len(read))} lump."]
-    if referred := sum(bool(p.referred) for p in read):
-        parts.append(f"Refer to a reader: {referred} of them, whatever they are called.")
-    if strange:
-        parts.append(
-            f"{_images(strange)} {_are(strange)} unlike those it learned from or must be read with "
-            "care: see below what is unusual."
-        )
-    if failed := len(predictions) - len(read):
-        parts.append(f"{_images(failed)} could not be read.")
-    return " ".join(parts)
+def summary(predictions: Sequence["Prediction"]) -> str:
+    """Return what the model says of the images, in a sentence or two."""
+    read = [prediction for prediction in predictions if not prediction.error]
+    return sentence(
+        "text/check_summary.txt.j2",
+        lumps=sum(prediction.label == LABELS[LUMP] for prediction in read),
+        read=len(read),
+        referred=sum(bool(prediction.referred) for prediction in read),
+        unusual=sum(bool(_unusual(prediction)) for prediction in read),
+        failed=len(predictions) - len(read),
+    )
 
 
 def how_sure(info: Mapping[str, Any], probability: float) -> str:
-    """Say how often images that scored alike had a lump, on the bundle's validation images.
+    """Return how often images with a similar probability had a lump.
 
     Args:
-        info: the content of bundle.json.
+        info: content of bundle.json.
         probability: calibrated probability of a lump.
     """
     bins = info["reliability"]
     if not bins:
-        return "How sure that is was not measured."
+        return sentence("text/how_sure.txt.j2", near=None)
     near = min(bins, key=lambda b: max(b["low"] - probability, probability - b["high"], 0.0))
     low, high = wilson_interval(near["lumps"], near["count"])
-    everywhere = sum(b["lumps"] for b in bins) / sum(b["count"] for b in bins)
-    images = _judged_by(info)
-    text = (
-        f"Of the {near['count']} {images} that scored most alike "
-        f"({near['low']:.2f} to {near['high']:.2f}), {near['lumps']} had a lump: "
-        f"{100 * near['lumps'] / near['count']:.0f} % ({100 * low:.0f} to {100 * high:.0f} %). Of "
-        f"all {images} {100 * everywhere:.0f} % had one"
-    )
-    if low <= everywhere <= high:
-        text += ", so that such a score says little."
-    else:
-        text += "."
-    if low > 0.5 and probability < info["threshold"]:
-        text += " Most of them had a lump although the model calls this “no lump”."
-    elif high < 0.5 and probability >= info["threshold"]:
-        text += " Most of them had none although the model calls this “lump”."
-    elif low <= 0.5 <= high:
-        text += " Either answer is possible."
-    return text
-
-
-def _case(info: Mapping[str, Any], case: Case, prediction: Prediction) -> str:
-    name = os.path.basename(os.fspath(case.path))
-    if prediction.error:
-        return (
-            f'<section class="case"><div></div><div><h3>{escape(name)}</h3>'
-            f'<p class="verdict">could not be read</p><p>{escape(prediction.error)}</p>'
-            "</div></section>"
-        )
-    known = f'<p class="soft">Known finding: {escape(case.known)}</p>' if case.known else ""
-    unusual = "".join(f"<li>{escape(text)}</li>" for text in _of_the_image(prediction).values())
-    return (
-        f'<section class="case">{picture(to_png(read_image(case.path), side=_SIDE), name)}'
-        f"<div><h3>{escape(name)}</h3>{known}"
-        f'<p class="verdict {prediction.label}">{_WORDS[prediction.label]}</p>'
-        f"{_referral(info, prediction)}"
-        f"{_bar(prediction)}<p>{escape(how_sure(info, prediction.probability))}</p>"
-        + (
-            "<p><b>Unusual</b>, so that what held for the validation images may not hold here:</p>"
-            f"<ul>{unusual}</ul>"
-            if unusual
-            else '<p class="soft">Size, brightness, colour and detail lie within those of the '
-            "training images.</p>"
-        )
-        + "</div></section>"
-    )
-
-
-def _referral(info: Mapping[str, Any], prediction: Prediction) -> str:
-    if not prediction.referred:
-        return ""
-    sets = info["conformal"]
-    if (sets["lump_from"], sets["no_lump_to"]) == (0, 1):
-        why = "the bundle refers every image, as it was fitted on too few patients or scenes."
-    elif sets["lump_from"] <= sets["no_lump_to"]:
-        why = "with such a score neither “lump” nor “no lump” can be ruled out."
-    else:
-        why = "such a score is unusual for images with a lump, and for images without one as well."
-    bounds = sorted((sets["lump_from"], sets["no_lump_to"]))
-    if not bounds[0] <= prediction.probability <= bounds[1]:  # between bounds and threshold
-        why = "the threshold calls it one thing, and the bounds of referral the other."
-    return f"<p><b>Refer to a reader</b>: {why}</p>"
-
-
-def _bar(prediction: Prediction) -> str:
-    share, threshold = 100 * prediction.probability, 100 * prediction.threshold
-    said, mark = rounded_apart(prediction.probability, prediction.threshold)
-    text = f"probability of a lump {said}; called lump from {mark} (the mark)"
-    return (
-        f'<div class="bar" role="img" aria-label="{text}">'
-        f'<span class="{prediction.label}" style="width:{share:.1f}%"></span>'
-        f'<i style="left:{threshold:.1f}%"></i></div><p class="soft">{text}</p>'
+    sources = _recalibrated_for(info)
+    return sentence(
+        "text/how_sure.txt.j2",
+        near=near,
+        share={"value": near["lumps"] / near["count"], "ci_low": low, "ci_high": high},
+        everywhere=sum(b["lumps"] for b in bins) / sum(b["count"] for b in bins),
+        images=f"images of {sources} that nothing was fitted on"
+        if sources
+        else "validation images",
+        probability=probability,
+        threshold=info["threshold"],
     )
 
 
 def rounded_apart(probability: float, threshold: float) -> tuple[str, str]:
     """Return both with three digits, or as many as show on which side of the threshold one is."""
     for digits in range(3, 16):
-        texts = f"{probability:.{digits}f}", f"{threshold:.{digits}f}"
-        if (float(texts[0]) >= float(texts[1])) == (probability >= threshold):
+        rounded = f"{probability:.{digits}f}", f"{threshold:.{digits}f}"
+        if (float(rounded[0]) >= float(rounded[1])) == (probability >= threshold):
             break
-    return texts
+    return rounded
 
 
-def _of_the_image(prediction: Prediction) -> dict[str, str]:
-    # That the model learned from phantoms stands above all images, once.
-    return {flag: text for flag, text in prediction.reasons.items() if flag != PHANTOM_FLAG}
+def _facts(info: Mapping[str, Any], case: Case, prediction: "Prediction") -> dict[str, Any]:
+    """Return what the page shows of an image."""
+    facts = {
+        "name": os.path.basename(os.fspath(case.path)),
+        "known": case.known,
+        "prediction": prediction,
+        "picture": b"",
+    }
+    if prediction.error:
+        return facts
+    probability, threshold = rounded_apart(prediction.probability, prediction.threshold)
+    return facts | {
+        "picture": to_png(read_image(case.path), side=_SIDE),
+        "referral": _referral(info, prediction),
+        "bar": f"probability of a lump {probability}; threshold {threshold} (the mark)",
+        "how_sure": how_sure(info, prediction.probability),
+        "unusual": _unusual(prediction),
+    }
 
 
-def _model_facts(info: Mapping[str, Any]) -> str:
-    trained, auc = info["trained_on"], info["metrics"]["test"]["roc_auc"]
-    sources = ", ".join(trained["sources"])
-    text = (
-        f"Network {info['model']}, trained on {trained['images']} images of {trained['groups']} "
-        f"patients or scenes ({sources})."
-    )
-    if auc["value"] is None:
-        return text
-    of = _sources(info)
-    where = f"images of {of} that nothing was fitted on" if of else "its own test images"
-    if not of and (scored := info.get("scored")):
-        where = f"images judged by those of its {scored['of']} networks that had not seen them"
-    score = f" ROC-AUC on {where}: {auc['value']:.2f}"
-    if auc["ci_low"] is not None:
-        score += f" ({auc['ci_low']:.2f} to {auc['ci_high']:.2f})"
-    return f"{text}{score}."
+def _referral(info: Mapping[str, Any], prediction: "Prediction") -> str:
+    """Return why an image is referred: always, contradiction, both or none; "" if it is not."""
+    if not prediction.referred:
+        return ""
+    bounds = info["conformal"]["lump_from"], info["conformal"]["no_lump_to"]
+    if not min(bounds) <= prediction.probability <= max(bounds):  # between bounds and threshold
+        return "contradiction"
+    if bounds == (0, 1):
+        return "always"
+    return "both" if bounds[0] <= bounds[1] else "none"
 
 
-def _how_to_read(info: Mapping[str, Any]) -> str:
-    items = [
-        *_who_is_referred(info),
-        _calibrated_on(info)
-        + " At another hospital, with other scanners and other patients, it can be off in either "
-        "direction.",
-        "“Unusual” compares size, brightness, contrast, colour and detail with the smallest and "
-        "largest values among the training images. An image without a remark can still be unlike "
-        "them in ways that these numbers do not see.",
-        "A handful of images shows how the model behaves; it does not measure how good it is. That "
-        "takes images with known findings, hundreds of them.",
-        "Only a file that is the same to the last byte is known again as one of the training "
-        "images; a copy that was saved anew, or a near-duplicate, is not.",
-    ]
-    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+def _unusual(prediction: "Prediction") -> list[str]:
+    return [text for flag, text in prediction.reasons.items() if flag != _PHANTOM_FLAG]
 
 
-def _who_is_referred(info: Mapping[str, Any]) -> list[str]:
-    if (sets := info.get("conformal")) is None:
-        return ["This model does not say which images to refer to a reader."]
-    of = _sources(info) or "the data that the model learned from"
-    return [
-        "“Refer to a reader”: the model's answer is not to be relied on, whichever it is. Of the "
-        f"images with a lump and of those without, {100 * sets['coverage']:.0f} % are meant to be "
-        "either referred or within the bounds of their own class, if they come from where the "
-        f"bounds were fitted: {of}. An image that is not referred can still be called wrong."
-    ]
-
-
-def _sources(info: Mapping[str, Any]) -> str:
+def _recalibrated_for(info: Mapping[str, Any]) -> str:
     """Return the data sets that a bundle was recalibrated for, or ""."""
-    return ", ".join(info.get("recalibration", {}).get("sources", ()))
-
-
-def _judged_by(info: Mapping[str, Any]) -> str:
-    of = _sources(info)
-    return f"images of {of} that nothing was fitted on" if of else "validation images"
-
-
-def _calibrated_on(info: Mapping[str, Any]) -> str:
-    if of := _sources(info):
-        count = info["recalibration"]["n"]
-        return f"The probability was recalibrated on {count} images of {of}."
-    return (
-        "The probability was calibrated on the validation images of the data that the model "
-        "learned from."
-    )
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
+    return listed(info.get("recalibration", {}).get("sources", ()))

@@ -1,22 +1,20 @@
 """The most confident errors of a model: predictions and manifest in, pictures out."""
 
-import io
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from breastus.data.images import read_image
 from breastus.data.masks import lesion_mask
 from breastus.errors import BreastusError
 from breastus.labels import LABELS, LUMP
+from breastus.reporting.pictures import shrink, to_jpeg
 from breastus.utils.opencv import cv2
 
 _SHOWN = 8
-_SIDE = 480  # longer side of a picture, in pixels
-_QUALITY = 82  # JPEG: about 25 kB a picture
+_SIDE = 480  # longer side of a picture, in pixels; a picture has about 25 kB
 _OUTLINE = (0, 229, 255)  # RGB; cyan is seen on grey tissue, also by colour-blind readers
 
 
@@ -85,13 +83,9 @@ def _picture(path: str, mask_paths: str) -> tuple[bytes, bool]:
         pixels = read_image(path)
     except BreastusError:  # moved or damaged since the training
         return b"", False
-    image = Image.fromarray(pixels).convert("RGB")
-    image.thumbnail((_SIDE, _SIDE))
-    drawn = np.array(image)
+    drawn = shrink(pixels, _SIDE)
     outlined = _outline(drawn, [name for name in mask_paths.split(";") if name], pixels.shape[:2])
-    buffer = io.BytesIO()
-    Image.fromarray(drawn).save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue(), outlined
+    return to_jpeg(drawn), outlined
 
 
 def _outline(drawn: np.ndarray, mask_paths: list[str], size: tuple[int, int]) -> bool:

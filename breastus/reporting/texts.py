@@ -54,6 +54,12 @@ def notices(
     return _lines("text/notices.txt.j2", model=model, **values)
 
 
+def data_notices(*, phantom_images: bool, patient_images: bool) -> list[str]:
+    """Return what must not be overlooked on a page about images; the arguments are of `notices`."""
+    values = {"phantom_images": phantom_images, "patient_images": patient_images}
+    return _lines("text/data_notices.txt.j2", **values)
+
+
 def exclusions(external: ExternalFacts) -> list[str]:
     """Return which images an external validation excluded, and how they were searched for."""
     return _lines("text/exclusions.txt.j2", external=external)

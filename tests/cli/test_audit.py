@@ -70,6 +70,7 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] == "style":
             return
+        data = data.replace("\N{NO-BREAK SPACE}", " ")
         self.text += data
         if self.open and self.open[-1] in ("h2", "h3"):
             self._heading += data
@@ -133,7 +134,7 @@ def test_leaks_on_the_page_are_the_leaks_there_are(leaky, elsewhere, capsys):
             str(len(pairs)),
             f"{100 * len(pairs) / total:.0f} %",
         ]
-        heading = f"the split mine.csv: {part} images (left) and what training holds of them"
+        heading = f"the split mine.csv: {part} images (left) and their matches in training"
         shown = page.cards[heading]
         assert {frozenset(card) for card in shown} == pairs
         assert all(split[held] == part and split[other] == "train" for held, other in shown)
@@ -149,7 +150,7 @@ def test_twins_are_shown_side_by_side_and_listed(leaky, elsewhere):
     root, twins, split = leaky
     assert run("--data", root, "--splits", "mine.csv") == 0
     page = Page((elsewhere / "audit.html").read_text())
-    cards = page.cards["Twins"]
+    cards = page.cards["Near-duplicates"]
     assert {frozenset(card) for card in cards} == {frozenset(pair) for pair in twins}
     assert set(cards[0]) == set(twins[2])  # the contradiction comes first
     assert "lump against normal" in page.text
@@ -214,7 +215,7 @@ def test_twins_of_a_prepared_manifest_are_found(leaky, elsewhere):
     assert run("--data", "prepared/manifest.csv") == 0  # and the next free name
     first, second = ((elsewhere / f"audit{n}.html").read_text() for n in ("", "-2"))
     assert first.replace("audit_twins", "audit-2_twins") == second
-    assert len(Page(first).cards["Twins"]) == len(twins)
+    assert len(Page(first).cards["Near-duplicates"]) == len(twins)
 
 
 def test_folders_that_are_split_already_are_judged_as_they_are(class_folders, elsewhere):
@@ -271,7 +272,7 @@ def test_names_are_texts_and_never_markup(class_folders, elsewhere):
     assert "onerror" not in {name for name, _ in page.attributes}
     assert "folder/lump/<script>" in page.text
     shown = {f"folder/lump/{name.removesuffix('.png')}", "folder/lump/lump 0"}
-    assert set(page.cards["Twins"][0]) == shown
+    assert set(page.cards["Near-duplicates"][0]) == shown
 
 
 def test_masks_that_are_wrong_are_named(class_folders, elsewhere):

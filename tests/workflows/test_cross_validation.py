@@ -247,7 +247,7 @@ def test_an_ensemble_of_folds_is_not_scored_by_what_was_fitted_to_its_test(folds
     assert "took no part in training" not in card
     check(Predictor(bundle), [], tmp_path / "check.html")
     page = (tmp_path / "check.html").read_text()
-    assert "images judged by those of its 3 networks that had not seen them" in page
+    assert "images scored by those of its 3 networks that had not seen them" in page
 
 
 def test_an_ensemble_on_one_split_is_scored_by_its_own_decision(tiny_run, tmp_path):

@@ -1,0 +1,370 @@
+"""The page of an audit: its result in, one HTML file and a CSV of all near-duplicate pairs out."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import breastus
+from breastus.audit.leakage import SAME_PATIENT
+from breastus.audit.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, twins_table
+from breastus.audit.scenes import Scene
+from breastus.audit.shortcuts import strata
+from breastus.audit.verdicts import counted, percent, verdicts, words
+from breastus.data.image_statistics import STATISTICS
+from breastus.data.manifest.build import SIMULATED, reason_kinds, simulated
+from breastus.labels import FINDINGS, LABELS, SPLITS
+from breastus.reporting import texts
+from breastus.reporting.figures.ridges import RidgePlot, ridge_plot
+from breastus.reporting.pictures import thumbnails
+from breastus.reporting.render import render, sentence
+from breastus.utils.files import write_csv, write_text
+
+# What is shown at most, so that the page stays below some 10 MB.
+_SCENE_PICTURES = 500
+_A_SCENE = 12
+_PAIRS = 24  # of each part of a split
+_A_REASON = 40
+_IDS = 12  # named before "and more"
+_DRAWN = ("brightness", "contrast", "width", "height", "aspect", "detail")
+_LEVELS = {"alarm": "Alarming", "warning": "Mind", "good": "Good"}
+
+
+def write_audit(audit: Audit, path: str | os.PathLike) -> Path:
+    """Write the page, and beside it all near-duplicate pairs as `NAME_twins.csv`.
+
+    Args:
+        audit: result of `run_audit`.
+        path: HTML file to write.
+
+    Returns:
+        The CSV file.
+
+    Raises:
+        RunError: when either cannot be written.
+    """
+    csv = twins_file(path)
+    write_csv(csv, twins_table(audit))
+    write_text(path, audit_page(audit, csv.name))
+    return csv
+
+
+def twins_file(path: str | os.PathLike) -> Path:
+    """Return the name of the CSV that goes with a page."""
+    return Path(path).with_name(f"{Path(path).stem}_twins.csv")
+
+
+def summary(audit: Audit) -> str:
+    """Return the result in a few lines."""
+    lines = [overview(audit)]
+    lines += [f"  {_LEVELS[level]:<8}  {text}" for level, text in verdicts(audit)]
+    return "\n".join(lines)
+
+
+def overview(audit: Audit) -> str:
+    """Return what the data set holds, in a sentence."""
+    labels = audit.used["label"].value_counts()
+    return sentence(
+        "text/audit_overview.txt.j2",
+        total=len(audit.manifest),
+        used=len(audit.used),
+        sources=sorted(set(audit.manifest["source"])),
+        labels={label: int(labels.get(label, 0)) for label in reversed(LABELS)},
+    )
+
+
+def audit_page(audit: Audit, csv_name: str) -> str:
+    """Return the page as HTML."""
+    manifest = audit.manifest
+    phantom = manifest["flags"].str.split(";").map(lambda flags: SIMULATED in flags)
+    scenes = _shown_scenes(audit.scenes)
+    leaks = [(split, name, rows) for split in audit.splits for name, rows in _worst(split)]
+    reasons = list(_by_reason(audit))
+    shown = [i for scene in scenes for i in scene.image_ids[:_A_SCENE]]
+    for _, _, rows in leaks:
+        shown += [*rows["image_id"], *rows["twin_id"]]
+    for _, rows in reasons:
+        shown += list(rows["image_id"][:_A_REASON])
+    where = _where(audit.splits[0]) if audit.splits and not audit.splits[0].own else {}
+    return render(
+        "audit/audit.html.j2",
+        title=f"Data audit: {', '.join(sorted(set(manifest['source'])))}",
+        notices=texts.data_notices(
+            phantom_images=simulated(manifest), patient_images=not phantom.all()
+        ),
+        audit=audit,
+        overview=overview(audit),
+        verdicts=[(level, _LEVELS[level], text) for level, text in verdicts(audit)],
+        csv_name=csv_name,
+        version=breastus.__version__,
+        pictures=thumbnails(manifest, shown),
+        images=_captions(manifest),
+        leak_rows=_leak_rows(audit),
+        leaks=[
+            {
+                "title": split.title,
+                "part": name,
+                "total": int((split.leaks["split"] == name).sum()),
+                "pairs": [_pair(row) for row in rows.itertuples()],
+            }
+            for split, name, rows in leaks
+        ],
+        scenes=[_scene(scene, where) for scene in scenes],
+        scene_images=sum(len(scene.image_ids) for scene in audit.scenes),
+        where=where,
+        contradicting=int(manifest["excluded"].str.startswith("contradiction").sum()),
+        excluded=[
+            {"reason": reason, "total": len(rows), "image_ids": rows["image_id"][:_A_REASON]}
+            for reason, rows in reasons
+        ],
+        sources=_source_rows(audit),
+        several_sources=manifest["source"].nunique() > 1,
+        counts=_count_tables(audit),
+        flag_rows=_flag_rows(audit),
+        statistic_rows=_statistic_rows(audit),
+        ridges=[plot for name in _DRAWN if (plot := _ridges(audit, name))],
+        masks=_mask_facts(audit),
+    )
+
+
+def _captions(manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return what stands below the picture of each image, by image id."""
+    return {
+        row.image_id: {
+            "name": row.image_id.partition("/")[2] or row.image_id,
+            "what": (row.finding if row.finding != "unknown" else words(row.label)) or "unknown",
+            "label": row.label,
+            "excluded": bool(row.excluded),
+        }
+        for row in manifest.itertuples()
+    }
+
+
+def _pair(row) -> dict[str, Any]:
+    patient = row.kind == SAME_PATIENT
+    alike = "another scene" if patient else f"similarity {row.similarity:.2f}"
+    return {"text": f"{row.kind}, {alike}", "image_id": row.image_id, "twin_id": row.twin_id}
+
+
+def _scene(scene: Scene, where: dict[str, str]) -> dict[str, Any]:
+    parts = {where[i] for i in scene.image_ids if i in where}
+    names = [name for name in SPLITS if any(name in held for held in parts)]
+    low, high = (f"{value:.2f}" for value in scene.similarity)
+    count = len(scene.image_ids)
+    return {
+        "count": count,
+        "image_ids": scene.image_ids[:_A_SCENE],
+        "contradiction": " against ".join(map(words, scene.findings)) if scene.contradicts else "",
+        "sources": scene.sources,
+        "one_patient": scene.one_patient,
+        "parts": names if len(parts) > 1 else [],
+        "similarity": low if low == high else f"{low} to {high}",
+        "css": "" if count < 3 else "some" if count < 5 else "many",
+    }
+
+
+def _shown_scenes(scenes: list[Scene]) -> list[Scene]:
+    pictures, shown = 0, []
+    for scene in scenes:
+        pictures += min(len(scene.image_ids), _A_SCENE)
+        if pictures > _SCENE_PICTURES:
+            break
+        shown.append(scene)
+    return shown
+
+
+def _worst(split: SplitAudit) -> Iterator[tuple[str, pd.DataFrame]]:
+    for name in ("test", "val"):
+        rows = split.leaks[split.leaks["split"] == name].head(_PAIRS)
+        if len(rows):
+            yield name, rows
+
+
+def _by_reason(audit: Audit) -> Iterator[tuple[str, pd.DataFrame]]:
+    kinds = reason_kinds(audit.manifest)
+    for reason in kinds[~kinds.isin(["", "contradiction", "unreadable"])].value_counts().index:
+        yield reason, audit.manifest[kinds == reason]
+
+
+def _where(split: SplitAudit) -> dict[str, str]:
+    return split.members.groupby("image_id")["split"].agg(" and ".join).to_dict()
+
+
+def _leak_rows(audit: Audit) -> list[list[str]]:
+    """Return a row for each part of each split: title, images, in training, leaks, share."""
+    rows = []
+    for split in audit.splits:
+        trained = (split.members["split"] == "train").sum()
+        for row in list(split.shares.itertuples())[::-1]:
+            counts = (row.images, trained, row.twin, row.patient, row.either)
+            title = f"{split.title}: {row.Index}"
+            rows.append([title, *(f"{n:,}" for n in counts), percent(row.share)])
+    for name, what in (("readable", "all readable images"), ("used", "images in use")):
+        row = audit.random.loc[name]
+        count, tested = int(row["images"]), round(RANDOM_TEST_SHARE * row["images"])
+        rows.append(
+            [
+                f"for comparison, a random split: {what}",
+                *(f"{tested:,}", f"{count - tested:,}", _expected(row["twin"], tested), ""),
+                *(_expected(row["either"], tested), percent(row["either"])),
+            ]
+        )
+    return rows if audit.patients_known else [[*row[:4], row[6]] for row in rows]
+
+
+def _expected(share: float, tested: int) -> str:
+    return "undefined" if share != share else f"≈ {share * tested:,.0f}"
+
+
+def _source_rows(audit: Audit) -> list[list[str]]:
+    """Return a row for each source: images, labels, exclusions, patients, groups."""
+    rows = []
+    for source, part in strata(audit.manifest).items():
+        used = part[part["image_id"].isin(audit.used["image_id"])]
+        counts = used["label"].value_counts()
+        rows.append(
+            [
+                source,
+                f"{len(part):,}",
+                *(f"{counts.get(label, 0):,}" for label in reversed(LABELS)),
+                f"{(part['excluded'] != '').sum():,}",
+                f"{((part['excluded'] == '') & (part['label'] == '')).sum():,}",
+                _patients(part),
+                f"{used['group_id'].nunique():,}",
+            ]
+        )
+    return rows
+
+
+def _patients(part: pd.DataFrame) -> str:
+    known = part.loc[part["patient_id"] != "", "patient_id"]
+    if known.empty:
+        return "unknown"
+    missing = len(part) - len(known)
+    return f"{known.nunique():,}" + (f" (unknown for {counted(missing)})" if missing else "")
+
+
+def _count_tables(audit: Audit) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return title, header and rows of the counts by finding, flag and reason for exclusion."""
+    manifest, used = audit.manifest, audit.used
+    held = manifest["flags"].str.split(";").explode()
+    of_used = held[held.index.isin(used.index)].value_counts()
+    by_finding = [
+        [
+            name,
+            f"{(manifest['finding'] == name).sum():,}",
+            f"{(used['finding'] == name).sum():,}",
+        ]
+        for name in FINDINGS
+        if (manifest["finding"] == name).any()
+    ]
+    by_flag = [
+        [flag, f"{count:,}", f"{of_used.get(flag, 0):,}"]
+        for flag, count in held[held != ""].value_counts().items()
+    ]
+    kinds = reason_kinds(manifest)
+    by_reason = [
+        [reason, f"{count:,}"] for reason, count in kinds[kinds != ""].value_counts().items()
+    ]
+    tables = [
+        ("By finding", ["finding", "images", "used"], by_finding),
+        ("By flag", ["flag", "images", "used"], by_flag),
+        ("By reason for exclusion", ["reason", "images"], by_reason),
+    ]
+    return [table for table in tables if table[2]]
+
+
+def _flag_rows(audit: Audit) -> list[dict[str, Any]]:
+    return [
+        {
+            "source": row.source,
+            "name": row.flag,
+            "cells": [
+                _share(row.lump, row.lump_images),
+                _share(row.no_lump, row.no_lump_images),
+                _points(row.difference, row.low, row.high),
+            ],
+            "strip": _strip(row.difference, row.low, row.high, centre=0, span=1),
+        }
+        for row in audit.flags.itertuples()
+    ]
+
+
+def _statistic_rows(audit: Audit) -> list[dict[str, Any]]:
+    return [
+        {
+            "source": row.source,
+            "name": STATISTICS[row.statistic][0],
+            "cells": [_auc(row.auc, row.low, row.high)],
+            "strip": _strip(row.auc, row.low, row.high, centre=0.5, span=0.5),
+        }
+        for row in audit.statistics.itertuples()
+    ]
+
+
+def _strip(
+    value: float, low: float, high: float, *, centre: float, span: float
+) -> dict[str, Any] | None:
+    """Return where a value and its interval lie on a line of -1 to 1 around "no difference"."""
+    if value != value:
+        return None
+    ends = (value, value) if low != low else (low, high)
+    at = [max(-0.98, min(0.98, (end - centre) / span)) for end in (value, *ends)]
+    return {"value": at[0], "low": at[1], "high": at[2], "certain": low > centre or high < centre}
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,} ({percent(part / whole)})" if whole else "no images"
+
+
+def _points(value: float, low: float, high: float) -> str:
+    if value != value:
+        return "undefined"
+    bounds = "no interval" if low != low else f"{100 * low:+.0f} to {100 * high:+.0f}"
+    return f"{100 * value:+.0f} points ({bounds})".replace("-", "\N{MINUS SIGN}")
+
+
+def _auc(value: float, low: float, high: float) -> str:
+    if value != value:
+        return "undefined"
+    if low != low:
+        return f"{value:.2f} (no interval)"
+    return f"{value:.2f} (no spread)" if low == high else f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _ridges(audit: Audit, name: str) -> RidgePlot | None:
+    """Return how a number is distributed by source and class; None without values."""
+    manifest = audit.manifest[audit.manifest["excluded"] == ""]
+    several = manifest["source"].nunique() > 1
+    rows = []
+    for source, part in manifest.groupby("source"):
+        for label in (*reversed(LABELS), ""):
+            ids = part.loc[part["label"] == label, "image_id"]
+            values = audit.measured[name].loc[ids].dropna().to_numpy()
+            if len(values):
+                title = words(label) or "label unknown"
+                css = label or "unlabelled"
+                rows.append((f"{source}, {title}" if several else title, css, values))
+    meaning, form = STATISTICS[name]
+    return ridge_plot(meaning.capitalize(), rows, form) if rows else None
+
+
+def _mask_facts(audit: Audit) -> dict[str, Any]:
+    """Return how many images of lump have a mask, and which masks need a look."""
+    rows = audit.manifest.set_index("image_id")
+    with_mask = audit.measured["masks"] > 0
+    lump = rows["label"] == LABELS[1]
+    found = {what: list(ids) for what, ids in audit.masks().items() if len(ids)}
+    return {
+        "lumps": int(lump.sum()),
+        "lumps_with_mask": int((with_mask & lump).sum()),
+        "files": int(audit.measured["masks"].sum()),
+        "rows": [[what, f"{len(ids):,}", _named(ids)] for what, ids in found.items()],
+    }
+
+
+def _named(ids: list[str]) -> str:
+    more = f" and {len(ids) - _IDS:,} more" if len(ids) > _IDS else ""
+    return ", ".join(ids[:_IDS]) + more

@@ -1,0 +1,58 @@
+"""Small pictures of images for a page: files in, JPEG out."""
+
+import io
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from breastus.data.images import read_image
+from breastus.errors import ImageError
+
+_QUALITY = 80
+_THREADS = 4
+
+
+def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Return an image as uint8 [H, W, 3] that fits into a square of `side` pixels."""
+    image = Image.fromarray(pixels).convert("RGB")
+    image.thumbnail((side, side))
+    return np.array(image)
+
+
+def to_jpeg(pixels: np.ndarray) -> bytes:
+    """Encode uint8 [H, W, 3] as JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def thumbnails(
+    manifest: pd.DataFrame, image_ids: Iterable[str], *, side: int = 240
+) -> dict[str, bytes]:
+    """Return small pictures of some images of a manifest, each read once.
+
+    Args:
+        manifest: rows with `image_id` and `path`.
+        image_ids: images to read, some of them maybe several times.
+        side: longer side in pixels; at 240, a picture has about 7 kB.
+
+    Returns:
+        Image id to JPEG, which is empty for a file that cannot be read.
+    """
+    paths = manifest.set_index("image_id")["path"]
+    wanted = list(dict.fromkeys(image_ids))
+
+    def load(path: str) -> bytes:
+        try:
+            return to_jpeg(shrink(read_image(path), side))
+        except ImageError:
+            return b""
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        made = pool.map(load, paths.loc[wanted])
+        bar = tqdm(made, "drawing pictures", len(wanted), leave=False, disable=None)
+        return dict(zip(wanted, bar, strict=True))
