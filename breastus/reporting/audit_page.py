@@ -29,7 +29,7 @@ _PAIRS = 24  # of each part of a split
 _A_REASON = 40
 _IDS = 12  # named before "and more"
 _DRAWN = ("brightness", "contrast", "width", "height", "aspect", "detail")
-_LEVELS = {"alarm": "Alarming", "warning": "Mind", "good": "Good"}
+_LEVELS = {"alarm": "Alarming", "warning": "Caution", "good": "Good"}
 
 
 def write_audit(audit: Audit, path: str | os.PathLike) -> Path:
