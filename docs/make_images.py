@@ -67,7 +67,7 @@ def near_duplicates(busi: Path, count: int = 3) -> Image.Image:
     return sheet
 
 
-def report_top(page: Path, width: int = 900, height: int = 980) -> Image.Image:
+def report_top(page: Path, width: int = 1000, height: int = 1020) -> Image.Image:
     """Return the top of a report as Chromium draws it."""
     from playwright.sync_api import sync_playwright
 
@@ -75,6 +75,8 @@ def report_top(page: Path, width: int = 900, height: int = 980) -> Image.Image:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         view = browser.new_page(viewport={"width": width, "height": height})
         view.goto(page.resolve().as_uri())
+        # BUSI is in the public domain, and the top of the page shows none of its images.
+        view.evaluate("document.querySelector('.notice')?.remove()")
         picture = Path(folder, "report.png")
         view.screenshot(path=picture)
         browser.close()
