@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     csv = write_audit(audit, out)
     print(summary(audit))
     print(f"Page: {out} (it shows images of patients: do not publish it)")
-    print(f"Twins: {csv}")
+    print(f"Near-duplicates: {csv}")
     return int(bool(audit.unreadable))
 
 
