@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import breastus
@@ -12,12 +13,14 @@ from breastus.audit.leakage import SAME_PATIENT
 from breastus.audit.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, twins_table
 from breastus.audit.scenes import Scene
 from breastus.audit.shortcuts import strata
-from breastus.audit.verdicts import counted, percent, verdicts, words
+from breastus.audit.verdicts import percent, verdicts
 from breastus.data.image_statistics import STATISTICS
 from breastus.data.manifest.build import SIMULATED, reason_kinds, simulated
 from breastus.labels import FINDINGS, LABELS, SPLITS
 from breastus.reporting import texts
-from breastus.reporting.figures.ridges import RidgePlot, ridge_plot
+from breastus.reporting.figures.distributions import plot_distributions
+from breastus.reporting.figures.style import to_svg
+from breastus.reporting.format import count, words
 from breastus.reporting.pictures import thumbnails
 from breastus.reporting.render import render, sentence
 from breastus.utils.files import write_csv, write_text
@@ -122,9 +125,8 @@ def audit_page(audit: Audit, csv_name: str) -> str:
         sources=_source_rows(audit),
         several_sources=manifest["source"].nunique() > 1,
         counts=_count_tables(audit),
-        flag_rows=_flag_rows(audit),
-        statistic_rows=_statistic_rows(audit),
-        ridges=[plot for name in _DRAWN if (plot := _ridges(audit, name))],
+        statistics=STATISTICS,
+        distributions=list(_distributions(audit)),
         masks=_mask_facts(audit),
     )
 
@@ -152,16 +154,16 @@ def _scene(scene: Scene, where: dict[str, str]) -> dict[str, Any]:
     parts = {where[i] for i in scene.image_ids if i in where}
     names = [name for name in SPLITS if any(name in held for held in parts)]
     low, high = (f"{value:.2f}" for value in scene.similarity)
-    count = len(scene.image_ids)
+    size = len(scene.image_ids)
     return {
-        "count": count,
+        "count": size,
         "image_ids": scene.image_ids[:_A_SCENE],
         "contradiction": " against ".join(map(words, scene.findings)) if scene.contradicts else "",
         "sources": scene.sources,
         "one_patient": scene.one_patient,
         "parts": names if len(parts) > 1 else [],
         "similarity": low if low == high else f"{low} to {high}",
-        "css": "" if count < 3 else "some" if count < 5 else "many",
+        "css": "" if size < 3 else "some" if size < 5 else "many",
     }
 
 
@@ -203,11 +205,11 @@ def _leak_rows(audit: Audit) -> list[list[str]]:
             rows.append([title, *(f"{n:,}" for n in counts), percent(row.share)])
     for name, what in (("readable", "all readable images"), ("used", "images in use")):
         row = audit.random.loc[name]
-        count, tested = int(row["images"]), round(RANDOM_TEST_SHARE * row["images"])
+        images, tested = int(row["images"]), round(RANDOM_TEST_SHARE * row["images"])
         rows.append(
             [
                 f"for comparison, a random split: {what}",
-                *(f"{tested:,}", f"{count - tested:,}", _expected(row["twin"], tested), ""),
+                *(f"{tested:,}", f"{images - tested:,}", _expected(row["twin"], tested), ""),
                 *(_expected(row["either"], tested), percent(row["either"])),
             ]
         )
@@ -243,7 +245,7 @@ def _patients(part: pd.DataFrame) -> str:
     if known.empty:
         return "unknown"
     missing = len(part) - len(known)
-    return f"{known.nunique():,}" + (f" (unknown for {counted(missing)})" if missing else "")
+    return f"{known.nunique():,}" + (f" (unknown for {count(missing, 'image')})" if missing else "")
 
 
 def _count_tables(audit: Audit) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -261,13 +263,11 @@ def _count_tables(audit: Audit) -> list[tuple[str, list[str], list[list[str]]]]:
         if (manifest["finding"] == name).any()
     ]
     by_flag = [
-        [flag, f"{count:,}", f"{of_used.get(flag, 0):,}"]
-        for flag, count in held[held != ""].value_counts().items()
+        [flag, f"{n:,}", f"{of_used.get(flag, 0):,}"]
+        for flag, n in held[held != ""].value_counts().items()
     ]
     kinds = reason_kinds(manifest)
-    by_reason = [
-        [reason, f"{count:,}"] for reason, count in kinds[kinds != ""].value_counts().items()
-    ]
+    by_reason = [[reason, f"{n:,}"] for reason, n in kinds[kinds != ""].value_counts().items()]
     tables = [
         ("By finding", ["finding", "images", "used"], by_finding),
         ("By flag", ["flag", "images", "used"], by_flag),
@@ -276,79 +276,31 @@ def _count_tables(audit: Audit) -> list[tuple[str, list[str], list[list[str]]]]:
     return [table for table in tables if table[2]]
 
 
-def _flag_rows(audit: Audit) -> list[dict[str, Any]]:
-    return [
-        {
-            "source": row.source,
-            "name": row.flag,
-            "cells": [
-                _share(row.lump, row.lump_images),
-                _share(row.no_lump, row.no_lump_images),
-                _points(row.difference, row.low, row.high),
-            ],
-            "strip": _strip(row.difference, row.low, row.high, centre=0, span=1),
-        }
-        for row in audit.flags.itertuples()
-    ]
+def _distributions(audit: Audit) -> Iterator[dict[str, Any]]:
+    """Yield how each number is distributed by source and class.
 
-
-def _statistic_rows(audit: Audit) -> list[dict[str, Any]]:
-    return [
-        {
-            "source": row.source,
-            "name": STATISTICS[row.statistic][0],
-            "cells": [_auc(row.auc, row.low, row.high)],
-            "strip": _strip(row.auc, row.low, row.high, centre=0.5, span=0.5),
-        }
-        for row in audit.statistics.itertuples()
-    ]
-
-
-def _strip(
-    value: float, low: float, high: float, *, centre: float, span: float
-) -> dict[str, Any] | None:
-    """Return where a value and its interval lie on a line of -1 to 1 around "no difference"."""
-    if value != value:
-        return None
-    ends = (value, value) if low != low else (low, high)
-    at = [max(-0.98, min(0.98, (end - centre) / span)) for end in (value, *ends)]
-    return {"value": at[0], "low": at[1], "high": at[2], "certain": low > centre or high < centre}
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part:,} of {whole:,} ({percent(part / whole)})" if whole else "no images"
-
-
-def _points(value: float, low: float, high: float) -> str:
-    if value != value:
-        return "undefined"
-    bounds = "no interval" if low != low else f"{100 * low:+.0f} to {100 * high:+.0f}"
-    return f"{100 * value:+.0f} points ({bounds})".replace("-", "\N{MINUS SIGN}")
-
-
-def _auc(value: float, low: float, high: float) -> str:
-    if value != value:
-        return "undefined"
-    if low != low:
-        return f"{value:.2f} (no interval)"
-    return f"{value:.2f} (no spread)" if low == high else f"{value:.2f} ({low:.2f} to {high:.2f})"
-
-
-def _ridges(audit: Audit, name: str) -> RidgePlot | None:
-    """Return how a number is distributed by source and class; None without values."""
+    Yields:
+        `title`, and the drawing `svg`, or the value if it is `constant`.
+    """
     manifest = audit.manifest[audit.manifest["excluded"] == ""]
     several = manifest["source"].nunique() > 1
-    rows = []
-    for source, part in manifest.groupby("source"):
-        for label in (*reversed(LABELS), ""):
-            ids = part.loc[part["label"] == label, "image_id"]
-            values = audit.measured[name].loc[ids].dropna().to_numpy()
-            if len(values):
-                title = words(label) or "label unknown"
-                css = label or "unlabelled"
-                rows.append((f"{source}, {title}" if several else title, css, values))
-    meaning, form = STATISTICS[name]
-    return ridge_plot(meaning.capitalize(), rows, form) if rows else None
+    for statistic in _DRAWN:
+        rows = []
+        for source, part in manifest.groupby("source"):
+            for label in (*reversed(LABELS), ""):
+                ids = part.loc[part["label"] == label, "image_id"]
+                values = audit.measured[statistic].loc[ids].dropna().to_numpy(float)
+                name = words(label) or "label unknown"
+                if len(values):
+                    title = f"{source}, {name}" if several else name
+                    rows.append((title, label or "soft", values))
+        if not rows:
+            continue
+        meaning, form = STATISTICS[statistic]
+        distinct = np.unique(np.concatenate([values for _, _, values in rows]))
+        constant = form.format(distinct[0]) if len(distinct) == 1 else ""
+        svg = "" if constant else to_svg(plot_distributions(rows, form=form), statistic)
+        yield {"title": meaning.capitalize(), "constant": constant, "svg": svg}
 
 
 def _mask_facts(audit: Audit) -> dict[str, Any]:

@@ -45,43 +45,47 @@ def percent(value: float | None) -> str:
     return UNDEFINED if is_undefined(value) else f"{100 * value:.0f} %"
 
 
-def bounds(entry: Mapping[str, Any], form: Callable[..., str] = number) -> str:
-    """Return the interval of an entry without its value, or why it has no interval."""
-    low, high = entry["ci_low"], entry["ci_high"]
-    if is_undefined(low):
-        return "no interval"
-    if low == high:
-        return "no spread"
-    return f"{form(low)} to {form(high)}"
+def points(share: float | None) -> str:
+    """Return a difference of shares in percentage points, with its sign."""
+    return UNDEFINED if is_undefined(share) else signed(100 * share, 0)
 
 
-def interval(entry: Mapping[str, Any], form: Callable[..., str] = number) -> str:
-    """Return the value of an entry with its interval, where it has one."""
-    if is_undefined(entry["value"]):
-        return UNDEFINED
-    text = form(entry["value"])
-    return text if is_undefined(entry["ci_low"]) else f"{text} ({bounds(entry, form)})"
-
-
-def inline(entry: Mapping[str, Any], form: str = "number") -> str:
-    """Return the value of an entry and its interval without brackets, for a sentence.
+def bounds(entry: Mapping[str, Any], form: str = "number") -> str:
+    """Return the interval of an entry without its value, or why it has no interval.
 
     Args:
         entry: a metric.
         form: name of the filter that writes each number.
     """
-    text = interval(entry, FILTERS[form]).replace(" (", ", ").rstrip(")")
-    return text.replace(" % to ", " to ")
+    low, high = entry["ci_low"], entry["ci_high"]
+    if is_undefined(low):
+        return "no interval"
+    if low == high:
+        return "no spread"
+    return f"{FILTERS[form](low)} to {FILTERS[form](high)}"
+
+
+def interval(entry: Mapping[str, Any], form: str = "number") -> str:
+    """Return the value of an entry with its interval, if it has one; arguments as of `bounds`."""
+    if is_undefined(entry["value"]):
+        return UNDEFINED
+    text = FILTERS[form](entry["value"])
+    return text if is_undefined(entry["ci_low"]) else f"{text} ({bounds(entry, form)})"
+
+
+def inline(entry: Mapping[str, Any], form: str = "number") -> str:
+    """Return the value of an entry and its interval without brackets, for a sentence."""
+    return interval(entry, form).replace(" (", ", ").rstrip(")").replace(" % to ", " to ")
 
 
 def percent_interval(entry: Mapping[str, Any]) -> str:
     """Return a share of 0 to 1 and its interval in per cent."""
-    return interval(entry, percent).replace(" % to ", " to ")
+    return interval(entry, "percent").replace(" % to ", " to ")
 
 
 def signed_interval(entry: Mapping[str, Any]) -> str:
     """Return a difference and its interval, with signs."""
-    return interval(entry, signed)
+    return interval(entry, "signed")
 
 
 def count(number: float, noun: str = "", plural: str = "") -> str:
@@ -141,7 +145,7 @@ def data_uri(encoded: bytes | Path) -> str:
 FILTERS: dict[str, Callable[..., str | bool]] = {
     function.__name__: function
     for function in (
-        *(is_undefined, number, signed, short, percent),
+        *(is_undefined, number, signed, short, percent, points),
         *(bounds, interval, inline, percent_interval, signed_interval),
         *(span, words, listed, slug, nested, data_uri),
     )

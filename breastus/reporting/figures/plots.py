@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from sklearn.metrics import roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from breastus.evaluation.calibration.reliability import expected_calibration_error, reliability
 from breastus.evaluation.intervals.bootstrap import resample_weights
@@ -133,14 +133,12 @@ def plot_precision_recall(table: pd.DataFrame, part: dict[str, Any]) -> Figure:
         for label, truth, score in (("lump", y_true, y_prob), ("no_lump", 1 - y_true, -y_prob)):
             if not truth.any():
                 continue
-            order = np.argsort(-score, kind="stable")
-            last_of_tie = np.append(np.diff(score[order]) != 0, True)
-            found = np.cumsum(truth[order])[last_of_tie]
-            precision = found / (np.flatnonzero(last_of_tie) + 1)
+            precision, recall, _ = precision_recall_curve(truth, score)
+            precision[-1] = precision[-2]  # not the 1 that scikit-learn adds
             axis.step(
-                np.append(0, found / truth.sum()),
-                np.append(precision[0], precision),
-                where="pre",
+                recall,
+                precision,
+                where="post",
                 color=COLORS[label],
                 lw=2,
                 label=f"{words(label)}: {interval(part[f'pr_auc_{label}'])}",
