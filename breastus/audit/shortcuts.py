@@ -4,13 +4,14 @@ All intervals count groups (patients or scenes) and not images, which may repeat
 """
 
 import math
-from statistics import NormalDist
+import warnings
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from breastus.data.image_statistics import STATISTICS
+from breastus.errors import UndefinedMetricWarning
+from breastus.evaluation.intervals.delong import delong_interval
 from breastus.evaluation.intervals.proportions import effective_size, newcombe_interval
 from breastus.labels import LUMP, NO_LUMP, label_id
 
@@ -75,59 +76,14 @@ def statistics_by_label(used: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFr
         groups = part["group_id"].to_numpy()[known]
         of_source = []
         for name in STATISTICS:
-            auc, low, high = roc_auc_interval(positive, values[name].to_numpy()[known], groups)
-            of_source.append(
-                {"source": source, "statistic": name, "auc": auc, "low": low, "high": high}
-            )
+            with warnings.catch_warnings():
+                # The table shows NaN for one class or few groups.
+                warnings.simplefilter("ignore", UndefinedMetricWarning)
+                area = delong_interval(positive, values[name].to_numpy()[known], groups)
+            row = {"auc": area["value"], "low": area["ci_low"], "high": area["ci_high"]}
+            of_source.append({"source": source, "statistic": name, **row})
         rows += sorted(of_source, key=lambda row: -abs(np.nan_to_num(row["auc"], nan=0.5) - 0.5))
     return pd.DataFrame(rows, columns=list(STATISTIC_COLUMNS))
-
-
-def roc_auc_interval(
-    positive: np.ndarray, scores: np.ndarray, groups: np.ndarray, *, confidence: float = 0.95
-) -> tuple[float, float, float]:
-    """Return a ROC-AUC and its interval from grouped images.
-
-    The variance is DeLong's with sums over groups in place of single images (Obuchowski, Biometrics
-    53, 1997, 567); the interval is symmetric in the logit, so that it stays within 0 and 1.
-
-    Args:
-        positive: bool [n].
-        scores: float [n], larger for positive.
-        groups: [n], images of one value belong together.
-        confidence: level, such as 0.95.
-
-    Returns:
-        AUC (0 to 1, 0.5 for no relation; ties count half), low, high. All NaN with one class only;
-        the interval NaN with fewer than two groups in a class, or an AUC of exactly 0 or 1.
-    """
-    positive = np.asarray(positive, bool)
-    lumps, others = int(positive.sum()), int((~positive).sum())
-    if not lumps or not others:
-        return math.nan, math.nan, math.nan
-    # The share of the other class that each image lies above: its structural component.
-    rank = rankdata(scores)
-    above = np.empty(len(rank))
-    above[positive] = (rank[positive] - rankdata(scores[positive])) / others
-    above[~positive] = 1 - (rank[~positive] - rankdata(scores[~positive])) / lumps
-    auc = float(above[positive].mean())
-    _, member = np.unique(groups, return_inverse=True)
-    member_groups = [len(set(member[chosen])) for chosen in (positive, ~positive)]
-    if min(member_groups) < 2 or auc in (0.0, 1.0):
-        return auc, math.nan, math.nan
-    excess = above - auc
-    sum_lump = np.bincount(member, weights=excess * positive)
-    sum_other = np.bincount(member, weights=excess * ~positive)
-    both, (in_lump, in_other) = len(sum_lump), member_groups
-    variance = (
-        in_lump / (in_lump - 1) * (sum_lump**2).sum() / lumps**2
-        + in_other / (in_other - 1) * (sum_other**2).sum() / others**2
-        + 2 * both / (both - 1) * (sum_lump * sum_other).sum() / (lumps * others)
-    )
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(max(variance, 0.0))
-    half /= auc * (1 - auc)
-    logit = math.log(auc / (1 - auc))
-    return auc, 1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))
 
 
 def _compare(rows: pd.DataFrame, marked: np.ndarray) -> dict:

@@ -1,5 +1,8 @@
 """A predictions table names images and groups, and its findings and labels agree."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,3 +84,19 @@ def test_truth_is_of_labels_alone():
             truth_and_probability(
                 table(label=pd.Series(["lump", wrong, "lump", "lump"], dtype=object))
             )
+
+
+def test_reading_and_scoring_predictions_loads_no_tensorflow(tmp_path):
+    path = tmp_path / "predictions.csv"
+    write_predictions(table(), path)
+    code = (
+        "import sys, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "from breastus.evaluation.evaluate_predictions import score_predictions\n"
+        "from breastus.evaluation.predictions import read_predictions\n"
+        f"table = read_predictions({str(path)!r})\n"
+        "score_predictions({'test': table}, threshold=0.5, resamples=10, confidence=0.95, seed=0)\n"
+        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -8,14 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from breastus.errors import UndefinedMetricWarning
+from breastus.errors import ConfigError, UndefinedMetricWarning
 from breastus.evaluation.calibration.reliability import reliability
+from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 from breastus.evaluation.metrics.metrics import (
     METRICS,
     PREVALENCE,
     compute_metrics,
     confusion_matrix,
+    register_metric,
 )
+from breastus.evaluation.published_baseline import published_baseline
 
 
 def at_prevalence(label):
@@ -240,3 +243,23 @@ def test_no_images_are_undefined():
     with pytest.warns(UndefinedMetricWarning):
         found = compute_metrics(np.array([], int), np.array([]))
     assert np.isnan(list(found.values())).all()
+
+
+def test_a_registered_metric_is_scored_with_its_interval():
+    @register_metric("log_loss", title="Log loss", meaning="0 or more, lower is better")
+    def log_loss(x):
+        loss = -np.log(np.where(x.y_true == 1, x.y_prob, 1 - x.y_prob))
+        return x.weights @ loss / x.weights.sum(-1)
+
+    try:
+        rng = np.random.default_rng(0)
+        truth, prob = np.arange(40) % 2, rng.uniform(0.05, 0.95, 40)
+        value = compute_metrics(truth, prob)["log_loss"]
+        assert value == pytest.approx(reference.log_loss(truth, prob))
+        low, high = bootstrap_intervals(truth, prob, np.arange(40), resamples=50)["log_loss"]
+        assert low < value < high
+        assert published_baseline("cnn", "plain").get("log_loss") is None  # needs scores
+        with pytest.raises(ConfigError, match="name='log_loss'"):
+            register_metric("log_loss", title="", meaning="")
+    finally:
+        del METRICS["log_loss"]
