@@ -13,10 +13,10 @@ from breastus.audit.leakage import SAME_PATIENT
 from breastus.audit.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, twins_table
 from breastus.audit.scenes import Scene
 from breastus.audit.shortcuts import strata
-from breastus.audit.verdicts import percent, verdicts
+from breastus.audit.verdicts import verdicts
 from breastus.data.image_statistics import STATISTICS
 from breastus.data.manifest.build import SIMULATED, reason_kinds, simulated
-from breastus.labels import FINDINGS, LABELS, SPLITS
+from breastus.labels import LABELS, SPLITS
 from breastus.reporting import texts
 from breastus.reporting.figures.distributions import plot_distributions
 from breastus.reporting.figures.style import to_svg
@@ -30,7 +30,6 @@ _SCENE_PICTURES = 500
 _A_SCENE = 12
 _PAIRS = 24  # of each part of a split
 _A_REASON = 40
-_IDS = 12  # named before "and more"
 _DRAWN = ("brightness", "contrast", "width", "height", "aspect", "detail")
 _LEVELS = {"alarm": "Alarming", "warning": "Caution", "good": "Good"}
 
@@ -104,7 +103,7 @@ def audit_page(audit: Audit, csv_name: str) -> str:
         version=breastus.__version__,
         pictures=thumbnails(manifest, shown),
         images=_captions(manifest),
-        leak_rows=_leak_rows(audit),
+        random_test_share=RANDOM_TEST_SHARE,
         leaks=[
             {
                 "title": split.title,
@@ -124,10 +123,10 @@ def audit_page(audit: Audit, csv_name: str) -> str:
         ],
         sources=_source_rows(audit),
         several_sources=manifest["source"].nunique() > 1,
-        counts=_count_tables(audit),
+        counts=list(_count_tables(audit)),
         statistics=STATISTICS,
         distributions=list(_distributions(audit)),
-        masks=_mask_facts(audit),
+        masks={what: list(ids) for what, ids in audit.masks().items() if len(ids)},
     )
 
 
@@ -194,32 +193,6 @@ def _where(split: SplitAudit) -> dict[str, str]:
     return split.members.groupby("image_id")["split"].agg(" and ".join).to_dict()
 
 
-def _leak_rows(audit: Audit) -> list[list[str]]:
-    """Return a row for each part of each split: title, images, in training, leaks, share."""
-    rows = []
-    for split in audit.splits:
-        trained = (split.members["split"] == "train").sum()
-        for row in list(split.shares.itertuples())[::-1]:
-            counts = (row.images, trained, row.twin, row.patient, row.either)
-            title = f"{split.title}: {row.Index}"
-            rows.append([title, *(f"{n:,}" for n in counts), percent(row.share)])
-    for name, what in (("readable", "all readable images"), ("used", "images in use")):
-        row = audit.random.loc[name]
-        images, tested = int(row["images"]), round(RANDOM_TEST_SHARE * row["images"])
-        rows.append(
-            [
-                f"for comparison, a random split: {what}",
-                *(f"{tested:,}", f"{images - tested:,}", _expected(row["twin"], tested), ""),
-                *(_expected(row["either"], tested), percent(row["either"])),
-            ]
-        )
-    return rows if audit.patients_known else [[*row[:4], row[6]] for row in rows]
-
-
-def _expected(share: float, tested: int) -> str:
-    return "undefined" if share != share else f"≈ {share * tested:,.0f}"
-
-
 def _source_rows(audit: Audit) -> list[list[str]]:
     """Return a row for each source: images, labels, exclusions, patients, groups."""
     rows = []
@@ -248,32 +221,23 @@ def _patients(part: pd.DataFrame) -> str:
     return f"{known.nunique():,}" + (f" (unknown for {count(missing, 'image')})" if missing else "")
 
 
-def _count_tables(audit: Audit) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Return title, header and rows of the counts by finding, flag and reason for exclusion."""
-    manifest, used = audit.manifest, audit.used
-    held = manifest["flags"].str.split(";").explode()
-    of_used = held[held.index.isin(used.index)].value_counts()
-    by_finding = [
-        [
-            name,
-            f"{(manifest['finding'] == name).sum():,}",
-            f"{(used['finding'] == name).sum():,}",
-        ]
-        for name in FINDINGS
-        if (manifest["finding"] == name).any()
-    ]
-    by_flag = [
-        [flag, f"{n:,}", f"{of_used.get(flag, 0):,}"]
-        for flag, n in held[held != ""].value_counts().items()
-    ]
-    kinds = reason_kinds(manifest)
-    by_reason = [[reason, f"{n:,}"] for reason, n in kinds[kinds != ""].value_counts().items()]
-    tables = [
-        ("By finding", ["finding", "images", "used"], by_finding),
-        ("By flag", ["flag", "images", "used"], by_flag),
-        ("By reason for exclusion", ["reason", "images"], by_reason),
-    ]
-    return [table for table in tables if table[2]]
+def _count_tables(audit: Audit) -> Iterator[dict[str, Any]]:
+    """Yield the counts by finding, flag and reason for exclusion.
+
+    Yields:
+        `title`, and `rows` of (name, number of images, number of those in use).
+    """
+    manifest = audit.manifest
+    for title, values in (
+        ("By finding", manifest["finding"]),
+        ("By flag", manifest["flags"].str.split(";").explode()),
+        ("By reason for exclusion", reason_kinds(manifest)),
+    ):
+        values = values[values != ""]
+        used = values[values.index.isin(audit.used.index)].value_counts()
+        rows = [(name, n, used.get(name, 0)) for name, n in values.value_counts().items()]
+        if rows:
+            yield {"title": title, "rows": rows}
 
 
 def _distributions(audit: Audit) -> Iterator[dict[str, Any]]:
@@ -301,22 +265,3 @@ def _distributions(audit: Audit) -> Iterator[dict[str, Any]]:
         constant = form.format(distinct[0]) if len(distinct) == 1 else ""
         svg = "" if constant else to_svg(plot_distributions(rows, form=form), statistic)
         yield {"title": meaning.capitalize(), "constant": constant, "svg": svg}
-
-
-def _mask_facts(audit: Audit) -> dict[str, Any]:
-    """Return how many images of lump have a mask, and which masks need a look."""
-    rows = audit.manifest.set_index("image_id")
-    with_mask = audit.measured["masks"] > 0
-    lump = rows["label"] == LABELS[1]
-    found = {what: list(ids) for what, ids in audit.masks().items() if len(ids)}
-    return {
-        "lumps": int(lump.sum()),
-        "lumps_with_mask": int((with_mask & lump).sum()),
-        "files": int(audit.measured["masks"].sum()),
-        "rows": [[what, f"{len(ids):,}", _named(ids)] for what, ids in found.items()],
-    }
-
-
-def _named(ids: list[str]) -> str:
-    more = f" and {len(ids) - _IDS:,} more" if len(ids) > _IDS else ""
-    return ", ".join(ids[:_IDS]) + more

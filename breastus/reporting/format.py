@@ -41,8 +41,10 @@ def short(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Return a share of 0 to 1 in per cent."""
-    return UNDEFINED if is_undefined(value) else f"{100 * value:.0f} %"
+    """Return a share of 0 to 1 in per cent; one below 1 % has a decimal."""
+    if is_undefined(value):
+        return UNDEFINED
+    return f"{100 * value:.{1 if 0 < value < 0.01 else 0}f} %"
 
 
 def points(share: float | None) -> str:
