@@ -1,4 +1,4 @@
-"""A contact sheet: what the augmentation makes of images, plain and in PARULA, as a picture."""
+"""A contact sheet: images and their augmented variants, plain and in PARULA, in one figure."""
 
 from collections.abc import Sequence
 
@@ -20,14 +20,14 @@ def contact_sheet(
     seed: int,
     variants: int = 5,
 ) -> Figure:
-    """Draw each image plain and in PARULA, and beside it what the augmentation makes of it.
+    """Draw each image plain and in PARULA, with augmented variants beside it.
 
     Args:
-        images: uint8 [S, S, 3], one for each two rows: plain above, PARULA below.
-        names: one for each image.
-        augmenter: what training applies; None draws the images as they are.
-        seed: the sheet shows what a training with this seed sees in its first epochs.
-        variants: how many epochs are shown.
+        images: uint8 [S, S, 3] each; an image takes two rows, plain above and PARULA below.
+        names: name of each image.
+        augmenter: augmentation of the training; None draws the images without variants.
+        seed: seed of the training, whose first epochs are shown.
+        variants: number of epochs.
 
     Returns:
         A matplotlib figure of 2 x len(images) rows.
@@ -46,7 +46,7 @@ def contact_sheet(
             _draw(axes[2 * number + 1, column], parula(tile))
         axes[2 * number, 0].set_ylabel(name, fontsize=7)
         axes[2 * number + 1, 0].set_ylabel("PARULA", fontsize=7)
-    axes[0, 0].set_title("as it is", fontsize=8)
+    axes[0, 0].set_title("original", fontsize=8)
     for epoch in range(columns - 1):
         axes[0, epoch + 1].set_title(f"epoch {epoch + 1}", fontsize=8)
     return figure

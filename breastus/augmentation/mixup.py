@@ -1,4 +1,4 @@
-"""Mixup: each image of a batch becomes a weighted mean of itself and another, and so its target.
+"""Mixup: each image of a batch becomes a weighted mean of itself and another, as does its target.
 
 Reference:
     Zhang, Cissé, Dauphin, Lopez-Paz: mixup: Beyond Empirical Risk Minimization. ICLR 2018.
@@ -10,26 +10,26 @@ import tensorflow as tf
 def mixup(
     alpha: float, inputs: tf.Tensor, targets: tf.Tensor, seeds: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mix a batch with itself in another order, every image with a share of its own.
+    """Mix a batch with itself in another order.
 
     Args:
-        alpha: above 0; shares are drawn from Beta(alpha, alpha). Small numbers leave most images
-            nearly alone.
+        alpha: parameter of the Beta(alpha, alpha) distribution of each image's weight, above 0.
+            With a small alpha most images stay nearly unmixed.
         inputs: float32 [B, H, W, C].
-        targets: float32 [B, classes], shares of the classes.
-        seeds: int32 [B, 2], those of the images; they alone decide the result. The order is drawn
-            from the first.
+        targets: float32 [B, classes], class probabilities.
+        seeds: int32 [B, 2], seeds of the images, which decide the result. The first one decides
+            the order.
 
     Returns:
-        Mixed inputs and targets.
+        Mixed inputs and mixed targets.
     """
-    # Numbers of their own beside those that the augmentation draws from the same seeds.
+    # Other random numbers than those that the augmentation draws from the same seeds.
     seeds = tf.map_fn(lambda seed: tf.random.fold_in(seed, 0x6D6978), seeds)
     order = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(inputs)[0]), seed=seeds[0])
-    share = tf.map_fn(lambda seed: _beta(alpha, seed), seeds, fn_output_signature=tf.float32)
+    weight = tf.map_fn(lambda seed: _beta(alpha, seed), seeds, fn_output_signature=tf.float32)
 
     def mixed(values: tf.Tensor) -> tf.Tensor:
-        own = tf.reshape(share, [-1] + [1] * (len(values.shape) - 1))
+        own = tf.reshape(weight, [-1] + [1] * (len(values.shape) - 1))
         return own * values + (1.0 - own) * tf.gather(values, order)
 
     return mixed(inputs), mixed(targets)

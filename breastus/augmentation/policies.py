@@ -1,16 +1,16 @@
-"""Named sets of augmentations: a name in, an `Augmenter` out, or None where nothing is done."""
+"""Augmentation policies: a name in, an `Augmenter` out, or None for no augmentation."""
 
 import difflib
 from collections.abc import Callable
 
 from breastus.augmentation.base import Augmenter
-from breastus.augmentation.erasing import RandomErasing
 from breastus.augmentation.layers import (
     Affine,
     GaussianBlur,
     HorizontalFlip,
     JpegQuality,
     MultiplicativeNoise,
+    RandomErasing,
 )
 from breastus.augmentation.ultrasound import GainCurve, Shadow, Speckle
 from breastus.errors import ConfigError
@@ -27,12 +27,12 @@ def _study() -> list:
 
 
 def _ultrasound() -> list:
-    # Of what other scanners and operators do, what a lump survives. Hospitals set the depth of
-    # their images to suit themselves, so that one lump is half as large on another's screen. Not
-    # turned as far as `study` does: depth and its shadows run downwards in every image.
+    # Changes that other scanners and operators make and that leave a lump visible. Hospitals differ
+    # in the depth of their images, so a lump may be half as large on another screen. The rotation
+    # is smaller than in `study`, since depth and shadows run downwards in every image.
     return [
         HorizontalFlip(probability=0.5),
-        Affine(scale=(0.55, 1.25), translation=0.06, rotation=8.0, outside="black"),
+        Affine(scale=(0.55, 1.25), translation=0.06, rotation=8.0, fill_mode="constant"),
         GainCurve(gain=4.0, curve=4.0, contrast=0.2),
         Shadow(probability=0.2, depth=12.0, width=0.3),
         Speckle(stddev=0.15, grain=4.0),
@@ -55,20 +55,20 @@ def list_policies() -> list[str]:
 
 
 def build_augmenter(policy: str, *, erasing: float = 0.0) -> Augmenter | None:
-    """Return the layers of a policy, and random erasing after them.
+    """Build the augmentation of a policy, followed by random erasing.
 
     Args:
         policy: `none`; `study` (horizontal flip, affine, multiplicative noise, Gaussian blur);
-            `geometry` (its flip and affine alone); `study_jpeg` (`study`, then JPEG compression by
+            `geometry` (only its flip and affine); `study_jpeg` (`study`, then JPEG compression by
             KerasCV); `ultrasound` (flip, affine, gain, time-gain compensation and dynamic range,
             shadows, speckle, blur).
-        erasing: share of the images in which a rectangle is erased.
+        erasing: fraction of the images in which a rectangle is erased, 0 to 1.
 
     Returns:
-        An `Augmenter`, or None where nothing is done.
+        An `Augmenter`, or None for no augmentation.
 
     Raises:
-        ConfigError: for an unknown name.
+        ConfigError: when the name is unknown.
     """
     check_policy(policy)
     layers = _POLICIES[policy]()
@@ -78,7 +78,7 @@ def build_augmenter(policy: str, *, erasing: float = 0.0) -> Augmenter | None:
 
 
 def check_policy(policy: str) -> None:
-    """Raise ConfigError when there is no policy of this name, before any long work starts."""
+    """Raise ConfigError when there is no policy of this name."""
     if policy not in _POLICIES:
         near = difflib.get_close_matches(policy, _POLICIES, n=1)
         hint = f"Did you mean {near[0]}? " if near else ""

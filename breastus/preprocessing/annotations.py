@@ -1,41 +1,42 @@
-"""Find what is drawn on an image and take it away, in TensorFlow ops: [H, W, 3], values 0 to 255.
+"""Find and remove burned-in annotations, in TensorFlow ops: [H, W, 3], values 0 to 255.
 
     find_annotations(image)     bool [H, W]: crosses, letters, dotted lines, boxes, thin colour
-    remove_annotations(image)   the image, what is drawn filled from around it
+    remove_annotations(image)   the image, annotations filled from their surroundings
 
-Works at the size the device drew: marks on a shrunk image cannot be told from echoes. Strokes are
-thin and flat, and their edges rise and fall within a pixel. Echoes do so from above to below, as
-the beam runs, but not from left to right: what has such edges on its left and right is drawn, and
-so is what is connected to it.
+The image must have its original size: annotations on a shrunk one look like echoes. Strokes are
+thin and flat, and their edges rise and fall within a pixel. Edges of echoes do so downwards, along
+the beam, but not sideways. A stroke with such edges on its left and right is therefore drawn, and
+so is everything connected to it.
+
+`breastus.data.annotations` flags annotations of an image in NumPy and names their kind. This module
+runs in the exported graph and marks their pixels. Both share the thresholds of lines and colours.
 """
 
 import tensorflow as tf
 
+from breastus.data.annotations.color_overlay import GREY_SPREAD, TINT_SPREAD, VIVID
+from breastus.data.annotations.layout import LINE_ACROSS, LINE_CONTRAST, LINE_DOWN
 from breastus.preprocessing.sliding import dilate, erode, sliding_reduce
 
-# Numbers without a source are our choice, made on BUSI's images with and without marks.
-_STROKE = 6  # pixels; strokes are at most so thick. BUSI's have 2 to 5
-_STEEP = 30  # grey levels from one pixel to the next at the edges of a stroke
-_BRIGHT = 110  # grey levels that strokes have at the least; BUSI's have about 226
-_RUN, _FLAT = 2, 25  # a stroke goes on for so many pixels both ways, and differs by so many levels
-_DOTS = 16, 6  # pixels of a square, and how many in it must be steep on all four sides
-_NEAR = 21  # side of the square around what is sure in which strokes of its level are drawn too
-_ALIKE = 30  # grey levels
-_RAISED = 11, 40  # or what is brighter, by so many levels, than a square's darkest surroundings
-_RIM = 3  # side of the square around each drawn pixel that goes with it: edges are soft
-# Lines of a box: brighter by so many levels than what is two pixels beside them, over such a share
-# of the image's width and height.
-_LINE, _ACROSS, _DOWN = 8, 0.3, 0.2
-_SHORTEST = 32  # pixels; in a tiny image a stroke is as long
-# Colour: levels between the channels, and from the image's own tint of that brightness.
-_GREY, _TINT, _VIVID = 12, 40, 60
-_THICK, _PATCH = 7, 21  # vivid squares so large are flow, and all that is vivid around them
-_REACH = 6  # pixels from which a drawn one is filled, as far down and to the right
-_TILE = 16  # pixels a side; where all is drawn up to there, from 5 x 5 such tiles
+# Numbers without a source are our choice, made on BUSI's images with and without annotations.
+# Lengths are in pixels, brightness in grey levels.
+_STROKE = 6  # largest thickness of a stroke; BUSI's have 2 to 5
+_STEEP = 30  # least step from one pixel to the next at the edges of a stroke
+_BRIGHT = 110  # least brightness of a stroke; BUSI's have about 226
+_RUN, _FLAT = 2, 25  # least length of a stroke in both directions, largest difference along it
+_DOTS = 16, 6  # side of a square, and the least number of its pixels with four steep sides
+_NEAR = 21  # side of the square around a certain stroke in which others of its level are drawn too
+_ALIKE = 30  # largest difference from that level
+_RAISED = 11, 40  # side of a square, and the least difference from its darkest surroundings
+_RIM = 3  # side of the square around each drawn pixel that is drawn too, since edges are soft
+_SHORTEST = 32  # least length of a line, longer than a stroke also in a tiny image
+_THICK, _PATCH = 7, 21  # side of a vivid square that is flow, and of its surroundings
+_REACH = 6  # distance, down and to the right, of the pixels that fill a drawn one
+_TILE = 16  # side of a tile; where no such pixel is free, 5 x 5 tiles fill it
 
 
 def find_annotations(image: tf.Tensor) -> tf.Tensor:
-    """Find what is drawn.
+    """Return the pixels of annotations.
 
     Args:
         image: [H, W, 3], any number type, values 0 to 255.
@@ -47,28 +48,28 @@ def find_annotations(image: tf.Tensor) -> tf.Tensor:
     red, green, blue = tf.unstack(image, axis=-1)  # faster than reductions along a short axis
     grey = tf.maximum(tf.maximum(red, green), blue)
     spread = grey - tf.minimum(tf.minimum(red, green), blue)
-    drawn = _strokes(grey) | _lines(grey, 0, _DOWN) | _lines(grey, 1, _ACROSS)
+    drawn = _strokes(grey) | _lines(grey, 0, LINE_DOWN) | _lines(grey, 1, LINE_ACROSS)
     return tf.cond(
-        tf.reduce_max(spread) > _GREY,
+        tf.reduce_max(spread) > GREY_SPREAD,
         lambda: drawn | _coloured(image, grey, spread),
         lambda: drawn,
     )
 
 
 def remove_annotations(image: tf.Tensor) -> tf.Tensor:
-    """Fill what is drawn from around it.
+    """Fill annotations from their surroundings.
 
     Args:
         image: [H, W, 3], any number type, values 0 to 255.
 
     Returns:
-        The image, same shape and type, filled in whole grey levels. Without marks it is unchanged.
+        The image, same shape and type, filled in whole grey levels; unchanged without annotations.
     """
     return fill_annotations(image, find_annotations(image))
 
 
 def fill_annotations(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
-    """Fill what `find_annotations` found, bool [H, W]. As `remove_annotations`."""
+    """Fill the pixels that `find_annotations` returned, bool [H, W]; see `remove_annotations`."""
     return tf.cond(tf.reduce_any(drawn), lambda: _filled(image, drawn), lambda: image)
 
 
@@ -88,7 +89,7 @@ def _strokes(grey: tf.Tensor) -> tf.Tensor:
 
 
 def _between_edges(grey: tf.Tensor, axis: int) -> tf.Tensor:
-    """Whether a pixel has a steep rise before it and a steep fall after it, a stroke apart."""
+    """Return where a steep rise before a pixel and a steep fall after it are a stroke apart."""
     pads = [[1, 1] if number == axis else [0, 0] for number in (0, 1)]
     padded = tf.pad(grey, pads, "SYMMETRIC")  # the image's border is no edge
     before = tf.slice(padded, [0, 0], tf.shape(grey))
@@ -101,8 +102,8 @@ def _between_edges(grey: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 def _runs(upright: tf.Tensor, grey: tf.Tensor) -> tf.Tensor:
-    """Whether a pixel is part of an upright or slanted stroke that goes on, of one level."""
-    # Few pixels are upright: they are looked at one by one.
+    """Return the pixels of upright or slanted strokes of some length and of one level."""
+    # Few pixels are upright, so each is examined by itself.
     inside = tf.pad(tf.cast(upright, tf.int32), [[_RUN, _RUN], [_RUN, _RUN]])
     grey = tf.pad(grey, [[_RUN, _RUN], [_RUN, _RUN]])
     places = tf.cast(tf.where(upright), tf.int32) + _RUN
@@ -119,7 +120,7 @@ def _runs(upright: tf.Tensor, grey: tf.Tensor) -> tf.Tensor:
 
 
 def _dotted(dots: tf.Tensor) -> tf.Tensor:
-    """Whether a pixel is part of a dot, one of several."""
+    """Return the pixels of dots that have others near them."""
     side, least = _DOTS
     count = tf.cast(dots, tf.float32)
     for axis in (0, 1):
@@ -127,19 +128,21 @@ def _dotted(dots: tf.Tensor) -> tf.Tensor:
     return dots & (count >= least)
 
 
-def _lines(grey: tf.Tensor, axis: int, share: float) -> tf.Tensor:
-    """Whether a pixel is part of a straight line along an axis, over a share of the image."""
+def _lines(grey: tf.Tensor, axis: int, fraction: float) -> tf.Tensor:
+    """Return the pixels of straight lines along an axis, over a fraction of the image."""
     if axis == 0:
-        return tf.transpose(_lines(tf.transpose(grey), 1, share))
-    padded = tf.pad(grey, [[2, 2], [0, 0]], constant_values=255.0)  # a border is no line
-    raised = tf.cast(grey - tf.maximum(padded[:-4], padded[4:]) > _LINE, tf.float32)
+        return tf.transpose(_lines(tf.transpose(grey), 1, fraction))
+    padded = tf.pad(
+        grey, [[2, 2], [0, 0]], constant_values=255.0
+    )  # the border of the image is no line
+    raised = tf.cast(grey - tf.maximum(padded[:-4], padded[4:]) > LINE_CONTRAST, tf.float32)
     width = tf.shape(grey)[1]
-    length = tf.cast(share * tf.cast(width, tf.float32), tf.int32)
+    length = tf.cast(fraction * tf.cast(width, tf.float32), tf.int32)
     length = tf.maximum(length, _SHORTEST)
 
     def along() -> tf.Tensor:
         whole = tf.cast(_sums(raised, length) >= tf.cast(length, tf.float32), tf.float32)
-        # A pixel is on the line when one of the stretches that hold it is.
+        # A pixel is on the line if one of the stretches that contain it is.
         spread = _sums(tf.pad(whole, [[0, 0], [length - 1, length - 1]]), length)
         return dilate(tf.cast(spread > 0, tf.float32), _RIM) > 0
 
@@ -154,14 +157,14 @@ def _sums(rows: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
 
 
 def _coloured(image: tf.Tensor, grey: tf.Tensor, spread: tf.Tensor) -> tf.Tensor:
-    """Whether a pixel is part of a thin drawing in another colour than the image's tint."""
+    """Return the pixels of thin drawings in another colour than the tint of the image."""
     chroma = tf.stack([image[..., 0] - image[..., 1], image[..., 2] - image[..., 1]], axis=-1)
     level = tf.cast(grey, tf.int32) // 8
-    # A ninth of the pixels tells as much, and pale ones tell the tint.
-    pale = spread[::3, ::3] <= _TINT
+    # The pale pixels give the tint, and a ninth of them is enough.
+    pale = spread[::3, ::3] <= TINT_SPREAD
     tint = tf.math.unsorted_segment_mean(chroma[::3, ::3][pale], level[::3, ::3][pale], 32)
     off_tint = tf.reduce_max(tf.abs(chroma - tf.gather(tint, level)), axis=-1)
-    vivid = tf.cast((off_tint > _VIVID) & (spread > _VIVID), tf.float32)
+    vivid = tf.cast((off_tint > VIVID) & (spread > VIVID), tf.float32)
     patches = dilate(erode(vivid, _THICK), _PATCH)
     return dilate(vivid * (1.0 - patches), _RIM) > 0
 
@@ -180,7 +183,7 @@ def _filled(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
         total += weight * tf.cast(tf.gather_nd(padded, there), tf.float32)
         return number + 1, total, count + weight
 
-    # Few pixels are drawn: going around each is faster than blurring the image.
+    # Few pixels are drawn, so visiting the surroundings of each is faster than a blur.
     nothing = tf.zeros([tf.shape(places)[0], 4])
     _, total, count = tf.while_loop(
         lambda number, *_: number < len(offsets), join, (0, nothing[:, :3], nothing[:, 3:])
@@ -198,7 +201,7 @@ def _filled(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
 
 
 def _afar(image: tf.Tensor, drawn: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """Return means over tiles around places; where all is drawn there too, black."""
+    """Return means over tiles around places, black where those have no free pixel."""
     keep = tf.cast(~drawn, tf.float32)[..., None]
     weighted = tf.concat([tf.cast(image, tf.float32) * keep, keep], axis=-1)
     tiles = tf.nn.avg_pool2d(weighted[None], _TILE, _TILE, "SAME")

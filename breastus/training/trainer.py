@@ -302,7 +302,7 @@ class Trainer:
             crop_and_resize=self.transform.crop_and_resize_mask,
             size=self.config.model.image_size,
             grid=self._grid,
-            augment_masks=self._augmenter.move_masks if self._augmenter else None,
+            augment_masks=self._augmenter.augment_masks if self._augmenter else None,
             cache_mb=self.config.training.cache_mb,
         )
 

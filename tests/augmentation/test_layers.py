@@ -7,14 +7,14 @@ import scipy.ndimage
 import scipy.stats
 import tensorflow as tf
 
-from breastus.augmentation.base import generator, image_seed
-from breastus.augmentation.erasing import RandomErasing
+from breastus.augmentation.base import image_seed, random_generator
 from breastus.augmentation.layers import (
     Affine,
     GaussianBlur,
     HorizontalFlip,
     JpegQuality,
     MultiplicativeNoise,
+    RandomErasing,
 )
 from breastus.augmentation.policies import build_augmenter, check_policy, list_policies
 from breastus.augmentation.ultrasound import LEVELS_PER_DB, GainCurve, Shadow, Speckle
@@ -117,7 +117,7 @@ def test_affine_shifts_in_both_directions_alike():
 
 
 def test_affine_zooms_between_two_factors_evenly_in_their_logarithm():
-    layer = Affine(scale=(0.25, 1.0), translation=0.0, rotation=0.0, outside="black")
+    layer = Affine(scale=(0.25, 1.0), translation=0.0, rotation=0.0, fill_mode="constant")
     white = tf.fill([80, 80, 1], 255.0)
     sides = [np.sqrt((layer(white, seed).numpy() / 255.0).sum()) / 80 for seed in seeds(60)]
     assert min(sides) >= 0.24
@@ -131,7 +131,7 @@ def test_affine_fills_with_the_image_or_with_black():
     white = tf.fill([40, 40, 3], 200.0)
     smaller = {"scale": (0.5, 0.5), "translation": 0.0, "rotation": 0.0}
     np.testing.assert_allclose(Affine(**smaller)(white, SEED), white, atol=1e-3)
-    black = Affine(**smaller, outside="black")(white, SEED).numpy()
+    black = Affine(**smaller, fill_mode="constant")(white, SEED).numpy()
     np.testing.assert_allclose(black[12:28, 12:28], 200.0, atol=1e-3)
     assert black[:8].max() == black[:, 32:].max() == 0.0
 
@@ -148,7 +148,7 @@ def test_noise_is_multiplicative_and_the_same_in_all_channels():
 def test_blur_equals_scipys(image):
     layer = GaussianBlur(sigma=2.0, probability=1.0)
     for seed in seeds(8):
-        rng = generator(seed.numpy())
+        rng = random_generator(seed.numpy())
         rng.random()
         sigma = 2.0 * rng.random()
         radius = round(3 * sigma)
@@ -162,7 +162,7 @@ def test_noise_is_normal_and_as_strong_as_drawn():
     layer = MultiplicativeNoise(stddev=0.2)
     flat = tf.fill([300, 300, 1], 100.0)
     for seed in seeds(5):
-        strength = 20.0 * generator(seed.numpy()).random()
+        strength = 20.0 * random_generator(seed.numpy()).random()
         noise = layer(flat, seed).numpy() - 100.0
         assert noise.std() == pytest.approx(strength, rel=0.02)
         assert scipy.stats.kstest(noise.ravel()[:2000] / strength, "norm").pvalue > 1e-3
@@ -188,8 +188,6 @@ def test_erasing_covers_a_rectangle_of_the_papers_size():
     assert 0.34 < max(shares) < 0.42
     assert min(ratios) < 0.6
     assert max(ratios) > 2.0
-    black = RandomErasing(probability=1.0, value=0.0)(image, SEED)
-    assert np.min(black) == 0.0
 
 
 def test_erasing_spares_images_by_its_probability():
@@ -220,13 +218,11 @@ def test_seed_depends_on_each_of_its_parts():
         (Affine, "scale", 1.0),
         (Affine, "scale", (0.5, 0.6, 0.7)),
         (Affine, "rotation", -1.0),
-        (Affine, "outside", "grey"),
+        (Affine, "fill_mode", "grey"),
         (MultiplicativeNoise, "stddev", -0.1),
         (GaussianBlur, "sigma", float("nan")),
         (JpegQuality, "lowest", 0),
         (RandomErasing, "probability", 1.1),
-        (RandomErasing, "area", (0.5, 0.4)),
-        (RandomErasing, "value", 256.0),
     ],
 )
 def test_impossible_ranges_are_refused(layer, argument, value):

@@ -88,10 +88,10 @@ def test_masks_move_with_their_images(policy):
     for index in range(6):
         seeds = tf.stack([image_seed(0, tf.constant(index), tf.constant(i)) for i in range(2)])
         images = augmenter(tf.constant(square), seeds).numpy()[..., 0] > 100
-        moved = augmenter.move_masks(tf.constant(square[..., :1]), seeds).numpy()
+        moved = augmenter.augment_masks(tf.constant(square[..., :1]), seeds).numpy()
         masks = moved[..., 0] > 127
         # What is erased is a lesion all the same.
-        also = erasing.move_masks(tf.constant(square[..., :1]), seeds)
+        also = erasing.augment_masks(tf.constant(square[..., :1]), seeds)
         np.testing.assert_array_equal(also, moved)
         hits.append((images & masks).sum() / max(1, (images | masks).sum()))
         assert masks.any()

@@ -1,8 +1,9 @@
-"""Draw marks on an image as a sonographer leaves them: pixels and a seed in, marked pixels out.
+"""Draw annotations on an image as a sonographer does: pixels and a seed in, annotated pixels out.
 
-Two measurements, each two crosses with a dotted line between them and a number beside, and a line
-of text below. Sizes, grey level and noise are those of BUSI's GE LOGIQ E9: crosses of 17 pixels,
-strokes of 3, about 226 of 255, on images some 500 pixels high; larger images have larger marks.
+They are two measurements, each of two crosses with a dotted line between them and a number beside
+it, and a line of text below. Sizes, grey level and noise follow the GE LOGIQ E9 of BUSI: crosses of
+17 pixels, strokes of 3, level 226 of 255, on images about 500 pixels high. Larger images have
+larger annotations.
 """
 
 import numpy as np
@@ -11,12 +12,12 @@ from breastus.errors import ImageError
 from breastus.utils.opencv import cv2
 
 TEXTS = ("RT UOQ", "LT UOQ", "RT LIQ", "LT 3 O'CLOCK", "RT 9 O'CLOCK", "LT RETROAR", "RT BREAST")
-MIN_SIDE = 96  # pixels a side; smaller images have no room
+MIN_SIDE = 96  # pixels; smaller images have no room for annotations
 
 _LEVEL, _NOISE = 226, 5  # grey levels
-_CROSS, _GAP = 8, 5  # pixels: of an arm, and from dot to dot
-_USUAL = 500  # pixels of height at which sizes are as above
-_FONT, _LETTER = 0, 21  # FONT_HERSHEY_SIMPLEX, whose capitals are so many pixels high at scale 1
+_CROSS, _GAP = 8, 5  # pixels of an arm, and from dot to dot
+_USUAL = 500  # height in pixels of an image with annotations of these sizes
+_FONT, _LETTER = 0, 21  # FONT_HERSHEY_SIMPLEX, and the height of its capitals at scale 1, pixels
 
 
 def draw_annotations(pixels: np.ndarray, seed: int) -> np.ndarray:
@@ -24,10 +25,10 @@ def draw_annotations(pixels: np.ndarray, seed: int) -> np.ndarray:
 
     Args:
         pixels: uint8 [H, W, 3], at least `MIN_SIDE` pixels a side.
-        seed: decides where, how long, and which text.
+        seed: seed of positions, lengths and the text.
 
     Returns:
-        uint8 [H, W, 3], a copy.
+        Annotated copy, uint8 [H, W, 3].
 
     Raises:
         ImageError: when the image is too small.
@@ -60,7 +61,7 @@ def draw_annotations(pixels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _measure(mask: np.ndarray, start, end, number: str, scale: int) -> None:
-    arm, thick = _CROSS * scale, scale  # pixels from a stroke's middle line to its edge
+    arm, thick = _CROSS * scale, scale  # pixels from the centre line of a stroke to its edge
     for x, y in (np.round(start).astype(int), np.round(end).astype(int)):
         mask[max(0, y - thick) : y + thick + 1, max(0, x - arm) : x + arm + 1] = 1
         mask[max(0, y - arm) : y + arm + 1, max(0, x - thick) : x + thick + 1] = 1
@@ -72,7 +73,7 @@ def _measure(mask: np.ndarray, start, end, number: str, scale: int) -> None:
 
 
 def _write(mask: np.ndarray, text: str, place, size: int, scale: int, *, widest: int) -> None:
-    """Write a text whose letters are `size` pixels high, or less where it would be too wide."""
+    """Write a text with letters of `size` pixels, or smaller where it would be too wide."""
     thick = 2 * scale
     factor = size / _LETTER
     (length, _), _ = cv2.getTextSize(text, _FONT, factor, thick)

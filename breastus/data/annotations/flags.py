@@ -1,22 +1,22 @@
-"""What is drawn on an image or done to it, from its pixels: an image in, flags out.
+"""Flags for burned-in annotations and colour modes: the pixels of an image in, flags out.
 
-    caliper        measuring crosses, arrows and boxes that somebody drew on the tissue
+    caliper        measuring crosses, arrows and boxes drawn on the tissue
     text           letters on the image
-    color_doppler  flow in red and blue, or the yellow box in which it is looked for
-    color_mode     colour over a large part: elastography and the like
+    color_doppler  flow in red and blue, or the yellow box in which it is measured
+    color_mode     colour over a large part, as in elastography
     dual_view      two images side by side
-    body_marker    the panel that shows where the probe was
+    body_marker    the panel that shows the position of the probe
 
-They are found by what tells drawings from echoes: one flat colour, edges of one pixel, straight
-lines. What a device prints in the colours and blur of tissue is not found. How well each flag does
-on two hospitals' images stands in experiments/RESULTS.md.
+Drawings differ from echoes by one flat colour, edges of one pixel and straight lines. Annotations
+in the colours and blur of tissue are not found. experiments/RESULTS.md lists the sensitivity and
+specificity of each flag on images of two hospitals.
 """
 
 import numpy as np
 
 from breastus.data.annotations.calipers import has_crosses
-from breastus.data.annotations.color_overlay import Overlay
-from breastus.data.annotations.layout import is_dual, panel, straight_lines
+from breastus.data.annotations.color_overlay import find_color
+from breastus.data.annotations.layout import find_panel, has_straight_line, is_dual_view
 from breastus.data.annotations.text import text_lines
 from breastus.utils.opencv import cv2
 
@@ -28,44 +28,44 @@ CALIPER, TEXT, COLOR_DOPPLER, COLOR_MODE, DUAL_VIEW, BODY_MARKER = FLAGS = (
     "dual_view",
     "body_marker",
 )
-# What each means for somebody who reads a prediction.
+# What each flag means to the reader of a prediction.
 MEANINGS = {
-    CALIPER: "somebody has measured or marked something on the image, which can sway a model",
-    TEXT: "there is text on the image, which can sway a model",
+    CALIPER: "calipers or other marks are drawn on the image, which can mislead a model",
+    TEXT: "there is text on the image, which can mislead a model",
     COLOR_DOPPLER: "it is a colour Doppler image, not plain B-mode",
     COLOR_MODE: "a large part of it is in colour, as in elastography; it is not plain B-mode",
     DUAL_VIEW: "it shows two views side by side, where models expect one",
-    BODY_MARKER: "a panel shows where the probe was, which is no tissue",
+    BODY_MARKER: "it holds a body marker panel, which is not tissue",
 }
-_SMALLEST = 96  # pixels a side; smaller images have no room for any of these
+_MIN_SIDE = 96  # pixels; smaller images have no room for annotations
 
 
 def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
     """Return the flags of an image.
 
     Args:
-        pixels: uint8 [H, W, 3], RGB, as the device drew it: shrunk images lose their marks.
+        pixels: uint8 [H, W, 3], RGB, at the original size: shrunk images lose their annotations.
 
     Returns:
-        Names of `FLAGS`, in their order.
+        Some of `FLAGS`, in their order.
     """
-    if min(pixels.shape[:2]) < _SMALLEST:
+    if min(pixels.shape[:2]) < _MIN_SIDE:
         return ()
-    marker = panel(pixels)
-    if marker is not None:  # what is drawn there is its own
-        left, top, right, bottom = marker
+    panel = find_panel(pixels)
+    if panel is not None:  # drawings in the panel belong to it
+        left, top, right, bottom = panel
         pixels = pixels.copy()
         pixels[top:bottom, left:right] = 0
     grey = cv2.max(cv2.max(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
-    overlay = Overlay.of(pixels)
+    color = find_color(pixels)
     letters = text_lines(grey)
-    boxed = straight_lines(grey)
+    boxed = has_straight_line(grey)
     found = {
-        CALIPER: boxed or overlay.graphics or has_crosses(grey, except_in=letters),
+        CALIPER: boxed or color.graphics or has_crosses(grey, except_in=letters),
         TEXT: bool(letters),
-        COLOR_DOPPLER: not overlay.wide and (overlay.flow or (boxed and overlay.yellow)),
-        COLOR_MODE: overlay.wide,
-        DUAL_VIEW: is_dual(grey),
-        BODY_MARKER: marker is not None,
+        COLOR_DOPPLER: not color.wide and (color.flow or (boxed and color.yellow)),
+        COLOR_MODE: color.wide,
+        DUAL_VIEW: is_dual_view(grey),
+        BODY_MARKER: panel is not None,
     }
     return tuple(flag for flag in FLAGS if found[flag])

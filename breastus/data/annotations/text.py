@@ -13,7 +13,7 @@ _THIN = 9  # pixels; strokes are thinner
 _CONTRAST, _BRIGHT = 70, 130  # grey levels above the surroundings, and above black
 _HEIGHT = (7, 30)  # pixels of a letter
 _WIDEST = 32
-_LETTERS = 3  # fewer may be an accident
+_LETTERS = 3  # fewer may be a coincidence
 _MARGIN = 6  # pixels that a box reaches beyond the strokes
 
 
@@ -36,10 +36,10 @@ def text_lines(grey: np.ndarray) -> list[Box]:
 
 
 def _letters(grey: np.ndarray) -> list[tuple[int, int, int, int, float]]:
-    """Return (left, top, width, height, brightness) of what may be letters."""
+    """Return (left, top, width, height, brightness) of each candidate letter."""
     raised = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, np.ones((_THIN, _THIN), np.uint8))
     strokes = ((raised > _CONTRAST) & (grey > _BRIGHT)).astype(np.uint8)
-    # Outlines are a tenth of the work of numbering every pixel.
+    # Outlines take a tenth of the time of labelling every pixel.
     outlines, tree = cv2.findContours(strokes, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     found = []
     for outline, (_, _, _, parent) in zip(outlines, () if tree is None else tree[0], strict=True):
@@ -49,7 +49,7 @@ def _letters(grey: np.ndarray) -> list[tuple[int, int, int, int, float]]:
         inside = np.s_[top : top + height, left : left + width]
         _, parts = cv2.connectedComponents(strokes[inside], connectivity=8)
         x, y = outline[0, 0]
-        letter = parts == parts[y - top, x - left]  # others may reach into its box
+        letter = parts == parts[y - top, x - left]  # its box may hold parts of others
         area = np.count_nonzero(letter)
         if area >= 10 and 0.15 <= area / (width * height) <= 0.9:
             brightness = float(np.percentile(grey[inside][letter], 80))
@@ -58,7 +58,7 @@ def _letters(grey: np.ndarray) -> list[tuple[int, int, int, int, float]]:
 
 
 def _line(letters, first: int, letter) -> list[int]:
-    """Return the numbers of the letters that go on from one, to its right."""
+    """Return the indices of the letters that continue the line of one, to its right."""
     left, top, width, height, brightness = letter
     end, baseline = left + width, top + height
     line = [first]

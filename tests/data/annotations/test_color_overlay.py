@@ -3,7 +3,7 @@
 import pytest
 from drawing import GREEN, YELLOW, box, flow, jpeg, open_plus, phantom_scan, tinted
 
-from breastus.data.annotations.color_overlay import Overlay
+from breastus.data.annotations.color_overlay import ColorOverlay, find_color
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,13 @@ BASES = {
 
 @pytest.mark.parametrize("name", BASES)
 def test_tints_are_no_overlay(scan, name):
-    assert Overlay.of(BASES[name](scan)) == Overlay()
+    assert find_color(BASES[name](scan)) == ColorOverlay()
 
 
 @pytest.mark.parametrize("name", BASES)
 @pytest.mark.parametrize("radius", [7, 12, 30])
 def test_flow(scan, name, radius):
-    found = Overlay.of(flow(BASES[name](scan), (200, 200), radius=radius))
+    found = find_color(flow(BASES[name](scan), (200, 200), radius=radius))
     assert found.flow
     assert not found.wide
     assert not found.graphics  # flow's own colours are no drawing
@@ -37,16 +37,16 @@ def test_flow(scan, name, radius):
 @pytest.mark.parametrize("name", BASES)
 @pytest.mark.parametrize("color", [YELLOW, GREEN])
 def test_drawings(scan, name, color):
-    found = Overlay.of(open_plus(BASES[name](scan), [(150, 200), (300, 260)], color=color))
+    found = find_color(open_plus(BASES[name](scan), [(150, 200), (300, 260)], color=color))
     assert found.graphics
     assert not found.flow
     assert not found.wide
 
 
 def test_yellow_is_that_of_a_boxs_lines(scan):
-    assert Overlay.of(box(scan, (120, 100, 330, 300))).yellow
-    assert not Overlay.of(box(scan, (120, 100, 330, 300), color=GREEN)).yellow
-    assert not Overlay.of(open_plus(scan, [(150, 200)])).yellow
+    assert find_color(box(scan, (120, 100, 330, 300))).yellow
+    assert not find_color(box(scan, (120, 100, 330, 300), color=GREEN)).yellow
+    assert not find_color(open_plus(scan, [(150, 200)])).yellow
 
 
 def test_elastography_is_wide(scan):
@@ -54,12 +54,12 @@ def test_elastography_is_wide(scan):
     colored[100:300, 100:400] = colored[100:300, 100:400] // 2
     colored[100:300, 100:250, 0] += 120
     colored[100:300, 250:400, 1] += 120
-    assert Overlay.of(colored).wide
+    assert find_color(colored).wide
 
 
 def test_marks_of_the_device_at_the_edges_do_not_count(scan):
     edge = scan.copy()
     edge[2:12, 100:130] = GREEN
-    assert not Overlay.of(edge).graphics
+    assert not find_color(edge).graphics
     edge[60:70, 100:130] = GREEN
-    assert Overlay.of(edge).graphics
+    assert find_color(edge).graphics

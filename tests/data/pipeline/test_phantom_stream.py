@@ -29,7 +29,7 @@ def stream(*, seed=0, grid=(4, 4), policy="none", count=5):
             crop_and_resize_mask=TRANSFORM.crop_and_resize_mask,
             size=64,
             augment=augmenter,
-            augment_masks=augmenter.move_masks if augmenter else None,
+            augment_masks=augmenter.augment_masks if augmenter else None,
             image_seed=functools.partial(image_seed, seed),
             normalize=TRANSFORM.normalize,
             grid=grid,
