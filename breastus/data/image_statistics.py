@@ -1,22 +1,22 @@
-"""What an image looks like in nine numbers, and which of them lie outside what a model has seen.
+"""Nine statistics of an image, and which of them lie outside the range of the training images.
 
-Used to say of an image from elsewhere what is unusual about it; it is no measure of quality.
+They say what is unusual about an image from another source; they do not measure its quality.
 """
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-# name: (what it measures, how its value is printed)
+# name: (description, format of its value)
 STATISTICS = {
     "width": ("width in pixels", "{:.0f}"),
     "height": ("height in pixels", "{:.0f}"),
     "aspect": ("width divided by height", "{:.2f}"),
     "brightness": ("mean grey level, 0 to 255", "{:.0f}"),
     "contrast": ("standard deviation of the grey levels", "{:.0f}"),
-    "black": ("share of pixels darker than 10", "{:.0%}"),
-    "white": ("share of pixels brighter than 245", "{:.1%}"),
-    "color": ("share of pixels that are coloured, not grey", "{:.1%}"),
+    "black": ("fraction of pixels darker than 10", "{:.0%}"),
+    "white": ("fraction of pixels brighter than 245", "{:.1%}"),
+    "color": ("fraction of coloured pixels", "{:.1%}"),
     "detail": ("mean difference between neighbouring pixels, in grey levels", "{:.1f}"),
 }
 
@@ -28,7 +28,7 @@ def image_statistics(image: np.ndarray) -> dict[str, float]:
         image: uint8 [H, W, 3], RGB.
 
     Returns:
-        One number for each name of `STATISTICS`.
+        The value of each of `STATISTICS`.
     """
     height, width = image.shape[:2]
     # Plane by plane: NumPy is many times slower along a last axis of three.
@@ -47,7 +47,7 @@ def image_statistics(image: np.ndarray) -> dict[str, float]:
         "contrast": float(grey.std()),
         "black": float((grey < 10).mean()),
         "white": float((grey > 245).mean()),
-        # Grey scans stored as JPEG have channel differences of a few levels; colour modes of many.
+        # In grey images stored as JPEG, channels differ by a few levels; in colour modes by many.
         "color": float((spread > 40).mean()),
         "detail": float(np.mean(neighbours)) if neighbours else 0.0,
     }
@@ -65,11 +65,11 @@ def statistics_ranges(measured: Iterable[Mapping[str, float]]) -> dict[str, tupl
 def unusual(
     statistics: Mapping[str, float], ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, str]:
-    """Name what lies outside the ranges.
+    """Return the statistics outside their ranges, as flags with a sentence each.
 
     Args:
-        statistics: of one image, as from `image_statistics`.
-        ranges: of the training images, as from `statistics_ranges`.
+        statistics: statistics of the image, as from `image_statistics`.
+        ranges: ranges over the training images, as from `statistics_ranges`.
 
     Returns:
         Flag to sentence, such as `{"brightness_high": "mean grey level ... is 201; ..."}`.

@@ -1,9 +1,8 @@
 """Read one image file safely: a path or bytes in, checked bytes and pixels out.
 
-Pictures, and DICOM files, of which one frame is named `scan.dcm#frame=12`. Pixels are uint8
-[H, W, 3], RGB, values 0 to 255, upright. The bytes are those of a PNG or JPEG file that the
-TensorFlow graph decodes to the same pixels: NumPy code and the graph see one image. No TensorFlow
-is needed here.
+The file is a picture or a DICOM file, of which one frame is named `scan.dcm#frame=12`. Pixels are
+uint8 [H, W, 3], RGB, values 0 to 255, upright. The bytes are a PNG or JPEG file that the TensorFlow
+graph decodes to the same pixels, so NumPy code and the graph work on one image.
 """
 
 import hashlib
@@ -22,7 +21,7 @@ from breastus.errors import ImageError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-_SIMULATED = ("Description", "simulated by breastus, not a patient")  # PNG text that marks phantoms
+_SIMULATED = ("Description", "simulated by breastus, not a patient")  # PNG text of phantoms
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 # Modes in which TensorFlow's decoder and Pillow's give the same RGB pixels.
 _SAME_IN_TENSORFLOW = {
@@ -33,13 +32,14 @@ _SAME_IN_TENSORFLOW = {
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image, checked and decoded.
+    """One image file, checked and decoded.
 
     Attributes:
-        encoded: a PNG or JPEG file; the file itself where TensorFlow reads it alike, else a PNG.
+        encoded: PNG or JPEG file: the file itself where TensorFlow decodes it to the same pixels,
+            else a PNG.
         pixels: uint8 [H, W, 3], RGB. Alpha is dropped, 16-bit values keep their high byte.
-        sha256: of the file as it was.
-        simulated: whether the file says that it is a phantom.
+        sha256: SHA-256 of the original file.
+        simulated: true for a file that declares itself a phantom.
     """
 
     encoded: bytes
@@ -51,12 +51,12 @@ class ImageFile:
     def read(cls, source: str | os.PathLike | bytes) -> "ImageFile":
         """Read a PNG, JPEG, BMP, TIFF (first page) or DICOM file, from a path or as bytes.
 
-        A DICOM file of several frames takes `#frame=12` after its path, counted from 1: which of
-        them is meant is not guessed. Its pixels are those of the B-mode region.
+        The path of a DICOM file with several frames must end in `#frame=12`, counted from 1. Its
+        frames are cropped to the B-mode region.
 
         Raises:
-            ImageError: when it is missing, unreadable, empty, truncated, no image, or larger than
-                `MAX_PIXELS` or `MAX_BYTES`; the message names the file.
+            ImageError: when the file is missing, unreadable, empty, truncated, no image, or larger
+                than `MAX_PIXELS` or `MAX_BYTES`. The message names the file.
         """
         name, frame = "the image", None
         if isinstance(source, bytes):
@@ -70,7 +70,7 @@ class ImageFile:
         if is_dicom(data, suffix):
             return cls._of_dicom(name, data, frame)
         if frame is not None:
-            raise ImageError(f"{name} names a frame, which only DICOM files have.")
+            raise ImageError(f"{name} names a frame, but only DICOM files have frames.")
         try:
             pixels, unchanged, simulated = _decode(name, data)
         except ImageError:
@@ -93,7 +93,7 @@ class ImageFile:
         file = DicomFile.read(data, name=name)
         if frame is None and file.frames > 1:
             raise ImageError(
-                f"{name}: (0028,0008) NumberOfFrames is {file.frames}. Say which is meant, such as "
+                f"{name}: (0028,0008) NumberOfFrames is {file.frames}. Name one of them, such as "
                 f"the middle one: {name}#frame={(file.frames + 1) // 2}"
             )
         pixels = file.frame(1 if frame is None else frame)
@@ -110,8 +110,8 @@ def to_png(pixels: np.ndarray, *, side: int | None = None, simulated: bool = Fal
 
     Args:
         pixels: uint8 [H, W] or [H, W, 3].
-        side: shrink to fit a square of so many pixels.
-        simulated: mark the file as a phantom, so that a copy of it is known as one.
+        side: side in pixels of a square that the image is shrunk to fit; None keeps its size.
+        simulated: whether the file declares itself a phantom, also after it is copied.
     """
     image = Image.fromarray(pixels)
     if side is not None:
@@ -124,12 +124,12 @@ def to_png(pixels: np.ndarray, *, side: int | None = None, simulated: bool = Fal
 
 
 def _decode(name: str, data: bytes) -> tuple[np.ndarray, bool, bool]:
-    """Return pixels, whether TensorFlow decodes the file to the same ones, whether a phantom."""
+    """Return pixels, whether TensorFlow decodes the file to the same, and whether a phantom."""
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_large(name, "more than 89 million")) from error
-    # The header is read, the pixels are not yet: nothing large has been allocated.
+    # Only the header has been read so far, so nothing large is allocated.
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(_too_large(name, f"{image.width} x {image.height}"))
     unchanged = image.mode in _SAME_IN_TENSORFLOW.get(image.format, ())

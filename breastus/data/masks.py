@@ -32,8 +32,8 @@ def lesion_mask(mask_paths: Sequence[str | os.PathLike], size: tuple[int, int]) 
 
     Args:
         mask_paths: mask files; none for an image without a lesion.
-        size: height and width of the image in pixels. A mask of another size, as a few of BUS-UCLM
-            are, is resized to it (nearest neighbour).
+        size: height and width of the image in pixels. A mask of another size, as there are in
+            BUS-UCLM, is resized to it (nearest neighbour).
 
     Returns:
         uint8 [H, W], 255 within a lesion and 0 elsewhere.

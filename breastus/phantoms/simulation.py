@@ -23,32 +23,28 @@ from breastus.utils.opencv import cv2
 SOUND_SPEED = 1.54  # mm per microsecond, in soft tissue
 VERSION = 1  # raised when the same seed gives other pixels
 LINES = 256  # scan lines; the image interpolates between them, as scanners do
-_NORMAL = (0, 3, 7)  # of each ten images these have no lump: about the study's share
-HALF_SIZES = (2.2, 9.5)  # mm, of half a lump's longer side; drawn evenly in its logarithm
+_NORMAL = (0, 3, 7)  # last digits of the indices without a lump: about the study's prevalence
+HALF_SIZES = (2.2, 9.5)  # mm, half the longer side of a lump, drawn uniformly in its logarithm
 
 
 @dataclass(frozen=True)
 class Phantom:
-    """One simulated scan.
+    """One simulated image.
 
     Attributes:
         image: uint8 [H, W], grey levels.
         mask: uint8 [H, W], 255 within the lump; all 0 without one.
         finding: "normal", "benign" or "malignant".
-        depth_mm: depth that the image's height shows.
-        width_mm: breadth that its width shows.
     """
 
     image: np.ndarray
     mask: np.ndarray
     finding: str
-    depth_mm: float
-    width_mm: float
 
 
 @dataclass(frozen=True)
 class _Scanner:
-    """What the operator set, drawn alike for scans with and without a lump."""
+    """Settings of the scanner, drawn equally for images with and without a lump."""
 
     height: int
     width: int
@@ -78,7 +74,7 @@ class _Scanner:
 
 @dataclass(frozen=True)
 class _Lump:
-    """Outline r(angle) about a centre, in mm, and what it does to sound."""
+    """Outline r(angle) about a centre, in mm, and acoustic properties."""
 
     x: float
     z: float
@@ -86,8 +82,8 @@ class _Lump:
     half_height: float
     tilt: float
     harmonics: tuple[tuple[int, float, float], ...]  # order, amplitude, phase
-    contrast: float  # dB against its surroundings
-    attenuation: float  # dB per mm of path, one way; negative leaves more sound behind it
+    contrast: float  # dB relative to its surroundings
+    attenuation: float  # dB per mm of path, one way; negative for enhancement behind the lump
     margin: float  # mm over which its border fades
     halo: float  # dB of the bright rim
     texture: float  # dB
@@ -111,11 +107,11 @@ def simulate_phantom(
     finding: str | None = None,
     half_sizes: tuple[float, float] = HALF_SIZES,
 ) -> Phantom:
-    """Simulate one scan; the same arguments give the same pixels.
+    """Simulate one image; the same arguments give the same pixels.
 
     Args:
-        seed: of the set.
-        index: of the image in the set.
+        seed: seed of the set of images.
+        index: number of the image in the set.
         finding: "normal", "benign" or "malignant"; None takes `finding_of(seed, index)`.
         half_sizes: smallest and largest half of a lump's longer side, in mm.
     """
@@ -135,7 +131,7 @@ def simulate_phantom(
     loss = 2 * step * np.cumsum(attenuation, axis=0)
     level = 20 * np.log10(envelope + 1e-6) - loss + scanner.slope * (z - 0.3 * scanner.depth)
     grey = 255 * (level + scanner.gain + 0.72 * scanner.dynamic_range) / scanner.dynamic_range
-    # Scanners smooth what they show; a little, so that the speckle's grain stays.
+    # Scanners smooth their images; a little here, so that the grain of the speckle stays.
     grey = cv2.GaussianBlur(grey, (0, 0), 0.7)
     grey = cv2.resize(grey, (scanner.width, scanner.height), interpolation=cv2.INTER_CUBIC)
     image = np.clip(grey, 0, 255).astype(np.uint8)
@@ -144,13 +140,14 @@ def simulate_phantom(
     if lump is not None:
         rows, columns = _grid(scanner, scanner.height, scanner.width)
         mask[lump.distance(*np.broadcast_arrays(columns, rows)) <= 1] = 255
-    return Phantom(image, mask, finding, scanner.depth, scanner.breadth)
+    return Phantom(image, mask, finding)
 
 
 def finding_of(seed: int, index: int) -> str:
-    """Return what an image of a set shows: 3 of 10 nothing, else benign or malignant as 2 to 1.
+    """Return the finding of an image of a set: 3 of 10 are normal, the others benign or malignant.
 
-    By index, not by chance, so that the share holds in small sets too.
+    Normal images are chosen by index, so their fraction is the same in small sets. Two of three
+    lumps are benign, by chance.
     """
     if index % 10 in _NORMAL:
         return "normal"
@@ -158,14 +155,14 @@ def finding_of(seed: int, index: int) -> str:
 
 
 def _grid(scanner: _Scanner, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return depth [rows, 1] and lateral position [1, columns] in mm, the latter about 0."""
+    """Return depth [rows, 1] and lateral position [1, columns] in mm, 0 in the middle."""
     z = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) * (scanner.depth / rows)
     x = (np.arange(columns, dtype=np.float32)[None] + 0.5) * (scanner.breadth / columns)
     return z, x - scanner.breadth / 2
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], rows: int, columns: int) -> np.ndarray:
-    """Return smooth noise of unit strength with about rows x columns blobs."""
+    """Return smooth noise of unit variance with about rows x columns blobs."""
     coarse = rng.standard_normal((rows + 3, columns + 3), dtype=np.float32)
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
 
@@ -198,9 +195,7 @@ def _anatomy(rng, scanner: _Scanner, x, z):
     # Fat lobules between bright septa: the zero crossings of smooth noise make a net of thin lines.
     lobules = _noise(rng, shape, int(rng.integers(7, 13)), int(rng.integers(3, 7)))
     septa = np.exp(-((lobules / rng.uniform(0.06, 0.12)) ** 2))
-    septa *= np.clip(
-        0.5 + 0.6 * _noise(rng, shape, 7, 7), 0, 1
-    )  # seen here and there, not all over
+    septa *= np.clip(0.5 + 0.6 * _noise(rng, shape, 7, 7), 0, 1)  # visible in places only
     fine = _noise(rng, shape, int(rng.integers(22, 40)), int(rng.integers(10, 18)))
     broad = _noise(rng, shape, 4, 4)
     tilt = _noise(rng, shape, int(rng.integers(30, 48)), int(rng.integers(3, 6)))
@@ -225,7 +220,7 @@ def _anatomy(rng, scanner: _Scanner, x, z):
 
 
 def _add_confounders(rng, scanner, x, z, echo, attenuation, fat, gland) -> None:
-    """Add fat lobules in the gland and shadows of ligaments: dark places that are no lumps."""
+    """Add fat lobules in the gland and shadows of ligaments, which are dark but no lumps."""
     for _ in range(rng.integers(0, 4)):
         centre = rng.uniform(-0.45, 0.45) * scanner.breadth
         depth = rng.uniform(float(fat.mean()), float(gland.mean()))
@@ -278,7 +273,7 @@ def _draw_lump(rng, finding: str, scanner: _Scanner, gland, half_sizes) -> _Lump
 
 
 def _insert(rng, lump: _Lump, x, z, echo, attenuation) -> None:
-    """Put the lump's echoes and attenuation into the maps."""
+    """Add the echoes and the attenuation of the lump to the maps."""
     size = min(lump.half_width, lump.half_height)
     distance = lump.distance(*np.broadcast_arrays(x, z))
     outside = (distance - 1) * size  # about mm beyond the outline
@@ -288,13 +283,13 @@ def _insert(rng, lump: _Lump, x, z, echo, attenuation) -> None:
     echo += inside * (own - echo)
     echo += lump.halo * np.exp(-(((outside - 0.8 * lump.margin) / (0.35 + lump.margin)) ** 2))
     attenuation += inside * lump.attenuation
-    # Sound that grazes a round border is bent away: thin shadows below both edges.
+    # A round border refracts the sound that grazes it: thin shadows below both edges.
     edges = np.exp(-((np.abs(x - lump.x) - lump.half_width) ** 2) / 0.6)
     attenuation += 0.25 * edges * np.exp(-(((z - lump.z) / lump.half_height) ** 2))
 
 
 def _envelope(rng, scanner: _Scanner, echo: np.ndarray) -> np.ndarray:
-    """Return the envelope of the received sound, 1 on average where the echogenicity is 0 dB."""
+    """Return the envelope of the echoes, with a mean of 1 where the echogenicity is 0 dB."""
     shape = echo.shape
     strength = 10 ** (echo / 20)
     scatterers = rng.standard_normal((*shape, 2), dtype=np.float32) * strength[..., None]
@@ -308,14 +303,14 @@ def _envelope(rng, scanner: _Scanner, echo: np.ndarray) -> np.ndarray:
     depth = (np.arange(shape[0], dtype=np.float32) + 0.5) * (scanner.depth / shape[0])
     share = np.clip(np.abs(depth - scanner.focus) / (0.8 * scanner.depth), 0, 1)[:, None, None]
     field = (1 - share) * near + share * far
-    # The blend of two correlated fields has less power between its ends; made even, row by row.
+    # A blend of two correlated fields has less power than either, which is corrected row by row.
     cross = math.sqrt(2 * sharp * wide / (sharp**2 + wide**2))
     power = (1 - share) ** 2 + share**2 + 2 * share * (1 - share) * cross
     return np.hypot(field[..., 0], field[..., 1]) / np.sqrt(2 * power[..., 0])
 
 
 def _blur(field: np.ndarray, lateral: float, axial: float) -> np.ndarray:
-    """Blur [H, W, 2] by a Gaussian of these standard deviations, keeping the noise's power."""
+    """Blur [H, W, 2] by a Gaussian of these standard deviations, keeping the noise power."""
     kernels = []
     for sigma in (lateral, axial):
         radius = max(1, math.ceil(3 * sigma))

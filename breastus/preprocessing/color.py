@@ -12,16 +12,16 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights OpenCV's RGB2GRAY use
 
 @functools.cache
 def parula_table() -> np.ndarray:
-    """Return OpenCV's PARULA table: uint8 [256, 3], RGB, row = grey level."""
+    """Return OpenCV's PARULA table: uint8 [256, 3], RGB, a row for each grey level."""
     levels = np.arange(256, dtype=np.uint8)[:, None]
     return cv2.applyColorMap(levels, cv2.COLORMAP_PARULA)[:, 0, ::-1].copy()
 
 
 def parula(image: tf.Tensor) -> tf.Tensor:
-    """Colour an image by its grey level.
+    """Map the grey levels of an image to colours.
 
     Args:
-        image: [..., 3], values 0 to 255; colour is first turned to grey (ITU-R BT.601).
+        image: [..., 3], values 0 to 255; colours are first converted to grey (ITU-R BT.601).
 
     Returns:
         float32 [..., 3], RGB, values 0 to 255.

@@ -1,7 +1,7 @@
-"""PNG and JPEG bytes to pixels, in TensorFlow ops: a scalar string in, uint8 [H, W, 3] out.
+"""Decode PNG and JPEG files, in TensorFlow ops: a scalar string in, uint8 [H, W, 3] out.
 
-Runs inside `tf.data` and inside the exported graph. JPEGs are decoded with the accurate integer
-DCT, so that the pixels equal those of libjpeg's default decoder, and turned upright by their EXIF
+It runs inside `tf.data` and inside the exported graph. JPEGs are decoded with the accurate integer
+DCT, which gives the pixels of libjpeg's default decoder, and turned upright by their EXIF
 orientation, which TensorFlow's own decoder ignores.
 """
 
@@ -17,8 +17,8 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """Decode one file.
 
     Args:
-        encoded: scalar string tensor with a PNG or JPEG file. Grey images become RGB, alpha is
-            dropped, 16-bit values are cut to their high byte.
+        encoded: PNG or JPEG file (scalar string). Grey images become RGB, alpha is dropped, 16-bit
+            values keep their high byte.
 
     Returns:
         uint8 tensor [H, W, 3], RGB, values 0 to 255.
@@ -35,11 +35,11 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
-    """Return a JPEG's EXIF orientation: int32, 1 (upright) to 8, and 1 where there is none."""
+    """Return a JPEG's EXIF orientation: int32, 1 (upright, also the default) to 8."""
     data = tf.cast(
         tf.io.decode_raw(tf.strings.substr(encoded, 0, _HEADER_BYTES), tf.uint8), tf.int32
     )
-    # Room behind the end, so that a damaged header reads zeros and not beyond the tensor.
+    # A damaged header then reads zeros, not beyond the tensor.
     data = tf.pad(data, [[0, 32]])
     size = tf.size(data)
 
@@ -62,7 +62,7 @@ def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
     entries = tf.minimum(number(directory, 2), (size - 2) // 12)
     positions = directory + 2 + 12 * tf.range(entries)
     is_orientation = (number(positions, 2) == _ORIENTATION_TAG) & (positions < size - 12)
-    # The tag occurs once; the maximum picks it out of zeros.
+    # The tag occurs once, all other values are 0.
     value = tf.reduce_max(
         tf.concat([[0], tf.where(is_orientation, number(positions + 8, 2), 0)], axis=0)
     )
@@ -71,7 +71,7 @@ def exif_orientation(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turn and mirror [H, W, 3] as the EXIF standard's orientation 1 to 8 asks (CIPA DC-008)."""
+    """Turn and mirror [H, W, 3] by its EXIF orientation, 1 to 8 (CIPA DC-008)."""
 
     def when(values: tuple[int, ...], change, image: tf.Tensor) -> tf.Tensor:
         chosen = tf.reduce_any(orientation == tf.constant(values))

@@ -75,7 +75,7 @@ def test_frames_are_named_by_path(tmp_path):
 
 def test_only_dicom_files_have_frames(tmp_path, write_image):
     path = write_image(tmp_path / "a.png")
-    with pytest.raises(ImageError, match="which only DICOM files have"):
+    with pytest.raises(ImageError, match="only DICOM files have frames"):
         read_image(f"{path}#frame=1")
     path.rename(tmp_path / "a.png#frame=1")  # a name like any other
     assert read_image(tmp_path / "a.png#frame=1").shape == (64, 80, 3)
