@@ -131,6 +131,8 @@ def _families(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, list]]:
         flags = rows["flags"].fillna("").str.split(";")
         for flag in sorted({flag for of_image in flags for flag in of_image if flag}):
             has = flags.map(lambda of_image, flag=flag: flag in of_image).to_numpy(bool)
+            if has.all():  # no other images to compare with
+                continue
             name = flag.replace("_", " ")
             parts = [(f"with {name}", has), (f"without {name}", ~has)]
             yield f"flag:{flag}", f"By flag: {name}", "", parts
