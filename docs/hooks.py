@@ -21,7 +21,8 @@ from breastus.config.parsing import describe_settings
 from breastus.config.presets import default_config
 
 ROOT = Path(__file__).parents[1]
-RECORDS = {"results": "experiments/RESULTS.md", "bench": "experiments/BENCH.md"}
+RESULTS, BENCH = "experiments/RESULTS.md", "experiments/BENCH.md"
+RECORDS = {"results": RESULTS, "bench": BENCH}
 _MARKER = re.compile(r"<!-- (results|bench|networks|settings|api)(?:: (.+?))? -->")
 
 

@@ -78,6 +78,17 @@ def test_readme_rows_are_those_of_the_records(hooks):
         assert shown[name] == [record[column] for column in columns], name
 
 
+def test_times_are_those_of_the_records(hooks):
+    head, _, *body = rows(hooks.tables(hooks.section("results", "networks"))[1])
+    (row,) = [row for row in body if row[0] == "efficientnet_lite0"]
+    epochs, seconds = row[head.index("epochs")], float(row[head.index("seconds an epoch")])
+    assert f"{epochs} epochs of {seconds:.0f} s" in (ROOT / "README.md").read_text()
+    page, bench = ((ROOT / name).read_text() for name in ("docs/performance.md", hooks.BENCH))
+    found = re.findall(r"\d\.\d\d times", page)
+    assert found
+    assert all(times in bench for times in found)
+
+
 def test_every_marker_is_filled(hooks):
     for page in (ROOT / "docs").glob("*.md"):
         assert "<!--" not in hooks.on_page_markdown(page.read_text()), page.name
