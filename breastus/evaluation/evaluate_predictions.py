@@ -165,7 +165,7 @@ def score_predictions(
 
 def _calibration(table: pd.DataFrame) -> dict[str, Any]:
     y_true, y_prob = truth_and_probability(table, column="probability_uncalibrated")
-    # With weights there is no second warning of what is undefined.
+    # Weights suppress a second warning of undefined metrics.
     before = compute_metrics(y_true, y_prob, weights=np.ones(len(y_prob)))
     return {
         "before_calibration": {name: float(before[name]) for name in CALIBRATION_METRICS},

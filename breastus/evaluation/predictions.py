@@ -22,7 +22,7 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
     """Read a predictions CSV.
 
     Returns:
-        Table with the columns of `COLUMNS`, and those of `OPTIONAL_COLUMNS` that the file has;
+        Table with the columns of `COLUMNS`, and of `OPTIONAL_COLUMNS` where the file has them;
         `probability` is the calibrated probability of lump, 0 to 1.
 
     Raises:
@@ -94,7 +94,7 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the known columns with numbers as floats; `name` names the table in errors.
 
     Raises:
-        DataError: as `read_predictions`.
+        DataError: when `read_predictions` raises it.
     """
     if missing := [column for column in COLUMNS if column not in table]:
         raise DataError(f"{name} lacks the column {', '.join(missing)}.")

@@ -3,7 +3,7 @@
     write_cached_result(path, result, predictions=table)
     result = read_cached_result(path, predictions=table)  # None when the predictions changed
 
-Evaluating a run again must neither lose such a result nor show one of other predictions.
+Evaluating a run again neither loses a result nor shows one of other predictions.
 """
 
 import os
@@ -37,7 +37,7 @@ def write_cached_result(
 def read_cached_result(
     path: str | os.PathLike, *, predictions: pd.DataFrame
 ) -> dict[str, Any] | None:
-    """Return a cached result; None when there is none.
+    """Return a cached result, or None.
 
     A result of other predictions is deleted: images, labels, groups and threshold must be the same,
     and probabilities within 1e-4.

@@ -5,6 +5,7 @@ ValueErrors. What valid data do not define is NaN, with an UndefinedMetricWarnin
 """
 
 import difflib
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -61,7 +62,7 @@ def check_grouped(y_true, y_prob, groups: Sequence) -> tuple[np.ndarray, np.ndar
     """Return labels, probabilities and the group number of each image, all [n].
 
     Raises:
-        DataError: as `check_arrays` and `group_numbers`.
+        DataError: when `check_arrays` or `group_numbers` raises it.
     """
     y_true, y_prob, _ = check_arrays(y_true, y_prob)
     return y_true, y_prob, group_numbers(groups, len(y_true))
@@ -120,7 +121,7 @@ def group_numbers(groups: Sequence | None, count: int) -> np.ndarray:
 def first_missing(groups: Sequence) -> int | None:
     """Return the position of the first missing group; None when none is missing.
 
-    Pooled as one group, the images of many unknown patients would pass for those of one patient.
+    Pooled as one group, images of many unknown patients would count as images of one patient.
     """
     return next((place for place, value in enumerate(groups) if _is_missing(value)), None)
 
@@ -179,11 +180,12 @@ def check_number(
     raise ConfigError(f"{name} must be a number {rule}. Received: {name}={value!r}")
 
 
-def check_count(name: str, value: int, low: int = 1) -> int:
-    """Return a whole number of at least `low`; raise ConfigError unless it is one."""
+def check_count(name: str, value: int, low: int = 1, high: float = math.inf) -> int:
+    """Return a whole number from `low` to `high`; raise ConfigError unless it is one."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < low:
-        raise ConfigError(f"{name} must be a whole number from {low}. Received: {value!r}")
+    if not whole or not low <= value <= high:
+        rule = f"from {low}" + ("" if high == math.inf else f" to {high}")
+        raise ConfigError(f"{name} must be a whole number {rule}. Received: {value!r}")
     return int(value)
 
 

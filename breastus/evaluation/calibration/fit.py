@@ -28,7 +28,7 @@ class CalibratorFit:
     Attributes:
         calibrator: calibrator fitted on all images given.
         reason: why this method was chosen.
-        losses: for each method that was compared, simplest first: `method`, `log_loss` (mean over
+        losses: one entry per compared method, simplest first: `method`, `log_loss` (mean over
             images, out of fold), `worse_by` (difference from the best), `standard_error` (of
             `worse_by`, over groups) and `chosen`. Empty unless the method was "auto".
     """
@@ -61,12 +61,12 @@ def fit_calibrator(
                  finite fit.
     isotonic     is the isotonic regression of the label on the probability, linear between its
                  steps, and clipped to 1 / (groups + 2) from 0 and 1: by the rule of succession the
-                 most extreme probability that so many groups of one class support.
+                 most extreme probability that these groups support.
     auto         chooses by repeated five-fold cross-validation over groups: the simplest method, in
                  the order none, temperature, platt, isotonic, whose out-of-fold log loss exceeds
                  the lowest by at most one standard error. That is the standard error of the
                  difference, image by image and over groups. Isotonic takes part from 100 groups of
-                 each class; with fewer than five groups of a class the method is none.
+                 each class. With fewer than five groups of a class, `none` is chosen.
 
     Args:
         y_true: int [n], 1 for lump.
@@ -83,7 +83,7 @@ def fit_calibrator(
 
     Warns:
         UndefinedMetricWarning: when one class only, or too few groups to compare methods, leave the
-            probabilities as they are, or the temperature is left at 1.
+            probabilities as they are, or no temperature fits best.
         UserWarning: when isotonic has few groups, the scores order the images no better than
             chance, or the temperature is at a bound.
 
@@ -122,7 +122,7 @@ def fit_calibrator(
     methods = [m for m in METHODS if m != "isotonic" or min(number.values()) >= ISOTONIC_GROUPS]
     with warnings.catch_warnings():
         # The fits of the folds are compared by their loss; only the final fit warns.
-        warnings.filterwarnings("ignore", message="The temperature is")
+        warnings.filterwarnings("ignore", message="The temperature ")
         losses = _cross_validated(y_true, y_prob, groups, methods, shift, repeats, seed)
     rows = _compare(losses, groups)
     chosen = next(row["method"] for row in rows if row["chosen"])
@@ -130,7 +130,7 @@ def fit_calibrator(
     reason = (
         "lowest log loss in cross-validation"
         if chosen == best
-        else f"the simplest within one standard error of the lowest log loss, that of {best}"
+        else f"simplest method within one standard error of {best}, which has the lowest log loss"
     )
     return CalibratorFit(_fit(y_true, y_prob, groups, chosen, shift), reason, tuple(rows))
 

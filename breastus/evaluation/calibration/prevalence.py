@@ -38,8 +38,8 @@ def prevalence_estimate(
         seed: seed of the resamples of groups.
 
     Returns:
-        `training_prevalence`; `estimate`: `value`, `ci_low`, `ci_high`; `prevalence`, that of the
-        labels; `mean_probability`; `confidence`; `as_it_came` and `adjusted`: `log_loss` and the
+        `training_prevalence`; `estimate`: `value`, `ci_low`, `ci_high`; `prevalence` (by the
+        labels); `mean_probability`; `confidence`; `as_it_came` and `adjusted`: `log_loss` and the
         metrics of `SCORES`, all NaN when the prevalence cannot be estimated.
     """
     truth, prob = truth_and_probability(table)

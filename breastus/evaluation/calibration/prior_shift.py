@@ -62,7 +62,7 @@ def estimate_prevalence(y_prob: np.ndarray, training_prevalence: float) -> float
 
     Warns:
         UndefinedMetricWarning: when the estimate is NaN.
-        UserWarning: when it is 0 or 1: the images are too few, or unlike those of training.
+        UserWarning: when it is 0 or 1, as the images are few or differ from training images.
     """
     from scipy.optimize import brentq
 
@@ -86,8 +86,8 @@ def estimate_prevalence(y_prob: np.ndarray, training_prevalence: float) -> float
         return float(brentq(derivative, 0, 1, xtol=1e-12))
     edge = 0.0 if derivative(0) <= 0 else 1.0
     warnings.warn(
-        f"The estimated prevalence is {edge:g}: the {len(y_prob)} images are too few, or unlike "
-        "those of training.",
+        f"The estimated prevalence is {edge:g}: {len(y_prob)} images are too few, or they differ "
+        "from training images.",
         stacklevel=2,
     )
     return edge

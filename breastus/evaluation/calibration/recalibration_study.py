@@ -52,7 +52,7 @@ def recalibration_study(
         `asked` (the minimum size), `seed`; `drawn`, `rest`: `n`, `n_groups`, `n_lump`, `n_no_lump`,
         and of `drawn` `groups_of_class` and the `image_ids`; `recalibration` as from
         `Recalibration.to_dict`; `decision`, as from `Decision.to_dict`, for the model's calibrated
-        probabilities; of the rest, for each of `SCORES`, `before` and `after` (`value`, `ci_low`,
+        probabilities; for each of `SCORES` on the rest, `before` and `after` (`value`, `ci_low`,
         `ci_high`) and `difference` (after minus before, likewise); `metrics`, as from
         `score_predictions`, after; `reliability_before`, `reliability`; `curve` as from
         `learning_curve`, or None with the reason in `no_curve`.
@@ -141,7 +141,7 @@ def sample_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: i
         truth: int [n], 1 for lump.
         groups: [n], name of each image's group.
         images: minimum size of the sample.
-        seed: seed of the draw.
+        seed: random seed.
 
     Raises:
         ConfigError: when `images` is no whole number from 1.
@@ -172,7 +172,7 @@ def sample_groups(groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
     Args:
         groups: [n], name of each image's group.
         images: minimum size of the sample, below n.
-        seed: seed of the draw.
+        seed: random seed.
 
     Raises:
         DataError: when there are no more than `images`.
@@ -225,7 +225,7 @@ def _fit(
         found.threshold.threshold,
         conformal,
         {
-            # The description names the images of the choice, as it also appears by itself.
+            # The description is also shown alone, so it names the images of the choice.
             "threshold": {
                 **found.threshold.to_dict(),
                 "description": found.threshold.description.replace(

@@ -140,8 +140,8 @@ def ece_interval(
 
     Noise only adds to an ECE, so resamples have a larger one than the images they are drawn from.
     The upper end is the percentile of the resamples, which errs on the wide side. The lower end is
-    that of the basic bootstrap (Davison, Hinkley: Bootstrap Methods and their Application, 1997,
-    5.2), which removes the bias; it is 0 when perfect probabilities would show as large an error by
+    the basic bootstrap's (Davison, Hinkley: Bootstrap Methods and their Application, 1997, 5.2),
+    which removes the bias; it is 0 when perfect probabilities would show as large an error by
     chance.
 
     Args:
@@ -174,7 +174,7 @@ def ece_difference_interval(
 def _bin_ends(prob: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
     """Return the ends of the bins among sorted probabilities, outer ends included, [..., bins + 1].
 
-    The quantiles are those of np.quantile with each probability repeated as often as it counts. An
+    The quantiles equal np.quantile with each probability repeated as often as it counts. An
     image at the edge of a bin is in the upper one, as in `reliability`, and the highest probability
     has no bin of its own.
     """

@@ -5,8 +5,8 @@ Logistic recalibration regresses the label on the logit of the probability (Cox,
 moderate. The intercept with the slope fixed at 1, calibration in the large, is above 0 when lumps
 are more frequent than the probabilities say. Ideal are a slope of 1 and an intercept of 0.
 
-Probabilities are clipped to 1e-12 from 0 and 1, as in the exported graph. A single wrong image with
-such a probability has a logit of 28 and dominates the slope, as it should.
+Probabilities are clipped to 1e-12 from 0 and 1, as in the exported graph. A single wrong image at
+that limit has a logit of 28 and dominates the slope, as it should.
 
 Reference:
     Van Calster, Nieboer, Vergouwe, De Cock, Pencina, Steyerberg: A calibration hierarchy for risk

@@ -38,7 +38,7 @@ def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, *, shift: flo
 
     With one class only, or when every image's own class is the likeliest, the loss falls without
     end as the temperature falls. Images without an error cannot tell how often a confident
-    prediction is wrong, so the temperature is left at 1. Platt's smoothed targets would be finite
+    prediction is wrong, so the temperature stays 1. Platt's smoothed targets would be finite
     there, but would change every other temperature; `platt` is the method for them.
 
     Args:
@@ -53,14 +53,12 @@ def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, *, shift: flo
         DataError: when the arrays do not fit each other, or hold an invalid class or probability.
 
     Warns:
-        UndefinedMetricWarning: when the temperature is left at 1.
+        UndefinedMetricWarning: when the temperature stays 1.
         UserWarning: when the lowest cross-entropy lies beyond 0.05 or 20, where it stops.
     """
     y_true, probabilities = _classes_and_probabilities(y_true, probabilities)
     if reason := _why_undefined(y_true, probabilities, shift):
-        warnings.warn(
-            f"The temperature is left at 1: {reason}", UndefinedMetricWarning, stacklevel=2
-        )
+        warnings.warn(f"The temperature stays 1: {reason}", UndefinedMetricWarning, stacklevel=2)
         return 1.0
     temperature = _lowest_loss(y_true, probabilities, shift, floor=_TINY)
     if (_own(y_true, probabilities, temperature, shift) <= _TINY).any():

@@ -1,7 +1,7 @@
 """Two models on the same images: two predictions tables in, differences with intervals out.
 
-Both models saw the same images, so most of what chance did to one it did to the other too. Their
-difference is therefore more certain than their two intervals suggest, which may overlap.
+Both models saw the same images, so chance affects both alike. Their difference is therefore more
+certain than their two intervals suggest, which may overlap.
 """
 
 import math

@@ -96,17 +96,17 @@ def fit_conformal(
 
     Each class has its own bound: the images of the class are scored by the probability of the other
     one, and the bound is a quantile of the scores. Images of one group are not exchangeable with
-    others, so the quantile is that of hierarchical conformal prediction (Lee, Barber and Willett):
+    others, so the quantile follows hierarchical conformal prediction (Lee, Barber and Willett):
     each of K groups has the weight 1 / (K + 1), shared evenly among its images of the class, and
     the new group is at infinity with the remaining weight. The coverage then holds in finite
     samples; with one image a group this is split conformal prediction. Of the methods of Dunn,
     Wasserman and Ramdas, one random image a group is as valid but random, repeated draws guarantee
     `2 coverage - 1` only, and pooling guarantees nothing in finite samples.
 
-    The coverage holds on average over fits: with K groups that of one fit has a standard deviation
-    of about sqrt(coverage * (1 - coverage) / K). It does not hold at another hospital; fit again
-    there. Only the order of the probabilities matters, so the calibrator may be fitted on the same
-    images. If they also chose the epoch, the guarantee is no longer exact.
+    The coverage holds on average over fits: with K groups the coverage of one fit has a standard
+    deviation of about sqrt(coverage * (1 - coverage) / K). It does not hold at another hospital;
+    fit again there. Only the order of the probabilities matters, so the calibrator may be fitted on
+    the same images. If they also chose the epoch, the guarantee is no longer exact.
 
     Args:
         y_true: int [n], 1 for lump.

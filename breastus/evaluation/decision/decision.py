@@ -34,8 +34,8 @@ class Decision:
     Attributes:
         calibrator: calibrator of the network's probability.
         threshold: images are predicted lump when the calibrated probability is at least this.
-        conformal: prediction sets of the calibrated probability, which tell whom to refer.
-        facts: how they were chosen, for a report: `threshold` as from `Threshold.to_dict`,
+        conformal: prediction sets of the calibrated probability, for referral to a reader.
+        facts: record of the choice, for a report: `threshold` as from `Threshold.to_dict`,
             `calibration` as from `CalibratorFit.to_dict`.
     """
 

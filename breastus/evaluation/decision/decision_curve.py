@@ -39,7 +39,7 @@ def net_benefit(
         y_true: int [n], 1 for lump.
         y_prob: float [n], probability of lump; all 1 for treating all.
         thresholds: float [t], above 0 and below 1.
-        prevalence: prevalence of lumps where the model is used; None: that of these images.
+        prevalence: prevalence of lumps where the model is used; None: prevalence in these images.
         weights: [..., n], how often each image counts; None counts each image once.
 
     Returns:
@@ -81,8 +81,8 @@ def decision_curve(
         y_prob: float [n], calibrated probability of lump.
         groups: [n], name of each image's group; None makes each image its own group.
         thresholds: float [t], above 0 and below 1; None: 0.01, 0.02 to 0.99.
-        prevalence: prevalence of lumps where the model is used; None: that of these images, which
-            is far too high for screening when the women were referred.
+        prevalence: prevalence of lumps where the model is used; None: prevalence in these images,
+            which is far too high for screening when the women were referred.
         resamples: number of bootstrap resamples.
         confidence: pointwise level of the bands.
         seed: seed of the draws.

@@ -35,7 +35,7 @@ class Threshold:
         threshold: images are predicted lump when their probability is at least this, 0 to 1.
         rule: one of `RULES`.
         description: the rule and its numbers, for a report.
-        attained: whether the rule reached its target; false for a sensitivity out of reach.
+        attained: success of the rule; false when no threshold proves the sensitivity.
         sensitivity: on validation, as from `clustered_proportion`.
         specificity: on validation, likewise.
     """

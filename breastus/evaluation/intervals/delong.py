@@ -142,7 +142,7 @@ def delong_difference(
     truth, ours = _placements(y_true, y_prob, confidence=confidence)
     _, theirs = _placements(y_true, other_prob, confidence=confidence)
     member = group_numbers(groups, len(truth))
-    # Variances of differences are those of the differences of shares.
+    # The variance of the difference follows from the differences of placement values.
     lumps, others = (one - other for one, other in zip(ours, theirs, strict=True))
     difference = float(lumps.mean()) if len(lumps) and len(others) else math.nan
     error = _standard_error([(truth, lumps, others, member)])
@@ -175,8 +175,8 @@ def _placements(
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Return bool [n], lumps, and the placement values of the lumps and of the other images.
 
-    The placement value of a lump is the proportion of the other images that score below it, that of
-    another image the proportion of lumps that score above it; ties count half.
+    The placement value of a lump is the proportion of other images that score below it; the
+    placement value of another image is the proportion of lumps above it. Ties count half.
     """
     check_number("confidence", confidence)
     y_true, y_prob, _ = check_arrays(y_true, y_prob, any_score=True)
@@ -193,7 +193,7 @@ def _standard_error(parts: Sequence[tuple]) -> float:
 
     Args:
         parts: (lumps, placement values of the lumps, of the others, group numbers) of each table;
-            with several, the error is that of the mean over them.
+            with several, the error of the mean over them is returned.
     """
     lump, member = (np.concatenate([part[which] for part in parts]) for which in (0, 3))
     of_lump, of_other = _groups_of(lump, member)

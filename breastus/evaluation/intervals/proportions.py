@@ -67,12 +67,12 @@ def effective_size(hits: Sequence[bool], groups: Sequence) -> float:
     """Return the number of independent images that grouped images are worth for a proportion.
 
     The number of images divided by a design effect: the variance of the proportion between groups
-    over that of independent images, at least 1 (Rao and Scott, Biometrics 48, 1992, 577). With few
-    groups that variance is itself uncertain, and a large group that happens to be like the others
-    hides it. It is therefore shrunk towards the worst case, in which images of a group are all
-    alike, as if ten more groups had shown that; in simulations of 8 to 60 groups, even and uneven,
-    the intervals then keep their level. When all images are hits, or none, the variance is 0 and
-    says nothing: the size is `kish_size`.
+    over the variance for independent images, at least 1 (Rao and Scott, Biometrics 48, 1992, 577).
+    With few groups that variance is itself uncertain, and a large group that happens to be like the
+    others hides it. It is therefore shrunk towards the worst case, in which images of a group are
+    all alike, as if ten more groups had shown that; in simulations of 8 to 60 groups, even and
+    uneven, the intervals then keep their level. When all images are hits, or none, the variance is
+    0 and says nothing: the size is `kish_size`.
 
     Args:
         hits: bool [n], images that count for the proportion.

@@ -90,13 +90,14 @@ def mean_difference(
     """Return `value`, `ci_low` and `ci_high` of each metric's mean difference, ours minus theirs.
 
     Args:
-        ours: as `tables` of `mean_metrics`.
+        ours: tables of predictions, as for `mean_metrics`.
         theirs: another variant's, of the same images in the same order.
         resamples, confidence, prevalence, seed: as of `mean_metrics`.
 
     Raises:
         ConfigError: when an option is out of range.
-        DataError: as `mean_metrics`, or when a pair of tables differs in images, labels or groups.
+        DataError: when `mean_metrics` raises it, or a pair of tables differs in images, labels or
+            groups.
 
     Warns:
         UndefinedMetricWarning: when a class comes from fewer than two groups.

@@ -48,7 +48,7 @@ def confusion_matrix(
 
 
 def _thresholds(threshold, count: int) -> np.ndarray:
-    """Return one threshold, [], or that of each image, [n]."""
+    """Return one threshold, [], or one an image, [n]."""
     values = np.asarray(threshold, float)
     if values.shape not in ((), (count,)):
         raise ConfigError(
@@ -158,7 +158,7 @@ class Metric:
         title: title in a table.
         meaning: formula or reading in one line; higher is better unless it says otherwise.
         compute: `Inputs` to an array of the weights' leading shape.
-        needs_scores: whether the confusion matrix is not enough.
+        needs_scores: true when the confusion matrix does not determine the metric.
     """
 
     title: str
@@ -295,7 +295,7 @@ def register_metric(
         name: key in metrics.json; must be unique.
         title: title in a table.
         meaning: formula or reading in one line.
-        needs_scores: whether the confusion matrix is not enough.
+        needs_scores: true when the confusion matrix does not determine the metric.
 
     Raises:
         ConfigError: when the name is taken.

@@ -46,8 +46,8 @@ def subgroups(
             image, [n].
         confidence: level of the intervals.
         whole: scores of all images, whose intervals are of another method. A subgroup that holds
-            all images of a class takes them, so that one number has one interval. None computes
-            them like those of the other subgroups.
+            all images of a class takes them, so that one number has one interval. None
+            computes them as for the other subgroups.
 
     Returns:
         The settings, `minimum`, and `families`, a list with `name`, `title`, `note` and `parts`, a

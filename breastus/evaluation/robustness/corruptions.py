@@ -1,20 +1,18 @@
-"""What ultrasound images suffer elsewhere: pixels, a severity and a seed in, worse pixels out.
+"""Corruptions of ultrasound images: pixels, a severity and a seed in, corrupted pixels out.
 
-    worse = gain_up(pixels, 3, seed=0)                 # severity 1 to 5; 0 is the image itself
-    worse = CORRUPTIONS["speckle"](pixels, 5, seed=0)  # by name
+    corrupted = gain_up(pixels, 3, seed=0)                 # severity 1 to 5; 0 changes nothing
+    corrupted = CORRUPTIONS["speckle"](pixels, 5, seed=0)  # by name
 
 Pixels are uint8 [H, W, 3], RGB, 0 to 255, at least `SMALLEST` pixels a side. B-mode images are log
-compressed, so decibels are grey levels: `DYNAMIC_RANGE` dB are taken to fill 0 to 255. As an
-image states no scale, its height is taken to show `DEPTH` and its width `WIDTH`. What changes a
-level scales the three colours alike: grey stays grey, and hues stay. What has no echo, black, is
-left black, as no gain lifts it. Letters and panels on the image change with the tissue, which on a
-device they would not. One seed puts grains, shadows and marks at the same place for every severity,
-so that severities differ in strength alone.
+compressed, so decibels are grey levels: `DYNAMIC_RANGE` dB span 0 to 255. An image states no scale,
+so its height is assumed to show `DEPTH` and its width `WIDTH`. Changes of level scale the three
+colours alike and keep hues. Black has no echo and stays black. Text and panels on the image change
+with the tissue, which on a device they would not. A seed puts speckle, shadows and marks at the
+same place for every severity, so that severities differ in strength only.
 
-Severities are not those of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), whose plan this is.
+The design follows ImageNet-C (Hendrycks and Dietterich, ICLR 2019), but not its severities.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,22 +21,21 @@ import numpy as np
 from breastus.data.annotations.drawing import MIN_SIDE as ANNOTATION_MIN_SIDE
 from breastus.data.annotations.drawing import draw_annotations
 from breastus.errors import ConfigError, ImageError
+from breastus.evaluation.validation import check_choice, check_count
 from breastus.utils.opencv import cv2
 
 SMALLEST = 16  # pixels a side
 SEVERITIES = (1, 2, 3, 4, 5)
 DYNAMIC_RANGE = 60.0  # dB; scanners are set to 50 to 70 for the breast
-DEPTH, WIDTH = 4.0, 4.0  # cm; what a linear probe shows of a breast, about
+DEPTH, WIDTH = 4.0, 4.0  # cm; a typical field of view of a linear probe
 
 _LEVELS_PER_DB = 255 / DYNAMIC_RANGE
-# Up to here a pixel is black: the level at which black borders are trimmed. Around a pixel, gain
-# lifts nothing below the first mean level and everything above the second; a step would draw an
-# outline around what is dark.
+# Grey levels. Up to _BLACK a pixel is black, as when borders are trimmed. Gain sets in between the
+# local mean levels _SILENT and _ECHO; a step would draw an outline around dark regions.
 _BLACK, _SILENT, _ECHO = 10.0, 6.0, 22.0
-_AROUND = 0.03  # share of the image's shorter side
-# Half the height of a Gaussian is 2.355 standard deviations wide.
-_FWHM = 2.355
-# Where sets of marks are drawn: top, left and side as shares. One on all, the next beside it.
+_AROUND = 0.03  # side of the local mean, as a fraction of the image's shorter side
+_FWHM = 2.355  # full width at half maximum of a Gaussian, in standard deviations
+# Windows of the sets of marks: top, left and side as fractions. The first covers the whole image.
 _WINDOWS = ((0, 0, 1), (0, 0.45, 0.55), (0, 0, 0.55), (0.45, 0.45, 0.55), (0.45, 0, 0.55))
 
 Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
@@ -46,16 +43,16 @@ Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way in which images get worse; call it with (pixels, severity, seed).
+    """One corruption; call it with (pixels, severity, seed).
 
     Attributes:
-        name: as in `CORRUPTIONS`.
-        title: as in a table.
-        meaning: what it stands for, in one line.
-        values: what severities 1 to 5 are.
-        unit: of the values.
-        reason: where the range comes from.
-        change: (pixels, value, generator) to the changed pixels.
+        name: key in `CORRUPTIONS`.
+        title: title in a table.
+        meaning: cause of the corruption in practice, in one line.
+        values: strength at severities 1 to 5.
+        unit: unit of the values.
+        reason: source of the range.
+        change: function of (pixels, value, generator) that returns the changed pixels.
     """
 
     name: str
@@ -67,16 +64,16 @@ class Corruption:
     change: Change
 
     def __call__(self, pixels: np.ndarray, severity: int, seed: int = 0) -> np.ndarray:
-        """Return the image at a severity, a copy.
+        """Return a corrupted copy of an image.
 
         Args:
             pixels: uint8 [H, W, 3].
-            severity: 1 to 5; 0 changes nothing.
-            seed: decides where what is random lies.
+            severity: severity, 1 to 5; 0 changes nothing.
+            seed: seed of the random parts.
 
         Raises:
-            ConfigError: for another severity.
-            ImageError: for what is no such image, or one too small.
+            ConfigError: when the severity is out of range.
+            ImageError: when the image has another type or shape, or is too small.
         """
         check_severity(severity, lowest=0)
         _check_pixels(pixels)
@@ -89,41 +86,22 @@ CORRUPTIONS: dict[str, Corruption] = {}
 
 
 def corruption(name: str) -> Corruption:
-    """Return a corruption by name.
-
-    Raises:
-        ConfigError: when there is none; the message names a near one.
-    """
-    if name not in CORRUPTIONS:
-        near = difflib.get_close_matches(str(name), CORRUPTIONS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(
-            f"A corruption must be one of {', '.join(CORRUPTIONS)}.{hint} Received: {name!r}"
-        )
-    return CORRUPTIONS[name]
+    """Return a corruption by name; raise ConfigError, with a close match, for an unknown one."""
+    return CORRUPTIONS[check_choice("corruption", name, tuple(CORRUPTIONS))]
 
 
 def check_severity(severity: int, *, lowest: int = 1) -> None:
-    """See that a severity is a whole number from `lowest` to 5.
-
-    Raises:
-        ConfigError: when it is none.
-    """
-    whole = isinstance(severity, int | np.integer) and not isinstance(severity, bool)
-    if not whole or not lowest <= severity <= SEVERITIES[-1]:
-        raise ConfigError(
-            f"A severity must be a whole number from {lowest} to {SEVERITIES[-1]}. "
-            f"Received: {severity!r}"
-        )
+    """Raise ConfigError unless a severity is a whole number from `lowest` to 5."""
+    check_count("severity", severity, lowest, SEVERITIES[-1])
 
 
 def _corruption(**about) -> Callable[[Change], Corruption]:
-    """Register a change under its function's name."""
+    """Register a function under its name."""
 
     def register(change: Change) -> Corruption:
         name = change.__name__
         if name in CORRUPTIONS:
-            raise ValueError(f"There is a corruption of that name. Received: {name}")
+            raise ConfigError(f"A corruption must have a name of its own. Received: {name!r}")
         CORRUPTIONS[name] = Corruption(name=name, change=change, **about)
         return CORRUPTIONS[name]
 
@@ -146,7 +124,7 @@ def gain_up(pixels, value, _):
     meaning="the overall gain is set too low",
     values=(3, 6, 9, 12, 15),
     unit="dB",
-    reason="our choice: the mirror of gain up; at 15 dB only fasciae and skin are left to see",
+    reason="our choice: the mirror of gain up; at 15 dB only fasciae and skin stay visible",
 )
 def gain_down(pixels, value, _):
     return _amplified(pixels, -value)
@@ -154,10 +132,10 @@ def gain_down(pixels, value, _):
 
 @_corruption(
     title="Attenuation along depth",
-    meaning="time-gain compensation makes up for too little of what tissue takes",
+    meaning="time-gain compensation corrects too little of the attenuation in tissue",
     values=(1, 2, 3, 4, 5),
     unit="dB/cm",
-    reason="a third at most of the 15 dB/cm that breast tissue takes out and back at 10 MHz "
+    reason="at most a third of the 15 dB/cm of breast tissue out and back at 10 MHz "
     f"(0.75 dB/cm/MHz; Duck: Physical Properties of Tissue, 1990); {DEPTH:g} cm from top to bottom",
 )
 def depth_attenuation(pixels, value, _):
@@ -168,7 +146,7 @@ def depth_attenuation(pixels, value, _):
 
 @_corruption(
     title="Speckle",
-    meaning="coarser, stronger grain: a cheaper device, without compounding or smoothing",
+    meaning="coarser, stronger speckle: a cheaper device, without compounding or smoothing",
     values=(1, 2, 3, 4, 5.57),
     unit="dB of spread",
     reason="5.57 dB is the spread of fully developed speckle after log compression, raw and "
@@ -176,7 +154,7 @@ def depth_attenuation(pixels, value, _):
 )
 def speckle(pixels, value, rng):
     height, width = pixels.shape[:2]
-    # Grains are as large as a resolution cell, wider than deep: 0.7 by 0.25 mm at half height.
+    # A grain is a resolution cell: 0.7 mm lateral by 0.25 mm axial, full width at half maximum.
     lateral, axial = 0.07 / WIDTH * width / _FWHM, 0.025 / DEPTH * height / _FWHM
     scatterers = rng.standard_normal((height, width, 2), dtype=np.float32)
     field = _blurred(scatterers, lateral, axial)
@@ -187,11 +165,11 @@ def speckle(pixels, value, rng):
 
 @_corruption(
     title="Blur",
-    meaning="a wider beam: lower frequency, out of focus; along depth a third of that across",
+    meaning="a wider beam: lower frequency, out of focus; the axial blur is a third of the lateral",
     values=(0.25, 0.4, 0.6, 0.8, 1.1),
     unit="mm across",
-    reason="added to the blur there is: a beam is wavelength times f-number wide, 0.3 mm at 10 "
-    f"MHz in focus, 1 mm at 5 MHz out of it; at half height, {WIDTH:g} cm from side to side",
+    reason="added to the image's own blur: the beam width is wavelength times f-number, 0.3 mm at "
+    f"10 MHz in focus, 1 mm at 5 MHz out of it; FWHM, {WIDTH:g} cm from side to side",
 )
 def blur(pixels, value, _):
     height, width = pixels.shape[:2]
@@ -202,10 +180,10 @@ def blur(pixels, value, _):
 
 @_corruption(
     title="JPEG",
-    meaning="an export or a messenger that compresses",
+    meaning="an export or a messenger with strong compression",
     values=(60, 40, 25, 15, 8),
     unit="of 100 in quality",
-    reason="our choice: 60 is what messengers send, at 15 blocks are seen, at 8 they prevail",
+    reason="our choice: messengers use about 60; blocks are visible at 15 and dominate at 8",
 )
 def jpeg(pixels, value, _):
     bgr = np.ascontiguousarray(pixels[..., ::-1])
@@ -218,7 +196,7 @@ def jpeg(pixels, value, _):
     meaning="shrunk for a slide, a thumbnail or a video, and enlarged again",
     values=(1.5, 2, 3, 4, 6),
     unit="times smaller",
-    reason="our choice: 6 makes 100 pixels of 600, the size of a thumbnail",
+    reason="our choice: 6 turns 600 pixels into 100, the size of a thumbnail",
 )
 def resolution(pixels, value, _):
     height, width = pixels.shape[:2]
@@ -229,10 +207,10 @@ def resolution(pixels, value, _):
 
 @_corruption(
     title="Shadow",
-    meaning="an acoustic shadow: bad contact, a rib, a calcification; it covers up to a quarter",
+    meaning="an acoustic shadow of bad contact, a rib or a calcification, over up to a quarter",
     values=(5, 10, 15, 20, 30),
     unit="dB",
-    reason="from a shadow one sees through to one in which nothing is seen: half the dynamic range",
+    reason="from a transparent shadow to an opaque one: half the dynamic range",
 )
 def shadow(pixels, value, rng):
     height, width = pixels.shape[:2]
@@ -242,7 +220,7 @@ def shadow(pixels, value, rng):
     depth = ((np.arange(height) - top) / max(bottom - top, 1))[:, None]
     below = depth - start
     across = np.abs((np.arange(width)[None] + 0.5) / width - centre - lean * below)
-    edge = 0.02 + 0.04 * np.clip(below, 0, 1)  # the beam is wide: edges are soft, more so below
+    edge = 0.02 + 0.04 * np.clip(below, 0, 1)  # edges soften with depth, as the beam has a width
     inside = _sigmoid((half + spread * below - across) / (edge / 2))
     inside *= _sigmoid((below - 0.06) / 0.025)
     return _amplified(pixels, -value * inside)
@@ -250,10 +228,10 @@ def shadow(pixels, value, rng):
 
 @_corruption(
     title="Calipers and text",
-    meaning="somebody measured: crosses, dotted lines, numbers and a line of text",
+    meaning="measurement marks: crosses, dotted lines, numbers and a line of text",
     values=(1, 2, 3, 4, 5),
     unit="sets of marks",
-    reason="our choice: one set is usual; five cover tissue as well",
+    reason="our choice: one set is usual; five also cover tissue",
 )
 def calipers(pixels, value, rng):
     seeds = rng.integers(2**31, size=len(_WINDOWS))
@@ -269,12 +247,12 @@ def calipers(pixels, value, rng):
 
 
 def _amplified(pixels: np.ndarray, decibels) -> np.ndarray:
-    """Add decibels, one number or [H, W], to what has an echo; hues stay."""
+    """Add decibels, one number or [H, W], where there is an echo; hues stay."""
     red, green, blue = cv2.split(pixels)
     level = cv2.max(cv2.max(red, green), blue).astype(np.float32)
     change = np.asarray(decibels, np.float32) * np.float32(_LEVELS_PER_DB)
     if (change > 0).any():
-        # Loss darkens all, as there is no step at black, where levels end; gain needs an echo.
+        # A loss applies everywhere, as levels end at black; a gain needs an echo.
         side = max(3, round(_AROUND * min(level.shape)))
         mean = cv2.blur(level, (side, side), borderType=cv2.BORDER_REFLECT_101)
         echo = np.clip((mean - _SILENT) / (_ECHO - _SILENT), 0, 1) * np.minimum(level / _BLACK, 1)
@@ -287,7 +265,7 @@ def _amplified(pixels: np.ndarray, decibels) -> np.ndarray:
 
 def _blurred(field: np.ndarray, lateral: float, axial: float) -> np.ndarray:
     """Blur [H, W, C] by a Gaussian of these standard deviations in pixels."""
-    least = 1e-3  # OpenCV takes 0 for "as the kernel's size says"
+    least = 1e-3  # OpenCV derives a sigma of 0 from the kernel size
     return cv2.GaussianBlur(
         field,
         (0, 0),
@@ -298,7 +276,7 @@ def _blurred(field: np.ndarray, lateral: float, axial: float) -> np.ndarray:
 
 
 def _beam_rows(pixels: np.ndarray) -> tuple[int, int]:
-    """Return the first row with echoes and one past the last; all rows where there are none."""
+    """Return the first row with echoes and one past the last; all rows when there are none."""
     bright = (pixels > _BLACK).any(axis=-1).mean(axis=1) > 0.05
     rows = np.flatnonzero(bright)
     return (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, len(pixels))
@@ -323,6 +301,5 @@ def _check_pixels(pixels: np.ndarray) -> None:
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise ImageError(
-            f"An image must have at least {SMALLEST} pixels a side to be made worse. "
-            f"Received: {width} x {height}"
+            f"An image must have at least {SMALLEST} pixels a side. Received: {width} x {height}"
         )

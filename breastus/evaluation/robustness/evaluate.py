@@ -86,7 +86,7 @@ def robustness(
         from fewer than two groups.
 
     Raises:
-        ConfigError: for an unknown corruption or severity, or an option out of range.
+        ConfigError: when a corruption or severity is unknown, or an option out of range.
         DataError: when there is no image, arrays do not fit, `predict` does not return one
             probability for each image, or an image cannot be corrupted.
 
@@ -157,7 +157,7 @@ def cells(corruptions: Sequence[str] | None, severities: Sequence[int]) -> list[
         severities: severities, 1 to 5.
 
     Raises:
-        ConfigError: for an unknown corruption or severity, none at all, or a repeated one.
+        ConfigError: when a corruption or severity is unknown or repeated, or there is none.
     """
     names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
     for severity in severities:
@@ -211,9 +211,9 @@ def _probabilities(
             result[0, numbers] = predict_probabilities(predict, clean, of="clean images")
             bar.update()
             for row, (name, severity) in enumerate(cells, start=1):
-                worse = list(_corrupted(clean, numbers, name, severity, seed))
+                corrupted = list(_corrupted(clean, numbers, name, severity, seed))
                 result[row, numbers] = predict_probabilities(
-                    predict, worse, of=f"images with {name} at severity {severity}"
+                    predict, corrupted, of=f"images with {name} at severity {severity}"
                 )
                 bar.update()
     return result

@@ -71,8 +71,8 @@ class ImageScores:
 def score_interval(name: str, value: float, drawn: np.ndarray, tail: float) -> tuple[float, float]:
     """Return the percentile interval of a score, or of its change.
 
-    That of the calibration error is moved by its bootstrap bias: noise only adds to it, so that
-    resamples have a larger one than the images they are drawn from (Efron and Tibshirani: An
+    For the calibration error it is moved by the bootstrap bias: noise only adds to the error, so
+    that resamples have a larger one than the images they are drawn from (Efron and Tibshirani: An
     Introduction to the Bootstrap, 1993, chapter 10).
 
     Args:
@@ -129,8 +129,8 @@ def significant_changes(change: np.ndarray, drawn: np.ndarray, confidence: float
     divided by its standard deviation over the resamples, and the limit is the quantile of the
     largest of them (studentized maximum; Romano and Wolf, Econometrica 73, 2005, 1237). The limit
     so accounts for the number of changes and for their correlation. The median standard deviation
-    is added to each (Tusher, Tibshirani and Chu, PNAS 98, 2001, 5116), because that of a tiny
-    change, which depends on a single image, does not measure its tails.
+    is added to each (Tusher, Tibshirani and Chu, PNAS 98, 2001, 5116), because for a
+    tiny change, which depends on a single image, it does not measure the tails.
 
     Args:
         change: float [changes]; NaN is not significant.

@@ -46,8 +46,8 @@ def test_adjusted_probabilities_mean_what_they_say():
     assert prob.mean() > 0.2
     adjusted = adjust_prior(prob, 0.6, 0.1)
     assert adjusted.mean() == pytest.approx(truth.mean(), abs=0.006)
-    said = (adjusted > 0.4) & (adjusted < 0.6)
-    assert truth[said].mean() == pytest.approx(adjusted[said].mean(), abs=0.04)
+    near_half = (adjusted > 0.4) & (adjusted < 0.6)
+    assert truth[near_half].mean() == pytest.approx(adjusted[near_half].mean(), abs=0.04)
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,7 +71,7 @@ def test_by_hand():
     assert adjust_prior(np.array([0.0, 0.5, 1.0]), 0.5, 0.2).tolist() == [0.0, 0.2, 1.0]
     # 0.9 of one image, 0.2 of another: slope 1.6 / (0.2 + 1.6 x) = 1.2 / (1.6 - 1.2 x).
     assert estimate_prevalence(np.array([0.9, 0.2]), 0.5) == pytest.approx(29 / 48)
-    # An image that is surely lump and one that surely is none.
+    # One certain lump and one certain image without a lump.
     assert estimate_prevalence(np.array([0.0, 1.0]), 0.3) == pytest.approx(0.5)
 
 

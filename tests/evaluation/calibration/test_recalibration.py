@@ -35,9 +35,9 @@ def test_the_penalised_sum_of_the_docstring_is_lowest(method):
 
     def loss(line):
         slope, intercept = line if method == "platt" else (1.0, line[0])
-        said = sigmoid(slope * z + intercept)
+        calibrated = sigmoid(slope * z + intercept)
         return (
-            20 / 60 * image_log_loss(truth, said).sum()
+            20 / 60 * image_log_loss(truth, calibrated).sum()
             + SLOPE_PENALTY / 2 * (slope - 1) ** 2
             + INTERCEPT_PENALTY / 2 * intercept**2
         )

@@ -46,7 +46,7 @@ def test_order_and_sum_stay(temperature, values):
 
 
 def test_one_class_leaves_the_temperature_alone():
-    with pytest.warns(UndefinedMetricWarning, match="left at 1"):
+    with pytest.warns(UndefinedMetricWarning, match="stays 1"):
         assert fit_temperature(np.ones(3, int), np.full((3, 2), 0.5)) == 1
 
 
@@ -66,16 +66,16 @@ def test_a_temperature_is_one_over_the_slope_of_a_logistic_regression(seed):
     assert found == pytest.approx(1 / fit.coef_[0, 0], rel=1e-4)
 
 
-@pytest.mark.parametrize("said", [(0.4, 0.6), (0.001, 0.999), (0.5, 0.6), (0.5, 0.5)])
-def test_images_without_an_error_leave_the_temperature_at_1(said):
+@pytest.mark.parametrize("prob", [(0.4, 0.6), (0.001, 0.999), (0.5, 0.6), (0.5, 0.5)])
+def test_images_without_an_error_leave_the_temperature_at_1(prob):
     truth = np.repeat([0, 1], 20)
-    with pytest.warns(UndefinedMetricWarning, match="left at 1: on every") as caught:
-        assert fit_temperature(truth, of(np.array(said)[truth])) == 1
+    with pytest.warns(UndefinedMetricWarning, match="stays 1: on every") as caught:
+        assert fit_temperature(truth, of(np.array(prob)[truth])) == 1
     assert len(caught) == 1
     # The shift is taken first: after it, an image may have the other class likelier.
-    with pytest.warns(UserWarning, match="left at 1"):
+    with pytest.warns(UserWarning, match="stays 1"):
         fit = fit_calibrator(
-            truth, expit(logit(np.array(said)[truth]) - 2), truth, shift=-2.0, method="temperature"
+            truth, expit(logit(np.array(prob)[truth]) - 2), truth, shift=-2.0, method="temperature"
         )
     assert (fit.calibrator.temperature, fit.calibrator.shift) == (1.0, -2.0)
 
@@ -90,18 +90,18 @@ def test_reversed_scores_hold_the_temperature_at_its_highest():
 
 def test_timid_scores_hold_the_temperature_at_its_lowest():
     truth = np.arange(40) % 2
-    said = 0.5 + 1e-3 * (2 * truth - 1)
-    said[0] = 0.501  # one error in forty
+    prob = 0.5 + 1e-3 * (2 * truth - 1)
+    prob[0] = 0.501  # one error in forty
     with pytest.warns(UserWarning, match=r"lower bound, 0\.05: .*calibration=platt"):
-        assert fit_temperature(truth, of(said)) == 0.05
+        assert fit_temperature(truth, of(prob)) == 0.05
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("said", [1e-4, 1e-6, 1e-9, 1e-12, 0.0])
-def test_one_gross_error_is_not_given_up(said):
+@pytest.mark.parametrize("prob", [1e-4, 1e-6, 1e-9, 1e-12, 0.0])
+def test_one_gross_error_is_not_given_up(prob):
     truth = np.arange(200) % 2
     z = np.where(truth == 1, 1.0, -1.0) * logit(0.9)
-    z[1] = logit(said)
+    z[1] = logit(prob)
     fit = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(z[:, None], truth)
     found = fit_temperature(truth, of(expit(z)))
     assert found == pytest.approx(1 / fit.coef_[0, 0], rel=1e-4)

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from breastus.evaluation.calibration.slope import calibration_intercept, calibration_slope
 from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 
-# What is left to shift in probabilities expit(2 x - 1), where those of the truth are expit(x).
+# Intercept of probabilities expit(2 x - 1) when the true ones are expit(x).
 GRID = np.linspace(-9, 9, 4001)
 DENSITY = np.exp(-((GRID / 1.5) ** 2) / 2)
 TRUE_SHIFT = brentq(lambda a: (DENSITY * (expit(GRID) - expit(2 * GRID - 1 + a))).sum(), -9, 9)
@@ -63,7 +63,7 @@ def test_a_distortion_is_found_again():
 
 
 def test_the_intercept_of_one_probability_is_by_hand():
-    # 3 of 4 are lumps where 1 in 2 was said: log odds of 3 and of 1.
+    # 3 of 4 are lumps where the probability was a half: log odds of 3 and of 1.
     found = calibration_intercept(np.array([1, 1, 1, 0]), np.full(4, 0.5))
     assert found == pytest.approx(np.log(3))
 
@@ -71,7 +71,7 @@ def test_the_intercept_of_one_probability_is_by_hand():
 @pytest.mark.parametrize(
     ("truth", "prob"),
     [
-        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]),  # told apart
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]),  # separable
         ([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9]),  # the wrong way round
         ([0, 0, 1, 1], [0.1, 0.5, 0.5, 0.9]),  # but for a tie
         ([0, 1, 0, 1], [0.5, 0.5, 0.5, 0.5]),  # one probability has no slope
@@ -97,14 +97,14 @@ def test_the_intercept_of_sure_resamples_has_its_symmetry():
     truth, prob = rng.integers(0, 2, 80), rng.choice([0.0, 1e-9, 0.3, 1 - 1e-9, 1.0], 80)
     sure = np.where(rng.random(80) < 0.9, truth, 1 - truth).astype(float)
     weights = rng.multinomial(80, np.full(80, 1 / 80), size=300)
-    for said in (prob, sure):
-        found = calibration_intercept(truth, said, weights)
+    for each in (prob, sure):
+        found = calibration_intercept(truth, each, weights)
         assert np.isfinite(found).all()
         np.testing.assert_allclose(
-            calibration_intercept(1 - truth, 1 - said, weights), -found, atol=1e-6
+            calibration_intercept(1 - truth, 1 - each, weights), -found, atol=1e-6
         )
-        # A row is what it is alone, whatever stands beside it.
-        alone = [calibration_intercept(truth, said, row) for row in weights[:20]]
+        # A row is what it is alone, whatever the other rows are.
+        alone = [calibration_intercept(truth, each, row) for row in weights[:20]]
         np.testing.assert_allclose(found[:20], alone, rtol=1e-9, atol=1e-9)
 
 

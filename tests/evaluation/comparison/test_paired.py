@@ -1,4 +1,4 @@
-"""Two models are compared on the same images, drawn together, or not at all."""
+"""Two models are compared on the same images, which are drawn together."""
 
 import json
 
@@ -135,9 +135,9 @@ def test_one_class_is_undefined():
     ours, theirs = tables(lumps=1.0)
     with pytest.warns(UndefinedMetricWarning) as warned:
         found = compare(ours, theirs, resamples=50)
-    said = " ".join(str(w.message) for w in warned)
-    assert "the images of no lump come from fewer than two groups" in said
-    assert "no p-value without images" in said
+    messages = " ".join(str(w.message) for w in warned)
+    assert "the images of no lump come from fewer than two groups" in messages
+    assert "no p-value without images" in messages
     assert np.isnan(found["metrics"]["roc_auc"]["difference"])
     assert np.isfinite(found["metrics"]["sensitivity"]["difference"])
     assert np.isnan(found["metrics"]["sensitivity"]["ci_low"])

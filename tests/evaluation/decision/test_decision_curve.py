@@ -44,7 +44,7 @@ def test_equal_to_the_formula(rows, threshold):
     expected = by_formula(*copies, threshold)
     found = net_benefit(truth, prob, [threshold], weights=weights)
     np.testing.assert_allclose(found, [expected], atol=1e-12)
-    # The prevalence of the images is that of none given.
+    # Without a prevalence, the images' own is used.
     share = copies[0].mean()
     found = net_benefit(truth, prob, [threshold], weights=weights, prevalence=share)
     np.testing.assert_allclose(found, [expected], atol=1e-12)

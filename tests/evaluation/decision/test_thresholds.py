@@ -109,7 +109,7 @@ def test_cost_by_hand():
     never = choose_threshold(
         TRUTH, 1 - PROB, APART, rule="cost", cost_miss=1, cost_alarm=9, prevalence=0.1
     )
-    assert never.threshold == pytest.approx(0.95)  # none is called lump
+    assert never.threshold == pytest.approx(0.95)  # none is predicted lump
 
 
 def test_sensitivity_by_hand():
@@ -185,7 +185,7 @@ def test_ties_are_parted_or_kept_together():
 def test_fixed_takes_what_it_gets_and_json_takes_it():
     found = choose_threshold(TRUTH, PROB, APART, rule="fixed", threshold=0.5)
     assert found.threshold == 0.5
-    assert found.specificity["value"] == 0.75  # 0.5 itself is called lump
+    assert found.specificity["value"] == 0.75  # 0.5 itself is predicted lump
     assert json.loads(json.dumps(found.to_dict()))["sensitivity"]["n_groups"] == 4
 
 

@@ -64,7 +64,7 @@ def draw(seed, count=40, size=1, mixed=False, shift=1.0, within=0.0):
 
 def test_a_case_by_hand():
     # Lumps 0.8, 0.4; others 0.6, 0.2, 0.1. Shares 1, 2/3 and 1/2, 1, 1; their variances 1/18 and
-    # 1/12; so that of the mean is 1/18 / 2 + 1/12 / 3 = 1/18.
+    # 1/12; so the variance of the mean is 1/18 / 2 + 1/12 / 3 = 1/18.
     found = delong_interval(np.array([1, 1, 0, 0, 0]), np.array([0.8, 0.4, 0.6, 0.2, 0.1]))
     assert found["value"] == pytest.approx(5 / 6)
     assert found["standard_error"] == pytest.approx(np.sqrt(1 / 18))
@@ -169,7 +169,7 @@ def test_a_mean_over_tables_counts_patients_once():
     both = mean_delong_interval([table, second])
     errors = [delong_interval(*part)["standard_error"] for part in (table, second)]
     assert both["standard_error"] == pytest.approx(np.hypot(*errors) / 2, rel=0.02)
-    # Other scores of the same patients: the variance of a mean, from that of the difference.
+    # Other scores of the same patients: the variance of the mean follows from the difference's.
     same = mean_delong_interval([table, (truth, other, groups)])
     errors = [delong_interval(*part, groups)["standard_error"] for part in (table[:2], second[:2])]
     apart = delong_difference(truth, prob, other, groups)["standard_error"]

@@ -78,7 +78,7 @@ def test_images_that_differ_within_a_group_are_worth_more_the_more_groups_there_
 
 
 def test_groups_of_uneven_size_are_worth_fewer():
-    # One group holds nearly all images: what they say is that of little more than one.
+    # One group holds nearly all images: they are worth little more than one image.
     groups = np.append(np.zeros(97), [1, 2, 3])
     assert effective_size(np.full(100, True), groups) == pytest.approx(100**2 / (97**2 + 3))
     one_miss = np.append(np.full(99, True), False)

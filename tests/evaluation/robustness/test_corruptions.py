@@ -37,7 +37,7 @@ def test_severity_0_is_the_image_and_seeds_repeat(name, speckle):
     np.testing.assert_array_equal(first, CORRUPTIONS[name](image, 3, seed=5))
     assert (first.dtype, first.shape) == (np.uint8, image.shape)
     assert np.array_equal(first, CORRUPTIONS[name](image, 3, seed=6)) == (name not in RANDOM)
-    np.testing.assert_array_equal(image, before)  # the caller's array is left alone
+    np.testing.assert_array_equal(image, before)  # the caller's array is unchanged
 
 
 @EACH
@@ -171,7 +171,7 @@ def test_other_severities_are_refused(severity):
         (flat(9).astype(float), r"uint8 \[H, W, 3\]. Received: float64"),
         ([[1]], r"uint8 \[H, W, 3\]. Received: list"),
         (flat(9)[..., 0], r"Received: shape \(160, 200\)"),
-        (flat(9, 15, 40), "at least 16 pixels a side .* Received: 40 x 15"),
+        (flat(9, 15, 40), "at least 16 pixels a side. Received: 40 x 15"),
     ],
 )
 def test_what_is_no_image_is_refused(image, message):
@@ -181,7 +181,7 @@ def test_what_is_no_image_is_refused(image, message):
 
 def test_unknown_names_are_refused_with_a_near_one():
     assert corruption("speckle") is CORRUPTIONS["speckle"]
-    with pytest.raises(ConfigError, match=r"Did you mean speckle\? Received: 'spekle'"):
+    with pytest.raises(ConfigError, match=r"Did you mean speckle\? Received: .*'spekle'"):
         corruption("spekle")
-    with pytest.raises(ConfigError, match=r"must be one of gain_up, .*Received: 'fog'"):
+    with pytest.raises(ConfigError, match=r"must be one of gain_up, .*Received: .*'fog'"):
         corruption("fog")
