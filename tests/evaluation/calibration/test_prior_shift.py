@@ -77,7 +77,7 @@ def test_by_hand():
 
 def test_edges_and_nothing_to_go_by():
     for values, edge in (([0.1, 0.2], 0), ([0.8, 0.7], 1)):
-        with pytest.warns(UserWarning, match=f"estimated prevalence is {edge}: the 2 images"):
+        with pytest.warns(UserWarning, match=f"estimated prevalence is {edge}: 2 images"):
             assert estimate_prevalence(np.array(values), 0.5) == edge
     for values in ([], [0.3, 0.3]):
         with pytest.warns(UndefinedMetricWarning, match="NaN"):
