@@ -89,11 +89,11 @@ def test_what_is_wrong_is_said_before_any_work(tiny_run, tmp_path, capsys):
         evaluate_robustness(tmp_path)
     folder = str(tiny_run.path)
     for arguments, message in (
-        (["--robustness", "--against", folder], "--robustness and --against cannot be given"),
-        (["--severities", "1"], "--severities goes with --robustness"),
+        (["--robustness", "--against", folder], "--robustness and --against"),
+        (["--severities", "1"], "--severities needs --robustness"),
         (["--robustness", "--severities", "6"], "whole number from 1 to 5. Received: 6"),
-        (["--recalibrate", "20"], "--recalibrate goes with --data"),
-        (["--seed", "1"], "--seed goes with --recalibrate"),
+        (["--recalibrate", "20"], "--recalibrate needs --data"),
+        (["--seed", "1"], "--seed needs --recalibrate"),
         (["--data", "x", "--recalibrate", "0"], "whole number of images from 1. Received: 0"),
     ):
         assert main(["evaluate", folder, *arguments]) == 2
