@@ -135,7 +135,8 @@ def _run_line(line: str) -> None:
     if "COMMAND" in arguments or "NETWORK" in arguments:
         return
     if arguments[0] in ("train", "pretrain"):
-        arguments += FLAGS
+        # Hidden patches of 32 pixels must fit the images of a pretraining.
+        arguments += FLAGS if arguments[0] == "train" else FLAGS[:2]
         for option, value in (("--folds", "3"), ("--repeats", "1")):
             if option in arguments:
                 arguments[arguments.index(option) + 1] = value
