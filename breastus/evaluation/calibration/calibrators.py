@@ -102,7 +102,9 @@ class Calibrator:
             return sigmoid(self.slope * logit(y_prob) + self.intercept)
         if self.method == "isotonic":
             x, y = np.array(self.knots, float).T
-            return np.interp(y_prob, x, y)
+            # Knots are float32 scores of validation images. In float64 these images would lie
+            # beside their knots, where steps are steep, and not on them as in the exported graph.
+            return np.interp(y_prob.astype(np.float32), x, y)
         return y_prob
 
     @property

@@ -191,6 +191,15 @@ def test_isotonic_equals_scikit_learn(rows):
 
 
 @pytest.mark.filterwarnings("ignore:Isotonic calibration is unreliable")
+def test_isotonic_puts_validation_images_on_their_step():
+    """Scores next to each other in float32, as float64 softmax gives them: steps are steep."""
+    prob = np.array([0.2, 0.7032483532471218, 0.70324845, 0.9])
+    truth, groups = np.array([0, 0, 1, 1]), np.arange(4)
+    found = fit_calibrator(truth, prob, groups, method="isotonic").calibrator
+    level = 1 / (len(groups) + 2)
+    np.testing.assert_array_equal(found.apply(prob), [level, level, 1 - level, 1 - level])
+
+
 def test_isotonic_worked_by_hand():
     truth = np.array([0, 1, 0, 1, 1])
     prob = np.array([0.1, 0.3, 0.4, 0.4, 0.8])
