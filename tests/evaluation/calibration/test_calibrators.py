@@ -69,7 +69,8 @@ def test_the_formulas_of_the_docstring_are_what_is_computed(method):
     z = np.log(np.maximum(prob, 1e-12)) - np.log(np.maximum(1 - prob, 1e-12))
     if method == "isotonic":
         x, y = np.array(values["knots"]).T
-        parts = np.clip((prob[:, None] - x[:-1]) / np.diff(x), 0, 1)
+        score = prob.astype(np.float32).astype(float)
+        parts = np.clip((score[:, None] - x[:-1]) / np.diff(x), 0, 1)
         expected = y[0] + (np.diff(y) * parts).sum(axis=1)
     else:
         expected = {
@@ -186,14 +187,15 @@ def test_isotonic_equals_scikit_learn(rows):
     off = 1 / (len(truth) + 2)
     reference = IsotonicRegression(y_min=off, y_max=1 - off, out_of_bounds="clip").fit(prob, truth)
     found = fit_calibrator(truth, prob, np.arange(len(truth)), method="isotonic").calibrator
-    between = np.linspace(0, 1, 41)
+    between = np.linspace(0, 1, 41).astype(np.float32).astype(float)
     np.testing.assert_allclose(found.apply(between), reference.predict(between), atol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:Isotonic calibration is unreliable")
 def test_isotonic_puts_validation_images_on_their_step():
-    """Scores next to each other in float32, as float64 softmax gives them: steps are steep."""
-    prob = np.array([0.2, 0.7032483532471218, 0.70324845, 0.9])
+    """Float64 scores that lie a rounding below their float32 knot, where the step is steep."""
+    knot = float(np.float32(0.7))
+    prob = np.array([0.2, knot - 1e-6, knot - 1e-8, 0.9])
     truth, groups = np.array([0, 0, 1, 1]), np.arange(4)
     found = fit_calibrator(truth, prob, groups, method="isotonic").calibrator
     level = 1 / (len(groups) + 2)
