@@ -1,6 +1,7 @@
 """The package as a whole: what importing it does, what imports what, the labels and the errors."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -32,26 +33,43 @@ ORDER = [
 ]
 
 
-def _modules() -> list[Path]:
-    return sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem[0] != "_")
-
-
-def _imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("breastus."):
-            found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("breastus.")}
+def _imports() -> dict[str, set[str]]:
+    """Return each module of the package with the modules it imports, inside functions too."""
+    modules = {
+        ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        ): path
+        for path in ROOT.rglob("*.py")
+    }
+    found = {name: set() for name in modules}
+    for name, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found[name] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                parts = {f"{node.module}.{alias.name}" for alias in node.names}
+                found[name] |= parts & set(modules) or {node.module}
+        found[name] &= set(modules) - {name}
     return found
 
 
-@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_follow_the_way_of_the_data(path):
-    rank = {name: number for number, names in enumerate(ORDER) for name in names}
-    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    for other in _imports(path):
-        assert other == own or rank[other] < rank[own], f"{own} must not import {other}"
+def test_rooms_import_only_from_rooms_above():
+    rank = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
+    against_the_order = [
+        f"{importer} imports {imported}"
+        for importer, others in _imports().items()
+        for imported in others
+        if importer.count(".")
+        and imported.count(".")  # not the package itself
+        and (own := importer.split(".")[1]) != (other := imported.split(".")[1])
+        and own != "__main__"
+        and rank[other] >= rank[own]
+    ]
+    assert not against_the_order
+
+
+def test_modules_do_not_import_each_other_in_circles():
+    graphlib.TopologicalSorter(_imports()).prepare()  # raises a CycleError that names them
 
 
 def test_importing_breastus_and_showing_help_leaves_the_heavy_packages_alone():
