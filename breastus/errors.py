@@ -5,13 +5,14 @@
     │   └── HardwareError    hardware that a setting asks for and the machine does not have
     ├── DataError            a data set: not found, no images, one class only
     │   ├── ImageError       one image file: empty, truncated, not an image, too large
-    │   ├── HubError         the data hub: unreachable, wrong checksum
-    │   └── SplitError       images that cannot be split as asked
-    ├── ModelError           a model: unknown name, impossible argument
-    │   └── WeightsError     pretrained weights: not loadable, of another network, leaky
-    ├── RunError             a run folder: exists, has other settings, cannot be saved
-    │   └── TrainingError    a training: the loss is not finite
-    └── BundleError          a bundle folder: parts are missing or damaged
+    │   ├── HubError         the Hugging Face hub: no such repository, checksum differs
+    │   │   └── HubUnreachableError  the hub does not answer
+    │   └── SplitError       the images cannot be split as asked
+    ├── ModelError           a model: unknown name, impossible size
+    │   └── WeightsError     pretrained weights: out of reach, not whole, of another network, leaky
+    ├── RunError             a run folder: exists, belongs to other settings, cannot be saved
+    │   └── TrainingError    training itself: the loss is not finite
+    └── BundleError          a bundle folder: missing parts, not one of ours
 
     BreastusWarning                   (a UserWarning)
     ├── DataWarning                   images or files left out of a data set or a split
@@ -47,7 +48,11 @@ class ImageError(DataError):
 
 
 class HubError(DataError):
-    """The data hub cannot be reached, or its files are damaged."""
+    """A repository on the Hugging Face hub does not exist, or a download is damaged."""
+
+
+class HubUnreachableError(HubError):
+    """The Hugging Face hub does not answer."""
 
 
 class SplitError(DataError):

@@ -145,9 +145,9 @@ def _unfinished(
             else:
                 jobs.append(job)
     if jobs:
-        from breastus.data.sources.resolve import check_places
+        from breastus.data.sources.resolve import check_sources_exist
 
-        check_places(jobs[0].config.data.source)  # before weights are downloaded or made
+        check_sources_exist(jobs[0].config.data.source)  # before weights are downloaded or made
     return jobs
 
 

@@ -9,7 +9,7 @@ A twin is another image of the same scene: a near-duplicate, or the same file un
 import numpy as np
 import pandas as pd
 
-from breastus.data.near_duplicates.grouping import TWIN_COLUMNS
+from breastus.data.near_duplicates.grouping import PAIR_COLUMNS
 
 # Besides what `twins` calls them.
 SAME_FILE, SAME_IMAGE, SAME_PATIENT = "same file", "same image", "same patient"
@@ -21,12 +21,12 @@ def twin_links(manifest: pd.DataFrame, twins: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         manifest: rows with `image_id` and `sha256`.
-        twins: as from `breastus.data.manifest.build.survey`.
+        twins: as from `breastus.data.manifest.build.build_manifest_with_pairs`.
 
     Returns:
         A table of `image_id`, `twin_id`, `similarity` and `kind` (text), one row a pair.
     """
-    table = twins[list(TWIN_COLUMNS)].copy()
+    table = twins[list(PAIR_COLUMNS)].copy()
     sha256 = manifest.set_index("image_id")["sha256"]
     equal = table["image_id"].map(sha256).eq(table["twin_id"].map(sha256))
     table.loc[equal & table["image_id"].map(sha256).ne(""), "kind"] = SAME_FILE

@@ -1,6 +1,6 @@
 """An audit: what a data set holds, what repeats or contradicts itself, what tells the class.
 
-audit = run_audit(survey("path/to/BUSI"))
+audit = run_audit(build_manifest_with_pairs("path/to/BUSI"))
 audit.splits[0].shares                      # how many test images have a twin in training
 """
 
@@ -14,9 +14,10 @@ from breastus.audit.measure import measure
 from breastus.audit.scenes import Scene, scenes
 from breastus.audit.shortcuts import flags_by_label, statistics_by_label
 from breastus.config.schema import DataConfig
-from breastus.data.manifest.build import Survey, included
+from breastus.data.manifest.build import ManifestWithPairs
+from breastus.data.manifest.schema import included
+from breastus.data.splits.folders import splits_of_folders
 from breastus.data.splits.make import make_splits
-from breastus.data.splits.split_file import folder_splits
 from breastus.errors import DataError, DataWarning, SplitError
 from breastus.labels import LABELS
 
@@ -103,7 +104,7 @@ class Audit:
 
 
 def run_audit(
-    survey: Survey,
+    data: ManifestWithPairs,
     *,
     members: pd.DataFrame | None = None,
     title: str = "",
@@ -113,7 +114,7 @@ def run_audit(
     """Audit a data set, and a split of it.
 
     Args:
-        survey: as from `breastus.data.manifest.build.survey`.
+        data: as from `breastus.data.manifest.build.build_manifest_with_pairs`.
         members: `image_id` and `split` of the split in question, maybe one that leaks; None for
             what folders train/, val/ and test/ say, if there are such.
         title: what to call it, such as "the split mine.csv".
@@ -124,11 +125,11 @@ def run_audit(
         DataError: when the manifest is empty.
     """
     settings = settings or DataConfig()
-    manifest = survey.manifest.reset_index(drop=True)
+    manifest = data.manifest.reset_index(drop=True)
     if manifest.empty:
         raise DataError("The manifest holds no images: there is nothing to audit.")
-    links = twin_links(manifest, survey.twins)
-    if members is None and (members := folder_splits(manifest)) is not None:
+    links = twin_links(manifest, data.near_duplicate_pairs)
+    if members is None and (members := splits_of_folders(manifest)) is not None:
         title = "the split of the folders"
     splits = [] if members is None else [_judge(title, members, manifest, links)]
     own, problem = _own_split(manifest, settings, seed)

@@ -7,7 +7,7 @@ import pandas as pd
 from breastus.audit.run_audit import Audit, SplitAudit
 from breastus.audit.shortcuts import ALL
 from breastus.data.image_statistics import STATISTICS
-from breastus.data.manifest.build import reason_kinds
+from breastus.data.manifest.schema import exclusion_kinds
 from breastus.labels import LABELS
 
 ALARM, WARNING, GOOD = "alarm", "warning", "good"
@@ -182,7 +182,7 @@ def _of_classes(audit: Audit) -> list[Verdict]:
                 "source in place of the lump. Read scores source by source.",
             )
         )
-    without = reason_kinds(audit.manifest).eq("") & audit.manifest["label"].eq("")
+    without = exclusion_kinds(audit.manifest).eq("") & audit.manifest["label"].eq("")
     if without.any():
         found.append(Verdict(WARNING, f"{counted(int(without.sum()))} without a label."))
     return found

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from breastus.audit.run_audit import run_audit
-    from breastus.data.manifest.build import survey
-    from breastus.data.splits.split_file import match_images, read_split_file
+    from breastus.data.manifest.build import build_manifest_with_pairs
+    from breastus.data.splits.split_csv import match_images, read_split_csv
     from breastus.errors import ConfigError, RunError
     from breastus.reporting.audit_page import summary, twins_file, write_audit
 
@@ -37,11 +37,14 @@ def run(args: argparse.Namespace) -> int:
             raise RunError(f"{taken} exists. Choose another --out, or delete it.")
     file = args.splits or _prepared_splits(config.data.source)
     # Read first, so that a damaged file is reported before the images are read.
-    listed = None if file is None else read_split_file(file)
-    found = survey(config.data.source, settings=config.data, seed=config.seed)
+    members = None if file is None else read_split_csv(file)
+    found = build_manifest_with_pairs(config.data.source, settings=config.data, seed=config.seed)
+    if members is not None:
+        members["image_id"] = match_images(members["image"], found.manifest, file)
+        members = members.drop_duplicates(["image_id", "split"], ignore_index=True)
     audit = run_audit(
         found,
-        members=None if listed is None else match_images(listed, found.manifest, name=file),
+        members=members,
         title="" if file is None else f"the split {file.name}",
         settings=config.data,
         seed=config.seed,
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepared_splits(source: object) -> Path | None:
-    from breastus.data.manifest.build import MANIFEST_FILE
+    from breastus.data.manifest.schema import MANIFEST_FILE
 
     folder = Path(source) if isinstance(source, str) else None
     if folder is None or not (folder / MANIFEST_FILE).is_file():

@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cases(args: argparse.Namespace, files: list[Path], predictor) -> list:
-    from breastus.data.manifest.build import handful, load_manifest
+    from breastus.data.manifest.build import load_manifest
+    from breastus.data.manifest.schema import sample_balanced
     from breastus.reporting.check_page import Case
 
     if files:
@@ -65,7 +66,7 @@ def _cases(args: argparse.Namespace, files: list[Path], predictor) -> list:
     manifest = load_manifest(args.data, seed=args.seed)
     # Predictions on training images prove nothing, so images the model has not seen come first.
     new = manifest[[not predictor.has_seen(sha) for sha in manifest["sha256"]]]
-    drawn = handful(new, args.count, seed=args.seed)
+    drawn = sample_balanced(new, args.count, seed=args.seed)
     if drawn.empty:
-        drawn = handful(manifest, args.count, seed=args.seed)
+        drawn = sample_balanced(manifest, args.count, seed=args.seed)
     return [Case(row.path, row.finding) for row in drawn.itertuples()]

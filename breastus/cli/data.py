@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from breastus.data.manifest.build import load_manifest, summary, write_manifest
+    from breastus.data.manifest.build import load_manifest
+    from breastus.data.manifest.schema import summary, write_manifest
     from breastus.data.splits.make import make_splits, splits_summary, write_splits
     from breastus.errors import RunError
 
@@ -86,7 +87,8 @@ def _show(args: argparse.Namespace) -> int:
     from breastus.augmentation.contact_sheet import contact_sheet
     from breastus.augmentation.policies import build_augmenter
     from breastus.data.images import ImageFile
-    from breastus.data.manifest.build import handful, load_manifest
+    from breastus.data.manifest.build import load_manifest
+    from breastus.data.manifest.schema import sample_balanced
     from breastus.errors import ConfigError, RunError
     from breastus.preprocessing.transform import Transform
     from breastus.utils.files import write_aside
@@ -97,7 +99,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.count < 1:
         raise ConfigError(f"--count must be at least 1. Received: {args.count}")
     manifest = load_manifest(config.data.source, settings=config.data, seed=config.seed)
-    rows = handful(manifest, args.count, seed=config.seed)
+    rows = sample_balanced(manifest, args.count, seed=config.seed)
     transform = Transform.from_config(config)
     figure = contact_sheet(
         [transform.decode(ImageFile.read(path).encoded).numpy() for path in rows["path"]],

@@ -141,8 +141,8 @@ def image_files(arguments: Iterable[str]) -> list[Path]:
     Raises:
         DataError: when a folder holds no image or cannot be read.
     """
-    from breastus.data.sources import files_below
-    from breastus.data.sources.folder import is_mask
+    from breastus.data.sources.class_folders import is_mask
+    from breastus.data.sources.content import files_below
     from breastus.errors import DataError
 
     files = []

@@ -19,7 +19,8 @@ import yaml
 from breastus.errors import ConfigError
 from breastus.labels import FAULTS
 
-SPLIT_SCHEMES = ("auto", "group", "study", "folders", "kfold")
+# `breastus.data.splits.scheme.register_split_scheme` adds names.
+SPLIT_SCHEMES = ["auto", "group", "study", "folders", "kfold"]
 SOURCE_SCHEME = "source:"
 FOLDS = 5
 

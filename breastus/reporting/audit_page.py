@@ -15,7 +15,7 @@ from breastus.audit.scenes import Scene
 from breastus.audit.shortcuts import strata
 from breastus.audit.verdicts import verdicts
 from breastus.data.image_statistics import STATISTICS
-from breastus.data.manifest.build import SIMULATED, reason_kinds, simulated
+from breastus.data.manifest.schema import SIMULATED, exclusion_kinds, has_phantoms
 from breastus.labels import LABELS, SPLITS
 from breastus.reporting import texts
 from breastus.reporting.figures.distributions import plot_distributions
@@ -94,7 +94,7 @@ def audit_page(audit: Audit, csv_name: str) -> str:
         "audit/audit.html.j2",
         title=f"Data audit: {', '.join(sorted(set(manifest['source'])))}",
         notices=texts.data_notices(
-            phantom_images=simulated(manifest), patient_images=not phantom.all()
+            phantom_images=has_phantoms(manifest), patient_images=not phantom.all()
         ),
         audit=audit,
         overview=overview(audit),
@@ -184,7 +184,7 @@ def _worst(split: SplitAudit) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _by_reason(audit: Audit) -> Iterator[tuple[str, pd.DataFrame]]:
-    kinds = reason_kinds(audit.manifest)
+    kinds = exclusion_kinds(audit.manifest)
     for reason in kinds[~kinds.isin(["", "contradiction", "unreadable"])].value_counts().index:
         yield reason, audit.manifest[kinds == reason]
 
@@ -231,7 +231,7 @@ def _count_tables(audit: Audit) -> Iterator[dict[str, Any]]:
     for title, values in (
         ("By finding", manifest["finding"]),
         ("By flag", manifest["flags"].str.split(";").explode()),
-        ("By reason for exclusion", reason_kinds(manifest)),
+        ("By reason for exclusion", exclusion_kinds(manifest)),
     ):
         values = values[values != ""]
         used = values[values.index.isin(audit.used.index)].value_counts()

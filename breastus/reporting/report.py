@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from breastus.data.manifest.build import SIMULATED, simulated, summary
+from breastus.data.manifest.schema import SIMULATED, has_phantoms, summary
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.calibration.recalibration_study import held_out_after
 from breastus.evaluation.metrics.metrics import METRICS
@@ -75,7 +75,7 @@ def write_report(
         robustness=robustness,
         recalibration=recalibration,
     )
-    phantom_images = simulated(manifest)
+    phantom_images = has_phantoms(manifest)
     write_page(
         folder.report,
         "report/report.html.j2",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from breastus.data.manifest.build import MANIFEST_FILE, read_manifest, write_manifest
+from breastus.data.manifest.schema import MANIFEST_FILE, read_manifest, write_manifest
 from breastus.errors import RunError
 from breastus.evaluation.result_cache import read_cached_result, write_cached_result
 from breastus.utils.files import read_json, write_json

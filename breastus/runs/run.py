@@ -21,7 +21,7 @@ import filelock
 import pandas as pd
 
 from breastus.config.schema import Config
-from breastus.data.manifest.build import MANIFEST_FILE
+from breastus.data.manifest.schema import MANIFEST_FILE
 from breastus.data.splits.make import read_splits, write_splits
 from breastus.errors import ConfigError, RunError
 from breastus.evaluation.decision.decision import Decision

@@ -35,11 +35,11 @@ import pandas as pd
 from breastus.config.parsing import FOLDS, join_sources
 from breastus.config.presets import default_config
 from breastus.config.schema import Config, EvaluationConfig
-from breastus.data.manifest.build import (
+from breastus.data.manifest.build import load_manifest
+from breastus.data.manifest.schema import (
     MANIFEST_FILE,
-    load_manifest,
+    has_phantoms,
     read_manifest,
-    simulated,
     summary,
     write_manifest,
 )
@@ -166,7 +166,7 @@ def evaluate_folds(folder: Path) -> CrossValidation:
         settings,
         whole=metrics if len(tables) == 1 else None,
     )
-    phantom = simulated(manifest)
+    phantom = has_phantoms(manifest)
     metrics["simulated"] = {"training": phantom, "test": phantom}
     result.write_metrics(metrics)
     write_report(

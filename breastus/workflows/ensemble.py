@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from breastus.config.schema import Config
-from breastus.data.manifest.build import simulated
+from breastus.data.manifest.schema import has_phantoms
 from breastus.deploy.bundle_metadata import bundle_metadata
 from breastus.deploy.export import write_bundle
 from breastus.errors import RunError
@@ -86,7 +86,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
         metrics=metrics,
         validation=tables["val"],
         trained_on=manifest[manifest["sha256"].isin(seen)],
-        phantom=simulated(manifest),
+        phantom=has_phantoms(manifest),
         parameters=network.count_params(),
     )
     with tempfile.TemporaryDirectory() as folder:

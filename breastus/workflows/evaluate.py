@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
-from breastus.data.manifest.build import simulated
+from breastus.data.manifest.schema import has_phantoms
 from breastus.data.masks import lesion_area_fraction
 from breastus.errors import ImageError
 from breastus.evaluation.decision.decision import Decision
@@ -84,7 +84,7 @@ def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
     )
     if shortcuts := run.read_shortcuts():
         metrics["shortcuts"] = shortcuts
-    phantom = simulated(manifest)
+    phantom = has_phantoms(manifest)
     metrics["simulated"] = {"training": phantom, "test": phantom}
     run.write_metrics(metrics)
     write_report(
@@ -131,7 +131,7 @@ def model_facts(run: Run, manifest: pd.DataFrame) -> ModelFacts:
     random = run.config.model.weights == "auto" and weights.weights is None
     return ModelFacts(
         name=run.config.model.name,
-        phantom=simulated(manifest),
+        phantom=has_phantoms(manifest),
         groups_ignored=run.config.data.groups == "ignore",
         held_out_seen=(run.environment.get("pretraining") or {}).get("held_out_seen", 0),
         random_weights=weights.reason or "No pretrained weights were found." if random else "",

@@ -29,7 +29,8 @@ from breastus.augmentation.policies import check_policy
 from breastus.config.parsing import join_sources, split_sources
 from breastus.config.presets import pretraining_config
 from breastus.config.schema import Config
-from breastus.data.manifest.build import included, load_manifest, simulated
+from breastus.data.manifest.build import load_manifest
+from breastus.data.manifest.schema import has_phantoms, included
 from breastus.data.pipeline.image_cache import reraise_image_errors
 from breastus.errors import ConfigError, DataError, RunError, TrainingError
 from breastus.models.registry import check_model
@@ -259,7 +260,7 @@ def _images(
     )
     return rows, {
         "images": len(rows),
-        "simulated": simulated(rows),
+        "simulated": has_phantoms(rows),
         "sources": sources,
         "held_out": held_out,
         # The same as that of a run with the same images, labels and split.

@@ -21,8 +21,9 @@ from breastus.augmentation.policies import check_policy
 from breastus.config.parsing import join_sources
 from breastus.config.presets import default_config
 from breastus.config.schema import Config
-from breastus.data.manifest.build import load_manifest, simulated, summary
-from breastus.data.sources.resolve import check_places
+from breastus.data.manifest.build import load_manifest
+from breastus.data.manifest.schema import has_phantoms, summary
+from breastus.data.sources.resolve import check_sources_exist
 from breastus.data.splits.make import make_splits, splits_summary
 from breastus.deploy.bundle_metadata import bundle_metadata
 from breastus.deploy.export import publish as publish_bundle
@@ -122,7 +123,7 @@ def run_experiment(
         config = run.config
         taken_up = has_state(run.path)
         if not run.begun:
-            check_places(config.data.source)  # before weights are fetched
+            check_sources_exist(config.data.source)  # before weights are fetched
         weights = _initial_weights(run, taken_up=taken_up)
         pretraining = _pretraining(run, weights, taken_up=taken_up)
         manifest, splits, held_out_seen = _data(run, pretraining)
@@ -169,7 +170,7 @@ def run_experiment(
                 metrics=run.metrics,
                 validation=run.read_predictions("val"),
                 trained_on=trainer.tables["train"],
-                phantom=simulated(manifest),
+                phantom=has_phantoms(manifest),
                 parameters=network.count_params(),
             ),
             card=model_card,

@@ -24,8 +24,9 @@ import numpy as np
 import pandas as pd
 
 from breastus.config.parsing import join_sources, split_sources
-from breastus.data.manifest.build import included, load_manifest, simulated
-from breastus.data.manifest.merge import ANONYMOUS
+from breastus.data.manifest.build import load_manifest
+from breastus.data.manifest.schema import has_phantoms, included
+from breastus.data.sources.registry import is_layout
 from breastus.deploy.export import SEEN_DIGITS
 from breastus.errors import DataError
 from breastus.evaluation.calibration.prevalence import prevalence_estimate
@@ -163,7 +164,7 @@ def evaluate_external(
         settings=config.evaluation,
         seed=config.seed,
     )
-    metrics["simulated"] = {"training": model.facts.phantom, "test": simulated(manifest)}
+    metrics["simulated"] = {"training": model.facts.phantom, "test": has_phantoms(manifest)}
     metrics["left_out"] = seen
     metrics["near_duplicates"] = twins
     metrics["prevalence_estimate"] = prevalence_estimate(
@@ -250,7 +251,7 @@ def _folder(model: ModelArtifact, rows: pd.DataFrame, data) -> Path:
     sources = sorted(set(rows["source"]))
     # What is no known data set has the name of its kind; its own tells two of them apart.
     names = [Path(place).stem for place in split_sources(join_sources(data))]
-    known = not set(sources) & ANONYMOUS
+    known = not any(map(is_layout, sources))
     return model.reports / "-".join(sources if known else sorted(set(names)))
 
 

@@ -115,7 +115,7 @@ def _grain(rng: np.random.Generator) -> np.ndarray:
 def prepare(folder: Path, count: int) -> dict:
     """Prepare the first `count` images; return seconds, peak MiB and the repeats found."""
     from breastus.cli.main import main as breastus
-    from breastus.data.manifest.build import read_manifest
+    from breastus.data.manifest.schema import read_manifest
 
     listing, out = folder / TABLE, folder / "prepared"
     shutil.rmtree(out, ignore_errors=True)  # of the size before; it would not be overwritten

@@ -35,7 +35,8 @@ import pandas as pd
 from breastus.cli.quiet import import_tensorflow
 from breastus.config.schema import DataConfig, EvaluationConfig
 from breastus.data.images import ImageFile, read_image
-from breastus.data.manifest.build import included, load_manifest
+from breastus.data.manifest.build import load_manifest
+from breastus.data.manifest.schema import included
 from breastus.data.splits.make import make_splits
 from breastus.evaluation.calibration.logistic import sigmoid
 from breastus.evaluation.decision.decision import Decision

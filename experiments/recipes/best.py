@@ -68,7 +68,8 @@ from breastus.cli.options import add_data
 from breastus.cli.quiet import import_tensorflow
 from breastus.config.presets import default_config
 from breastus.config.schema import Config, DataConfig, EvaluationConfig
-from breastus.data.manifest.build import included, load_manifest
+from breastus.data.manifest.build import load_manifest
+from breastus.data.manifest.schema import included
 from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.recalibration_study import recalibration_study
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics

@@ -12,7 +12,8 @@ from PIL import Image
 
 from breastus.cli.main import main
 from breastus.data.images import read_image, to_png
-from breastus.data.manifest.build import load_manifest, write_manifest
+from breastus.data.manifest.build import load_manifest
+from breastus.data.manifest.schema import write_manifest
 
 _VOID = {"meta", "img", "br"}
 

@@ -167,7 +167,7 @@ def test_preparing_reports_unreadable_images_and_goes_on(class_folders, capsys):
     assert run("data", "prepare", "--data", root, "--out", "prepared") == 1
     captured = capsys.readouterr()
     assert "bad.png is not a PNG" in captured.err
-    assert "1 left out: unreadable" in captured.out
+    assert "1 excluded: unreadable" in captured.out
 
 
 def test_preparing_several_data_sets(elsewhere, class_folders, write_image, capsys):

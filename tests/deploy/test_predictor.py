@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from breastus.data.images import read_image, to_png
-from breastus.data.manifest.build import included, read_manifest
+from breastus.data.manifest.schema import included, read_manifest
 from breastus.deploy.predictor import Predictor
 from breastus.errors import BundleError, ImageError
 from breastus.reporting.check_page import Case, check, how_sure, rounded_apart

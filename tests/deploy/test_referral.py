@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from breastus.cli.main import main
-from breastus.data.manifest.build import read_manifest
+from breastus.data.manifest.schema import read_manifest
 from breastus.deploy.export import write_bundle
 from breastus.deploy.predictor import Prediction, Predictor, forgiving
 from breastus.errors import BundleError

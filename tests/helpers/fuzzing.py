@@ -23,8 +23,8 @@ from dicom_maker import MARKER, compressed, dataset, dicom, region, without_prea
 from PIL import Image
 
 from breastus.data.images import ImageFile
-from breastus.data.sources import SourceImage
-from breastus.data.sources.dicom import with_frames
+from breastus.data.sources.content import SourceImage
+from breastus.data.sources.dicom_folder import expand_frames
 from breastus.errors import ImageError
 
 SECONDS = 10  # the longest one file may take; a hundred times what whole ones do
@@ -198,7 +198,7 @@ def read(path: Path) -> bool:
         AssertionError: when something comes out that should not.
     """
     images = 0
-    for image in with_frames([SourceImage(name="a", path=path)], frames=1):
+    for image in expand_frames([SourceImage(name="a", path=path)], frames=1):
         pixels, said = None, ""
         try:
             pixels = ImageFile.read(image.path).pixels

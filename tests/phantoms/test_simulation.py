@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from breastus.data.images import read_image
-from breastus.data.manifest.build import load_manifest, simulated
+from breastus.data.manifest.build import load_manifest
+from breastus.data.manifest.schema import has_phantoms
 from breastus.data.sources.phantom import write_phantoms
 from breastus.errors import DataError
 from breastus.phantoms.simulation import simulate_phantom
@@ -80,7 +81,7 @@ def test_a_folder_of_phantoms(tmp_path):
         if mask.exists():
             assert set(np.unique(read_image(mask))) <= {0, 255}
     table = load_manifest(folder)
-    assert simulated(table)
+    assert has_phantoms(table)
     assert (table["mask_paths"] != "").sum() == (table["label"] == "lump").sum()
     assert set(table["flags"]) == {"simulated"}
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from breastus.config.schema import TrainingConfig
-from breastus.data.manifest.build import read_manifest
+from breastus.data.manifest.schema import read_manifest
 from breastus.runs.run import Run
 from breastus.training.prior_correction import prior_correction
 from breastus.workflows.evaluate import fit_decision

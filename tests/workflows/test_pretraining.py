@@ -10,7 +10,8 @@ import pytest
 from breastus.config.presets import pretraining_config
 from breastus.config.schema import Config
 from breastus.data.images import ImageFile, to_png
-from breastus.data.manifest.build import load_manifest, write_manifest
+from breastus.data.manifest.build import load_manifest
+from breastus.data.manifest.schema import write_manifest
 from breastus.deploy.predictor import Predictor
 from breastus.errors import ConfigError, RunError, WeightsError
 from breastus.models.registry import build_model

@@ -10,7 +10,7 @@ from PIL import Image
 
 from breastus.cli.main import main
 from breastus.data.images import read_image
-from breastus.data.manifest.build import read_manifest
+from breastus.data.manifest.schema import read_manifest
 from breastus.errors import DataError
 from breastus.runs.run import Run
 from breastus.training.external_leakage import find_external_leakage

@@ -1,7 +1,7 @@
-"""Groups and contradictions: a manifest and its images' fingerprints in, both marked out.
+"""Group images that must stay in one split, and exclude near-duplicates with different findings.
 
-A group is what no split may cut apart. On BUSI 153 groups hold 346 images, as many as Pawlowska et
-al. (Data in Brief 48, 2023, 109247) found when they compared all pairs by eye.
+On BUSI 153 groups hold 346 images, as many as Pawlowska et al. (Data in Brief 48, 2023, 109247)
+found by comparing all pairs by eye.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,11 +11,19 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from breastus.data.near_duplicates.search import near_duplicates
+from breastus.data.near_duplicates.search import Pairs
 
-# Two images of one scene, in the manifest's order; how alike they are (1: the same); and whether
-# the one is a `near-duplicate` of the other, or of the other `mirrored`.
-TWIN_COLUMNS = ("image_id", "twin_id", "similarity", "kind")
+# Ids of two images of the same scene in the manifest's order; their correlation (1: the same); and
+# "near-duplicate" or "mirrored".
+PAIR_COLUMNS = ("image_id", "twin_id", "similarity", "kind")
+
+
+def pairs_table(image_ids: Sequence[str], pairs: Pairs) -> pd.DataFrame:
+    """Return pairs of near-duplicates as a table with the columns of `PAIR_COLUMNS`."""
+    names = np.asarray(image_ids)
+    kind = np.where(pairs.mirrored, "mirrored", "near-duplicate")
+    columns = names[pairs.first], names[pairs.second], pairs.similarity, kind
+    return pd.DataFrame(dict(zip(PAIR_COLUMNS, columns, strict=True)))
 
 
 def components(count: int, first: Sequence[int], second: Sequence[int]) -> np.ndarray:
@@ -24,71 +32,54 @@ def components(count: int, first: Sequence[int], second: Sequence[int]) -> np.nd
     return connected_components(graph, directed=False)[1]
 
 
-def curate(
+def group_images(
     manifest: pd.DataFrame,
-    fingerprints: np.ndarray,
+    pairs: Pairs,
     *,
-    threshold: float,
+    patients: Sequence[str],
+    earlier_groups: Sequence[str] = (),
     exclude_contradictions: bool,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Fill `group_id`, and mark near-duplicates that contradict each other as excluded.
+) -> pd.DataFrame:
+    """Fill `group_id`, and exclude near-duplicates whose findings contradict each other.
 
-    A group is what must never be split apart: images of one patient, near-duplicates, and whatever
-    these two join. It is named after its first image.
+    A group contains images of one patient, near-duplicates, equal files, images of one earlier
+    group, and all images that these connect. Its name is the id of its first image.
 
     Args:
-        manifest: rows with `image_id`, `patient_id`, `sha256`, `finding`, `label` and `excluded`.
-        fingerprints: uint8 [n, 64, 64], one for each row; zeros for unreadable images.
-        threshold: correlation from which two registered images are near-duplicates.
-        exclude_contradictions: whether contradicting images get a reason in `excluded`.
+        manifest: rows with `image_id`, `sha256`, `finding`, `label` and `excluded`.
+        pairs: near-duplicates among the rows.
+        patients: patient of each row, unique across sources; "" if unknown.
+        earlier_groups: group that each row had before, "" if none.
+        exclude_contradictions: whether contradicting images are excluded.
 
     Returns:
-        A copy with both columns filled; and the pairs of images that are one scene, a table with
-        the columns of `TWIN_COLUMNS`.
+        A copy of the manifest with `group_id` and `excluded`.
     """
     table = manifest.reset_index(drop=True).copy()
-    count = len(table)
-    pairs = near_duplicates(fingerprints, threshold=threshold)
-    names = table["image_id"].to_numpy()
-    twins = pd.DataFrame(
-        {
-            "image_id": names[pairs.first],
-            "twin_id": names[pairs.second],
-            "similarity": pairs.similarity,
-            "kind": np.where(pairs.mirrored, "mirrored", "near-duplicate"),
-        },
-        columns=list(TWIN_COLUMNS),
-    )
-    same_file = _links(table["sha256"])
-    duplicates = np.hstack([np.stack([pairs.first, pairs.second]), same_file]).astype(int)
-
-    everything = np.hstack([duplicates, _links(table["patient_id"])]).astype(int)
-    group = components(count, *everything)
-    first_of_group = pd.Series(names).groupby(group).transform("first")
-    table["group_id"] = first_of_group.to_numpy()
-
+    duplicates = np.hstack([[pairs.first, pairs.second], _equal_pairs(table["sha256"])]).astype(int)
+    related = [_equal_pairs(pd.Series(values)) for values in (patients, earlier_groups)]
+    group = components(len(table), *np.hstack([duplicates, *related]))
+    table["group_id"] = table["image_id"].groupby(group).transform("first")
     if exclude_contradictions:
-        # Frames of one patient's sweep look alike and rightly differ once the lump leaves the view;
-        # so only images whose patients are unknown, or differ, contradict each other.
-        patients = table["patient_id"].to_numpy()
-        same_patient = (patients[duplicates[0]] == patients[duplicates[1]]) & (
-            patients[duplicates[0]] != ""
-        )
-        scene = components(count, *duplicates[:, ~same_patient])
+        # Frames of one patient's sweep look alike and have different findings once the lump leaves
+        # the view. So images contradict each other only if their patients differ or are unknown.
+        patient = np.asarray(patients, object)[duplicates]
+        same_patient = (patient[0] == patient[1]) & (patient[0] != "")
+        scene = components(len(table), *duplicates[:, ~same_patient])
         several = np.bincount(scene)[scene] > 1
         for _, rows in table[several].groupby(scene[several]):
-            _mark_contradictions(table, rows)
-    return table, twins
+            _exclude_contradictions(table, rows)
+    return table
 
 
-def _mark_contradictions(table: pd.DataFrame, rows: pd.DataFrame) -> None:
+def _exclude_contradictions(table: pd.DataFrame, rows: pd.DataFrame) -> None:
     known = known_findings(rows)
     if not contradicting(known):
         return
-    for index in rows.index:
-        if table.at[index, "excluded"]:
-            continue  # the first reason stands
-        other = next(o for o in rows.index if contradicting((known[index], known[o])))
+    for index in rows.index[rows["excluded"] == ""]:
+        other = next((o for o in rows.index if contradicting((known[index], known[o]))), None)
+        if other is None:
+            continue  # nothing is known about this image
         table.at[index, "excluded"] = (
             f"contradiction: near-duplicate of {table.at[other, 'image_id']}, "
             f"which is {known[other]} and not {known[index]}"
@@ -96,14 +87,14 @@ def _mark_contradictions(table: pd.DataFrame, rows: pd.DataFrame) -> None:
 
 
 def known_findings(rows: pd.DataFrame) -> pd.Series:
-    """Return each row's finding, or its label where the finding is unknown, or ""."""
+    """Return each row's finding, or its label if the finding is unknown, or ""."""
     return rows["finding"].where(rows["finding"] != "unknown", rows["label"])
 
 
 def contradicting(findings: Iterable[str]) -> tuple[str, ...]:
-    """Return, of what is known of one scene, what cannot all be true; nothing if it can.
+    """Return the findings of one scene if they cannot all be true, else nothing.
 
-    "lump" without a kind agrees with benign and with malignant, "no_lump" with normal.
+    "lump" agrees with benign and with malignant, "no_lump" agrees with normal, "" with all.
     """
     known = set(findings) - {""}
     if "lump" in known:
@@ -113,8 +104,8 @@ def contradicting(findings: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(known)) if len(known) > 1 else ()
 
 
-def _links(values: pd.Series) -> np.ndarray:
-    """Return [2, k] pairs that join rows of equal value; the empty value joins nothing."""
+def _equal_pairs(values: pd.Series) -> np.ndarray:
+    """Return pairs of positions, int [2, k], that connect equal values; "" connects nothing."""
     pairs = [
         (rows[0], row)
         for value, rows in values.groupby(values).indices.items()

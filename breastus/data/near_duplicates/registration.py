@@ -1,7 +1,7 @@
-"""Registration of two small patterns: how one has to be moved to lie on the other, and how alike.
+"""Register two small patterns: two arrays in, an affine map and their correlation out.
 
-The map is affine; it is found by the enhanced correlation coefficient. Patterns are float32 [s, s]
-without slow changes of brightness, as `duplicates` makes them.
+The map maximises the enhanced correlation coefficient. Patterns are float32 [s, s] without slow
+changes of brightness, as `breastus.data.near_duplicates.search` makes them.
 
 Reference:
     Evangelidis, Psarakis: Parametric image alignment using enhanced correlation coefficient
@@ -12,27 +12,28 @@ import numpy as np
 
 from breastus.utils.opencv import cv2
 
-# A registration beyond these is no longer that of one scene: scale, shear or turn, shared part.
+# Limits within which two images can show the same scene: scale, shear or rotation, shared area.
 _SCALES = (0.5, 2.0)
 _SHEAR = 0.2
-_SHARED = 0.4
+_SHARED_AREA = 0.4
 _STEPS = 30
 
 
-def registered(
+def register(
     image: np.ndarray, other: np.ndarray, view, *, mirrored: bool, steps: int
 ) -> tuple[float, np.ndarray] | None:
-    """Return the correlation of two patterns once one is registered to the other, and how.
+    """Register one pattern to another.
 
     Args:
-        image: float32 [s, s], of which the view is like `other`.
+        image: float32 [s, s].
         other: float32 [s, s].
-        view: where registration starts.
-        mirrored: whether `image` is to be mirrored first.
-        steps: of the registration, at the most.
+        view: part of `image` that looks like `other`, ((left, right), (top, bottom)) as fractions;
+            registration starts there.
+        mirrored: whether `image` is mirrored first.
+        steps: maximum number of iterations.
 
     Returns:
-        The correlation and the affine map, float32 [2, 3]; None if they cannot be registered.
+        The correlation and the affine map, float32 [2, 3]; None if registration fails.
     """
     (left, right), (top, bottom) = view
     side = len(image)
@@ -41,25 +42,28 @@ def registered(
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-3)
     try:
         return cv2.findTransformECC(other, image, start, cv2.MOTION_AFFINE, criteria, None, 3)
-    except cv2.error:  # it does not converge, which unlike images do not have to
+    except cv2.error:  # no convergence, which is normal for images of different scenes
         return None
 
 
-def similarity(image: np.ndarray, other: np.ndarray, view, *, mirrored: bool) -> float:
-    """Return the correlation of what two patterns share once registered; -1 if that fails."""
-    result = registered(image, other, view, mirrored=mirrored, steps=_STEPS)
+def registered_correlation(image: np.ndarray, other: np.ndarray, view, *, mirrored: bool) -> float:
+    """Return the correlation of the area that two registered patterns share.
+
+    -1 if registration fails or leaves the limits of one scene.
+    """
+    result = register(image, other, view, mirrored=mirrored, steps=_STEPS)
     if result is None:
         return -1.0
-    _, found = result
+    _, affine = result
     image = np.ascontiguousarray(image[:, ::-1]) if mirrored else image
-    scales, shears = np.diag(found), found[[0, 1], [1, 0]]
+    scales, shears = np.diag(affine), affine[[0, 1], [1, 0]]
     if np.abs(shears).max() > _SHEAR or not all(_SCALES[0] <= s <= _SCALES[1] for s in scales):
         return -1.0
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    moved = cv2.warpAffine(image, found, other.shape, flags=how)
-    inside = cv2.warpAffine(np.ones_like(image), found, other.shape, flags=how) > 0.99
-    if inside.mean() < _SHARED:
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(image, affine, other.shape, flags=flags)
+    shared = cv2.warpAffine(np.ones_like(image), affine, other.shape, flags=flags) > 0.99
+    if shared.mean() < _SHARED_AREA:
         return -1.0
-    one, two = moved[inside] - moved[inside].mean(), other[inside] - other[inside].mean()
+    one, two = moved[shared] - moved[shared].mean(), other[shared] - other[shared].mean()
     length = np.linalg.norm(one) * np.linalg.norm(two)
     return float(one @ two / length) if length > 1e-6 else -1.0

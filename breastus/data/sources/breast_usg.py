@@ -1,16 +1,16 @@
 """BrEaST (Breast-Lesions-USG): 256 images of 256 patients, 154 benign, 98 malignant, 4 normal.
 
-Recorded in Poland, annotated by radiologists; each class was confirmed by biopsy or by follow-up.
-266 lesions are outlined. CC BY 4.0. As released on The Cancer Imaging Archive:
+Origin: Poland, annotated by radiologists; each class was confirmed by biopsy or by follow-up. 266
+lesions are outlined. Licence: CC BY 4.0. As released on The Cancer Imaging Archive:
 
     BrEaST-Lesions-USG-clinical-data-Dec-15-2023.xlsx
     BrEaST-Lesions_USG-images_and_masks/case001.png, case001_tumor.png, case001_other1.png
 
-The table has a row an image: CaseID, Image_filename, Mask_tumor_filename, Mask_other_filename (both
-`&`-joined where there are several), Pixel_size, ..., Classification. Masks named `other` show
-findings that are no tumour, and are left out. The table is read from a CSV file as well, if its
-columns keep their names; where both lie side by side the CSV is read. Known faults: hardly an image
-is normal, so it can only be learned from beside another source.
+The table has one row per image: CaseID, Image_filename, Mask_tumor_filename, Mask_other_filename
+(both `&`-joined if there are several), Pixel_size, ..., Classification. Masks named `other` show
+findings that are no tumour and are ignored. The table may also be saved as a CSV file with the same
+columns, which is preferred. Known faults: hardly any image is normal, so a network needs another
+source besides.
 
 Reference:
     Pawlowska, Cwierz-Pienkowska, Domalik, Jagus, Kasprzak, Matkowski, Fura, Nowicki, Zolek: Curated
@@ -21,20 +21,9 @@ Reference:
 import re
 from pathlib import Path
 
-from breastus.data.sources import (
-    SourceContent,
-    SourceImage,
-    files_below,
-    here_or_below,
-    not_there,
-    orphans,
-    unlisted,
-)
-from breastus.data.sources.tables import check_once, check_values, columns_of, read_table
-from breastus.errors import DataError
-from breastus.labels import label_of_finding
-
-SOURCE = "breast_usg"
+from breastus.data.sources.content import SourceContent, SourceImage, files_below, find_root
+from breastus.data.sources.registry import register_source
+from breastus.data.sources.tables import check_unique, check_values, columns_of, read_table
 
 _COLUMNS = (
     "CaseID",
@@ -43,75 +32,66 @@ _COLUMNS = (
     "Mask_other_filename",
     "Classification",
 )
-_FINDINGS = ("benign", "malignant", "normal")
 _TABLE = re.compile(r"breast-lesions.usg.*\.(csv|xlsx)", re.IGNORECASE)
 
 
-def recognises(folder: Path) -> bool:
-    """Whether the folder, or one at most two levels below, holds the table of clinical data."""
-    return _table(folder) is not None
+def _find_table(folder: Path) -> Path | None:
+    files = sorted(file for file in folder.glob("*.*") if file.is_file())
+    # A CSV is saved by hand, so its name may be any; its columns decide.
+    saved_by_hand = (
+        file
+        for file in files
+        if file.suffix.lower() == ".csv" and set(_COLUMNS[1:3]) <= set(columns_of(file))
+    )
+    released = (file for file in files if _TABLE.fullmatch(file.name))
+    return next(saved_by_hand, None) or next(released, None)
 
 
+@register_source("breast_usg", recognises=lambda folder: find_root(folder, _find_table) is not None)
 def read(folder: Path) -> SourceContent:
     """List the images with patient, finding and the masks of tumours.
 
     Raises:
-        DataError: when the table cannot be read, lacks a column, names an image twice or has an
-            unknown class, or openpyxl is needed for it and not installed.
+        DataError: if the table cannot be read, lacks a column, names an image twice or has an
+            unknown class, or if it is an Excel file and openpyxl is not installed.
     """
-    path = _table(folder)
+    root = find_root(folder, _find_table)
+    path = _find_table(root)
     table = read_table(path, _COLUMNS)
-    check_once(table, "Image_filename", path)
-    check_values(table, "Classification", _FINDINGS, path)
-    content = SourceContent(SOURCE)
-    files = {file.name: file for file in files_below(path.parent)}
+    check_unique(table, "Image_filename", path)
+    check_values(table, "Classification", ("benign", "malignant", "normal"), path)
+    content = SourceContent()
+    files = {file.name: file for file in files_below(root)}
     for row in table.to_dict("records"):
-        tumors, others = (_names(row[f"Mask_{kind}_filename"]) for kind in ("tumor", "other"))
-        masks = [files.pop(name, None) for name in tumors]
-        content.problems += [
-            not_there(name, path, "its folder")
-            for name, mask in zip(tumors, masks, strict=True)
-            if mask is None
-        ]
-        for name in others:
+        masks = []
+        for name in _names(row["Mask_tumor_filename"]):
+            if name in files:
+                masks.append(files.pop(name))
+            else:
+                content.add_missing(name, path, "its folder")
+        for name in _names(row["Mask_other_filename"]):
             files.pop(name, None)
         name = row["Image_filename"]
         if name not in files:
-            content.problems.append(not_there(name, path, "its folder"))
+            content.add_missing(name, path, "its folder")
             continue
-        finding = row["Classification"].lower()
         content.images.append(
             SourceImage(
                 name=Path(name).stem,
                 path=files.pop(name),
-                mask_paths=tuple(mask for mask in masks if mask is not None),
-                finding=finding,
-                label=label_of_finding(finding),
+                mask_paths=tuple(masks),
+                finding=row["Classification"].lower(),
                 patient_id=row["CaseID"],
             )
         )
-    left = {True: [], False: []}
-    for name, file in files.items():
-        left[re.search(r"_(tumor|other\d*)\.\w+$", name) is not None].append(file)
-    content.problems += [*unlisted(left[False], path), *orphans(left[True])]
-    if not content.images:
-        raise DataError(f"{path.parent} holds none of the images that {path.name} names.")
+    masks = {name for name in files if re.search(r"_(tumor|other\d*)\.\w+$", name)}
+    content.add_unused_files(
+        path,
+        files=(file for name, file in files.items() if name not in masks),
+        masks=(file for name, file in files.items() if name in masks),
+    )
     return content
 
 
 def _names(cell: str) -> list[str]:
     return [name for name in map(str.strip, cell.split("&")) if name]
-
-
-def _table(folder: Path) -> Path | None:
-    for candidate in here_or_below(folder):
-        files = [file for file in candidate.glob("*.*") if file.is_file()]
-        csv = [file for file in files if file.suffix.lower() == ".csv"]
-        # Of whatever name, if it has the columns: it was saved by hand.
-        for file in sorted(csv):
-            if {"Image_filename", "Mask_tumor_filename"} <= set(columns_of(file)):
-                return file
-        for file in sorted(files):
-            if _TABLE.fullmatch(file.name):
-                return file
-    return None

@@ -1,96 +1,120 @@
 """BUSI: 780 breast ultrasound images of 600 women, 437 benign, 210 malignant, 133 normal.
 
-Recorded in 2018 at Baheya Hospital, Cairo (GE LOGIQ E9), classes given by radiologists there,
-lesion masks (798) drawn by hand. Its listing on Kaggle states CC0. As released:
+Origin: Baheya Hospital, Cairo, 2018 (GE LOGIQ E9); classes by radiologists of the hospital, 798
+lesion masks drawn by hand. Licence: CC0 according to its listing on Kaggle. As released:
 
     benign/benign (1).png, benign/benign (1)_mask.png, a second lesion in benign (1)_mask_1.png
-    malignant/..., normal/... (whose masks are empty)
+    malignant/..., normal/... (with empty masks)
 
-There are no patient ids, and hundreds of images are near-duplicates of others; `busi_faults` lists
-what else is known to be wrong.
+Known faults: there are no patient ids; hundreds of images are near-duplicates of others; some show
+the axilla or a biopsy needle, or are colour Doppler images, as published by Pawlowska et al.
 
 Reference:
     Al-Dhabyani, Gomaa, Khaled, Fahmy: Dataset of breast ultrasound images. Data in Brief 28 (2020)
     104863.
+    Pawlowska, Karwat, Zolek: Letter to the Editor. Re: "[Dataset of breast ultrasound images]".
+    Data in Brief 48 (2023) 109247. Table: Mendeley Data 10.17632/k8t3gnx9h6.1.
 """
 
 import re
 from pathlib import Path
 
-from breastus.data.sources import SourceContent, SourceImage, files_below, here_or_below, orphans
-from breastus.data.sources.busi_faults import DOPPLER, faults_of
+from breastus.data.sources.content import (
+    Fault,
+    SourceContent,
+    SourceImage,
+    files_below,
+    find_root,
+)
+from breastus.data.sources.registry import register_source
 from breastus.errors import DataError
-from breastus.labels import label_of_finding
-
-SOURCE = "busi"
 
 _FINDINGS = ("benign", "malignant", "normal")
 _IMAGE = re.compile(r"(benign|malignant|normal) \((\d+)\)")
 _MASK = re.compile(r"((?:benign|malignant|normal) \(\d+\))_mask(?:_\d+)?")
 
+# Faults by finding and number, from the table of Pawlowska et al.
+AXILLA = {
+    "benign": {
+        *(106, 166, 199, 205, 207, 210, 217, 218, 223, 225, 228, 233, 235, 236, 243, 247, 248, 256),
+        *(257, 262, 268, 292, 293, 294, 296, 298, 299, 306),
+    },
+    "malignant": {11, 12, 13, 27, 28, 61, 108, 109, 110, 113, 148, 149, 167, 180, 200},
+    "normal": {
+        *(2, 39, 42, 45, 48, 49, 56, 58, 60, 62, 69, 75, 83, 85, 90, 91, 92, 93, 94, 97, 98, 100),
+        *(101, 104, 107, 110, 118),
+    },
+}
+NEEDLE = {"benign": set(), "malignant": {69, 70, 173, 174, 190}, "normal": {35, 129}}
+DOPPLER = {
+    "benign": {6, 13, 102, 234, 240, 255, 261, 277, 323, 330},
+    "malignant": {196},
+    "normal": set(),
+}
+_FAULTS = (
+    ("axilla", AXILLA, "shows the axilla, not the breast"),
+    ("needle", NEEDLE, "shows a biopsy needle"),
+    ("doppler", DOPPLER, "is a colour Doppler image"),
+)
 
-def recognises(folder: Path) -> bool:
-    """Whether the folder, or one at most two levels below, has BUSI's folders and file names."""
-    return _root(folder) is not None
+
+def _is_root(folder: Path) -> bool:
+    # train/benign/benign (1).png was split by a user; the reader of class folders keeps that split.
+    return folder.name.lower() not in ("train", "val", "valid", "validation", "test") and any(
+        _IMAGE.fullmatch(file.stem)
+        for finding in _FINDINGS
+        for file in (folder / finding).glob(f"{finding} (*).*")
+    )
 
 
+@register_source("busi", recognises=lambda folder: find_root(folder, _is_root) is not None)
 def read(folder: Path) -> SourceContent:
-    """List the images with their masks and known faults.
+    """List the images with their masks and published faults.
 
     Raises:
-        DataError: when the folder of a class is there and holds no images.
+        DataError: if the folder of a class exists and holds no images.
     """
-    root = _root(folder)
-    content = SourceContent(SOURCE)
+    root = find_root(folder, _is_root)
+    content = SourceContent()
     for finding in _FINDINGS:
         if not (root / finding).exists():
-            continue  # part of the release; whether that can be split is seen later
-        files = files_below(root / finding)
+            continue  # part of the release; the splits check later that both classes are there
         masks: dict[str, list[Path]] = {}
         images: dict[str, Path] = {}
-        for file in files:
+        for file in files_below(root / finding):
             if mask := _MASK.fullmatch(file.stem):
                 masks.setdefault(mask[1], []).append(file)
             elif _IMAGE.fullmatch(file.stem):
                 images[file.stem] = file
             else:
                 content.problems.append(
-                    f"{file} is not named like an image of BUSI and is left out."
+                    f"{file} is not named like an image of BUSI; it is ignored."
                 )
         if not images:
             raise DataError(
                 f"{root / finding} holds no images. Put the images of its class there, or remove "
                 "the folder."
             )
-        content.images += [
-            _image(name, file, finding, masks.pop(name, [])) for name, file in images.items()
-        ]
-        content.problems += orphans(mask for left in masks.values() for mask in left)
+        for name, file in images.items():
+            kind, number = _IMAGE.fullmatch(name).groups()
+            content.images.append(
+                SourceImage(
+                    name=name,
+                    path=file,
+                    mask_paths=tuple(masks.pop(name, [])),
+                    finding=finding,
+                    flags=("color_doppler",) if int(number) in DOPPLER[kind] else (),
+                    faults=faults_of(kind, int(number)),
+                )
+            )
+        content.add_orphan_masks(mask for unused in masks.values() for mask in unused)
     return content
 
 
-def _image(name: str, file: Path, finding: str, masks: list[Path]) -> SourceImage:
-    kind, number = _IMAGE.fullmatch(name).groups()
-    return SourceImage(
-        name=name,
-        path=file,
-        mask_paths=tuple(masks),
-        finding=finding,
-        label=label_of_finding(finding),
-        flags=("color_doppler",) if int(number) in DOPPLER[kind] else (),
-        faults=faults_of(kind, int(number)),
+def faults_of(finding: str, number: int) -> tuple[Fault, ...]:
+    """Return the published faults of an image of BUSI."""
+    return tuple(
+        Fault(kind, f"known fault: {reason} (Pawlowska et al. 2023)")
+        for kind, images, reason in _FAULTS
+        if number in images[finding]
     )
-
-
-def _root(folder: Path) -> Path | None:
-    for candidate in here_or_below(folder):
-        for finding in _FINDINGS:
-            for file in (candidate / finding).glob(f"{finding} (*).*"):
-                if _IMAGE.fullmatch(file.stem) and not _is_split(candidate):
-                    return candidate
-    return None
-
-
-def _is_split(candidate: Path) -> bool:
-    # train/benign/benign (1).png: somebody has split it; the class folders' reader keeps the split.
-    return candidate.name.lower() in ("train", "val", "valid", "validation", "test")

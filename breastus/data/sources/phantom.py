@@ -1,11 +1,11 @@
-"""Phantoms: simulated B-mode images, written as class folders with exact lesion masks.
+"""Phantoms: simulated B-mode images in class folders, with exact lesion masks.
 
     no_lump/phantom_00000_normal.png
     lump/phantom_00001_benign.png, lump/phantom_00001_benign_mask.png
 
-They are for trying the software out without data. A model that learned from them says nothing of
-a patient. Each file carries a mark that says so, which the manifest turns into the flag `simulated`
-wherever a copy of it turns up, and a model that learned from one says so with every prediction.
+They serve to try the software without data; a model that learned from them says nothing about
+patients. Each file contains a mark, which gives every copy of it the flag `simulated` in a
+manifest, and a model that learned from one states so with every prediction.
 """
 
 import json
@@ -14,6 +14,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from breastus.data.images import to_png
+from breastus.data.sources import class_folders
+from breastus.data.sources.content import SourceContent
+from breastus.data.sources.registry import register_source
 from breastus.errors import DataError
 from breastus.labels import label_of_finding
 from breastus.phantoms.simulation import VERSION, simulate_phantom
@@ -22,20 +25,26 @@ from breastus.utils.files import write_folder_aside, write_json
 _MARKER = "phantoms.json"
 
 
+@register_source("phantom", recognises=lambda folder: (folder / _MARKER).is_file(), is_layout=True)
+def read(folder: Path) -> SourceContent:
+    """List the phantoms of a folder that `write_phantoms` wrote."""
+    return class_folders.read(folder)
+
+
 def write_phantoms(folder: Path, *, count: int, seed: int) -> Path:
-    """Simulate `count` images into a folder, unless they are there already.
+    """Simulate images into a folder, unless they are there already.
 
     Args:
-        folder: made whole or not at all; one written with other arguments is replaced.
-        count: how many images, at least 2: fewer cannot hold both classes.
-        seed: of the set.
+        folder: output folder, written atomically. Phantoms of other arguments are replaced.
+        count: number of images, at least 2, because fewer cannot include both classes.
+        seed: seed of the simulation.
 
     Returns:
-        `folder`.
+        The folder.
 
     Raises:
-        DataError: when `count` is below 2, or the folder holds something else.
-        RunError: when it cannot be written.
+        DataError: if `count` is below 2, or the folder holds something else.
+        RunError: if the folder cannot be written.
     """
     if count < 2:
         raise DataError(f"count must be at least 2, for one image of each class. Received: {count}")

@@ -1,7 +1,7 @@
-"""Tables that come with images: a CSV or Excel file in, its rows as texts out.
+"""Tables that come with images: a CSV or Excel file in, its rows as text out.
 
-Column names and values lose the blanks around them; an empty cell is the empty text. A row is named
-in errors as a person sees it in a spreadsheet, where the first line holds the names of the columns.
+Column names and values are stripped; an empty cell is the empty text. Errors number rows as a
+spreadsheet does, in which the first line holds the column names.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,34 +15,36 @@ _EXCEL = (".xlsx", ".xlsm")
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a table; commas, semicolons and tabs may stand between its columns.
+    """Read a table whose columns are separated by commas, semicolons or tabs.
 
     Args:
         path: a .csv, .xlsx or .xlsm file.
-        columns: those that must be there.
+        columns: required columns.
 
     Returns:
-        Texts, in the table's order. The row of index i is row i + 2 of the file.
+        A table of text in the file's order. The row with index i is row i + 2 of the file.
 
     Raises:
-        DataError: when it cannot be read, lacks a column, or is an Excel file and openpyxl is not
+        DataError: if it cannot be read, lacks a column, or is an Excel file and openpyxl is not
             installed.
     """
     table = _read_excel(path) if path.suffix.lower() in _EXCEL else _read_csv(path)
     table.columns = [str(name).strip() for name in table.columns]
     table = table.apply(lambda column: column.fillna("").astype(str).str.strip())
-    if twice := [name for name in set(table.columns) if list(table.columns).count(name) > 1]:
-        raise DataError(f"{path} has two columns {twice[0]}. Name or remove one.")
+    if (repeated := table.columns.duplicated()).any():
+        raise DataError(
+            f"{path} has two columns {table.columns[repeated][0]}. Rename or remove one."
+        )
     if missing := [name for name in columns if name not in table]:
         raise DataError(
             f"{path} lacks the column {', '.join(missing)}. Received: {', '.join(table.columns)}"
         )
-    # Lines that hold separators alone, as spreadsheets leave them below a table.
+    # Spreadsheets leave lines of separators below a table.
     return table[(table != "").any(axis=1)]
 
 
 def columns_of(path: Path) -> list[str]:
-    """Return the names of a CSV file's columns, none when it cannot be read as one."""
+    """Return the column names of a CSV file, none if it cannot be read as one."""
     try:
         return [str(name).strip() for name in _read_csv(path, rows=0).columns]
     except DataError:
@@ -52,17 +54,17 @@ def columns_of(path: Path) -> list[str]:
 def check_values(
     table: pd.DataFrame, column: str, allowed: Collection[str], path: Path, *, empty: bool = False
 ) -> None:
-    """See that a column holds allowed values, in whatever case.
+    """Check that a column holds allowed values, in upper or lower case.
 
     Args:
-        table: as from `read_table`.
-        column: its name.
-        allowed: in lower case.
-        path: the table's file, for the error.
-        empty: whether a cell may be empty.
+        table: table from `read_table`.
+        column: name of the column.
+        allowed: allowed values in lower case.
+        path: file of the table, for the error message.
+        empty: whether cells may be empty.
 
     Raises:
-        DataError: when not, naming the row.
+        DataError: if a value is not allowed; the message names the row.
     """
     fine = table[column].str.lower().isin([*allowed, *([""] if empty else [])])
     if not fine.all():
@@ -73,24 +75,24 @@ def check_values(
         )
 
 
-def check_once(table: pd.DataFrame, column: str, path: Path) -> None:
-    """See that no two rows of a table are of one image.
+def check_unique(table: pd.DataFrame, column: str, path: Path) -> None:
+    """Check that each image has one row.
 
     Raises:
-        DataError: when they are, naming both rows.
+        DataError: if two rows have the same value in `column`; the message names both.
     """
-    twice = table[column].duplicated()
-    if twice.any():
-        second = twice.idxmax()
+    repeated = table[column].duplicated()
+    if repeated.any():
+        second = repeated.idxmax()
         first = (table[column] == table.at[second, column]).idxmax()
         raise DataError(
-            f"{path}: {row_name(table, first)} and {row_name(table, second)} are of one image. "
+            f"{path}: {row_name(table, first)} and {row_name(table, second)} name the same image. "
             f"Remove one. Received: {table.at[second, column]}"
         )
 
 
 def row_name(table: pd.DataFrame, row: int) -> str:
-    """Return how a row is called in an error, such as `row 3 (ALWI_001.png)`."""
+    """Return the name of a row for error messages, such as `row 3 (ALWI_001.png)`."""
     return f"row {row + 2} ({table.iloc[table.index.get_loc(row), 0]})"
 
 
@@ -120,8 +122,8 @@ def _read_excel(path: Path) -> pd.DataFrame:
         import openpyxl  # noqa: F401
     except ImportError as error:
         raise DataError(
-            f"{path} is an Excel file, for which openpyxl is needed: pip install 'breastus[xlsx]'. "
-            f"Or save it as CSV, as {path.with_suffix('.csv').name} beside it."
+            f"{path} is an Excel file, which needs openpyxl: pip install 'breastus[xlsx]'. Or save "
+            f"it as CSV, as {path.with_suffix('.csv').name} beside it."
         ) from error
     try:
         return pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")

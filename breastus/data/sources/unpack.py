@@ -1,4 +1,4 @@
-"""Parquet files and zip archives to class folders of image files; masks are left out."""
+"""Unpack Parquet files and zip archives: files in, class folders of images out, without masks."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from breastus.data.image_files import MAX_BYTES
 from breastus.data.images import SUFFIXES, read_image
-from breastus.data.sources.folder import class_folder, is_mask, split_folder
+from breastus.data.sources.class_folders import is_mask, parse_class, parse_split
 from breastus.errors import HubError, ImageError
 from breastus.utils.files import write_folder_aside
 
@@ -26,22 +26,22 @@ _MAGIC = (
     (b"II*", ".tif"),
     (b"MM", ".tif"),
 )
-_ROWS = 64  # read at a time, which bounds memory
+_ROWS = 64  # read at a time, to limit memory
 
 
 def unpack(folder: Path, out: Path) -> Path:
     """Write the images of Parquet files or zip archives below `folder` as class folders.
 
     Args:
-        folder: what was fetched.
-        out: made whole or not at all; left alone when it is there already.
+        folder: downloaded files.
+        out: output folder, written atomically; kept if it exists already.
 
     Returns:
-        `out`, or `folder` itself when it holds image files as they are.
+        `out`, or `folder` itself if it holds image files.
 
     Raises:
-        HubError: when there are neither images nor archives, the classes are unknown, or an
-            archive is damaged or unsafe.
+        HubError: if there are neither images nor archives, the classes are unknown, or an archive
+            is damaged or unsafe.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     found = {
@@ -55,8 +55,8 @@ def unpack(folder: Path, out: Path) -> Path:
         return out
     with write_folder_aside(out) as aside:
         if found[".parquet"]:
-            splits = [split_folder(_split_words(path, folder)) for path in found[".parquet"]]
-            # A single part is no split: what is called train holds all there is.
+            splits = [parse_split(*_split_words(path, folder)) for path in found[".parquet"]]
+            # If there is only one split, it holds everything, whatever its name.
             several = len(set(splits)) > 1
             for path, split in zip(found[".parquet"], splits, strict=True):
                 _write_parquet(path, folder, aside / split if several and split else aside)
@@ -99,11 +99,11 @@ def _write_parquet(path: Path, root: Path, out: Path) -> None:
 
 
 def _looks_like_mask(data: bytes) -> bool:
-    """Whether an image without a name is black and white alone, as no scan is."""
+    """Return whether an image has only black and white pixels, unlike any scan."""
     try:
         pixels = read_image(data)
     except ImageError:
-        return False  # kept, so that the manifest can name what is wrong with it
+        return False  # kept, so that the manifest reports it
     return bool(((pixels <= 8) | (pixels >= 247)).mean() > 0.995)
 
 
@@ -129,7 +129,7 @@ def _holds_images(field) -> bool:
 
 
 def _class_names(schema, label: str, root: Path) -> list[str] | None:
-    """Return the names of numbered classes: from the Parquet schema, else from README.md."""
+    """Return the class names from the Parquet schema, else from README.md."""
     metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     feature = metadata.get("info", {}).get("features", {}).get(label, {})
     if "names" in feature:
@@ -145,17 +145,17 @@ def _class_names(schema, label: str, root: Path) -> list[str] | None:
                     names = column["dtype"]["class_label"]["names"]
                     return [names[key] for key in sorted(names, key=int)]
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
-        pass  # a card of another form names no classes
+        pass  # a card in another format names no classes
     return None
 
 
 def _class_of(value: Any, classes: list[str] | None, path: Path) -> str:
     if isinstance(value, int) and classes is not None and 0 <= value < len(classes):
         value = classes[value]
-    if isinstance(value, str) and class_folder(value):
+    if isinstance(value, str) and parse_class(value):
         return value
     raise HubError(
-        f"{path} has a class that is not known here: it must be lump, no_lump, benign, malignant "
+        f"{path} has an unknown class: it must be lump, no_lump, benign, malignant "
         f"or normal. Received: {value!r}, class names {classes}"
     )
 

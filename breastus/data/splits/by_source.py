@@ -1,48 +1,48 @@
-"""Leave one source out: it is the whole test part, train and val are drawn from the others."""
+"""Leave one source out: the scheme `source:NAME` tests on one source and trains on the others."""
 
 import difflib
 import warnings
 
 import pandas as pd
 
-from breastus.data.splits.common import check_classes, split_table, what_is_there
 from breastus.data.splits.group_folds import draw_folds
+from breastus.data.splits.scheme import check_classes, describe_counts, split_table
 from breastus.errors import DataWarning, SplitError
 
 
-def by_source(rows: pd.DataFrame, seed: int, *, source: str) -> pd.DataFrame:
-    """Test on all images of a source. Of the others a fifth is val.
+def split_by_source(rows: pd.DataFrame, seed: int, *, source: str) -> pd.DataFrame:
+    """Test on all images of a source; a fifth of the other images is val, the rest is train.
 
     Args:
         rows: included rows of a manifest.
-        seed: decides what is val.
-        source: a value of the column `source`.
+        seed: seed of the draw of val.
+        source: value of the column `source`.
 
     Raises:
-        SplitError: when there is no such source, or the others lack a class.
+        SplitError: if the source does not exist, or the others lack a class.
 
     Warns:
-        DataWarning: when images of the others are left out, since their group reaches across; and
-            when the source holds one class only.
+        DataWarning: if images of other sources are not used because their group is also in the test
+            part, or if the source holds only one class.
     """
     sources = sorted(rows["source"].unique())
     if source not in sources:
         near = difflib.get_close_matches(source, sources, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise SplitError(
-            f"data.split=source:NAME must name a source of images that are used: "
+            f"data.split=source:NAME must name a source with included images: "
             f"{', '.join(sources) or 'none'}.{hint} Received: {source}"
         )
     if len(sources) == 1:
         raise SplitError(
-            f"{source} is the only source: nothing is left to train on. Name a second data set "
-            "(--data A --data B), or use data.split=group."
+            f"{source} is the only source, so no images remain for training. Name a second data "
+            "set (--data A --data B), or use data.split=group."
         )
     tested = rows["source"] == source
     leaks = ~tested & rows["group_id"].isin(rows.loc[tested, "group_id"])
     if leaks.any():
         warnings.warn(
-            f"{leaks.sum()} images are left out of train and val, since a near-duplicate or "
+            f"{leaks.sum()} images are not used for train or val, because a near-duplicate or "
             f"another image of the same patient is in {source}, which is the test part.",
             DataWarning,
             stacklevel=3,
@@ -51,8 +51,8 @@ def by_source(rows: pd.DataFrame, seed: int, *, source: str) -> pd.DataFrame:
     check_classes(others, f" outside {source}")
     if rows.loc[tested, "label"].nunique() == 1:
         warnings.warn(
-            f"The test part, {source}, holds one class only, so that ROC-AUC and balanced accuracy "
-            f"are undefined. {what_is_there(rows[tested])}",
+            f"The test part, {source}, holds only one class, so ROC-AUC and balanced accuracy are "
+            f"undefined. {describe_counts(rows[tested])}",
             DataWarning,
             stacklevel=3,
         )

@@ -1,65 +1,92 @@
-"""What the folders train/, val/ and test/ say, less the images that have a twin in a later part."""
+"""The split of the folders train/, val/ and test/, without leaking images: the scheme `folders`."""
 
 import warnings
 
 import pandas as pd
 
-from breastus.data.sources.folder import split_of
-from breastus.data.splits.common import FOLD_OF_SPLIT, check_classes, split_table
+from breastus.data.sources.class_folders import split_of_name
 from breastus.data.splits.group_folds import draw_folds
+from breastus.data.splits.scheme import (
+    FOLD_OF_SPLIT,
+    SplitOptions,
+    check_classes,
+    register_split_scheme,
+    split_table,
+)
 from breastus.errors import DataWarning, SplitError
 from breastus.labels import SPLITS
 
 
-def named_splits(rows: pd.DataFrame) -> pd.Series:
-    """Return the split that each image's folders say, or ""."""
-    return rows["image_id"].map(lambda image_id: split_of(image_id.partition("/")[2]))
+def folder_of_images(rows: pd.DataFrame) -> pd.Series:
+    """Return the split of each image's folder, or ""."""
+    return rows["image_id"].map(lambda image_id: split_of_name(image_id.partition("/")[2]))
 
 
-def by_folders(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Keep the folders' split. Without val, it is drawn from train.
+def splits_of_folders(manifest: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the folders' split of all readable images, unchanged, to find leaks in it.
+
+    Returns:
+        A table of `image_id` and `split`; None without a folder train/ and another one.
+    """
+    rows = manifest[~manifest["excluded"].str.startswith("unreadable")]
+    split = folder_of_images(rows)
+    if not {"train"} < set(split) - {""}:
+        return None
+    table = pd.DataFrame({"image_id": rows["image_id"], "split": split})
+    return table[split != ""].reset_index(drop=True)
+
+
+@register_split_scheme("folders")
+def split_by_folders(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
+    """Use the split of the folders; without val/, val is drawn from train.
 
     Raises:
-        SplitError: when images lie in no such folder, or a part or class is missing.
+        SplitError: if images are in no such folder, or a split or class is missing.
 
     Warns:
-        DataWarning: when the folders leak; what is left out of train or val for it is counted.
+        DataWarning: if the folders leak; leaking images are not used for train or val.
     """
-    named = named_splits(rows)
-    if not (named != "").all() or not len(rows):
+    split = folder_of_images(rows)
+    if not (split != "").all() or not len(rows):
         raise SplitError(
             "data.split=folders needs images in folders train/, val/ and test/, and some images "
             "are in none of them. Use data.split=group."
         )
-    # The test part stays what its maker made it; twins of it are taken out of the others.
-    rank = named.map(FOLD_OF_SPLIT)
+    # The test part stays as it is; its near-duplicates are removed from the other parts.
+    rank = split.map(FOLD_OF_SPLIT)
     kept = rank == rank.groupby(rows["group_id"]).transform("min")
     if not kept.all():
         warnings.warn(
-            f"{(~kept).sum()} images are left out of train or val, since a near-duplicate or "
+            f"{(~kept).sum()} images are not used for train or val, because a near-duplicate or "
             "another image of the same patient is in a later part: the folders leak.",
             DataWarning,
             stacklevel=3,
         )
-    rows, named = rows[kept], with_val(rows[kept], named[kept], seed, "The folders hold")
-    for split in SPLITS:
-        check_classes(rows[named == split], f" in {split}")
-    return split_table(rows, named)
+    rows = rows[kept]
+    split = draw_missing_val(rows, split[kept], options.seed, "The folders hold")
+    for name in SPLITS:
+        check_classes(rows[split == name], f" in {name}")
+    return split_table(rows, split)
 
 
-def with_val(rows: pd.DataFrame, named: pd.Series, seed: int, who: str) -> pd.Series:
-    """Return the splits with a fifth of train as val, where there is none.
+def draw_missing_val(rows: pd.DataFrame, split: pd.Series, seed: int, subject: str) -> pd.Series:
+    """Return the splits with a fifth of train as val, if there is no val.
+
+    Args:
+        rows: rows of a manifest.
+        split: split of each row.
+        seed: seed of the draw.
+        subject: first words of the error message, such as "The folders hold".
 
     Raises:
-        SplitError: when another part is missing; `who` begins the sentence.
+        SplitError: if another part is missing.
     """
-    missing = [split for split in SPLITS if not (named == split).any()]
+    missing = [name for name in SPLITS if not (split == name).any()]
     if missing == ["val"]:
-        inner = rows[named == "train"]
-        check_classes(inner)
-        fold = draw_folds(inner, seed)
-        named = named.copy()
-        named.loc[inner.index[fold == 0]] = "val"
+        train = rows[split == "train"]
+        check_classes(train)
+        split = split.copy()
+        split.loc[train.index[draw_folds(train, seed) == 0]] = "val"
     elif missing:
-        raise SplitError(f"{who} no images for {' and '.join(missing)}. Add them.")
-    return named
+        raise SplitError(f"{subject} no images for {' and '.join(missing)}. Add them.")
+    return split

@@ -1,4 +1,8 @@
-"""Folds by group, even in both classes: 60/20/20 from five of them, or k-fold cross-validation."""
+"""Folds of groups, balanced in both classes: the schemes `group` (60/20/20) and `kfold`.
+
+scikit-learn's StratifiedGroupKFold balances one shuffle; here the most balanced of twenty shuffles
+is taken, because with few groups a class a single one may leave a fold almost without a class.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -6,111 +10,120 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from breastus.data.splits.common import split_table, what_is_there
+from breastus.data.splits.scheme import (
+    SplitOptions,
+    check_classes,
+    describe_counts,
+    register_split_scheme,
+    split_table,
+)
 from breastus.errors import SplitError
 from breastus.labels import LABELS, SPLITS
 
-FOLDS = 5  # of the 60/20/20: one is test, one is val
+FOLDS = 5  # of the split 60/20/20: one is test, one is val
 _SPLIT_OF_FOLD = ("test", "val", "train", "train", "train")
-_SHUFFLES = 20  # the most even of these is taken
-_EVEN = 1e-3  # or the first that misses by less, as of many thousand images each one does
+_SHUFFLES = 20  # of which the most balanced is taken
+_BALANCED = 1e-3  # deviation at which the search ends; with many thousand images all reach it
 
 
-def by_group(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Split 60/20/20 in each label; of five folds 0 is test, 1 is val and the rest train."""
-    fold = draw_folds(rows, seed)
+@register_split_scheme("group")
+def split_by_group(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
+    """Split 60/20/20 in each label: of five folds, 0 is test, 1 is val, and 2 to 4 are train."""
+    check_classes(rows)
+    fold = draw_folds(rows, options.seed)
     return split_table(rows, [_SPLIT_OF_FOLD[number] for number in fold], fold)
 
 
-def by_fold(
-    rows: pd.DataFrame, seed: int, *, fold: int, folds: int, val_rotation: int = 0
-) -> pd.DataFrame:
-    """Cross-validate: fold `fold` is test, that `1 + val_rotation` after it is val, others train.
+@register_split_scheme("kfold")
+def split_by_fold(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
+    """Cross-validate: `fold` is test, fold `fold + 1 + val_rotation` is val, the others are train.
 
-    The folds are the same for each `fold` and `val_rotation`: every image is in one test part of
-    all folds, and in one val part of all rotations of a fold it is not tested in.
+    The folds are the same for each `fold` and `val_rotation`: every image is in the test part of
+    one fold, and in the val part of one rotation of each other fold.
     """
-    _check_groups(rows, folds, f"one for each of the {folds} folds", "lower data.folds")
-    number = _most_even(
+    check_classes(rows)
+    folds = options.folds
+    _check_enough_groups(rows, folds, f"one for each of the {folds} folds", "lower data.folds")
+    number = _most_balanced(
         rows,
-        seed,
+        options.seed,
         folds,
         arrange=lambda number, labels: number,
-        unevenness=lambda number, labels: _unevenness_of_folds(number, labels, folds),
+        deviation=lambda number, labels: _deviation_of_folds(number, labels, folds),
         failure=f"No {folds} folds have both classes in each of them.",
     )
     split = np.full(len(rows), "train", object)
-    split[number == fold] = "test"
-    split[number == (fold + 1 + val_rotation) % folds] = "val"
+    split[number == options.fold] = "test"
+    split[number == (options.fold + 1 + options.val_rotation) % folds] = "val"
     return split_table(rows, split, number)
 
 
 def draw_folds(rows: pd.DataFrame, seed: int) -> np.ndarray:
-    """Return the fold of each row, 0 to 4; the two nearest to a fifth of each class come first."""
-    _check_groups(
+    """Return the fold of each row, 0 to 4; the two closest to a fifth of each class come first."""
+    _check_enough_groups(
         rows,
         len(SPLITS),
         "one for each of train, val and test",
         "split the images into folders train/, val/ and test/ yourself",
     )
-    return _most_even(
+    return _most_balanced(
         rows,
         seed,
         FOLDS,
-        arrange=_most_even_first,
-        unevenness=_unevenness,
+        arrange=_most_balanced_first,
+        deviation=_deviation_of_splits,
         failure="No split has both classes in train, val and test.",
     )
 
 
-def _check_groups(rows: pd.DataFrame, least: int, why: str, way_out: str) -> None:
+def _check_enough_groups(rows: pd.DataFrame, least: int, why: str, way_out: str) -> None:
     if rows.groupby("label")["group_id"].nunique().min() < least:
         raise SplitError(
             f"Each class needs at least {least} groups (patients or scenes), {why}. "
-            f"{what_is_there(rows)} Add images of other patients, or {way_out}."
+            f"{describe_counts(rows)} Add images of other patients, or {way_out}."
         )
 
 
-def _most_even(
+def _most_balanced(
     rows: pd.DataFrame,
     seed: int,
     folds: int,
     *,
     arrange: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    unevenness: Callable[[np.ndarray, np.ndarray], float],
+    deviation: Callable[[np.ndarray, np.ndarray], float],
     failure: str,
 ) -> np.ndarray:
-    """Return the folds of the shuffle that is the most even, in the order of `arrange`."""
+    """Return the folds of the most balanced shuffle, renumbered by `arrange`."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels = rows["label"].to_numpy()
     groups = rows["group_id"].to_numpy()
     if rows["label"].value_counts().max() < folds:
         raise SplitError(
-            f"One class at least needs {folds} images. {what_is_there(rows)} Add images, or split "
-            "them into folders train/, val/ and test/ yourself."
+            f"At least one class needs {folds} images. {describe_counts(rows)} Add images, or "
+            "split them into folders train/, val/ and test/ yourself."
         )
     best, least = None, np.inf
     for attempt in range(_SHUFFLES):
         folding = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + attempt * 10_007)
         fold = np.empty(len(rows), int)
         with warnings.catch_warnings():
-            # With few groups a class some folds lack it; that is settled by the check below.
+            # With few groups a class some folds lack it, which gives an infinite deviation below.
             warnings.simplefilter("ignore", UserWarning)
             for number, (_, held_out) in enumerate(folding.split(rows, labels, groups)):
                 fold[held_out] = number
         fold = arrange(fold, labels)
-        if (error := unevenness(fold, labels)) < least:
+        if (error := deviation(fold, labels)) < least:
             best, least = fold, error
-        if least < _EVEN:
+        if least < _BALANCED:
             break
     if best is None:
-        raise SplitError(f"{failure} {what_is_there(rows)} Add images of other patients.")
+        raise SplitError(f"{failure} {describe_counts(rows)} Add images of other patients.")
     return best
 
 
-def _most_even_first(fold: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Renumber the folds so that those nearest to a fifth of each class are test and val."""
+def _most_balanced_first(fold: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Renumber the folds so that those closest to a fifth of each class are test and val."""
     error = [
         sum(abs((fold[labels == label] == number).mean() - 1 / FOLDS) for label in LABELS)
         + 10 * any(not (fold[labels == label] == number).any() for label in LABELS)
@@ -120,19 +133,19 @@ def _most_even_first(fold: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return new_number[fold]
 
 
-def _unevenness(fold: np.ndarray, labels: np.ndarray) -> float:
-    """Return the largest miss of 60/20/20 over splits and classes; infinite when one is empty."""
+def _deviation_of_splits(fold: np.ndarray, labels: np.ndarray) -> float:
+    """Return the largest deviation from 60/20/20 in a class; infinite if a split lacks one."""
     split = np.array(_SPLIT_OF_FOLD)[fold]
     worst = 0.0
     for label in LABELS:
-        for name, share in zip(SPLITS, (0.6, 0.2, 0.2), strict=True):
-            part = (split[labels == label] == name).mean()
-            worst = max(worst, abs(part - share) if part else np.inf)
+        for name, target in zip(SPLITS, (0.6, 0.2, 0.2), strict=True):
+            share = (split[labels == label] == name).mean()
+            worst = max(worst, abs(share - target) if share else np.inf)
     return worst
 
 
-def _unevenness_of_folds(fold: np.ndarray, labels: np.ndarray, folds: int) -> float:
-    """Return the largest miss of an even share; infinite when a fold lacks a class."""
+def _deviation_of_folds(fold: np.ndarray, labels: np.ndarray, folds: int) -> float:
+    """Return the largest deviation from equal folds in a class; infinite if a fold lacks one."""
     shares = [
         (fold[labels == label] == number).mean() for label in LABELS for number in range(folds)
     ]

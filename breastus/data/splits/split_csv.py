@@ -1,58 +1,78 @@
-"""A split of one's own: a CSV that names images and their parts, kept as it is or refused.
+"""A user's split: a CSV file in, the split of each image of a manifest out.
 
-image_id,split           or path, image, file; an image id of the manifest, a path relative to
-busi/benign (1),train    the CSV, or the end of one, such as the file name alone
-scans/b.png,test         split: train, val or test; optional: fold, a whole number
+    image_id,split           or path, file, filename, file_name, image or name, with an image id, a
+    busi/benign (1),train    path relative to the CSV or absolute, or the end of one
+    scans/b.png,test         split: train, val, test; optional: fold, a whole number
+
+Training uses such a split unchanged or refuses it. An audit reads it with `read_split_csv` and
+`match_images`, which accept leaks, because finding them is its purpose.
 """
 
 import os
 import warnings
-from collections.abc import Iterator
-from pathlib import Path, PurePath
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from breastus.data.sources.folder import split_folder
+from breastus.data.sources.class_folders import parse_split
 from breastus.data.sources.tables import read_table, row_name
-from breastus.data.splits.common import check_classes, split_table
-from breastus.data.splits.folders import with_val
+from breastus.data.splits.folders import draw_missing_val
+from breastus.data.splits.scheme import check_classes, check_groups, split_table
 from breastus.errors import DataError, DataWarning, SplitError
 from breastus.labels import SPLITS
 
-_IMAGES = ("image_id", "path", "image", "file")
-_SHOWN = 5  # of the unknown images
+_IMAGE_COLUMNS = ("image_id", "path", "file", "filename", "file_name", "image", "name")
+_SHOWN = 5  # unknown images in an error message
 
 
-def by_own_file(manifest: pd.DataFrame, rows: pd.DataFrame, seed: int, path: Path) -> pd.DataFrame:
-    """Read a split. Where it has no val, that is drawn from train.
+def split_by_csv(manifest: pd.DataFrame, rows: pd.DataFrame, seed: int, path: Path) -> pd.DataFrame:
+    """Use the split of a CSV file; if it has no val, val is drawn from train.
 
     Args:
         manifest: all rows.
-        rows: those that are included.
-        seed: decides what is val, where the file has none.
-        path: the CSV.
+        rows: included rows.
+        seed: seed of the draw of val.
+        path: the CSV file.
 
     Raises:
-        SplitError: when the file cannot be read, names an image that the manifest has not or that
-            could be several, names one twice, has an unknown split, cuts a group apart, or leaves a
-            part without a class.
+        SplitError: if the file cannot be read, names an unknown or ambiguous image or one twice,
+            has an unknown split, separates a group, or has a split without a class.
 
     Warns:
-        DataWarning: when the file names images that are excluded, or leaves included ones out.
+        DataWarning: if the file names excluded images, or lacks included ones.
     """
-    table, named = _read(path)
-    table["image_id"] = _image_ids(table, named, manifest, path)
-    if (twice := table["image_id"].duplicated(keep=False)).any():
-        image = table.loc[twice, "image_id"].iloc[0]
+    table = read_split_csv(path)
+    if not (whole := table["fold"].str.fullmatch(r"\d*")).all():
+        row = whole.idxmin()
+        raise SplitError(
+            f"{path}, {row_name(table, row)}: fold must be a whole number or empty. "
+            f"Received: {table.at[row, 'fold']!r}"
+        )
+    table["image_id"] = match_images(table["image"], manifest, path)
+    if (repeated := table["image_id"].duplicated(keep=False)).any():
+        image = table.loc[repeated, "image_id"].iloc[0]
         first, second, *_ = table.index[table["image_id"] == image]
         raise SplitError(
             f"{path}: {row_name(table, first)} and {row_name(table, second)} are both {image}. "
             "Remove one."
         )
     used = rows.merge(table[["image_id", "split", "fold"]], on="image_id", validate="one_to_one")
-    refuse_cut_groups(used, path)
-    _warn_of_the_rest(table, rows, used, path)
-    split = with_val(used, used["split"], seed, f"{path} names")
+    check_groups(used, path)
+    if excluded := len(table) - len(used):
+        warnings.warn(
+            f"{excluded} images of {path} are not used, because the manifest excludes them or has "
+            "no label for them.",
+            DataWarning,
+            stacklevel=3,
+        )
+    if unlisted := len(rows) - len(used):
+        warnings.warn(
+            f"{unlisted} included images are not in {path}, and so in no split.",
+            DataWarning,
+            stacklevel=3,
+        )
+    split = draw_missing_val(used, used["split"], seed, f"{path} names")
     for part in SPLITS:
         check_classes(used[split == part], f" in {part} of {path}")
     drawn = (split != used["split"]).any()
@@ -60,98 +80,89 @@ def by_own_file(manifest: pd.DataFrame, rows: pd.DataFrame, seed: int, path: Pat
     return split_table(used, split, fold)
 
 
-def refuse_cut_groups(rows: pd.DataFrame, path: Path) -> None:
-    """See that no group is in two splits.
+def read_split_csv(path: str | os.PathLike) -> pd.DataFrame:
+    """Read a CSV file with a column of images and a column `split`.
+
+    Returns:
+        A table of `image` (as in the file), `split` (train, val or test; words such as "training"
+        are understood) and `fold` ("" if missing), all text. The row with index i is row i + 2.
 
     Raises:
-        SplitError: when one is, naming it and two of its images.
+        SplitError: if the file cannot be read, has no rows, lacks a column, or has an unknown
+            split.
     """
-    for group, members in rows.groupby("group_id"):
-        if members["split"].nunique() > 1:
-            first, *others = members.itertuples()
-            other = next(row for row in others if row.split != first.split)
-            raise SplitError(
-                f"{path} cuts the group {group} apart: {first.image_id} is in {first.split}, "
-                f"{other.image_id} in {other.split}. Put all of a group into one split."
-            )
-
-
-def _read(path: Path) -> tuple[pd.DataFrame, str]:
+    path = Path(path)
     try:
         table = read_table(path)
     except DataError as error:
         raise SplitError(f"The splits cannot be read. {error}") from error
-    named = next((name for name in _IMAGES if name in table), None)
-    if named is None or "split" not in table:
+    table.columns = [name.lower() for name in table.columns]
+    column = next((name for name in _IMAGE_COLUMNS if name in table), None)
+    if column is None or "split" not in table:
         raise SplitError(
-            f"{path} must have the columns image_id (or {', '.join(_IMAGES[1:])}) and split. "
+            f"{path} must have a column split and one of {', '.join(_IMAGE_COLUMNS)}. "
             f"Received: {', '.join(table.columns)}"
         )
-    table = table[[named, *(name for name in ("split", "fold") if name in table)]].copy()
-    if "fold" not in table:
-        table["fold"] = ""
-    for row, cell in table["split"].items():
-        if not (split := split_folder((cell,))):
+    if table.empty:
+        raise SplitError(f"{path} names no images.")
+    listed = pd.DataFrame(
+        {"image": table[column], "split": table["split"], "fold": table.get("fold", "")}
+    )
+    for row, cell in listed["split"].items():
+        if not (split := parse_split(cell)):
             raise SplitError(
-                f"{path}, {row_name(table, row)}: split must be one of {', '.join(SPLITS)}. "
+                f"{path}, {row_name(listed, row)}: split must be one of {', '.join(SPLITS)}. "
                 f"Received: {cell!r}"
             )
-        table.at[row, "split"] = split
-    if not (whole := table["fold"].str.fullmatch(r"\d*")).all():
-        row = whole.idxmin()
-        raise SplitError(
-            f"{path}, {row_name(table, row)}: fold must be a whole number or empty. "
-            f"Received: {table.at[row, 'fold']!r}"
-        )
-    return table, named
+        listed.at[row, "split"] = split
+    return listed
 
 
-def _image_ids(table: pd.DataFrame, named: str, manifest: pd.DataFrame, path: Path) -> list[str]:
-    """Return the image that each row means."""
+def match_images(names: pd.Series, manifest: pd.DataFrame, path: str | os.PathLike) -> list[str]:
+    """Return the image id that each name means.
+
+    Args:
+        names: image ids, paths relative to the CSV file or absolute, or ends of a path or image id
+            such as `benign/a.png`, with or without the suffix.
+        manifest: rows with `image_id` and `path`.
+        path: the CSV file.
+
+    Raises:
+        SplitError: if a name fits no image, or several.
+    """
     ids = set(manifest["image_id"])
-    by_path: dict[str, set[str]] = {}
-    for image_id, where in zip(manifest["image_id"], manifest["path"], strict=True):
-        for end in (*_ends(PurePath(where)), *_ends(PurePath(image_id))):
-            by_path.setdefault(end, set()).add(image_id)
+    by_path = dict(zip(manifest["path"], manifest["image_id"], strict=True))
+    by_last_part = defaultdict(list)  # to (parts before it, image id)
+    for image_id, file in zip(manifest["image_id"], manifest["path"], strict=True):
+        file, named = PurePosixPath(Path(file).as_posix()), PurePosixPath(image_id)
+        for last, parts in (
+            (file.name, file.parts),
+            (file.stem, file.parts),
+            (named.name, named.parts),
+        ):
+            by_last_part[last].append((parts[:-1], image_id))
+    folder = os.path.dirname(os.path.abspath(path))
     found, unknown = [], []
-    for row, cell in table[named].items():
-        whole = os.path.abspath(path.parent / cell)
-        means = {cell} & ids or by_path.get(whole) or by_path.get(PurePath(cell).as_posix(), set())
+    for row, name in names.items():
+        means = {name} & ids or {by_path.get(os.path.normpath(os.path.join(folder, name)))} - {None}
+        if not means and (parts := PurePosixPath(name.replace("\\", "/")).parts):
+            means = {
+                image_id
+                for before, image_id in by_last_part[parts[-1]]
+                if len(parts) == 1 or before[-len(parts) + 1 :] == parts[:-1]
+            }
         if len(means) > 1:
             first, second, *_ = sorted(means)
             raise SplitError(
-                f"{path}, {row_name(table, row)} could be several images: {first}, {second}. Write "
-                "its image id or more of its path."
+                f"{path}, row {row + 2} ({name}) fits several images: {first}, {second}. Use the "
+                "image id or more of the path."
             )
         found += means
-        unknown += [] if means else [cell]
+        unknown += [] if means else [name]
     if unknown:
         more = f" and {len(unknown) - _SHOWN} others" if len(unknown) > _SHOWN else ""
         raise SplitError(
-            f"{path} names images that the manifest has not. Remove their rows, or name their data "
-            f"set with --data. Received: {', '.join(unknown[:_SHOWN])}{more}"
+            f"{path} names images that the manifest does not contain. Remove their rows, or name "
+            f"their data set with --data. Received: {', '.join(unknown[:_SHOWN])}{more}"
         )
     return found
-
-
-def _ends(path: PurePath) -> Iterator[str]:
-    for start in range(len(path.parts)):
-        yield PurePath(*path.parts[start:]).as_posix()
-
-
-def _warn_of_the_rest(
-    table: pd.DataFrame, rows: pd.DataFrame, used: pd.DataFrame, path: Path
-) -> None:
-    if excluded := len(table) - len(used):
-        warnings.warn(
-            f"{excluded} images of {path} are left out: the manifest excludes them or knows no "
-            "label of theirs.",
-            DataWarning,
-            stacklevel=4,
-        )
-    if left := len(rows) - len(used):
-        warnings.warn(
-            f"{left} images that could be used are not in {path}, and in no split.",
-            DataWarning,
-            stacklevel=4,
-        )

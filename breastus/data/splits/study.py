@@ -1,9 +1,15 @@
-"""The sizes of the published study's split, drawn by seed without cutting groups apart."""
+"""The sizes of the published study's split, drawn without separating groups: the scheme `study`."""
 
 import numpy as np
 import pandas as pd
 
-from breastus.data.splits.common import split_table, what_is_there
+from breastus.data.splits.scheme import (
+    SplitOptions,
+    check_classes,
+    describe_counts,
+    register_split_scheme,
+    split_table,
+)
 from breastus.errors import SplitError
 from breastus.labels import SPLITS
 
@@ -11,22 +17,24 @@ from breastus.labels import SPLITS
 STUDY_SIZES = {"lump": (194, 66, 66), "no_lump": (80, 27, 26)}
 
 
-def by_study(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Draw Table I's sizes of each label, whole groups at a time.
+@register_split_scheme("study")
+def split_as_study(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
+    """Draw the sizes of Table I for each label, whole groups at a time.
 
     Raises:
-        SplitError: when there are too few images, or the sizes cannot be met with whole groups.
+        SplitError: if there are too few images, or whole groups cannot give the sizes.
     """
-    rng = np.random.default_rng(seed)
+    check_classes(rows)
+    rng = np.random.default_rng(options.seed)
     split = pd.Series("", index=rows.index)
     for label, sizes in STUDY_SIZES.items():
         if (rows["label"] == label).sum() < sum(sizes):
             raise SplitError(
-                f"The split 'study' takes {sum(sizes)} images of {label}. {what_is_there(rows)} "
-                "On BUSI keep all images, as the study did: --set data.known_faults=false --set "
-                "data.contradictions=keep"
+                f"data.split=study needs {sum(sizes)} images of {label}. {describe_counts(rows)} "
+                "On BUSI include all images, as the study did: --set data.known_faults=false "
+                "--set data.contradictions=keep"
             )
-    # Groups of both labels first, then large ones: single images fill what is left exactly.
+    # Large groups first; at the end single images fill the remaining places exactly.
     groups = list(rows.groupby("group_id", sort=True).indices.values())
     rng.shuffle(groups)
     groups.sort(key=len, reverse=True)
@@ -41,7 +49,7 @@ def by_study(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         fits = [s for s in SPLITS if all(room[label, s] >= count for label, count in need.items())]
         if not fits:
             continue
-        # By the share of room that is left, so that large groups do not all go to one split.
+        # In proportion to the remaining room, so that large groups do not all join one split.
         weights = np.array([sum(room[label, s] for label in need) for s in fits], float)
         chosen = rng.choice(fits, p=weights / weights.sum())
         for label, count in need.items():
@@ -49,8 +57,8 @@ def by_study(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         split.iloc[members] = chosen
     if any(room.values()):
         raise SplitError(
-            "The sizes of the split 'study' cannot be met without cutting groups apart. "
-            f"{what_is_there(rows)} Use data.split=group."
+            "data.split=study cannot reach its sizes without separating groups. "
+            f"{describe_counts(rows)} Use data.split=group."
         )
     drawn = rows[split != ""]
     return split_table(drawn, split[split != ""])

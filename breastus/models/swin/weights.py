@@ -4,10 +4,7 @@ The arrays are first collected under the paths of our variables. They are assign
 them are present, have the right shape and are finite, so that a network never has half of them.
 """
 
-import contextlib
-import functools
 import json
-import os
 import re
 import warnings
 from pathlib import Path
@@ -15,12 +12,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from breastus.errors import WeightsError
+from breastus.errors import HubError, HubUnreachableError, WeightsError
 from breastus.models.weights.kerashub import load_preset, remedies
-from breastus.utils.hub import matches_checksum
+from breastus.utils.hub import cached_folder, download
 
 _CONFIG, _TENSORS = "config.json", "model.safetensors"
-_TIMEOUT = 8  # seconds that the hub may take to answer
 # What a checkpoint may also hold: the old head, and buffers that older versions wrote.
 _NOT_NEEDED = re.compile(r"^classifier\.|relative_position_index$")
 # Our layers and theirs (`transformers`, SwinModel), {0} and {1} being stage and block. The norm in
@@ -97,29 +93,19 @@ def _fetch(preset: str, folder: Path | None, name: str) -> Path:
         if not (folder / name).is_file():
             raise WeightsError(f"The weights {preset} have no {name}. {remedies(preset)}")
         return folder / name
-    from huggingface_hub import HfApi
-
-    api, repo = HfApi(endpoint=os.environ.get("HF_ENDPOINT")), preset.removeprefix("hf://")
-    fetch = functools.partial(api.hf_hub_download, repo, name, etag_timeout=_TIMEOUT)
+    repo = preset.removeprefix("hf://")
     try:
-        try:
-            # Unlike a download, it does not try for long.
-            listed = api.model_info(repo, timeout=_TIMEOUT, files_metadata=True).siblings
-        except Exception:
-            with contextlib.suppress(LookupError, OSError):
-                return Path(fetch(local_files_only=True))  # what was fetched before
-            raise
-        path = Path(fetch())
-        if not all(matches_checksum(path, file) for file in listed if file.rfilename == name):
-            path.resolve().unlink()  # the content, which the name is a link to
-            raise OSError("it differs from the hub's checksum, and was removed. Try again.")
-        return path
-    # Shows as anything from a missing file to a connection that breaks off.
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(
-            f"The weights {preset} could not be loaded: {name}: {reason} {remedies(preset)}"
-        ) from error
+        folder = download(repo, [name], kind="model")
+    except HubError as error:
+        unreachable = isinstance(error, HubUnreachableError)
+        folder = cached_folder(repo, kind="model") if unreachable else None
+        if folder is None:
+            raise WeightsError(
+                f"The weights {preset} could not be loaded: {name}: {error} {remedies(preset)}"
+            ) from error
+    if not (folder / name).is_file():
+        raise WeightsError(f"The weights {preset} have no {name}. {remedies(preset)}")
+    return folder / name
 
 
 def _check(

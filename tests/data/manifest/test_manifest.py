@@ -6,15 +6,14 @@ import pandas as pd
 import pytest
 
 from breastus.config.schema import DataConfig
-from breastus.data.manifest.build import (
+from breastus.data.manifest.build import build_manifest_with_pairs, load_manifest
+from breastus.data.manifest.schema import (
     COLUMNS,
-    handful,
+    has_phantoms,
     included,
-    load_manifest,
     read_manifest,
-    simulated,
+    sample_balanced,
     summary,
-    survey,
     write_manifest,
 )
 from breastus.data.sources.phantom import write_phantoms
@@ -31,7 +30,7 @@ def test_a_row_for_each_image(class_folders):
     data = (root / "lump" / "lump 0.png").read_bytes()
     assert row["sha256"] == hashlib.sha256(data).hexdigest()
     assert table["group_id"].nunique() == 7
-    assert not simulated(table)
+    assert not has_phantoms(table)
 
 
 def test_csv_comes_back_as_it_went(class_folders, tmp_path):
@@ -53,13 +52,13 @@ def test_unreadable_images_are_rows_with_the_reason(class_folders):
     assert set(excluded["image_id"]) == {"folder/lump/empty", "folder/lump/text"}
     assert excluded["excluded"].str.startswith("unreadable: ").all()
     assert len(included(table)) == 4
-    assert "2 left out: unreadable" in summary(table)
+    assert "2 excluded: unreadable" in summary(table)
 
 
 def test_nothing_readable(tmp_path):
     (tmp_path / "lump").mkdir()
     (tmp_path / "lump" / "a.png").touch()
-    with pytest.warns(DataWarning), pytest.raises(DataError, match="no image that can be read"):
+    with pytest.warns(DataWarning), pytest.raises(DataError, match="no readable image"):
         load_manifest(tmp_path)
 
 
@@ -71,7 +70,7 @@ def test_copied_phantoms_are_known_as_such(tmp_path, class_folders):
     )
     (root / "lump" / "renamed.png").write_bytes(source.read_bytes())
     table = load_manifest(root)
-    assert simulated(table)
+    assert has_phantoms(table)
     assert table.set_index("image_id").loc["folder/lump/renamed", "flags"] == "simulated"
 
 
@@ -92,13 +91,13 @@ def test_twins_form_a_group_and_contradictions_are_left_out(class_folders):
 def test_a_prepared_manifest_keeps_what_it_says_and_its_twins_are_found(class_folders, tmp_path):
     root = class_folders(no_lump=3, lump=3)
     (root / "lump" / "twin.png").write_bytes((root / "lump" / "lump 0.png").read_bytes())
-    found = survey(root)
+    found = build_manifest_with_pairs(root)
     table = found.manifest.assign(excluded="", group_id="mine")
     write_manifest(table, tmp_path / "out" / "manifest.csv")
-    again = survey(tmp_path / "out")
+    again = build_manifest_with_pairs(tmp_path / "out")
     pd.testing.assert_frame_equal(again.manifest, table)
-    pd.testing.assert_frame_equal(again.twins, found.twins)
-    assert len(again.twins) == 1
+    pd.testing.assert_frame_equal(again.near_duplicate_pairs, found.near_duplicate_pairs)
+    assert len(again.near_duplicate_pairs) == 1
 
 
 def test_images_that_changed_since_they_were_prepared_are_named(
@@ -109,17 +108,17 @@ def test_images_that_changed_since_they_were_prepared_are_named(
     write_image(root / "lump" / "lump 0.png", seed=99)
     (root / "lump" / "lump 1.png").unlink()
     with pytest.warns(DataWarning) as caught:
-        survey(tmp_path / "manifest.csv")
+        build_manifest_with_pairs(tmp_path / "manifest.csv")
     said = [str(warning.message) for warning in caught]
     assert len(said) == 2
-    assert "lump 0.png is not the file it was" in said[0]
+    assert "lump 0.png has changed since" in said[0]
     assert "lump 1.png cannot be opened" in said[1]
 
 
 def test_a_prepared_manifest_without_images(class_folders, tmp_path):
     write_manifest(load_manifest(class_folders(no_lump=1, lump=1)).head(0), tmp_path / "m.csv")
-    with pytest.raises(DataError, match=r"m\.csv holds no image"):
-        survey(tmp_path / "m.csv")
+    with pytest.raises(DataError, match=r"m\.csv contains no readable image"):
+        build_manifest_with_pairs(tmp_path / "m.csv")
 
 
 def test_groups_can_be_ignored_to_see_what_leaks_flatter(class_folders, tmp_path):
@@ -134,11 +133,16 @@ def test_groups_can_be_ignored_to_see_what_leaks_flatter(class_folders, tmp_path
     assert again["group_id"].nunique() == 7
 
 
-def test_a_handful_takes_findings_in_turn(class_folders):
+def test_a_balanced_sample_takes_findings_in_turn(class_folders):
     table = load_manifest(class_folders(no_lump=2, lump=9))
-    assert sorted(handful(table, 4, seed=0)["label"]) == ["lump", "lump", "no_lump", "no_lump"]
-    assert len(handful(table, 100, seed=0)) == 11
-    assert handful(table, 4, seed=0).equals(handful(table, 4, seed=0))
+    assert sorted(sample_balanced(table, 4, seed=0)["label"]) == [
+        "lump",
+        "lump",
+        "no_lump",
+        "no_lump",
+    ]
+    assert len(sample_balanced(table, 100, seed=0)) == 11
+    assert sample_balanced(table, 4, seed=0).equals(sample_balanced(table, 4, seed=0))
 
 
 def _damaged(change):
@@ -153,7 +157,7 @@ def _damaged(change):
     [
         (_damaged(lambda t: t.drop(columns="sha256")), "Missing: sha256"),
         (_damaged(lambda t: t.assign(age="40")), "Unknown: age"),
-        (_damaged(lambda t: pd.concat([t, t.head(1)])), "each image_id must stand once"),
+        (_damaged(lambda t: pd.concat([t, t.head(1)])), "each image_id must be unique"),
         (_damaged(lambda t: t.assign(label="maybe")), "label of .* must be one of"),
         (_damaged(lambda t: t.assign(finding="cyst")), "finding of .* Received: 'cyst'"),
         (_damaged(lambda t: t.assign(width="wide")), "width must hold whole numbers"),

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from breastus.config.schema import DataConfig
-from breastus.data.manifest.build import included, load_manifest, summary, survey, write_manifest
+from breastus.data.manifest.build import build_manifest_with_pairs, load_manifest
+from breastus.data.manifest.schema import included, summary, write_manifest
 from breastus.errors import ConfigError, DataError, DataWarning
 
 
@@ -90,7 +91,7 @@ def test_the_same_file_in_two_sources_is_used_once(hospital):
     assert table.loc["csv-2/copy", "excluded"] == "duplicate: the same file as csv/1"
     assert table.loc["csv-2/copy", "group_id"] == "csv/1"
     assert len(included(table)) == 3
-    assert "1 left out: duplicate" in summary(table.reset_index())
+    assert "1 excluded: duplicate" in summary(table.reset_index())
 
 
 def test_a_copy_is_used_where_the_first_has_no_label(hospital):
@@ -129,10 +130,12 @@ def test_near_duplicates_are_found_across_sources(tmp_path, hospital):
     second = hospital("b", {"2": ("lump", "", 2)})
     with Image.open(first / "1.png") as image:
         image.resize((160, 128)).save(second / "2.png")
-    found = survey([first, second])
+    found = build_manifest_with_pairs([first, second])
     assert found.manifest["group_id"].tolist() == ["csv/1", "csv/1"]
     assert (found.manifest["excluded"] == "").all()
-    assert found.twins[["image_id", "twin_id"]].to_numpy().tolist() == [["csv/1", "csv-2/2"]]
+    assert found.near_duplicate_pairs[["image_id", "twin_id"]].to_numpy().tolist() == [
+        ["csv/1", "csv-2/2"]
+    ]
 
 
 def _prepare(table, folder, **changes):
@@ -176,7 +179,7 @@ def test_a_prepared_manifest_and_its_images_are_the_same_files(two_folders, tmp_
 def test_a_file_that_changed_since_it_was_prepared_is_named(two_folders, tmp_path, write_image):
     prepared = _prepare(load_manifest(two_folders[0]), tmp_path / "prepared")
     write_image(two_folders[0] / "lump" / "x.png", 99)
-    with pytest.warns(DataWarning, match=r"x.png is not the file it was when it was prepared"):
+    with pytest.warns(DataWarning, match=r"x.png has changed since"):
         load_manifest([prepared, two_folders[1]])
     (two_folders[0] / "lump" / "x.png").unlink()
     with pytest.warns(DataWarning):
@@ -187,9 +190,9 @@ def test_a_file_that_changed_since_it_was_prepared_is_named(two_folders, tmp_pat
 def test_surveying_a_prepared_manifest_leaves_it_as_it_is(two_folders, tmp_path, write_image):
     write_image(two_folders[0] / "lump" / "twin.png", 0)
     prepared = _prepare(load_manifest(two_folders[0]), tmp_path / "prepared", flags="text")
-    found = survey(prepared)
+    found = build_manifest_with_pairs(prepared)
     pd.testing.assert_frame_equal(found.manifest, load_manifest(prepared))
-    assert len(found.twins) == 1
+    assert len(found.near_duplicate_pairs) == 1
 
 
 def test_a_prepared_folder_may_be_what_auto_takes(two_folders, tmp_path, monkeypatch):

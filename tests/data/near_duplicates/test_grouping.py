@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from breastus.data.near_duplicates.grouping import TWIN_COLUMNS, components, curate
+from breastus.data.near_duplicates.grouping import (
+    PAIR_COLUMNS,
+    components,
+    group_images,
+    pairs_table,
+)
+from breastus.data.near_duplicates.search import near_duplicates
 
 
 def test_components_join_chains():
@@ -33,25 +39,26 @@ def _same_scene(count, others=0):
     return np.concatenate([np.repeat(scenes[:1], count, axis=0), scenes[1:]])
 
 
-def _curate(table, fingerprints, **options):
-    options = {"threshold": 0.76, "exclude_contradictions": True, **options}
-    return curate(table, fingerprints, **options)[0]
+def _group(table, fingerprints, **options):
+    pairs = near_duplicates(fingerprints, threshold=0.76)
+    options = {"exclude_contradictions": True, "patients": table["patient_id"], **options}
+    return group_images(table, pairs, **options)
 
 
-def test_twins_are_listed_with_how_alike_they_are():
+def test_pairs_are_listed_with_their_similarity():
     scenes = _same_scene(2, others=1)
     mirrored = np.concatenate([scenes, scenes[2:, :, ::-1]])
-    _, twins = curate(_table(["benign"] * 4), mirrored, threshold=0.76, exclude_contradictions=True)
-    assert tuple(twins.columns) == TWIN_COLUMNS
-    assert twins[["image_id", "twin_id", "kind"]].to_numpy().tolist() == [
+    pairs = pairs_table([f"x/{i}" for i in range(4)], near_duplicates(mirrored, threshold=0.76))
+    assert tuple(pairs.columns) == PAIR_COLUMNS
+    assert pairs[["image_id", "twin_id", "kind"]].to_numpy().tolist() == [
         ["x/0", "x/1", "near-duplicate"],
         ["x/2", "x/3", "mirrored"],
     ]
-    assert (twins["similarity"] > 0.99).all()
+    assert (pairs["similarity"] > 0.99).all()
 
 
 def test_groups_are_named_after_their_first_image():
-    table = _curate(_table(["benign"] * 4), _same_scene(2, others=2))
+    table = _group(_table(["benign"] * 4), _same_scene(2, others=2))
     assert table["group_id"].tolist() == ["x/0", "x/0", "x/2", "x/3"]
     assert (table["excluded"] == "").all()
 
@@ -59,7 +66,7 @@ def test_groups_are_named_after_their_first_image():
 def test_patients_and_equal_files_join():
     frame = _table(["benign"] * 5, ["", "p", "", "p", ""])
     frame.loc[4, "sha256"] = "sha0"
-    table = _curate(frame, _same_scene(1, others=4))
+    table = _group(frame, _same_scene(1, others=4))
     assert table["group_id"].tolist() == ["x/0", "x/1", "x/2", "x/1", "x/0"]
 
 
@@ -73,7 +80,7 @@ def test_patients_and_equal_files_join():
     ],
 )
 def test_contradictions_are_excluded_with_the_reason(findings, contradict):
-    table = _curate(_table(findings), _same_scene(2))
+    table = _group(_table(findings), _same_scene(2))
     if contradict:
         assert "near-duplicate of x/1" in table["excluded"][0]
         assert f"which is {findings[0]} and not {findings[1]}" in table["excluded"][1]
@@ -81,15 +88,26 @@ def test_contradictions_are_excluded_with_the_reason(findings, contradict):
         assert (table["excluded"] == "").all()
 
 
+def test_an_image_of_which_nothing_is_known_contradicts_nothing():
+    table = _group(_table(["unknown", "benign", "normal"]), _same_scene(3))
+    assert (table["excluded"] != "").tolist() == [False, True, True]
+
+
+def test_earlier_groups_stay_together():
+    table = _table(["benign"] * 3)
+    grouped = _group(table, _same_scene(1, others=2), earlier_groups=["g", "", "g"])
+    assert grouped["group_id"].tolist() == ["x/0", "x/1", "x/0"]
+
+
 def test_contradictions_can_be_kept():
-    table = _curate(_table(["benign", "normal"]), _same_scene(2), exclude_contradictions=False)
+    table = _group(_table(["benign", "normal"]), _same_scene(2), exclude_contradictions=False)
     assert (table["excluded"] == "").all()
     assert table["group_id"].nunique() == 1
 
 
 def test_frames_of_one_patients_sweep_do_not_contradict_each_other():
-    table = _curate(_table(["benign", "normal"], ["p", "p"]), _same_scene(2))
+    table = _group(_table(["benign", "normal"], ["p", "p"]), _same_scene(2))
     assert (table["excluded"] == "").all()
-    table = _curate(_table(["benign", "normal"], ["p", "q"]), _same_scene(2))
+    table = _group(_table(["benign", "normal"], ["p", "q"]), _same_scene(2))
     assert (table["excluded"] != "").all()
     assert table["group_id"].nunique() == 1

@@ -37,7 +37,7 @@ def test_strangers_are_not(prints):
 
 def test_hardly_any_stranger_is_registered(prints, monkeypatch):
     tried = []
-    monkeypatch.setattr(duplicates, "registered", lambda *args, **_: tried.append(args))
+    monkeypatch.setattr(duplicates, "register", lambda *args, **_: tried.append(args))
     near_duplicates(prints, threshold=THRESHOLD)
     # Each of the 24 is a candidate of the others in 18 views.
     assert len(tried) < len(prints)
@@ -45,14 +45,14 @@ def test_hardly_any_stranger_is_registered(prints, monkeypatch):
 
 def test_a_pattern_moved_a_little_lies_among_its_tangents(prints):
     whole, cut = ((0.0, 1.0), (0.0, 1.0)), ((0.04, 1.0), (0.0, 0.96))
-    patterns = duplicates._coarse(prints, whole, mirrored=False)
-    moved = duplicates._waves(duplicates._coarse(prints, cut, mirrored=False))
+    patterns = duplicates._coarse_patterns(prints, whole, mirrored=False)
+    moved = duplicates._waves(duplicates._coarse_patterns(prints, cut, mirrored=False))
     plain = duplicates._waves(patterns) @ moved.T
     lengths = np.linalg.norm(duplicates._tangents(patterns) @ moved.T, axis=1)
     own = np.eye(len(prints), dtype=bool)
     # A share of the way to 1 that the correlation alone is short of.
     assert (1 - lengths[own] < 0.5 * (1 - plain[own])).all()
-    assert lengths[own].min() > duplicates._TANGENT > np.median(lengths[~own])
+    assert lengths[own].min() > duplicates._TANGENT_FLOOR > np.median(lengths[~own])
     assert lengths.max() < 1 + 1e-3
 
 
@@ -61,7 +61,7 @@ def test_of_candidates_that_are_not_close_each_image_keeps_its_best(monkeypatch)
     one, other = np.array([0, 0, 0, 1, 3]), np.array([1, 2, 3, 2, 4])
     length = np.array([0.95, 0.93, 0.91, 0.90, 0.915])
     # Close, close, best of neither, best of neither, best of both.
-    kept = duplicates._worth(one, other, length, close=0.92)
+    kept = duplicates._close_or_best(one, other, length, close=0.92)
     assert kept.tolist() == [True, True, False, False, True]
 
 
@@ -107,18 +107,17 @@ def test_the_order_of_the_images_does_not_matter(order):
     assert (found.first < found.second).all()
 
 
-def test_the_graph_finds_what_comparing_all_finds(monkeypatch):
+def test_blocks_of_images_find_what_one_block_finds(monkeypatch):
     rng = np.random.default_rng(0)
     scenes = _patterns(rng, 150)
     images = np.concatenate([scenes, scenes[:30, :, ::-1], scenes[30:50]])
+    whole = near_duplicates(images, threshold=THRESHOLD)
     monkeypatch.setattr(duplicates, "_BLOCK", 64)
-    exact = near_duplicates(images, threshold=THRESHOLD)
-    monkeypatch.setattr(duplicates, "_EXACT", 0)
-    graph = near_duplicates(images, threshold=THRESHOLD)
-    assert len(exact.first) == 50
-    assert exact.first.tolist() == graph.first.tolist()
-    assert exact.second.tolist() == graph.second.tolist()
-    assert exact.similarity == pytest.approx(graph.similarity, abs=1e-5)
+    blocks = near_duplicates(images, threshold=THRESHOLD)
+    assert len(whole.first) == 50
+    assert whole.first.tolist() == blocks.first.tolist()
+    assert whole.second.tolist() == blocks.second.tolist()
+    assert whole.similarity == pytest.approx(blocks.similarity, abs=1e-5)
 
 
 def _patterns(rng, count):

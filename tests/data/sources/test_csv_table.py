@@ -21,7 +21,7 @@ def table(tmp_path, write_image):
 
 
 def content(path):
-    return read_content(path, "", known_faults=True)
+    return read_content(path, known_faults=True)
 
 
 def by_name(found):
@@ -85,9 +85,12 @@ def test_label_and_finding(table, columns, row, expected):
         ),
         ("path,label,finding\nscans/a.png,benign,malignant", "contradict each other"),
         ("path,label,finding\nscans/a.png,lump,normal", "contradict each other"),
-        ("path,label\nscans/a.png,lump\n./scans/a.png,lump", "row 2 .* and row 3 .* of one image"),
+        (
+            "path,label\nscans/a.png,lump\n./scans/a.png,lump",
+            "row 2 .* and row 3 .* same image",
+        ),
         ("path,label\n,lump", "row 2: path must not be empty"),
-        ("path,label\nscans/z.png,lump", "names no image that is there"),
+        ("path,label\nscans/z.png,lump", "names no existing image"),
         ("path,label", "names no images"),
         (
             "path,diagnosis\nscans/a.png,lump",
@@ -95,10 +98,10 @@ def test_label_and_finding(table, columns, row, expected):
         ),
         ("path,file,label\na,scans/a.png,lump", "must have one column of path, image, file"),
         ("path,label,Label\nscans/a.png,lump,lump", "two columns label"),
-        ("path,label,patientid\nscans/a.png,lump,1", "a column patientid. If patient_id is meant"),
+        ("path,label,patientid\nscans/a.png,lump,1", "a column patientid.*patient_id"),
         ("path,label,excluded\nscans/a.png,lump,no", "excluded must hold the reason.*'no'"),
         ("path,label,flags\nscans/a.png,lump,Has Text", "flags must be words.*'Has Text'"),
-        ("path,label,source\nscans/a.png,lump,a/b", "source must be of letters.*'a/b'"),
+        ("path,label,source\nscans/a.png,lump,a/b", "source must consist of letters.*'a/b'"),
         ("", "cannot be read as a table"),
     ],
 )
@@ -117,7 +120,7 @@ def test_missing_files_and_unused_columns_are_named(table):
     assert found.images[0].mask_paths == ()
     problems = "\n".join(found.problems)
     assert "the columns age are not used" in problems
-    assert "m.png, which is not there" in problems
+    assert "m.png, which does not exist" in problems
     assert "names scans/z.png, which is not in that place" in problems
 
 
@@ -139,7 +142,7 @@ def test_a_folder_that_holds_the_table(table, tmp_path):
     table("path,label\nscans/b.png,no_lump\n", "images.csv")  # the one that is meant
     assert list(by_name(content(tmp_path))) == ["scans/b"]
     (tmp_path / "images.csv").rename(tmp_path / "other.csv")
-    with pytest.raises(DataError, match="has no layout"):
+    with pytest.raises(DataError, match="has no known layout"):
         content(tmp_path)  # two tables: which is meant is not guessed
 
 

@@ -10,7 +10,7 @@ from breastus.cli.main import main
 from breastus.config.schema import DataConfig
 from breastus.data.images import read_image
 from breastus.data.manifest.build import load_manifest
-from breastus.data.sources.dicom import spread
+from breastus.data.sources.dicom_folder import evenly_spaced
 from breastus.data.sources.resolve import read_content
 from breastus.data.splits.make import make_splits, read_splits, write_splits
 from breastus.errors import DataError
@@ -34,7 +34,7 @@ def write_dicom(speckle):
 
 
 def content(path, **options):
-    return read_content(path, "", known_faults=True, **options)
+    return read_content(path, known_faults=True, **options)
 
 
 def by_name(found):
@@ -77,7 +77,7 @@ def test_frames_of_a_sweep(tmp_path, write_dicom):
 @pytest.mark.parametrize("count", [1, 2, 7, 30])
 @pytest.mark.parametrize("wanted", [1, 2, 5, 30])
 def test_frames_are_spread_evenly(count, wanted):
-    numbers = spread(count, wanted)
+    numbers = evenly_spaced(count, wanted)
     assert len(set(numbers)) == len(numbers) == min(count, wanted)
     assert numbers[0] >= 1
     assert numbers[-1] <= count

@@ -1,17 +1,21 @@
 """The public data sets that come with a table, in their released layout and in damaged ones."""
 
 import builtins
+import inspect
 import warnings
 
 import pytest
 
-from breastus.data.sources import bus_bra, tables
-from breastus.data.sources.resolve import PUBLIC, read_content
+from breastus.data.manifest.build import load_manifest
+from breastus.data.sources import bus_bra, registry, tables
+from breastus.data.sources.content import SourceContent, SourceImage
+from breastus.data.sources.registry import find_source, is_layout, list_sources, register_source
+from breastus.data.sources.resolve import read_content
 from breastus.errors import DataError
 
 
 def content(path):
-    return read_content(path, "", known_faults=True)
+    return read_content(path, known_faults=True)
 
 
 def by_name(found):
@@ -62,7 +66,7 @@ def test_bus_bra_names_what_is_out_of_place(bus_bra_folder, write_image):
     [
         ("ID,Case\nbus_0001-l,1", "lacks the column Pathology. Received: ID, Case"),
         ("ID,Case,Pathology\na,1,benign\nb,2,cyst", r"row 3 \(b\): Pathology .*Received: 'cyst'"),
-        ("ID,Case,Pathology\na,1,benign\na,2,benign", r"row 2 \(a\) and row 3 \(a\) are of one"),
+        ("ID,Case,Pathology\na,1,benign\na,2,benign", r"row 2 \(a\) and row 3 \(a\) name the same"),
         ("ID,Case,Pathology\nbus_0001-l,,benign", "Received: bus_0001-l without Case"),
         ("ID,Case,Pathology\na,1,benign", "holds none of the images"),
         ("ID,ID ,Case,Pathology\na,a,1,benign", "two columns ID"),
@@ -241,17 +245,16 @@ def test_other_images_in_such_folders_are_not_udiats(tmp_path, write_image):
 
 def test_several_data_sets_in_one_folder_are_not_passed_over(bus_bra_folder, udiat_folder):
     (udiat_folder / "DatasetB.csv").write_text("Image,Type\n1,Benign\n")
-    with pytest.raises(DataError, match="holds several data sets: BUS-BRA, UDIAT"):
+    with pytest.raises(DataError, match="holds several data sets: bus_bra, udiat"):
         content(bus_bra_folder.parents[1])
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_every_public_source_says_where_it_is_from(name):
-    said = " ".join(PUBLIC[name].__doc__.split())
-    for word in ("images", "benign", "malignant", "Reference:"):
-        assert word in said
-    assert "Known faults" in said or "`busi_faults` lists" in said
-    assert any(word in said for word in ("CC BY 4.0", "CC0", "No open licence"))
+@pytest.mark.parametrize("name", [name for name in list_sources() if not is_layout(name)])
+def test_every_public_source_states_its_provenance(name):
+    text = " ".join(inspect.getmodule(find_source(name).read).__doc__.split())
+    for word in ("images", "benign", "malignant", "Origin:", "Known faults:", "Reference:"):
+        assert word in text
+    assert any(licence in text for licence in ("CC BY 4.0", "CC0", "No open licence"))
 
 
 def test_a_row_keeps_its_number_below_blank_lines(tmp_path):
@@ -267,3 +270,36 @@ def test_reading_tables_is_silent(bus_bra_folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         bus_bra.read(bus_bra_folder)
+
+
+@pytest.fixture
+def own_source(monkeypatch):
+    """A source from outside the package, which is forgotten after the test."""
+    monkeypatch.setattr(registry, "_SOURCES", dict(registry._SOURCES))
+
+    @register_source("astana", recognises=lambda folder: (folder / "astana.txt").is_file())
+    def read(folder):
+        names = (folder / "astana.txt").read_text().split()
+        return SourceContent(
+            [SourceImage(name=n, path=folder / n, finding="benign", patient_id="1") for n in names]
+        )
+
+    return "astana"
+
+
+def test_a_source_from_outside_the_package_is_read_like_the_others(
+    own_source, tmp_path, write_image
+):
+    for part in ("a", "b"):
+        write_image(tmp_path / part / "lump" / "x.png", seed=ord(part))
+        (tmp_path / part / "astana.txt").write_text("lump/x.png")
+    assert own_source in list_sources()
+    table = load_manifest([tmp_path / "a", tmp_path / "b"])
+    assert table["image_id"].tolist() == ["astana/lump/x.png", "astana-2/lump/x.png"]
+    assert set(table["label"]) == {"lump"}
+    assert table["group_id"].nunique() == 1  # one hospital's patient 1 is the same in both parts
+
+
+def test_a_source_cannot_take_the_name_of_another(own_source):
+    with pytest.raises(DataError, match="astana is registered already"):
+        register_source("astana", recognises=lambda folder: True)(lambda folder: None)

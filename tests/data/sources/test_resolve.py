@@ -4,7 +4,7 @@ import pytest
 
 from breastus.data.sources import hub
 from breastus.data.sources import resolve as module
-from breastus.data.sources.resolve import check_places, locate, read_content
+from breastus.data.sources.resolve import check_sources_exist, read_content, resolve
 from breastus.errors import DataError, DataWarning, HubError
 
 
@@ -23,25 +23,25 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def find(where):
-    return locate(where, phantom_images=4, seed=1)
+    return resolve(where, phantom_images=4, seed=1)
 
 
 def test_auto_takes_the_first_that_is_there(elsewhere, monkeypatch):
     with pytest.warns(DataWarning, match=r"(?s)PHANTOMS.*nothing about patients.*out of reach"):
-        assert find("auto") == (elsewhere / "cache" / "phantom-4-1", "phantom")
+        assert find("auto") == elsewhere / "cache" / "phantom-4-1"
 
     monkeypatch.setattr(hub, "fetch", lambda cache: cache / "fetched")
-    assert find("auto") == (elsewhere / "cache" / "fetched", "")
+    assert find("auto") == elsewhere / "cache" / "fetched"
 
     (elsewhere / "data" / "raw").mkdir(parents=True)
     (elsewhere / "data" / "raw" / ".gitkeep").touch()
-    assert find("auto")[0].name == "fetched"
+    assert find("auto").name == "fetched"
     (elsewhere / "data" / "raw" / "BUSI").mkdir()
-    assert find("auto") == (module.RAW, "")
+    assert find("auto") == module.RAW
 
     (elsewhere / "mine").mkdir()
     monkeypatch.setenv("BREASTUS_DATA", str(elsewhere / "mine"))
-    assert find("auto") == (elsewhere / "mine", "")
+    assert find("auto") == elsewhere / "mine"
     monkeypatch.setenv("BREASTUS_DATA", str(elsewhere / "gone"))
     with pytest.raises(DataError, match=r"\$BREASTUS_DATA must be a directory"):
         find("auto")
@@ -54,7 +54,7 @@ def test_hub_by_name_does_not_fall_back():
 
 def test_a_directory(elsewhere):
     (elsewhere / "ultrasound").mkdir()
-    assert find("ultrasound")[0].name == "ultrasound"
+    assert find("ultrasound").name == "ultrasound"
     with pytest.raises(DataError, match=r"Did you mean ultrasound\? Received: ultrasuond"):
         find("ultrasuond")
     with pytest.raises(DataError, match="Did you mean phantom"):
@@ -73,16 +73,16 @@ def test_a_folder_that_may_not_be_read(elsewhere, monkeypatch):
     monkeypatch.setattr("os.stat", refuse)  # root, as in many containers, may read all
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(DataError, match=r"locked cannot be read: Permission denied"):
-        read_content(elsewhere / "locked", "", known_faults=True)
+        read_content(elsewhere / "locked", known_faults=True)
 
 
 def test_places_are_looked_for_before_anything_is_fetched(elsewhere, monkeypatch):
     (elsewhere / "a").mkdir()
     (elsewhere / "b.csv").touch()
-    check_places("a;b.csv")
-    check_places(["auto", "hub", "phantom"])  # of which the second is out of reach
+    check_sources_exist("a;b.csv")
+    check_sources_exist(["auto", "hub", "phantom"])  # of which the second is out of reach
     with pytest.raises(DataError, match=r"--data must be .* Received: c, which does not exist"):
-        check_places("a;c")
+        check_sources_exist("a;c")
     monkeypatch.setenv("BREASTUS_DATA", "gone")
     with pytest.raises(DataError, match=r"\$BREASTUS_DATA must be a directory.* Received: gone"):
-        check_places("auto")
+        check_sources_exist("auto")

@@ -6,22 +6,16 @@ import pytest
 
 from breastus.config.schema import DataConfig
 from breastus.data.manifest.build import load_manifest
-from breastus.data.sources import (
-    Fault,
-    SourceContent,
-    SourceImage,
-    bus_uclm,
-    files_below,
-    folder,
-)
-from breastus.data.sources.busi_faults import AXILLA, DOPPLER, faults_of
+from breastus.data.sources import bus_uclm, class_folders
+from breastus.data.sources.busi import AXILLA, DOPPLER, faults_of
+from breastus.data.sources.content import Fault, SourceContent, SourceImage, files_below
 from breastus.data.sources.resolve import read_content
 from breastus.errors import DataError
 from breastus.labels import FAULTS
 
 
 def content(path, **options):
-    return read_content(path, "", known_faults=options.pop("known_faults", True))
+    return read_content(path, known_faults=options.pop("known_faults", True))
 
 
 def by_name(found):
@@ -87,14 +81,14 @@ def test_an_image_with_two_faults_is_kept_only_with_both(tmp_path, write_image):
     assert number is None  # of BUSI none has two; other sources may
     path = write_image(tmp_path / "a.png")
     faults = (Fault("axilla", "one"), Fault("doppler", "two"))
-    both = SourceContent("x", [SourceImage(name="a", path=path, faults=faults)])
+    both = SourceContent([SourceImage(name="a", path=path, faults=faults)])
     for keep, excluded in (
         (FAULTS, ""),
         (("axilla",), "two"),
         (("doppler",), "one"),
         ((), "one"),
     ):
-        assert both.without_faulty(keep=keep).images[0].excluded == excluded
+        assert both.exclude_faulty(keep=keep).images[0].excluded == excluded
 
 
 def test_busi_names_what_is_out_of_place(busi_folder, write_image):
@@ -165,7 +159,7 @@ def test_bus_uclm_names_what_is_out_of_place(uclm_folder, write_image):
         ),
         (
             "Image;Label;Doppler;Marks;Combined\n" + 2 * "A_0.png;Benign;no;no;no\n",
-            r"row 2 \(A_0.png\) and row 3 \(A_0.png\) are of one image",
+            r"row 2 \(A_0.png\) and row 3 \(A_0.png\) name the same image",
         ),
         ("", "cannot be read as a table"),
     ],
@@ -190,7 +184,7 @@ def test_class_folders(tmp_path, write_image):
     assert images["lump/a"].finding == "unknown"
     assert images["lump/b malignant.JPG"].finding == "malignant"
     assert images["no_lump/снимок [1]"].finding == "normal"
-    assert found.problems == [f"{stray} lies in no class folder and is left out."]
+    assert found.problems == [f"{stray} is in no class folder and is ignored."]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +198,7 @@ def test_class_folders(tmp_path, write_image):
 )
 def test_class_folders_within_others(tmp_path, write_image, name, expected):
     write_image(tmp_path / name)
-    (image,) = folder.read(tmp_path).images
+    (image,) = class_folders.read(tmp_path).images
     assert (image.name, image.label) == expected
 
 
@@ -244,7 +238,7 @@ def test_a_split_busi_keeps_its_split(tmp_path, write_image):
 
 def test_an_unknown_layout_says_what_is_known(tmp_path, write_image):
     write_image(tmp_path / "x.png")
-    with pytest.raises(DataError, match=r"has no layout .*lump/ and no_lump/"):
+    with pytest.raises(DataError, match=r"has no known layout.*lump/ and no_lump/"):
         content(tmp_path)
 
 

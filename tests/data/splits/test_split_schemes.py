@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from breastus.config.parsing import SPLIT_SCHEMES
+from breastus.config.schema import DataConfig
+from breastus.data.splits import scheme
 from breastus.data.splits.make import make_splits, read_splits, splits_summary, write_splits
 from breastus.errors import DataWarning, SplitError
 
@@ -101,7 +104,7 @@ def test_a_source_is_left_out():
 def test_a_group_that_reaches_across_is_not_trained_on():
     table = manifest(("a", 20, 30), ("b", 10, 10))
     table.loc[table["image_id"].isin(["a/lump/0-0", "b/lump/0-0"]), "group_id"] = "twins"
-    with pytest.warns(DataWarning, match="1 images are left out of train and val"):
+    with pytest.warns(DataWarning, match="1 images are not used for train or val"):
         splits = make_splits(table, scheme="source:b")
     assert "a/lump/0-0" not in set(splits["image_id"])
     assert "b/lump/0-0" in set(splits["image_id"])
@@ -110,7 +113,7 @@ def test_a_group_that_reaches_across_is_not_trained_on():
 
 def test_a_source_without_one_class_can_be_tested_on_but_not_alone_be_trained_on():
     table = manifest(("a", 20, 30), ("lumps", 0, 10))
-    with pytest.warns(DataWarning, match=r"one class only.*0 images of no_lump"):
+    with pytest.warns(DataWarning, match=r"only one class.*0 images of no_lump"):
         splits = make_splits(table, scheme="source:lumps")
     assert (splits["split"] == "test").sum() == 10
     with pytest.raises(SplitError, match="no images of no_lump outside a"):
@@ -121,7 +124,7 @@ def test_a_source_without_one_class_can_be_tested_on_but_not_alone_be_trained_on
     ("name", "message"),
     [
         ("bussi", r"name a source .*: bus_uclm, busi\. Did you mean busi\? Received: bussi"),
-        ("gone", "name a source of images that are used"),
+        ("gone", "name a source with included images"),
     ],
 )
 def test_an_unknown_source_is_refused(name, message):
@@ -132,7 +135,7 @@ def test_an_unknown_source_is_refused(name, message):
 
 
 def test_the_only_source_cannot_be_left_out():
-    with pytest.raises(SplitError, match="nothing is left to train on"):
+    with pytest.raises(SplitError, match="no images remain for training"):
         make_splits(manifest(("a", 9, 9)), scheme="source:a")
 
 
@@ -200,16 +203,14 @@ def test_what_the_file_leaves_out_or_the_manifest_excludes_is_counted(own):
     assert len(splits) == 19
     said = "\n".join(str(warning.message) for warning in caught)
     assert "1 images of" in said
-    assert "2 images that could be used are not in" in said
+    assert "2 included images are not in" in said
 
 
 def test_a_group_that_is_cut_apart_is_refused_by_name(own):
     table = manifest(("a", 10, 10))
     twins = table["image_id"].isin(["a/lump/0-0", "a/lump/9-0"])
     table.loc[twins, "group_id"] = "a/lump/0-0"
-    message = (
-        r"mine.csv cuts the group a/lump/0-0 apart: a/lump/0-0 is in train, a/lump/9-0 in test"
-    )
+    message = r"mine.csv separates the group a/lump/0-0: a/lump/0-0 is in train, a/lump/9-0 in test"
     with pytest.raises(SplitError, match=message):
         make_splits(table, scheme=own(_rows()))
     table.loc[twins, "excluded"] = "contradiction"  # what is not used leaks nothing
@@ -220,17 +221,21 @@ def test_a_group_that_is_cut_apart_is_refused_by_name(own):
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        ([("a/lump/0-0", "train"), ("z", "val"), ("y", "val")], None, "has not.*Received: z, y$"),
+        (
+            [("a/lump/0-0", "train"), ("z", "val"), ("y", "val")],
+            None,
+            "does not contain.*Received: z, y$",
+        ),
         ([(str(n), "val") for n in range(9)], None, "0, 1, 2, 3, 4 and 4 others"),
         (
             [("0-0.png", "train")],
             "file,split",
-            "could be several images: a/lump/0-0, a/no_lump/0-0",
+            "fits several images: a/lump/0-0, a/no_lump/0-0",
         ),
         ([("a/lump/0-0", "train"), ("lump/0-0", "val")], None, "row 2 .* and row 3 .* are both"),
         ([("a/lump/0-0", "dev")], None, "row 2 .*: split must be one of train, val, test.*'dev'"),
         ([("a/lump/0-0", "val", "x")], "image_id,split,fold", "fold must be a whole number.*'x'"),
-        ([("a/lump/0-0", "1")], "image_id,kFold", "must have the columns image_id .* and split"),
+        ([("a/lump/0-0", "1")], "image_id,kFold", "must have a column split and one of image_id"),
         (_rows(parts={"train": range(8)}), None, "no images for val and test"),
         (_rows()[:-1:2], None, "no images of no_lump in train of"),
         ("", "", "cannot be read"),
@@ -254,3 +259,38 @@ def test_folds_of_ones_own_are_kept(own):
     folds = {name: int(fold) for name, _, fold in rows}
     assert splits["fold"].dtype == np.int64
     assert dict(zip(splits["image_id"], splits["fold"], strict=True)) == folds
+
+
+@pytest.fixture
+def own_scheme():
+    """A scheme from outside the package, which is forgotten after the test."""
+
+    @scheme.register_split_scheme("in_turn")
+    def split_in_turn(rows, options):
+        names = ("train", "val", "test")
+        split = [names[(number + options.seed) % 3] for number in range(len(rows))]
+        return scheme.split_table(rows, split)
+
+    yield "in_turn"
+    del scheme.SCHEMES["in_turn"]
+    SPLIT_SCHEMES.remove("in_turn")
+
+
+def test_a_scheme_from_outside_the_package_is_used_like_the_others(own_scheme):
+    table = manifest(("a", 10, 10))
+    DataConfig(split=own_scheme)
+    splits = make_splits(table, scheme=own_scheme, seed=1)
+    assert splits["split"].tolist()[:3] == ["val", "test", "train"]
+    with pytest.raises(SplitError, match="in_turn is registered already"):
+        scheme.register_split_scheme("in_turn")(lambda rows, options: None)
+
+
+def test_a_scheme_that_separates_a_group_is_refused(own_scheme):
+    table = manifest(("a", 10, 10)).assign(group_id="one")
+    with pytest.raises(SplitError, match="in_turn separates the group one"):
+        make_splits(table, scheme=own_scheme)
+
+
+def test_a_scheme_from_nowhere_is_unknown():
+    with pytest.raises(SplitError, match="must be one of auto, group"):
+        make_splits(manifest(("a", 10, 10)), scheme="in_turn")

@@ -119,8 +119,8 @@ def test_excluded_and_unlabelled_images_take_no_part():
         (manifest([1] * 9, []), {}, "no images of lump"),
         (manifest([5, 5], [1] * 9), {}, r"at least 3 groups .*10 images of no_lump in 2 groups"),
         (manifest([1] * 4, [1] * 4), {}, "needs 5 images. There are 4 images of no_lump"),
-        (manifest([1] * 9, [1] * 9), {"scheme": "study"}, "takes 326 images of lump"),
-        (manifest([140], [1] * 400), {"scheme": "study"}, "cannot be met"),
+        (manifest([1] * 9, [1] * 9), {"scheme": "study"}, "needs 326 images of lump"),
+        (manifest([140], [1] * 400), {"scheme": "study"}, "cannot reach its sizes"),
         (manifest([1] * 9, [1] * 9), {"scheme": "folders"}, "folders train/, val/ and test/"),
         (manifest([1] * 9, [1] * 9), {"scheme": "random"}, "Received: 'random'"),
     ],
@@ -158,7 +158,7 @@ def test_given_folders_that_leak_are_mended():
     train, test = "x/train/lump/0", "x/test/lump/0"
     table.loc[table["image_id"] == train, "group_id"] = "twins"
     table.loc[table["image_id"] == test, "group_id"] = "twins"
-    with pytest.warns(DataWarning, match="1 images are left out of train or val"):
+    with pytest.warns(DataWarning, match="1 images are not used for train or val"):
         splits = make_splits(table)
     assert train not in set(splits["image_id"])
     assert test in set(splits["image_id"])
@@ -183,7 +183,7 @@ def test_csv_comes_back_as_it_went(tmp_path):
         (lambda s: s.drop(columns="fold"), "lacks the column fold"),
         (lambda s: s.assign(split="training"), "other than train, val and test"),
         (lambda s: pd.concat([s, s.head(1)]), "names an image twice"),
-        (lambda s: s.assign(image_id="x/" + s.index.astype(str)), "the manifest has not"),
+        (lambda s: s.assign(image_id="x/" + s.index.astype(str)), "the manifest lacks"),
     ],
 )
 def test_damaged_splits_are_refused(tmp_path, change, message):
@@ -198,5 +198,5 @@ def test_a_group_cut_apart_by_hand_is_refused(tmp_path):
     splits = make_splits(table)
     splits.loc[0, "split"] = "val" if splits.loc[1, "split"] != "val" else "test"
     splits.to_csv(tmp_path / "splits.csv", index=False)
-    with pytest.raises(SplitError, match=r"cuts the group gno_lump0 apart: x/image 0"):
+    with pytest.raises(SplitError, match=r"separates the group gno_lump0: x/image 0"):
         read_splits(tmp_path / "splits.csv", table)

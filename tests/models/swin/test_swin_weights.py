@@ -243,7 +243,7 @@ def hub(tensors, tmp_path, monkeypatch):
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     server = HubServer("someone/swin", files, kind="models")
     monkeypatch.setenv("HF_ENDPOINT", server.url)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     yield server
     server.close()
 
@@ -259,9 +259,10 @@ def test_a_handle_of_the_hub(hub, tensors):
 
 
 def test_a_download_that_breaks_off_goes_on_and_a_damaged_one_comes_again(hub, tensors):
-    hub.damage["model.safetensors"] = 1
-    with pytest.raises(WeightsError, match=r"model\.safetensors: it differs from the hub"):
+    hub.damage["model.safetensors"] = 2
+    with pytest.raises(WeightsError, match=r"model\.safetensors.* checksum"):
         micro("hf://someone/swin")
+    hub.damage["model.safetensors"] = 1
     hub.cut.add("model.safetensors")
     model = micro("hf://someone/swin")
     np.testing.assert_array_equal(
@@ -270,15 +271,13 @@ def test_a_download_that_breaks_off_goes_on_and_a_damaged_one_comes_again(hub, t
 
 
 def test_a_hub_that_has_not_got_it_or_is_out_of_reach(hub):
-    with pytest.raises(WeightsError, match=r"hf://someone/else could not be loaded: config\.json"):
+    with pytest.raises(WeightsError, match=r"hf://someone/else.* config\.json"):
         micro("hf://someone/else")
     del hub.files["model.safetensors"]
-    with pytest.raises(WeightsError, match=r"could not be loaded: model\.safetensors"):
+    with pytest.raises(WeightsError, match=r"hf://someone/swin.* model\.safetensors"):
         micro("hf://someone/swin")
     hub.close()
-    with pytest.raises(
-        WeightsError, match=r"could not be loaded.*check the network or HF_ENDPOINT"
-    ):
+    with pytest.raises(WeightsError, match="check the network or HF_ENDPOINT"):
         micro("hf://nobody/swin")
 
 

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from breastus.data.splits.split_file import folder_splits, match_images, read_split_file
+from breastus.data.splits.folders import splits_of_folders
+from breastus.data.splits.split_csv import match_images, read_split_csv
 from breastus.errors import SplitError
 
 
@@ -40,13 +41,16 @@ def write(tmp_path):
 )
 def test_images_may_be_named_in_many_ways(manifest, write, text):
     path = write(text)
-    found = match_images(read_split_file(path), manifest, name=path)
-    assert found.to_numpy().tolist() == [["busi/benign/a", "train"], ["busi/normal/c", "test"]]
+    listed = read_split_csv(path)
+    found = dict(zip(match_images(listed["image"], manifest, path), listed["split"], strict=True))
+    assert found == {"busi/benign/a": "train", "busi/normal/c": "test"}
 
 
 def test_an_image_may_stand_in_two_splits(manifest, write):
     path = write("image_id,split\nbusi/normal/c,train\nbusi/normal/c,test\n")
-    assert len(match_images(read_split_file(path), manifest, name=path)) == 2
+    listed = read_split_csv(path)
+    assert match_images(listed["image"], manifest, path) == ["busi/normal/c"] * 2
+    assert listed["split"].tolist() == ["train", "test"]
 
 
 @pytest.mark.parametrize(
@@ -57,34 +61,36 @@ def test_an_image_may_stand_in_two_splits(manifest, write):
         ("image_id,part\nbusi/a,train\n", "must have a column split .* Received: image_id, part"),
         ("id,split\nbusi/a,train\n", "one of image_id, path"),
         ('image_id,split\n"busi/a,train\n', "cannot be read"),
-        ("image_id,split\nbusi/a,train\nbusi/b,dev\nbusi/c,\n", "'dev' for busi/b and 1 more"),
+        (
+            "image_id,split\nbusi/a,train\nbusi/b,dev\nbusi/c,\n",
+            r"row 3 \(busi/b\).*Received: 'dev'",
+        ),
     ],
 )
 def test_damaged_files_are_refused(write, text, message):
     path = write(text)
     with pytest.raises(SplitError, match=message) as caught:
-        read_split_file(path)
+        read_split_csv(path)
     assert str(path) in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(SplitError, match=r"none\.csv cannot be read"):
-        read_split_file(tmp_path / "none.csv")
+        read_split_csv(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["busi/x", "y", "z.png", "w", "busi/normal/c"], r"Received: busi/x, y, z.png and 1 more"),
+        ([*"uvwxyz", "busi/normal/c"], "Received: u, v, w, x, y and 1 others"),
         (["other/normal/c.png"], "Received: other/normal/c.png"),
         ([""], "Received: "),
-        (["a.png"], "may be busi/benign/a or busi/normal/a"),
+        (["a.png"], "fits several images: busi/benign/a, busi/normal/a"),
     ],
 )
 def test_names_that_fit_no_image_or_several_are_refused(manifest, names, message):
-    listed = pd.DataFrame({"image": names, "split": "train"})
     with pytest.raises(SplitError, match=message):
-        match_images(listed, manifest, name="mine.csv")
+        match_images(pd.Series(names), manifest, "mine.csv")
 
 
 def test_what_folders_say():
@@ -94,9 +100,9 @@ def test_what_folders_say():
             "excluded": ["", "known fault: x", "unreadable: y", ""],
         }
     )
-    assert folder_splits(table).to_numpy().tolist() == [
+    assert splits_of_folders(table).to_numpy().tolist() == [
         ["f/train/lump/a", "train"],
         ["f/test/lump/b", "test"],
     ]
-    assert folder_splits(table.iloc[[0, 3]]) is None
-    assert folder_splits(table.iloc[[1, 3]]) is None
+    assert splits_of_folders(table.iloc[[0, 3]]) is None
+    assert splits_of_folders(table.iloc[[1, 3]]) is None

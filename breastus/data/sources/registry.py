@@ -1,0 +1,122 @@
+"""Data sources by name: `register_source` adds one, `find_sources` picks those that fit a folder.
+
+    @register_source("my_hospital", recognises=lambda folder: (folder / "scans.csv").is_file())
+    def read(folder: Path) -> SourceContent:
+        ...
+
+The function may stand in any module, also outside the package, that is imported before the data.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from breastus.data.sources.content import SourceContent
+from breastus.errors import DataError
+
+_MODULES = (
+    "breastus.data.sources.busi",
+    "breastus.data.sources.bus_uclm",
+    "breastus.data.sources.bus_bra",
+    "breastus.data.sources.breast_usg",
+    "breastus.data.sources.udiat",
+    "breastus.data.sources.phantom",
+    "breastus.data.sources.csv_table",
+    "breastus.data.sources.class_folders",
+    "breastus.data.sources.dicom_folder",
+)
+# The layouts of the package in the order in which they are tried, after layouts of other packages.
+_LAYOUTS = ("phantom", "csv", "folder", "dicom")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set or a layout that breastus can read.
+
+    Attributes:
+        name: value of the manifest's column `source`, and first part of every image id.
+        recognises: function from a folder to whether it has the layout.
+        read: function from a folder to its `SourceContent`.
+        is_layout: whether it is a layout for any hospital's images rather than one data set.
+            Layouts are tried after all data sets, and their patient ids are valid only within one
+            folder.
+    """
+
+    name: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path], SourceContent]
+    is_layout: bool
+
+
+_SOURCES: dict[str, Source] = {}
+
+
+def register_source(
+    name: str, *, recognises: Callable[[Path], bool], is_layout: bool = False
+) -> Callable[[Callable], Callable]:
+    """Register a function that reads a data set; the arguments are those of `Source`.
+
+    Raises:
+        DataError: if the name is taken.
+    """
+
+    def register(read: Callable[[Path], SourceContent]) -> Callable[[Path], SourceContent]:
+        if name in _SOURCES:
+            raise DataError(f"A source named {name} is registered already. Choose another name.")
+        _SOURCES[name] = Source(name, recognises, read, is_layout)
+        return read
+
+    return register
+
+
+def list_sources() -> list[str]:
+    """Return the names of all sources."""
+    _import_modules()
+    return sorted(_SOURCES)
+
+
+def find_source(name: str) -> Source | None:
+    """Return the source of a name, or None."""
+    _import_modules()
+    return _SOURCES.get(name)
+
+
+def is_layout(name: str) -> bool:
+    """Return whether a source's name is that of a layout, which says nothing about its origin."""
+    source = find_source(name)
+    return source is not None and source.is_layout
+
+
+def recognise_source(folder: Path) -> Source:
+    """Return the source whose layout a folder has.
+
+    Raises:
+        DataError: if there is none, or if several data sets are in the folder.
+    """
+    _import_modules()
+    data_sets = [source for source in _SOURCES.values() if not source.is_layout]
+    found = [source for source in data_sets if source.recognises(folder)]
+    if len(found) > 1:
+        raise DataError(
+            f"{folder} holds several data sets: {', '.join(sorted(s.name for s in found))}. Name "
+            "the folder of each (on the command line: --data A --data B), or of one."
+        )
+    layouts = sorted(
+        (source for source in _SOURCES.values() if source.is_layout),
+        key=lambda source: _LAYOUTS.index(source.name) if source.name in _LAYOUTS else -1,
+    )
+    matching = (source for source in layouts if source.recognises(folder))
+    if (source := next(iter(found), None) or next(matching, None)) is None:
+        raise DataError(
+            f"{folder} has no known layout. It must be a released data set "
+            f"({', '.join(sorted(s.name for s in data_sets))}); images.csv, or a single CSV, "
+            "with the columns path and label; class folders (lump/ and no_lump/, or benign/, "
+            "malignant/ and normal/, also within train/, val/ and test/); or DICOM files."
+        )
+    return source
+
+
+def _import_modules() -> None:
+    for module in _MODULES:
+        importlib.import_module(module)
