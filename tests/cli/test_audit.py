@@ -333,8 +333,11 @@ def test_marks_are_judged_source_by_source(class_folders, elsewhere, capsys):
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ("image_id,split\nfolder/lump/x,train\n", "images that the data set has not"),
-        ("image_id,split\nfolder/lump/lump 0,mine\n", "Received: 'mine' for folder/lump/lump 0"),
+        ("image_id,split\nfolder/lump/x,train\n", "folder/lump/x"),
+        (
+            "image_id,split\nfolder/lump/lump 0,mine\n",
+            "(folder/lump/lump 0): split must be one of train, val, test. Received: 'mine'",
+        ),
         ("a,b\n1,2\n", "must have a column split"),
     ],
 )
@@ -359,7 +362,7 @@ def test_what_is_there_is_not_overwritten(class_folders, elsewhere, capsys):
 def test_an_empty_manifest_is_an_error(class_folders, elsewhere, capsys):
     write_manifest(load_manifest(class_folders(no_lump=1, lump=1)).head(0), "prepared/manifest.csv")
     assert run("--data", "prepared") == 1
-    assert "holds no image that can be read" in capsys.readouterr().err
+    assert "contains no readable image" in capsys.readouterr().err
 
 
 def test_phantoms_are_called_phantoms(elsewhere):
