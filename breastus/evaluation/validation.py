@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.labels import LABELS
@@ -123,16 +124,10 @@ def first_missing(groups: Sequence) -> int | None:
 
     Pooled as one group, images of many unknown patients would count as images of one patient.
     """
-    return next((place for place, value in enumerate(groups) if _is_missing(value)), None)
-
-
-def _is_missing(value) -> bool:
-    if isinstance(value, str):
-        return not value or value.isspace()
-    if value is None:
-        return True
-    same = value == value  # NaN and NaT are unequal to themselves, NA gives no truth value
-    return not (isinstance(same, bool | np.bool_) and same)
+    for position, value in enumerate(groups):
+        if pd.isna(value) or (isinstance(value, str) and not value.strip()):
+            return position
+    return None
 
 
 def groups_per_class(y_true: np.ndarray, groups: np.ndarray) -> dict[str, int]:

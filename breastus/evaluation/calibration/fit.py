@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from breastus.errors import UndefinedMetricWarning
+from breastus.errors import FewGroupsWarning, UndefinedMetricWarning
 from breastus.evaluation.calibration.calibrators import METHODS, Calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, fit_logistic, logit
 from breastus.evaluation.calibration.reliability import image_log_loss
@@ -84,8 +84,9 @@ def fit_calibrator(
     Warns:
         UndefinedMetricWarning: when one class only, or too few groups to compare methods, leave the
             probabilities as they are, or no temperature fits best.
-        UserWarning: when isotonic has few groups, the scores order the images no better than
-            chance, or the temperature is at a bound.
+        FewGroupsWarning: when isotonic has fewer than 100 groups of a class.
+        UserWarning: when the scores order the images no better than chance, or the temperature is
+            at a bound.
 
     References:
         Breiman, Friedman, Olshen, Stone: Classification and Regression Trees. 1984 (one standard
@@ -102,6 +103,7 @@ def fit_calibrator(
             warnings.warn(
                 f"Isotonic calibration is unreliable with fewer than {ISOTONIC_GROUPS} groups of a "
                 f"class. Received: {min(number.values())}",
+                FewGroupsWarning,
                 stacklevel=2,
             )
         calibrator = _fit(y_true, y_prob, groups, method, shift)

@@ -216,7 +216,7 @@ def _fit(
 ) -> tuple[Recalibration, Decision]:
     rule = threshold_rule(settings, truth)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FewGroupsWarning)  # warned above
+        warnings.filterwarnings("ignore", message="Recalibration is unreliable")  # warned above
         found = recalibrate(truth, prob, groups, confidence=settings.confidence, **rule)
         calibrated = found.calibrator.apply(prob)
         conformal = fit_conformal(truth, calibrated, groups, coverage=settings.coverage)
