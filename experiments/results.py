@@ -20,6 +20,7 @@ from breastus.config.schema import EvaluationConfig
 from breastus.errors import RunError, UndefinedMetricWarning
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.repeated_metrics import mean_difference, mean_metrics
+from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
 from experiments.pages import (
@@ -37,7 +38,7 @@ from experiments.pages import (
 from experiments.records import Record, experiments, read_records
 from experiments.runner import SEEDS
 
-RESAMPLES = 2000
+OPTIONS = EvaluationOptions(resamples=2000)
 # Settings in which the seeds of a variant may differ: the machine decides them.
 MAY_DIFFER = {"data.source", "model.weights", "training.precision"}
 # Rows of the published study that are shown below an experiment: network, colour map.
@@ -135,7 +136,10 @@ def comparison(name: str, found: Mapping[str, Variants]) -> tuple[Variants, str]
 def reading(found: Mapping[str, Variants]) -> list[str]:
     """Return the lines that say what the numbers mean, with the spread between seeds."""
     several = [runs for variants in found.values() for runs in variants.values() if len(runs) > 1]
-    each = [mean_metrics(_test(runs), resamples=100)["each"] for runs in several]
+    each = [
+        mean_metrics(_test(runs), options=EvaluationOptions(resamples=100))["each"]
+        for runs in several
+    ]
     spread = ", ".join(
         f"{np.mean([np.var([one[key] for one in scores], ddof=1) for scores in each]) ** 0.5:.2f} "
         f"for {SCORES[key]}"
@@ -226,7 +230,7 @@ def means_table(experiment: str, variants: Variants) -> list[str]:
     """Return the mean of each variant over its seeds, and the published rows."""
     lines = score_table("test images")
     for name, records in variants.items():
-        means = mean_metrics(_test(records), resamples=RESAMPLES)
+        means = mean_metrics(_test(records), options=OPTIONS)
         images = ", ".join(map(str, means["n"]))
         lines.append(score_row(f"{name}, {_seeds(len(records))}", means, images))
     for model, color in PUBLISHED.get(experiment, ()):
@@ -244,7 +248,7 @@ def differences_table(variants: Variants, others: Variants, heading: str) -> lis
             (record, theirs[record.seed]) for record in variants[name] if record.seed in theirs
         ]
         ours, bases = zip(*pairs, strict=True)
-        difference = mean_difference(_test(ours), _test(bases), resamples=RESAMPLES)
+        difference = mean_difference(_test(ours), _test(bases), options=OPTIONS)
         rows.append(score_row(name, difference, len(pairs)))
     return [
         f"Difference from {heading}, on the same test images (mean over seeds, 95 % interval of "
@@ -276,8 +280,8 @@ def redecided_table(experiment: str, variants: Variants) -> list[str]:
                 warnings.simplefilter("ignore")  # isotonic calibration warns of few groups
                 decision = Decision.fit(record.split("val"), settings, seed=record.seed)
             tables.append(decision.apply(record.split("test")))
-        means = mean_metrics(tables, resamples=RESAMPLES)
-        differences = mean_difference(tables, _test(records), resamples=RESAMPLES)
+        means = mean_metrics(tables, options=OPTIONS)
+        differences = mean_difference(tables, _test(records), options=OPTIONS)
         lines += [score_row(name, means), score_row(f"difference from `{base}`", differences)]
     return [*lines, ""]
 
@@ -301,7 +305,7 @@ def runs_table(records: list[Record]) -> list[str]:
     """Return a row for each run."""
     rows = []
     for record in records:
-        scores = mean_metrics([record.split("test")], resamples=RESAMPLES)
+        scores = mean_metrics([record.split("test")], options=OPTIONS)
         matrix = np.array(scores["confusion_matrix"], int).tolist()
         shown = [format_score(scores[key]) for key in ("roc_auc", "balanced_accuracy")]
         epoch = 1 + int(np.nanargmin(record.facts["history"]["val_loss"]))

@@ -19,11 +19,11 @@ from breastus.evaluation.decision.decision_curve import decision_curve
 from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 from breastus.evaluation.metrics.metrics import (
     METRICS,
-    PREVALENCE,
     compute_metrics,
     confusion_matrix,
 )
 from breastus.evaluation.metrics.subgroups import subgroups
+from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.labels import POSITIVE
@@ -64,15 +64,10 @@ def evaluate_predictions(
         `reliability_before` and `reliability`; for test `referral` (as from `coverage_report`) and
         `decision_curve` (columns of that table); `subgroups`.
     """
-    confidence, threshold = settings.confidence, decision.threshold
-    options = {"resamples": settings.resamples, "confidence": confidence, "seed": seed}
+    options = EvaluationOptions.from_settings(settings, seed=seed)
+    confidence, threshold = options.confidence, decision.threshold
     metrics = score_predictions(
-        predictions,
-        model=model,
-        color=color,
-        threshold=threshold,
-        prevalence=settings.prevalence,
-        **options,
+        predictions, threshold=threshold, options=options, model=model, color=color
     )
     metrics["decision"] = decision.to_dict()
     for split, table in predictions.items():
@@ -82,7 +77,7 @@ def evaluate_predictions(
     metrics["test"]["referral"] = coverage_report(
         *arrays, decision.conformal, threshold=threshold, confidence=confidence
     )
-    metrics["test"]["decision_curve"] = decision_curve(*arrays, **options).to_dict("list")
+    metrics["test"]["decision_curve"] = decision_curve(*arrays, options=options).to_dict("list")
     metrics["subgroups"] = subgroups(
         test, attributes, threshold=threshold, confidence=confidence, whole=metrics["test"]
     )
@@ -93,10 +88,7 @@ def score_predictions(
     predictions: dict[str, pd.DataFrame],
     *,
     threshold: float,
-    resamples: int,
-    confidence: float,
-    seed: int,
-    prevalence: float = PREVALENCE,
+    options: EvaluationOptions = DEFAULTS,
     model: str = "",
     color: str = "plain",
 ) -> dict[str, Any]:
@@ -105,10 +97,7 @@ def score_predictions(
     Args:
         predictions: split to predictions table.
         threshold: images are predicted lump when their probability is at least this.
-        resamples: number of bootstrap resamples of groups.
-        confidence: level of the intervals.
-        seed: seed of the resamples.
-        prevalence: prevalence of lumps for PPV and NPV.
+        options: resamples, level, prevalence and seed.
         model: name of the network, for `published_baseline`.
         color: "plain" or "parula", for `published_baseline`.
 
@@ -120,27 +109,22 @@ def score_predictions(
     Warns:
         UndefinedMetricWarning: when a metric or an interval is NaN.
     """
-    options = {"threshold": threshold, "prevalence": prevalence}
+    prevalence, confidence = options.prevalence, options.confidence
     result: dict[str, Any] = {
         "positive": POSITIVE,
-        **options,
+        "threshold": threshold,
+        "prevalence": prevalence,
         "confidence": confidence,
-        "resamples": resamples,
+        "resamples": options.resamples,
         "interval": INTERVAL,
     }
     for split, table in predictions.items():
         y_true, y_prob = truth_and_probability(table)
         with warnings.catch_warnings(record=True) as undefined:
             warnings.simplefilter("always", UndefinedMetricWarning)
-            values = compute_metrics(y_true, y_prob, **options)
+            values = compute_metrics(y_true, y_prob, threshold=threshold, prevalence=prevalence)
             bounds = bootstrap_intervals(
-                y_true,
-                y_prob,
-                table["group_id"],
-                resamples=resamples,
-                confidence=confidence,
-                seed=seed,
-                **options,
+                y_true, y_prob, table["group_id"], threshold=threshold, options=options
             )
         for warning in undefined:
             warnings.warn(f"{split}: {warning.message}", warning.category, stacklevel=2)

@@ -5,6 +5,7 @@ from typing import Any
 from breastus.errors import RunError
 from breastus.evaluation.comparison.paired import compare
 from breastus.evaluation.metrics.metrics import METRICS
+from breastus.evaluation.options import EvaluationOptions
 from breastus.runs.run import Run
 
 _SHOWN = ("roc_auc", "balanced_accuracy", "sensitivity", "specificity", "brier")
@@ -30,10 +31,7 @@ def compare_runs(run: Run, other: Run) -> dict[str, Any]:
         *tables,
         threshold=thresholds[0],
         other_threshold=thresholds[1],
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-        prevalence=settings.prevalence,
-        seed=run.config.seed,
+        options=EvaluationOptions.from_settings(settings, seed=run.config.seed),
     )
     result = {"ours": run.path.name, "theirs": other.path.name, **result}
     run.write_comparison(other, result)

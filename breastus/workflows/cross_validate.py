@@ -48,6 +48,7 @@ from breastus.evaluation.decision.conformal import PrecomputedSets, coverage_rep
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.evaluation.metrics.subgroups import subgroups
+from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import thresholds_of, truth_and_probability
 from breastus.reporting.report import write_report
 from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, changed_settings
@@ -151,10 +152,7 @@ def evaluate_folds(folder: Path) -> CrossValidation:
         "prevalence": settings.prevalence,
         **mean_metrics(
             tables,
-            resamples=settings.resamples,
-            confidence=settings.confidence,
-            prevalence=settings.prevalence,
-            seed=config.seed,
+            options=EvaluationOptions.from_settings(settings, seed=config.seed),
         ),
         **_time_taken(runs),
     }

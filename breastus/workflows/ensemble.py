@@ -29,6 +29,7 @@ from breastus.errors import RunError
 from breastus.evaluation.decision.conformal import coverage_report
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.evaluate_predictions import evaluate_predictions, score_predictions
+from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import thresholds_of, truth_and_probability
 from breastus.evaluation.tta import VIEWS
 from breastus.models.ensemble import ensemble
@@ -136,11 +137,8 @@ def _metrics(
     metrics["test"] |= score_predictions(
         {"test": apart.table},
         threshold=apart.table["threshold"].to_numpy(),
-        prevalence=settings.prevalence,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-        seed=config.seed,
         **options,
+        options=EvaluationOptions.from_settings(settings, seed=config.seed),
     )["test"]
     metrics["test"]["referral"] = coverage_report(
         *truth_and_probability(apart.table),

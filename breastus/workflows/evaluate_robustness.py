@@ -19,6 +19,7 @@ from breastus.config.schema import Config
 from breastus.data.images import ImageFile
 from breastus.errors import DataError
 from breastus.evaluation.decision.decision import Decision
+from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.robustness.corruptions import SEVERITIES
 from breastus.evaluation.robustness.evaluate import cells, robustness
@@ -124,9 +125,7 @@ def measure_robustness(
         threshold=decision.threshold,
         severities=severities,
         corruptions=corruptions,
-        resamples=config.evaluation.resamples,
-        confidence=config.evaluation.confidence,
-        seed=config.seed,
+        options=EvaluationOptions.from_settings(config.evaluation, seed=config.seed),
     )
     folder.write_robustness(found, table)
     return found

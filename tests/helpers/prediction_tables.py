@@ -7,6 +7,7 @@ from breastus.config.schema import EvaluationConfig
 from breastus.evaluation.calibration.logistic import sigmoid
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.evaluate_predictions import evaluate_predictions, score_predictions
+from breastus.evaluation.options import EvaluationOptions
 
 
 def predictions(split="test", lumps=40, others=30, seed=0, shift=1.5):
@@ -31,8 +32,13 @@ def predictions(split="test", lumps=40, others=30, seed=0, shift=1.5):
 def evaluated(tables=None, **options):
     """Return the metrics of tables by split."""
     tables = tables or {"val": predictions("val", seed=1), "test": predictions()}
-    options = {"model": "cnn", "color": "plain", "threshold": 0.5, **options}
-    return score_predictions(tables, resamples=200, confidence=0.95, seed=0, **options)
+    return score_predictions(
+        tables,
+        threshold=0.5,
+        options=EvaluationOptions(**{"resamples": 200, **options}),
+        model="cnn",
+        color="plain",
+    )
 
 
 def evaluated_run(tables):

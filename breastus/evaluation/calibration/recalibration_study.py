@@ -23,6 +23,7 @@ from breastus.evaluation.comparison.paired import compare
 from breastus.evaluation.decision.conformal import fit_conformal
 from breastus.evaluation.decision.decision import Decision, threshold_rule
 from breastus.evaluation.evaluate_predictions import score_predictions
+from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.validation import check_count, groups_per_class
 from breastus.labels import LABELS
@@ -75,16 +76,11 @@ def recalibration_study(
     before = rest.assign(probability_uncalibrated=rest["probability"])
     after = decision.apply(before)
     thresholds = float(rest["threshold"].iloc[0]), decision.threshold
-    options = {
-        "resamples": settings.resamples,
-        "confidence": settings.confidence,
-        "prevalence": settings.prevalence,
-        "seed": seed,
-    }
+    options = EvaluationOptions.from_settings(settings, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # the report states what is NaN
         scored = [
-            score_predictions({"test": part}, threshold=threshold, **options)
+            score_predictions({"test": part}, threshold=threshold, options=options)
             for part, threshold in zip((before, after), thresholds, strict=True)
         ]
         paired = compare(
@@ -92,7 +88,7 @@ def recalibration_study(
             before,
             threshold=thresholds[1],
             other_threshold=thresholds[0],
-            **options,
+            options=options,
         )
     curve, no_curve = _curve(truth, prob, groups, images, seed)
     rest_truth, rest_prob = truth_and_probability(before)

@@ -19,7 +19,7 @@ from breastus.evaluation.intervals.metric_intervals import (
     Sample,
     difference_intervals,
 )
-from breastus.evaluation.metrics.metrics import PREVALENCE
+from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import check_predictions, truth_and_probability
 from breastus.labels import LABELS, LUMP, NO_LUMP, POSITIVE
 
@@ -30,10 +30,7 @@ def compare(
     *,
     threshold: float = 0.5,
     other_threshold: float | None = None,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    prevalence: float = PREVALENCE,
+    options: EvaluationOptions = DEFAULTS,
 ) -> dict[str, Any]:
     """Compare two models' predictions of the same images.
 
@@ -45,10 +42,7 @@ def compare(
         theirs: another model's, of the same images in any order.
         threshold: our model predicts lump when `probability >= threshold`.
         other_threshold: the threshold of the other model; None: the same.
-        resamples: number of bootstrap resamples.
-        confidence: level of the intervals.
-        seed: seed of the draws.
-        prevalence: prevalence of lumps for PPV and NPV.
+        options: resamples, level, prevalence and seed.
 
     Returns:
         `n`, `n_groups`, `n_lump`, `n_no_lump` and the settings; `metrics`: under each metric's name
@@ -58,7 +52,7 @@ def compare(
         undefined, or a class comes from fewer than two groups.
 
     Raises:
-        ConfigError: when an option is out of range.
+        ConfigError: when a threshold is out of range.
         DataError: when a table is damaged, or they differ in images, labels or groups.
 
     Warns:
@@ -71,8 +65,7 @@ def compare(
         Sample(*truth_and_probability(table), groups, limit)
         for table, limit in ((ours, threshold), (theirs, other_threshold))
     ]
-    options = {"confidence": confidence, "prevalence": prevalence, "seed": seed}
-    pair = [Resampled([sample], resamples=resamples, **options) for sample in samples]
+    pair = [Resampled([sample], options) for sample in samples]
     metrics = difference_intervals(*pair)
     if sparse := pair[0].bootstrap.sparse:
         _warn(f"the images of {' and '.join(sparse)} come from fewer than two groups.")
@@ -86,7 +79,7 @@ def compare(
     with warnings.catch_warnings(record=True) as undefined:
         warnings.simplefilter("always", UndefinedMetricWarning)
         areas = delong_difference(
-            truth, samples[0].y_prob, samples[1].y_prob, groups, confidence=confidence
+            truth, samples[0].y_prob, samples[1].y_prob, groups, confidence=options.confidence
         )
         tests = {
             name: mcnemar(right[0][among], right[1][among], groups[among])
@@ -102,9 +95,9 @@ def compare(
         "n_no_lump": int((truth == NO_LUMP).sum()),
         "threshold": threshold,
         "other_threshold": other_threshold,
-        "prevalence": prevalence,
-        "confidence": confidence,
-        "resamples": resamples,
+        "prevalence": options.prevalence,
+        "confidence": options.confidence,
+        "resamples": options.resamples,
         "metrics": metrics,
         "delong": areas,
         "mcnemar": tests,

@@ -18,6 +18,7 @@ import pandas as pd
 
 from breastus.errors import ConfigError, UndefinedMetricWarning
 from breastus.evaluation.intervals.bootstrap import GroupBootstrap
+from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.validation import check_arrays, check_number, ratio
 
 _THRESHOLDS = np.arange(1, 100) / 100
@@ -70,9 +71,7 @@ def decision_curve(
     *,
     thresholds: Sequence[float] | None = None,
     prevalence: float | None = None,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    options: EvaluationOptions = DEFAULTS,
 ) -> pd.DataFrame:
     """Return the net benefit of the model, of treating all and of treating none, with bands.
 
@@ -83,9 +82,7 @@ def decision_curve(
         thresholds: float [t], above 0 and below 1; None: 0.01, 0.02 to 0.99.
         prevalence: prevalence of lumps where the model is used; None: prevalence in these images,
             which is far too high for screening when the women were referred.
-        resamples: number of bootstrap resamples.
-        confidence: pointwise level of the bands.
-        seed: seed of the draws.
+        options: resamples, pointwise level and seed.
 
     Returns:
         One row per threshold: `threshold`, `model`, `treat_all`, `treat_none` (0), and `gain`, the
@@ -104,14 +101,13 @@ def decision_curve(
     """
     thresholds = _THRESHOLDS if thresholds is None else np.asarray(thresholds, float)
     y_true = np.asarray(y_true)
-    bootstrap = GroupBootstrap.draw(
-        y_true, groups, resamples=resamples, confidence=confidence, seed=seed, expand=False
-    )
+    bootstrap = GroupBootstrap.draw(y_true, groups, options, expand=False)
 
     def curves(weights=None) -> dict[str, np.ndarray]:
-        options = {"prevalence": prevalence, "weights": weights}
-        model = net_benefit(y_true, y_prob, thresholds, **options)
-        treat_all = net_benefit(y_true, np.ones(len(y_true)), thresholds, **options)
+        model, treat_all = (
+            net_benefit(y_true, prob, thresholds, prevalence=prevalence, weights=weights)
+            for prob in (y_prob, np.ones(len(y_true)))
+        )
         gain = model - np.maximum(treat_all, 0)
         return {"model": model, "treat_all": treat_all, "gain": gain}
 

@@ -11,12 +11,8 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from breastus.evaluation.validation import (
-    check_count,
-    check_number,
-    group_numbers,
-    groups_per_class,
-)
+from breastus.evaluation.options import EvaluationOptions
+from breastus.evaluation.validation import check_count, group_numbers, groups_per_class
 
 MAX_UNDEFINED = 0.05  # share of undefined resamples above which there is no interval
 _BLOCK = 500  # resamples scored at a time, which bounds memory
@@ -78,10 +74,8 @@ class GroupBootstrap:
         cls,
         y_true: np.ndarray,
         groups: Sequence | None,
+        options: EvaluationOptions,
         *,
-        resamples: int,
-        confidence: float,
-        seed: int,
         expand: bool = True,
     ) -> "GroupBootstrap":
         """Draw resamples.
@@ -89,25 +83,21 @@ class GroupBootstrap:
         Args:
             y_true: int [n], 1 for lump.
             groups: [n], name of each image's group; None makes each image its own group.
-            resamples: number of resamples.
-            confidence: level of the intervals, such as 0.95.
-            seed: seed of the draws.
+            options: resamples, level and seed.
             expand: widen the intervals for the number of groups, see `expanded_tail`.
 
         Raises:
-            ConfigError: when an option is out of range.
             DataError: when a group is missing.
         """
-        check_number("confidence", confidence)
         y_true, groups = np.asarray(y_true), group_numbers(groups, len(y_true))
         sparse = tuple(sparse_classes(y_true, groups))
-        tail = (1 - confidence) / 2
+        tail = (1 - options.confidence) / 2
         if sparse:
-            check_count("resamples", resamples)
             return cls(np.zeros((0, len(y_true)), int), tail, sparse)
         if expand:
-            tail = expanded_tail(confidence, y_true, groups)
-        return cls(resample_weights(groups, resamples=resamples, seed=seed), tail, sparse)
+            tail = expanded_tail(options.confidence, y_true, groups)
+        weights = resample_weights(groups, resamples=options.resamples, seed=options.seed)
+        return cls(weights, tail, sparse)
 
     def scores(
         self,

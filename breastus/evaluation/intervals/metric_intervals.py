@@ -26,10 +26,10 @@ from breastus.evaluation.intervals.delong import mean_delong_interval
 from breastus.evaluation.intervals.proportions import kish_size, wilson_interval
 from breastus.evaluation.metrics.metrics import (
     METRICS,
-    PREVALENCE,
     compute_metrics,
     confusion_matrix,
 )
+from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.validation import group_numbers
 from breastus.labels import LUMP, NO_LUMP
 
@@ -81,21 +81,11 @@ class Resampled:
         drawn: name to the mean in each resample, [resamples, ...].
     """
 
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        *,
-        resamples: int,
-        confidence: float,
-        prevalence: float,
-        seed: int,
-    ):
-        self.samples, self.confidence, self.prevalence = samples, confidence, prevalence
+    def __init__(self, samples: Sequence[Sample], options: EvaluationOptions):
+        self.samples, self.options, prevalence = samples, options, options.prevalence
         self.y_true = np.concatenate([sample.y_true for sample in samples])
         self.groups = np.concatenate([np.asarray(sample.groups) for sample in samples])
-        self.bootstrap = GroupBootstrap.draw(
-            self.y_true, self.groups, resamples=resamples, confidence=confidence, seed=seed
-        )
+        self.bootstrap = GroupBootstrap.draw(self.y_true, self.groups, options)
         ends = np.cumsum([len(sample.y_true) for sample in samples])
         whole = [sample.metrics(np.ones(len(sample.y_true)), prevalence) for sample in samples]
         parts = [
@@ -129,7 +119,7 @@ class Resampled:
         if not math.isnan(means["roc_auc"]):
             area = mean_delong_interval(
                 [(one.y_true, one.y_prob, one.groups) for one in self.samples],
-                confidence=self.confidence,
+                confidence=self.options.confidence,
             )
             found["roc_auc"] = area["ci_low"], area["ci_high"]
         found = replace_degenerate_intervals(
@@ -138,8 +128,8 @@ class Resampled:
             lump=self.y_true == LUMP,
             predicted_lump=np.concatenate([one.y_prob >= one.threshold for one in self.samples]),
             groups=self.groups,
-            prevalence=self.prevalence,
-            confidence=self.confidence,
+            prevalence=self.options.prevalence,
+            confidence=self.options.confidence,
         )
         missing = [n for n in METRICS if math.isnan(found[n][0]) and not math.isnan(means[n])]
         if missing:
@@ -153,10 +143,7 @@ def bootstrap_intervals(
     groups: Sequence,
     *,
     threshold: float | np.ndarray = 0.5,
-    prevalence: float = PREVALENCE,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    options: EvaluationOptions = DEFAULTS,
 ) -> dict[str, tuple]:
     """Return the interval of each metric, and of the cells of the confusion matrix.
 
@@ -167,17 +154,14 @@ def bootstrap_intervals(
         y_prob: float [n], probability of lump.
         groups: [n], name of each image's group; groups are drawn as a whole.
         threshold: images are predicted lump when `y_prob >= threshold`; one, or one an image, [n].
-        prevalence: prevalence of lumps for PPV and NPV.
-        resamples: number of bootstrap resamples.
-        confidence: level of the intervals.
-        seed: seed of the draws.
+        options: resamples, level, prevalence and seed.
 
     Returns:
         Name to (low, high); for "confusion_matrix" each is [2, 2]. NaN when more than 5 % of the
         resamples leave a metric undefined, or a class comes from fewer than two groups.
 
     Raises:
-        ConfigError: when an option is out of range.
+        ConfigError: when a threshold is out of range.
         DataError: when the arrays do not fit each other.
 
     Warns:
@@ -185,8 +169,7 @@ def bootstrap_intervals(
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, float)
     sample = Sample(y_true, y_prob, group_numbers(groups, len(y_true)), threshold)
-    options = {"resamples": resamples, "confidence": confidence, "prevalence": prevalence}
-    return Resampled([sample], seed=seed, **options).intervals()
+    return Resampled([sample], options).intervals()
 
 
 def difference_intervals(ours: Resampled, theirs: Resampled) -> dict[str, dict[str, float]]:
@@ -230,7 +213,7 @@ def _difference_interval(
         return math.nan, math.nan
     of = _PROPORTION_OF[name]
     groups = ours.groups if of is None else ours.groups[ours.y_true == of]
-    reach = wilson_interval(0, kish_size(groups), confidence=ours.confidence)[1]
+    reach = wilson_interval(0, kish_size(groups), confidence=ours.options.confidence)[1]
     return -reach, reach
 
 

@@ -17,26 +17,21 @@ from breastus.evaluation.intervals.metric_intervals import (
     Sample,
     difference_intervals,
 )
-from breastus.evaluation.metrics.metrics import METRICS, PREVALENCE
+from breastus.evaluation.metrics.metrics import METRICS
+from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import thresholds_of, truth_and_probability
 
 
 def mean_metrics(
     tables: Sequence[pd.DataFrame],
     *,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    prevalence: float = PREVALENCE,
-    seed: int = 0,
+    options: EvaluationOptions = DEFAULTS,
 ) -> dict[str, Any]:
     """Return the mean of each metric over several tables of predictions.
 
     Args:
         tables: predictions from one data set, so that a group's name means the same in each.
-        resamples: number of bootstrap resamples.
-        confidence: level of the intervals, see `Resampled.intervals`.
-        prevalence: prevalence of lumps for PPV and NPV.
-        seed: seed of the draws.
+        options: resamples, level, prevalence and seed; see `Resampled.intervals`.
 
     Returns:
         Under each metric's name `value`, `ci_low`, `ci_high`; `confusion_matrix`, the mean counts;
@@ -45,14 +40,12 @@ def mean_metrics(
         resamples do, or a class comes from fewer than two groups.
 
     Raises:
-        ConfigError: when an option is out of range.
         DataError: when there is no table, or one is empty or holds an image twice.
 
     Warns:
         UndefinedMetricWarning: when a mean or an interval is NaN.
     """
-    options = {"confidence": confidence, "prevalence": prevalence, "seed": seed}
-    found = Resampled(_samples(tables), resamples=resamples, **options)
+    found = Resampled(_samples(tables), options)
     if undefined := [name for name in METRICS if math.isnan(found.means[name])]:
         warnings.warn(
             f"The mean over {len(tables)} tables is NaN, because one leaves it undefined: "
@@ -82,20 +75,16 @@ def mean_difference(
     ours: Sequence[pd.DataFrame],
     theirs: Sequence[pd.DataFrame],
     *,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    prevalence: float = PREVALENCE,
-    seed: int = 0,
+    options: EvaluationOptions = DEFAULTS,
 ) -> dict[str, dict[str, float]]:
     """Return `value`, `ci_low` and `ci_high` of each metric's mean difference, ours minus theirs.
 
     Args:
         ours: tables of predictions, as for `mean_metrics`.
         theirs: another variant's, of the same images in the same order.
-        resamples, confidence, prevalence, seed: as of `mean_metrics`.
+        options: resamples, level, prevalence and seed.
 
     Raises:
-        ConfigError: when an option is out of range.
         DataError: when `mean_metrics` raises it, or a pair of tables differs in images, labels or
             groups.
 
@@ -109,8 +98,7 @@ def mean_difference(
                     "Two variants must have the same test images in the same order, with the same "
                     f"labels and groups. Received: tables that differ in {column}"
                 )
-    options = {"confidence": confidence, "prevalence": prevalence, "seed": seed}
-    pair = [Resampled(_samples(each), resamples=resamples, **options) for each in (ours, theirs)]
+    pair = [Resampled(_samples(each), options) for each in (ours, theirs)]
     if sparse := pair[0].bootstrap.sparse:
         warnings.warn(
             f"There are no intervals: {' and '.join(sparse)} comes from fewer than two groups.",

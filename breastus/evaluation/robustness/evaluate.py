@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from breastus.errors import ConfigError, DataError, ImageError, UndefinedMetricWarning
 from breastus.evaluation.intervals.bootstrap import GroupBootstrap
+from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predict_fn import PredictFn, predict_probabilities
 from breastus.evaluation.robustness.corruptions import (
     CORRUPTIONS,
@@ -53,9 +54,7 @@ def robustness(
     threshold: float,
     severities: Sequence[int] = SEVERITIES,
     corruptions: Sequence[str] | None = None,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    options: EvaluationOptions = DEFAULTS,
     batch_size: int = 32,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -70,9 +69,8 @@ def robustness(
         threshold: images are predicted lump when their probability is at least this.
         severities: severities to measure, 1 to 5.
         corruptions: names of `CORRUPTIONS`; None takes them all.
-        resamples: number of bootstrap resamples.
-        confidence: level of the intervals.
-        seed: seed of the resamples and, with an image's number, of its corruptions.
+        options: resamples, level, and the seed of the resamples and, with an image's number, of
+            its corruptions.
         batch_size: images that are loaded, corrupted and predicted at a time.
         progress: show a progress bar on a terminal.
 
@@ -97,9 +95,8 @@ def robustness(
     check_number("threshold", threshold, inclusive=True)
     check_count("batch_size", batch_size)
     y_true, groups = _check_images(images, y_true, groups)
-    bootstrap = GroupBootstrap.draw(
-        y_true, groups, resamples=resamples, confidence=confidence, seed=seed, expand=False
-    )
+    confidence, seed = options.confidence, options.seed
+    bootstrap = GroupBootstrap.draw(y_true, groups, options, expand=False)
     probabilities = _probabilities(
         predict, images, len(y_true), chosen, seed=seed, batch_size=batch_size, progress=progress
     )
@@ -131,7 +128,7 @@ def robustness(
         "threshold": threshold,
         "severities": [int(severity) for severity in severities],
         "confidence": confidence,
-        "resamples": resamples,
+        "resamples": options.resamples,
         "seed": seed,
         "interval": _INTERVAL,
         "clean": described[0],

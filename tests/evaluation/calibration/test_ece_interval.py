@@ -13,6 +13,7 @@ from breastus.evaluation.calibration.reliability import (
 )
 from breastus.evaluation.intervals.bootstrap import resample_weights
 from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
+from breastus.evaluation.options import EvaluationOptions
 
 
 def draw(rng, patients, size, shift, slope):
@@ -87,9 +88,13 @@ def test_equally_good_models_differ_as_often_as_they_may():
 def test_an_interval_reaches_beyond_the_value_on_both_sides():
     truth, prob, groups = draw(np.random.default_rng(3), 300, 1, 0, 1)
     value = expected_calibration_error(truth, prob)
-    low, high = bootstrap_intervals(truth, prob, groups, resamples=200)["ece"]
+    low, high = bootstrap_intervals(truth, prob, groups, options=EvaluationOptions(resamples=200))[
+        "ece"
+    ]
     assert low == 0 < value < high
     truth, prob, groups = draw(np.random.default_rng(3), 300, 1, -1, 1)
     value = expected_calibration_error(truth, prob)
-    low, high = bootstrap_intervals(truth, prob, groups, resamples=200)["ece"]
+    low, high = bootstrap_intervals(truth, prob, groups, options=EvaluationOptions(resamples=200))[
+        "ece"
+    ]
     assert 0 < low < value < high

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from breastus.evaluation.calibration.slope import calibration_intercept, calibration_slope
 from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
+from breastus.evaluation.options import EvaluationOptions
 
 # Intercept of probabilities expit(2 x - 1) when the true ones are expit(x).
 GRID = np.linspace(-9, 9, 4001)
@@ -150,7 +151,10 @@ def test_intervals_hold_what_they_say():
         score = rng.normal(scale=1.5, size=150)
         truth = (rng.random(150) < expit(score)).astype(int)
         found = bootstrap_intervals(
-            truth, expit(2 * score - 1), np.arange(150), resamples=200, seed=trial
+            truth,
+            expit(2 * score - 1),
+            np.arange(150),
+            options=EvaluationOptions(resamples=200, seed=trial),
         )
         low, high = found["calibration_slope"]
         held[0] += low <= 0.5 <= high

@@ -13,6 +13,7 @@ from breastus.evaluation.intervals.delong import delong_difference
 from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.metrics.metrics import METRICS, compute_metrics
+from breastus.evaluation.options import EvaluationOptions
 from breastus.utils.files import jsonable
 
 
@@ -49,7 +50,9 @@ def arrays(ours, theirs):
 
 def test_every_metric_has_a_difference_and_an_interval():
     ours, theirs = tables(better=0.5)
-    found = compare(ours, theirs, resamples=300, other_threshold=0.4, prevalence=0.02)
+    found = compare(
+        ours, theirs, other_threshold=0.4, options=EvaluationOptions(resamples=300, prevalence=0.02)
+    )
     truth, prob, other, groups = arrays(ours, theirs)
     first = compute_metrics(truth, prob, prevalence=0.02)
     second = compute_metrics(truth, other, threshold=0.4, prevalence=0.02)
@@ -74,12 +77,14 @@ def test_every_metric_has_a_difference_and_an_interval():
 
 def test_a_difference_is_surer_than_the_models_and_turns_round():
     ours, theirs = tables(own=0.3)
-    both = compare(ours, theirs, resamples=400)["metrics"]
+    both = compare(ours, theirs, options=EvaluationOptions(resamples=400))["metrics"]
     found = both["roc_auc"]
     truth, prob, _, groups = arrays(ours, theirs)
-    alone = bootstrap_intervals(truth, prob, groups, resamples=400)["roc_auc"]
+    alone = bootstrap_intervals(truth, prob, groups, options=EvaluationOptions(resamples=400))[
+        "roc_auc"
+    ]
     assert found["ci_high"] - found["ci_low"] < alone[1] - alone[0]
-    back = compare(theirs, ours, resamples=400)["metrics"]
+    back = compare(theirs, ours, options=EvaluationOptions(resamples=400))["metrics"]
     for name in ("roc_auc", "ece"):
         entry = both[name]
         assert back[name]["ci_low"] == pytest.approx(-entry["ci_high"])
@@ -89,8 +94,12 @@ def test_a_difference_is_surer_than_the_models_and_turns_round():
 def test_the_order_of_a_table_is_nothing():
     ours, theirs = tables()
     mixed = theirs.sample(frac=1, random_state=0)
-    assert compare(ours, theirs, resamples=50) == compare(ours, mixed, resamples=50)
-    assert compare(mixed, ours, resamples=50) == compare(theirs, ours, resamples=50)
+    assert compare(ours, theirs, options=EvaluationOptions(resamples=50)) == compare(
+        ours, mixed, options=EvaluationOptions(resamples=50)
+    )
+    assert compare(mixed, ours, options=EvaluationOptions(resamples=50)) == compare(
+        theirs, ours, options=EvaluationOptions(resamples=50)
+    )
 
 
 def test_coverage_is_what_it_says():
@@ -98,7 +107,9 @@ def test_coverage_is_what_it_says():
     names = ("balanced_accuracy", "roc_auc", "brier", "ece", "calibration_intercept")
     held = dict.fromkeys(names, 0)
     for seed in range(50):
-        found = compare(*tables(seed, own=1.0), resamples=100, seed=seed)["metrics"]
+        found = compare(
+            *tables(seed, own=1.0), options=EvaluationOptions(resamples=100, seed=seed)
+        )["metrics"]
         for name in names:
             held[name] += found[name]["ci_low"] <= 0 <= found[name]["ci_high"]
     assert all(count >= 0.86 * 50 for count in held.values()), held
@@ -108,7 +119,7 @@ def test_equal_calls_are_not_certain_to_be_equal():
     ours, theirs = tables()
     theirs["probability"] = np.where(ours["probability"] >= 0.5, 0.9, 0.1)
     with pytest.warns(UndefinedMetricWarning, match="have no interval: balanced_accuracy, "):
-        found = compare(ours, theirs, resamples=100)
+        found = compare(ours, theirs, options=EvaluationOptions(resamples=100))
     for name, groups in (("accuracy", 60), ("sensitivity", 36), ("specificity", 24)):
         reach = wilson_interval(0, groups)[1]
         entry = found["metrics"][name]
@@ -121,7 +132,7 @@ def test_equal_calls_are_not_certain_to_be_equal():
 def test_a_model_beside_itself():
     ours, _ = tables()
     with pytest.warns(UndefinedMetricWarning) as warned:
-        found = compare(ours, ours, resamples=50)
+        found = compare(ours, ours, options=EvaluationOptions(resamples=50))
     assert [str(w.message)[:30] for w in warned] == [
         "Some differences have no inter",
         "The difference of ROC-AUCs, 0,",
@@ -134,7 +145,7 @@ def test_a_model_beside_itself():
 def test_one_class_is_undefined():
     ours, theirs = tables(lumps=1.0)
     with pytest.warns(UndefinedMetricWarning) as warned:
-        found = compare(ours, theirs, resamples=50)
+        found = compare(ours, theirs, options=EvaluationOptions(resamples=50))
     messages = " ".join(str(w.message) for w in warned)
     assert "the images of no lump come from fewer than two groups" in messages
     assert "no p-value without images" in messages
@@ -176,11 +187,11 @@ def with_value(table, row, column, value):
 def test_what_cannot_be_compared_is_refused(change, message):
     ours, theirs = tables()
     with pytest.raises(DataError, match=message):
-        compare(ours, change(theirs), resamples=20)
+        compare(ours, change(theirs), options=EvaluationOptions(resamples=20))
 
 
 @pytest.mark.parametrize("option", [{"confidence": 95}, {"prevalence": 0}, {"resamples": 0}])
 def test_wrong_options_are_refused(option):
     name, value = next(iter(option.items()))
     with pytest.raises(ValueError, match=rf"{name}.* Received: .*{value}"):
-        compare(*tables(), **option)
+        compare(*tables(), options=EvaluationOptions(**option))

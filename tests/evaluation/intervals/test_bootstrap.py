@@ -15,6 +15,7 @@ from breastus.evaluation.metrics.metrics import (
     compute_metrics,
     predictive_values,
 )
+from breastus.evaluation.options import EvaluationOptions
 
 
 def draw(rng, groups, size, *, within=0.0):
@@ -34,16 +35,22 @@ def test_groups_are_drawn_whole():
 
 def test_values_lie_within_and_seeds_repeat():
     truth, prob, groups = draw(np.random.default_rng(1), 60, 2)
-    first = bootstrap_intervals(truth, prob, groups, resamples=300, seed=4)
+    first = bootstrap_intervals(
+        truth, prob, groups, options=EvaluationOptions(resamples=300, seed=4)
+    )
     values = compute_metrics(truth, prob)
     for name in METRICS:
         low, high = first[name]
         assert low <= values[name] <= high
     assert (
         first["roc_auc"]
-        == bootstrap_intervals(truth, prob, groups, resamples=300, seed=4)["roc_auc"]
+        == bootstrap_intervals(
+            truth, prob, groups, options=EvaluationOptions(resamples=300, seed=4)
+        )["roc_auc"]
     )
-    wide = bootstrap_intervals(truth, prob, groups, resamples=300, seed=4, confidence=0.99)
+    wide = bootstrap_intervals(
+        truth, prob, groups, options=EvaluationOptions(resamples=300, seed=4, confidence=0.99)
+    )
     assert wide["roc_auc"][0] < first["roc_auc"][0]
 
 
@@ -53,7 +60,9 @@ def test_coverage_is_what_it_says():
     held = 0
     for trial in range(150):
         truth, prob, groups = draw(rng, 80, 2, within=0.9)
-        low, high = bootstrap_intervals(truth, prob, groups, resamples=200, seed=trial)["roc_auc"]
+        low, high = bootstrap_intervals(
+            truth, prob, groups, options=EvaluationOptions(resamples=200, seed=trial)
+        )["roc_auc"]
         held += low <= 0.7602 <= high
     assert 0.88 <= held / 150 <= 0.99
 
@@ -67,7 +76,9 @@ def test_the_roc_auc_near_one_is_held_as_often_as_it_says(count, shift):
     truth = np.repeat([0, 1], count // 2)
     for _ in range(200):
         prob = 1 / (1 + np.exp(-(shift * truth + rng.normal(size=count))))
-        low, high = bootstrap_intervals(truth, prob, np.arange(count), resamples=20)["roc_auc"]
+        low, high = bootstrap_intervals(
+            truth, prob, np.arange(count), options=EvaluationOptions(resamples=20)
+        )["roc_auc"]
         held += low <= true <= high
     assert held / 200 >= 0.92
 
@@ -94,7 +105,10 @@ def test_every_score_of_calls_is_held_as_often_as_it_says(patients):
         truth = np.repeat([0, 1], patients)
         called = truth == (rng.random(patients) < right)[groups]
         found = bootstrap_intervals(
-            truth, np.where(called, 0.8, 0.2), groups, resamples=200, seed=trial
+            truth,
+            np.where(called, 0.8, 0.2),
+            groups,
+            options=EvaluationOptions(resamples=200, seed=trial),
         )
         for name, value in in_the_long_run.items():
             held[name] += found[name][0] <= value <= found[name][1]
@@ -108,7 +122,9 @@ def test_nothing_but_right_or_wrong_calls_are_not_certain(wrong):
     truth = np.repeat([0, 1], 10)
     prob = np.where(truth == 1, 0.9, 0.1)
     prob = 1 - prob if wrong else prob
-    found = bootstrap_intervals(truth, prob, np.arange(20), resamples=100)
+    found = bootstrap_intervals(
+        truth, prob, np.arange(20), options=EvaluationOptions(resamples=100)
+    )
     ten, twenty = (wilson_interval(0 if wrong else n, n) for n in (10, 20))
     assert found["accuracy"] == pytest.approx(twenty)
     assert found["f1"] == pytest.approx(
@@ -125,7 +141,9 @@ def test_nothing_but_right_or_wrong_calls_are_not_certain(wrong):
 
 def test_calling_everything_lump_has_a_balanced_accuracy_that_is_not_certain():
     truth = np.repeat([0, 1], 10)
-    found = bootstrap_intervals(truth, np.full(20, 0.9), np.arange(20), resamples=100)
+    found = bootstrap_intervals(
+        truth, np.full(20, 0.9), np.arange(20), options=EvaluationOptions(resamples=100)
+    )
     low, high = found["balanced_accuracy"]
     assert low < 0.5 < high
     assert high - low == pytest.approx(1 - wilson_interval(10, 10)[0])
@@ -133,8 +151,12 @@ def test_calling_everything_lump_has_a_balanced_accuracy_that_is_not_certain():
 
 def test_images_drawn_one_by_one_would_be_too_sure():
     truth, prob, groups = draw(np.random.default_rng(2), 40, 6, within=0.95)
-    by_group = bootstrap_intervals(truth, prob, groups, resamples=400)["roc_auc"]
-    by_image = bootstrap_intervals(truth, prob, np.arange(len(truth)), resamples=400)["roc_auc"]
+    by_group = bootstrap_intervals(truth, prob, groups, options=EvaluationOptions(resamples=400))[
+        "roc_auc"
+    ]
+    by_image = bootstrap_intervals(
+        truth, prob, np.arange(len(truth)), options=EvaluationOptions(resamples=400)
+    )["roc_auc"]
     assert by_group[1] - by_group[0] > 1.5 * (by_image[1] - by_image[0])
 
 
@@ -143,7 +165,9 @@ def test_a_perfect_share_is_not_certain():
     prob = np.where(truth == 1, 0.9, 0.1)
     prob[-1] = 0.8
     groups = np.arange(40) // 2  # ten groups of lumps
-    low, high = bootstrap_intervals(truth, prob, groups, resamples=200)["sensitivity"]
+    low, high = bootstrap_intervals(truth, prob, groups, options=EvaluationOptions(resamples=200))[
+        "sensitivity"
+    ]
     assert (low, high) == wilson_interval(10, 10)
     assert 0.7 < low < 0.73
 
@@ -153,7 +177,9 @@ def test_a_perfect_predictive_value_is_not_certain():
     prob = np.where(truth == 1, 0.9, 0.1)
     prob[:4] = 0.2  # no false alarm, so every resample has a PPV of 1
     groups = np.arange(40) // 2
-    found = bootstrap_intervals(truth, prob, groups, resamples=200, prevalence=0.05)
+    found = bootstrap_intervals(
+        truth, prob, groups, options=EvaluationOptions(resamples=200, prevalence=0.05)
+    )
     low, _ = predictive_values(found["sensitivity"][0], found["specificity"][0], 0.05)
     assert found["ppv"] == (low, 1.0)
     assert low < 0.2
@@ -163,7 +189,9 @@ def test_a_perfect_predictive_value_is_not_certain():
 def test_predictive_values_follow_the_prevalence():
     truth, prob, groups = draw(np.random.default_rng(5), 60, 2)
     rare, common = (
-        bootstrap_intervals(truth, prob, groups, resamples=200, prevalence=share)
+        bootstrap_intervals(
+            truth, prob, groups, options=EvaluationOptions(resamples=200, prevalence=share)
+        )
         for share in (0.01, 0.5)
     )
     assert rare["ppv"][1] < common["ppv"][0]
@@ -178,9 +206,9 @@ def test_the_calibration_error_of_good_probabilities_may_be_none():
     for trial in range(40):
         prob = rng.random(100)
         truth = (rng.random(100) < prob).astype(int)
-        low, high = bootstrap_intervals(truth, prob, np.arange(100), resamples=100, seed=trial)[
-            "ece"
-        ]
+        low, high = bootstrap_intervals(
+            truth, prob, np.arange(100), options=EvaluationOptions(resamples=100, seed=trial)
+        )["ece"]
         assert low <= compute_metrics(truth, prob)["ece"] <= high
         held += low == 0
     assert held >= 25
@@ -188,7 +216,9 @@ def test_the_calibration_error_of_good_probabilities_may_be_none():
 
 def test_the_confusion_matrix_has_bounds():
     truth, prob, groups = draw(np.random.default_rng(3), 50, 1)
-    low, high = bootstrap_intervals(truth, prob, groups, resamples=200)["confusion_matrix"]
+    low, high = bootstrap_intervals(truth, prob, groups, options=EvaluationOptions(resamples=200))[
+        "confusion_matrix"
+    ]
     assert low.shape == high.shape == (2, 2)
     assert (low < high).all()
 
@@ -197,7 +227,9 @@ def test_the_confusion_matrix_has_bounds():
 def test_too_few_groups_have_no_interval(truth):
     prob = np.array([0.9, 0.8, 0.7, 0.1])
     with pytest.warns(UndefinedMetricWarning, match="no intervals: no lump"):
-        found = bootstrap_intervals(np.array(truth), prob, np.arange(4), resamples=100)
+        found = bootstrap_intervals(
+            np.array(truth), prob, np.arange(4), options=EvaluationOptions(resamples=100)
+        )
     assert np.isnan(found["roc_auc"]).all()
 
 
@@ -206,7 +238,9 @@ def test_a_metric_that_is_often_undefined_has_no_interval():
     prob = np.array([0.9] * 12)
     prob[-1] = 0.1  # the only one called no lump
     with pytest.warns(UndefinedMetricWarning, match="no interval for .*precision_no_lump"):
-        found = bootstrap_intervals(truth, prob, np.arange(12), resamples=200)
+        found = bootstrap_intervals(
+            truth, prob, np.arange(12), options=EvaluationOptions(resamples=200)
+        )
     assert np.isnan(found["precision_no_lump"]).all()
 
 
@@ -223,4 +257,4 @@ def test_a_metric_that_is_often_undefined_has_no_interval():
 def test_wrong_arguments_are_refused(groups, options, message):
     truth, prob = np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.6, 0.9])
     with pytest.raises(ValueError, match=message):
-        bootstrap_intervals(truth, prob, groups, resamples=50, **options)
+        bootstrap_intervals(truth, prob, groups, options=EvaluationOptions(**options))

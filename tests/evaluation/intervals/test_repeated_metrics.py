@@ -13,6 +13,7 @@ from breastus.evaluation.intervals.repeated_metrics import (
     thresholds_of,
 )
 from breastus.evaluation.metrics.metrics import METRICS, compute_metrics
+from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 
 
@@ -36,9 +37,13 @@ def test_the_mean_of_one_table_is_its_own_score():
     truth, probability = truth_and_probability(one)
     values = compute_metrics(truth, probability, threshold=0.4)
     bounds = bootstrap_intervals(
-        truth, probability, one["group_id"], threshold=0.4, resamples=300, seed=3
+        truth,
+        probability,
+        one["group_id"],
+        threshold=0.4,
+        options=EvaluationOptions(resamples=300, seed=3),
     )
-    found = mean_metrics([one], resamples=300, seed=3)
+    found = mean_metrics([one], options=EvaluationOptions(resamples=300, seed=3))
     for name in METRICS:
         assert found[name]["value"] == pytest.approx(values[name])
         ends = found[name]["ci_low"], found[name]["ci_high"]
@@ -47,7 +52,10 @@ def test_the_mean_of_one_table_is_its_own_score():
 
 
 def test_the_same_table_again_is_no_more_evidence():
-    once, thrice = (mean_metrics([table()] * times, resamples=200) for times in (1, 3))
+    once, thrice = (
+        mean_metrics([table()] * times, options=EvaluationOptions(resamples=200))
+        for times in (1, 3)
+    )
     for name in METRICS:
         assert thrice[name] == pytest.approx(once[name], nan_ok=True)
     assert len(thrice["each"]) == 3
@@ -56,7 +64,7 @@ def test_the_same_table_again_is_no_more_evidence():
 def test_means_are_of_the_tables_each_called_by_its_own_threshold():
     tables = [table(0, threshold=0.2), table(1, threshold=0.9)]
     with pytest.warns(UndefinedMetricWarning, match="no interval for precision"):
-        found = mean_metrics(tables, resamples=100)
+        found = mean_metrics(tables, options=EvaluationOptions(resamples=100))
     shares = [
         ((t["probability"] >= t["threshold"]) == (t["label"] == "lump")).mean() for t in tables
     ]
@@ -70,22 +78,25 @@ def test_folds_may_differ_in_threshold_within_a_table():
     mixed["threshold"] = np.where(np.arange(80) < 40, 0.2, 0.9)
     called = mixed["probability"] >= mixed["threshold"]
     lump = mixed["label"] == "lump"
-    found = mean_metrics([mixed], resamples=100)
+    found = mean_metrics([mixed], options=EvaluationOptions(resamples=100))
     assert found["sensitivity"]["value"] == pytest.approx(called[lump].mean())
 
 
 def test_a_share_that_never_varies_is_not_certain():
     sure = table().assign(probability=lambda t: (t["label"] == "lump") * 0.8 + 0.1)
     with pytest.warns(UndefinedMetricWarning, match="calibration_slope"):
-        found = mean_metrics([sure, sure], resamples=100)["sensitivity"]
+        found = mean_metrics([sure, sure], options=EvaluationOptions(resamples=100))["sensitivity"]
     assert found["value"] == found["ci_high"] == 1
     assert 0.8 < found["ci_low"] < 1
 
 
 def test_a_difference_is_of_the_same_images_drawn_together():
     ours, theirs = [table(0), table(1)], [table(2), table(3)]
-    found = mean_difference(ours, theirs, resamples=500)["roc_auc"]
-    parts = [mean_metrics(side, resamples=100)["roc_auc"]["value"] for side in (ours, theirs)]
+    found = mean_difference(ours, theirs, options=EvaluationOptions(resamples=500))["roc_auc"]
+    parts = [
+        mean_metrics(side, options=EvaluationOptions(resamples=100))["roc_auc"]["value"]
+        for side in (ours, theirs)
+    ]
     assert found["value"] == pytest.approx(parts[0] - parts[1])
     assert found["ci_low"] <= found["value"] <= found["ci_high"]
     for other in (table().iloc[::-1], table().assign(group_id="g"), table().assign(label="lump")):
@@ -94,7 +105,7 @@ def test_a_difference_is_of_the_same_images_drawn_together():
 
 
 def test_no_difference_at_all_is_not_certain():
-    same = mean_difference([table()], [table()], resamples=100)
+    same = mean_difference([table()], [table()], options=EvaluationOptions(resamples=100))
     assert all(entry["value"] == 0 for entry in same.values())
     groups = table().query("label == 'lump'")["group_id"].nunique()
     reach = wilson_interval(0, groups)[1]
@@ -106,7 +117,7 @@ def test_no_difference_at_all_is_not_certain():
 def test_what_a_table_leaves_undefined_is_said():
     one_class = table().query("label == 'lump'")
     with pytest.warns(UndefinedMetricWarning, match="mean over 2 tables is NaN"):
-        found = mean_metrics([table(), one_class], resamples=50)
+        found = mean_metrics([table(), one_class], options=EvaluationOptions(resamples=50))
     assert np.isnan(found["roc_auc"]["value"])
 
 
@@ -122,9 +133,15 @@ def test_one_group_of_a_class_gives_no_interval(score):
 def test_what_never_varies_is_as_of_one_run():
     sure = table().assign(probability=lambda t: (t["label"] == "lump") * 0.8 + 0.1)
     truth, probability = truth_and_probability(sure)
-    bounds = bootstrap_intervals(truth, probability, sure["group_id"], threshold=0.4, resamples=100)
+    bounds = bootstrap_intervals(
+        truth,
+        probability,
+        sure["group_id"],
+        threshold=0.4,
+        options=EvaluationOptions(resamples=100),
+    )
     with pytest.warns(UndefinedMetricWarning, match="calibration_slope"):
-        found = mean_metrics([sure], resamples=100)
+        found = mean_metrics([sure], options=EvaluationOptions(resamples=100))
     for name in ("roc_auc", "pr_auc_macro", "f1", "balanced_accuracy", "ppv", "npv"):
         assert (found[name]["ci_low"], found[name]["ci_high"]) == pytest.approx(bounds[name])
         assert found[name]["ci_low"] < found[name]["value"] == 1

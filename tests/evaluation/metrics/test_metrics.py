@@ -18,6 +18,7 @@ from breastus.evaluation.metrics.metrics import (
     confusion_matrix,
     register_metric,
 )
+from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.published_baseline import published_baseline
 
 
@@ -256,7 +257,9 @@ def test_a_registered_metric_is_scored_with_its_interval():
         truth, prob = np.arange(40) % 2, rng.uniform(0.05, 0.95, 40)
         value = compute_metrics(truth, prob)["log_loss"]
         assert value == pytest.approx(reference.log_loss(truth, prob))
-        low, high = bootstrap_intervals(truth, prob, np.arange(40), resamples=50)["log_loss"]
+        low, high = bootstrap_intervals(
+            truth, prob, np.arange(40), options=EvaluationOptions(resamples=50)
+        )["log_loss"]
         assert low < value < high
         assert published_baseline("cnn", "plain").get("log_loss") is None  # needs scores
         with pytest.raises(ConfigError, match="name='log_loss'"):

@@ -11,6 +11,7 @@ from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.reliability import expected_calibration_error
 from breastus.evaluation.intervals.bootstrap import GroupBootstrap
 from breastus.evaluation.metrics.metrics import compute_metrics
+from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.robustness.corruptions import CORRUPTIONS
 from breastus.evaluation.robustness.evaluate import robustness
 from breastus.evaluation.robustness.scores import (
@@ -43,8 +44,11 @@ def made(count=40, seed=0):
 
 
 def judged(*data, predict=brightness, **options):
-    options = {"threshold": 0.5, "resamples": 200, "progress": False, **options}
-    return robustness(predict, *data, **options)
+    shared = {"resamples": 200} | {
+        name: options.pop(name) for name in ("resamples", "confidence", "seed") if name in options
+    }
+    settings = {"threshold": 0.5, "progress": False, **options}
+    return robustness(predict, *data, options=EvaluationOptions(**shared), **settings)
 
 
 def expected(truth, prob):
