@@ -20,10 +20,13 @@ _PUBLIC = {
     "export_ensemble": "breastus.workflows.ensemble",
     "export_recalibrated": "breastus.workflows.recalibrate",
     "list_models": "breastus.models.registry",
+    "list_sources": "breastus.data.sources.registry",
     "load_manifest": "breastus.data.manifest.build",
     "pretrain": "breastus.workflows.pretrain",
     "pretraining_config": "breastus.config.presets",
     "register_model": "breastus.models.registry",
+    "register_source": "breastus.data.sources.registry",
+    "register_split_scheme": "breastus.data.splits.scheme",
     "evaluate_robustness": "breastus.workflows.evaluate_robustness",
     "train": "breastus.workflows.train",
 }

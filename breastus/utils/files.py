@@ -1,6 +1,6 @@
-"""Files and folders that are either whole or not there: written aside, then renamed.
+"""Write files and folders atomically: under a temporary name first, then renamed.
 
-A reader never sees a half-written file, and a full disk leaves the old one in place.
+A reader never sees an incomplete file, and a full disk leaves the old one in place.
 """
 
 import contextlib
@@ -19,12 +19,13 @@ from breastus.errors import RunError
 
 @contextlib.contextmanager
 def write_aside(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
-    The temporary name keeps the suffix, as writers such as Keras choose the format by it.
+    The temporary name keeps the suffix, because writers such as Keras choose the format by it.
 
     Raises:
-        RunError: when the file cannot be written, for instance on a full disk. Nothing is left.
+        RunError: if the file cannot be written, for instance on a full disk; the temporary file is
+            removed.
     """
     path = Path(path)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -43,12 +44,12 @@ def write_aside(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def write_folder_aside(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield an empty temporary folder; put it in the place of `path` when the block ends well.
+    """Yield an empty temporary folder; rename it to `path` if the block succeeds.
 
-    A folder that stood at `path` is moved out of the way only once the new one is complete.
+    An earlier folder at `path` is replaced only once the new one is complete.
 
     Raises:
-        RunError: when the folder cannot be written. The old one, if any, is still there.
+        RunError: if the folder cannot be written; an earlier one stays.
     """
     path = Path(path)
     aside = None
@@ -72,21 +73,21 @@ def write_folder_aside(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write text as UTF-8, atomically."""
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all. NaN and infinity become null."""
+    """Write a value as indented JSON, atomically; NaN and infinity become null."""
     write_text(path, json.dumps(jsonable(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file of a run.
+    """Read a JSON file.
 
     Raises:
-        RunError: when it cannot be read.
+        RunError: if it cannot be read.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -95,13 +96,13 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def write_csv(path: str | os.PathLike, table) -> None:
-    """Write a pandas table without its index, whole or not at all."""
+    """Write a pandas table without its index, atomically."""
     with write_aside(path) as aside:
         table.to_csv(aside, index=False)
 
 
 def jsonable(value: Any) -> Any:
-    """Return `value` with NumPy scalars and arrays as plain numbers and lists, NaN as None."""
+    """Return a value with NumPy scalars and arrays as numbers and lists, and NaN as None."""
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -122,6 +123,6 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 def _could_not_write(path: Path, error: OSError) -> str:
     return (
-        f"{path} could not be written: {error.strerror or error}. Nothing half-written was left. "
+        f"{path} could not be written: {error.strerror or error}. No incomplete file remains. "
         "Free some space or choose another place (on the command line: --out)."
     )

@@ -126,7 +126,7 @@ def download(
 
 
 def cached_folder(repo_id: str, *, kind: Literal["dataset", "model"]) -> Path | None:
-    """Return the folder of a repository in the cache, without a network; None if there is none."""
+    """Return the folder of a repository in the cache, without a network, or None."""
     from huggingface_hub import HfApi
 
     try:

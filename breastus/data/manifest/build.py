@@ -61,7 +61,7 @@ def load_manifest(
 
     Args:
         sources: a directory, a CSV file of images, `hub`, `phantom` or `auto`; a manifest.csv or a
-            directory with one, which is returned as it is; or several of these, as a list or as
+            directory with one, which is returned unchanged; or several of these, as a list or as
             `A;B`, which are merged.
         settings: settings of exclusions, near-duplicates and groups.
         seed: seed of the phantoms.

@@ -74,7 +74,7 @@ def merge_manifests(tables: Sequence[pd.DataFrame]) -> MergedManifests:
 
 
 def exclude_copies(table: pd.DataFrame) -> pd.DataFrame:
-    """Exclude files that another source contains too; the first with a label stays as it is.
+    """Exclude files that another source contains too; the first with a label is not changed.
 
     A copy is excluded even if the first is itself excluded for a fault.
     """
@@ -99,7 +99,7 @@ def _patient_scope(source: str, part: int) -> str:
     """Return the scope in which a patient id of a source is unique.
 
     A layout such as `folder` says nothing about the hospital, and two hospitals may both have a
-    patient 001: there the scope is the data set. Other names stand for one hospital or publication
+    patient 001: there the scope is the data set. Other names identify one hospital or publication
     wherever they occur.
     """
     name, _, number = source.rpartition("-")

@@ -12,7 +12,7 @@ hardly change them; views, tangents and registration cover crops, shifts and nei
 The search is exact: it compares all with all. On two shared cores it took 28 processor seconds and
 460 MiB for 10,000 images, 109 s for 30,000, and 836 s and 975 MiB for 100,000, where it found 1,000
 of 1,000 planted pairs. A graph of neighbours (HNSW) was faster and found 997 of them; next to the
-20 processor minutes that reading so many files takes, it was not worth a second search.
+20 processor minutes for reading 100,000 files, it was not worth a second search.
 """
 
 import functools

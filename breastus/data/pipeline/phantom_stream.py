@@ -2,8 +2,8 @@
 
 Each phantom is simulated once, while the network trains, and depends only on the seed and its
 number. The stream contains lumps down to 2.4 mm; the data source `phantom` contains none below
-4.4 mm. Its seeds never overlap with those of that source, so no image of the source is learned from
-beforehand.
+4.4 mm. Its seeds never overlap with the source's seeds, so a network never learns from the source's
+images beforehand.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ lesion masks among them; `busi` states the origin of the labels, the licence and
 The data set may hold folders, Parquet files or zip archives.
 
 Reference:
-    The images are those of `busi`, which has the citation.
+    The images come from BUSI; see `busi` for the citation.
 """
 
 import json

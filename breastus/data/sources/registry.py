@@ -55,7 +55,7 @@ _SOURCES: dict[str, Source] = {}
 def register_source(
     name: str, *, recognises: Callable[[Path], bool], is_layout: bool = False
 ) -> Callable[[Callable], Callable]:
-    """Register a function that reads a data set; the arguments are those of `Source`.
+    """Register a function that reads a data set; `Source` explains the arguments.
 
     Raises:
         DataError: if the name is taken.
@@ -83,7 +83,7 @@ def find_source(name: str) -> Source | None:
 
 
 def is_layout(name: str) -> bool:
-    """Return whether a source's name is that of a layout, which says nothing about its origin."""
+    """Return whether a source is a layout, whose name does not identify the hospital."""
     source = find_source(name)
     return source is not None and source.is_layout
 
@@ -92,7 +92,7 @@ def recognise_source(folder: Path) -> Source:
     """Return the source whose layout a folder has.
 
     Raises:
-        DataError: if there is none, or if several data sets are in the folder.
+        DataError: if no layout matches, or several data sets are in the folder.
     """
     _import_modules()
     data_sets = [source for source in _SOURCES.values() if not source.is_layout]

@@ -11,11 +11,11 @@ from breastus.errors import DataWarning, SplitError
 
 
 def split_by_source(rows: pd.DataFrame, seed: int, *, source: str) -> pd.DataFrame:
-    """Test on all images of a source; a fifth of the other images is val, the rest is train.
+    """Test on all images of a source; a fifth of the other images is val.
 
     Args:
         rows: included rows of a manifest.
-        seed: seed of the draw of val.
+        seed: seed that decides which images are val.
         source: value of the column `source`.
 
     Raises:

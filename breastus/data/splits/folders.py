@@ -52,7 +52,7 @@ def split_by_folders(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
             "data.split=folders needs images in folders train/, val/ and test/, and some images "
             "are in none of them. Use data.split=group."
         )
-    # The test part stays as it is; its near-duplicates are removed from the other parts.
+    # The test part is not changed; its near-duplicates are removed from the other parts.
     rank = split.map(FOLD_OF_SPLIT)
     kept = rank == rank.groupby(rows["group_id"]).transform("min")
     if not kept.all():
@@ -75,7 +75,7 @@ def draw_missing_val(rows: pd.DataFrame, split: pd.Series, seed: int, subject: s
     Args:
         rows: rows of a manifest.
         split: split of each row.
-        seed: seed of the draw.
+        seed: seed that decides which images are val.
         subject: first words of the error message, such as "The folders hold".
 
     Raises:

@@ -51,8 +51,8 @@ def make_splits(
             `kfold`).
 
     Returns:
-        A table of `image_id`, `split` (train, val, test) and `fold`, in the manifest's order. The
-        fold is that of `group`, `kfold` or the .csv file; other schemes have test 0, val 1 and
+        A table of `image_id`, `split` (train, val, test) and `fold`, in the manifest's order.
+        `group`, `kfold` and a .csv file determine the fold; for other schemes test is 0, val 1 and
         train 2.
 
     Raises:

@@ -32,7 +32,7 @@ def split_by_csv(manifest: pd.DataFrame, rows: pd.DataFrame, seed: int, path: Pa
     Args:
         manifest: all rows.
         rows: included rows.
-        seed: seed of the draw of val.
+        seed: seed that decides which images are val.
         path: the CSV file.
 
     Raises:

@@ -109,10 +109,10 @@ def test_images_that_changed_since_they_were_prepared_are_named(
     (root / "lump" / "lump 1.png").unlink()
     with pytest.warns(DataWarning) as caught:
         build_manifest_with_pairs(tmp_path / "manifest.csv")
-    said = [str(warning.message) for warning in caught]
-    assert len(said) == 2
-    assert "lump 0.png has changed since" in said[0]
-    assert "lump 1.png cannot be opened" in said[1]
+    messages = [str(warning.message) for warning in caught]
+    assert len(messages) == 2
+    assert "lump 0.png has changed since" in messages[0]
+    assert "lump 1.png cannot be opened" in messages[1]
 
 
 def test_a_prepared_manifest_without_images(class_folders, tmp_path):

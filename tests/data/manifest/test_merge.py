@@ -43,9 +43,9 @@ def test_sources_of_one_name_are_numbered(two_folders):
     assert table["group_id"].tolist() == table["image_id"].tolist()
     as_text = load_manifest(";".join(map(str, two_folders)))
     pd.testing.assert_frame_equal(as_text, table)
-    said = summary(table)
-    assert "4 images from folder, folder-2" in said
-    assert "folder-2: 2 images, 2 used (1 no_lump, 1 lump)" in said
+    text = summary(table)
+    assert "4 images from folder, folder-2" in text
+    assert "folder-2: 2 images, 2 used (1 no_lump, 1 lump)" in text
 
 
 def test_a_path_with_a_semicolon_is_one_data_set(two_folders, tmp_path):

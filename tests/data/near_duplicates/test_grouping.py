@@ -1,4 +1,4 @@
-"""Groups join what must not be split; contradictions are left out with their reason."""
+"""Groups join what must not be split; contradictions are excluded with their reason."""
 
 import numpy as np
 import pandas as pd

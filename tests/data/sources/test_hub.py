@@ -203,7 +203,7 @@ def test_content_that_cannot_be_used_is_named(serve, cache, files, message):
     serve(files)
     with pytest.raises(HubError, match=message):
         hub.fetch(cache, REPO)
-    assert not list(cache.rglob("*.png"))  # nothing half-unpacked is left
+    assert not list(cache.rglob("*.png"))  # nothing incomplete remains
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_was(serve, cache, monkeypatch):

@@ -124,7 +124,7 @@ def _assert_is_breast(found):
     assert [image.finding for image in found.images] == ["benign", "malignant", "normal"]
     assert [image.label for image in found.images] == ["lump", "lump", "no_lump"]
     assert [image.patient_id for image in found.images] == ["1", "2", "45"]
-    # Masks of what is no tumour are no images, and no masks of lesions.
+    # Masks of other findings are neither images nor masks of lesions.
     assert [path.name for path in images["case002"].mask_paths] == ["case002_tumor.png"]
     assert images["case045"].mask_paths == ()
 

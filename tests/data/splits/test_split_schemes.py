@@ -201,9 +201,9 @@ def test_what_the_file_leaves_out_or_the_manifest_excludes_is_counted(own):
     with pytest.warns(DataWarning) as caught:
         splits = make_splits(table, scheme=own(_rows()))
     assert len(splits) == 19
-    said = "\n".join(str(warning.message) for warning in caught)
-    assert "1 images of" in said
-    assert "2 included images are not in" in said
+    text = "\n".join(str(warning.message) for warning in caught)
+    assert "1 images of" in text
+    assert "2 included images are not in" in text
 
 
 def test_a_group_that_is_cut_apart_is_refused_by_name(own):
