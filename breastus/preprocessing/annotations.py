@@ -103,7 +103,7 @@ def _between_edges(grey: tf.Tensor, axis: int) -> tf.Tensor:
 
 def _runs(upright: tf.Tensor, grey: tf.Tensor) -> tf.Tensor:
     """Return the pixels of upright or slanted strokes of some length and of one level."""
-    # Few pixels are upright, so each is examined by itself.
+    # Few pixels are upright, so each is examined separately.
     inside = tf.pad(tf.cast(upright, tf.int32), [[_RUN, _RUN], [_RUN, _RUN]])
     grey = tf.pad(grey, [[_RUN, _RUN], [_RUN, _RUN]])
     places = tf.cast(tf.where(upright), tf.int32) + _RUN

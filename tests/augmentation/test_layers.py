@@ -89,7 +89,7 @@ def test_flip_mirrors(image):
     np.testing.assert_array_equal(never(image, SEED), image)
 
 
-def test_affine_of_nothing_changes_nothing(image):
+def test_affine_without_ranges_changes_nothing(image):
     same = Affine(scale=0.0, translation=0.0, rotation=0.0)(image, SEED)
     np.testing.assert_allclose(same, image, atol=1e-3)
 
@@ -158,7 +158,7 @@ def test_blur_equals_scipys(image):
         np.testing.assert_allclose(layer(image, seed), expected, atol=0.05)
 
 
-def test_noise_is_normal_and_as_strong_as_drawn():
+def test_noise_is_normal_with_the_drawn_strength():
     layer = MultiplicativeNoise(stddev=0.2)
     flat = tf.fill([300, 300, 1], 100.0)
     for seed in seeds(5):
@@ -190,7 +190,7 @@ def test_erasing_covers_a_rectangle_of_the_papers_size():
     assert max(ratios) > 2.0
 
 
-def test_erasing_spares_images_by_its_probability():
+def test_erasing_leaves_some_images_by_its_probability():
     image = tf.random.stateless_uniform([16, 16, 3], [1, 1], 0.0, 255.0)
     layer = RandomErasing(probability=0.3)
     spared = sum(np.array_equal(layer(image, seed), image) for seed in seeds(200))

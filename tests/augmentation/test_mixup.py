@@ -1,4 +1,4 @@
-"""Mixup mixes images as it mixes targets, by shares of the right distribution, by seed alone."""
+"""Mixup mixes images as targets, with Beta weights that only the seeds decide."""
 
 import numpy as np
 import pytest
@@ -26,13 +26,13 @@ def test_images_and_targets_are_mixed_alike(alpha):
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
-def test_shares_follow_the_beta_distribution(alpha):
+def test_weights_follow_the_beta_distribution(alpha):
     _, targets, _ = draw(400, alpha)
     shares = np.diag(targets)
     assert scipy.stats.kstest(shares, scipy.stats.beta(alpha, alpha).cdf).pvalue > 0.01
 
 
-def test_it_is_a_function_of_the_seeds():
+def test_mixup_is_a_function_of_the_seeds():
     first, again, other = draw(8, 1.0), draw(8, 1.0), draw(8, 1.0, epoch=1)
     np.testing.assert_array_equal(first[1], again[1])
     assert not np.array_equal(first[1], other[1])

@@ -1,4 +1,4 @@
-"""Damaged image and DICOM files: an `ImageError` or an image, soon and in little memory."""
+"""Damaged image and DICOM files give an `ImageError` or an image, fast and in little memory."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What is unusual about an image is named with numbers."""
+"""Unusual statistics of an image are named with numbers."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ def ranges(speckle):
     return statistics_ranges(image_statistics(speckle(60 + s, 80, s)) for s in range(5))
 
 
-def test_what_was_seen_is_not_unusual(speckle, ranges):
+def test_values_within_the_ranges_are_not_unusual(speckle, ranges):
     for seed in range(5):
         assert unusual(image_statistics(speckle(60 + seed, 80, seed)), ranges) == {}
 
 
-def test_values_by_hand():
+def test_values_equal_their_formulas():
     image = np.zeros((2, 4, 3), np.uint8)
     image[:, 2:] = 250
     found = image_statistics(image)
@@ -37,7 +37,7 @@ def test_values_by_hand():
         (lambda x: np.full_like(x, 128), "detail_low"),
     ],
 )
-def test_what_was_not_seen_is_named(speckle, ranges, change, flag):
+def test_values_outside_the_ranges_are_named(speckle, ranges, change, flag):
     found = unusual(image_statistics(change(speckle(62, 80, 2))), ranges)
     assert flag in found
     assert "the training images have" in found[flag]

@@ -1,4 +1,4 @@
-"""Any image file: the same pixels here and in the graph, and a clear error for what is none."""
+"""Image files: the same pixels here and in the graph, and a clear error for other files."""
 
 import io
 import os
@@ -67,7 +67,7 @@ def test_images_are_turned_upright(speckle, form, orientation):
 @pytest.mark.parametrize(
     "name", ["with space.png", "benign (1) [x].png", "снимок.png", "ünï.PNG", "a%20b#c?.png"]
 )
-def test_any_name(tmp_path, speckle, name):
+def test_files_may_have_any_name(tmp_path, speckle, name):
     path = tmp_path / name
     path.write_bytes(to_png(speckle(8, 9)))
     np.testing.assert_array_equal(read_image(path), speckle(8, 9))
@@ -108,7 +108,7 @@ def _truncated(form: str) -> bytes:
         (_bomb(30_000), "too large"),
     ],
 )
-def test_what_is_no_image_is_named(tmp_path, data, message):
+def test_files_that_are_no_image_are_named(tmp_path, data, message):
     path = tmp_path / "image.png"
     path.write_bytes(data)
     with pytest.raises(ImageError, match=message) as caught:
@@ -116,7 +116,7 @@ def test_what_is_no_image_is_named(tmp_path, data, message):
     assert str(path) in str(caught.value)
 
 
-def test_what_cannot_be_opened_is_named(tmp_path):
+def test_files_that_cannot_be_opened_are_named(tmp_path):
     with pytest.raises(ImageError, match=r"nothing.png cannot be opened: No such file"):
         read_image(tmp_path / "nothing.png")
     with pytest.raises(ImageError, match="directory"):
@@ -137,7 +137,7 @@ def test_values_of_unknown_scale_are_refused():
         read_image(save(Image.fromarray(np.full((4, 4), 10**6, np.int32)), "TIFF"))
 
 
-def test_the_mark_of_a_phantom_stays_with_its_bytes(speckle):
+def test_phantoms_declare_themselves(speckle):
     assert ImageFile.read(to_png(speckle(8, 8), simulated=True)).simulated
     assert not ImageFile.read(to_png(speckle(8, 8))).simulated
 

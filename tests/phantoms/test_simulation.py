@@ -1,4 +1,4 @@
-"""Phantoms: the same by seed, with masks that fit, and nothing but the lump to tell them apart."""
+"""Phantoms are reproducible, their masks fit, and only the lump distinguishes the classes."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_same_seed_same_pixels():
 
 
 @pytest.mark.parametrize("finding", ["normal", "benign", "malignant"])
-def test_masks_are_there_where_a_lump_is(finding):
+def test_masks_cover_the_lump(finding):
     for index in range(5):
         phantom = simulate_phantom(0, index, finding=finding)
         assert phantom.finding == finding
@@ -30,7 +30,7 @@ def test_masks_are_there_where_a_lump_is(finding):
         assert share == 0 if finding == "normal" else 0.002 < share < 0.5
 
 
-def test_lumps_are_darker_than_what_is_beside_them():
+def test_lumps_are_darker_than_their_surroundings():
     darker = 0
     for index in range(12):
         phantom = simulate_phantom(5, index, finding="benign")

@@ -1,4 +1,4 @@
-"""Marks must go, and nothing else: on speckle with drawings of a known place."""
+"""Annotations are removed and nothing else, on speckle with drawings at known places."""
 
 import cv2
 import numpy as np
@@ -13,17 +13,17 @@ from breastus.preprocessing.annotations import find_annotations, remove_annotati
 
 @pytest.fixture(scope="module")
 def scans():
-    # Darkened: some phantoms are as bright as the marks, which then nobody sees.
+    # Darkened, since some phantoms are as bright as annotations, which are then invisible.
     grey = [simulate_phantom(5, number).image // 3 * 2 for number in range(6)]
     return [np.repeat(image[..., None], 3, axis=-1) for image in grey]
 
 
-def test_images_without_marks_stay_as_they_are(scans):
+def test_images_without_annotations_are_not_changed(scans):
     for scan in scans:
         np.testing.assert_array_equal(remove_annotations(scan), scan)
 
 
-def test_drawn_marks_are_found_whole_and_hardly_more(scans):
+def test_annotations_are_found_and_little_else(scans):
     for seed, scan in enumerate(scans):
         marked = draw_annotations(scan, seed)
         drawn = (marked != scan).any(-1)
@@ -33,7 +33,7 @@ def test_drawn_marks_are_found_whole_and_hardly_more(scans):
         assert found[beside].mean() < 0.001
 
 
-def test_after_removal_no_flag_is_left_and_the_tissue_is_near(scans):
+def test_removal_leaves_no_flag_and_restores_the_tissue(scans):
     for seed, scan in enumerate(scans):
         marked = draw_annotations(scan, seed)
         assert {"caliper", "text"} <= set(annotation_flags(marked))
@@ -45,7 +45,7 @@ def test_after_removal_no_flag_is_left_and_the_tissue_is_near(scans):
 
 
 @pytest.mark.parametrize("color", [(255, 255, 0), (120, 255, 140)])
-def test_thin_coloured_crosses_go_and_flow_stays(scans, color):
+def test_coloured_crosses_are_removed_and_flow_is_kept(scans, color):
     marked = scans[0].copy()
     cv2.drawMarker(marked, (90, 80), color, cv2.MARKER_CROSS, 15, 1)
     cv2.circle(marked, (200, 120), 14, (220, 60, 30), -1)
@@ -54,7 +54,7 @@ def test_thin_coloured_crosses_go_and_flow_stays(scans, color):
     np.testing.assert_array_equal(clean[100:140, 180:220], marked[100:140, 180:220])
 
 
-def test_a_box_goes(scans):
+def test_a_box_is_removed(scans):
     marked = scans[1].copy()
     height, width = marked.shape[:2]
     box = (width // 5, height // 5), (4 * width // 5, 4 * height // 5)
@@ -74,7 +74,7 @@ def test_type_is_kept_and_floats_give_the_same_pixels(scans):
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 9), (5, 300), (64, 64)])
 @pytest.mark.parametrize("value", [0, 255])
-def test_any_shape_comes_back(shape, value):
+def test_the_shape_is_kept(shape, value):
     flat = np.full((*shape, 3), value, np.uint8)
     np.testing.assert_array_equal(remove_annotations(flat), flat)
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)

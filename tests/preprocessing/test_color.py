@@ -22,7 +22,7 @@ def test_parula_of_grey_is_the_table_itself():
     np.testing.assert_array_equal(parula(image), expected)
 
 
-def test_zscore_by_hand():
+def test_zscore_equals_its_formula():
     # (255 / 255 - 0.485) / 0.229 and so on, worked by hand.
     white = zscore(np.full((1, 1, 3), 255, np.uint8)).numpy().ravel()
     np.testing.assert_allclose(white, [2.2489, 2.4286, 2.6400], atol=1e-4)

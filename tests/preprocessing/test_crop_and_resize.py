@@ -21,7 +21,7 @@ def test_black_borders_of_any_width_are_cut(borders, level):
     np.testing.assert_array_equal(trim_borders(padded), inner)
 
 
-def test_dark_inside_stays(speckle):
+def test_dark_parts_inside_are_kept(speckle):
     image = speckle(40, 50)
     image[15:25] = 0
     np.testing.assert_array_equal(trim_borders(image), image)
@@ -34,7 +34,7 @@ def test_a_stray_mark_does_not_keep_a_border(speckle):
 
 
 @pytest.mark.parametrize("value", [0, 10])
-def test_black_image_comes_back_whole(value):
+def test_a_black_image_is_not_cropped(value):
     image = np.full((30, 20, 3), value, np.uint8)
     assert trim_borders(image).shape == (30, 20, 3)
 

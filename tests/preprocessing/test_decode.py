@@ -1,4 +1,4 @@
-"""Decoding must equal Pillow's, the orientation of EXIF included, and survive damaged headers."""
+"""Decoding equals Pillow's, with the EXIF orientation, and survives damaged headers."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The one transform must give the same pixels wherever it runs."""
+"""The image transform gives the same pixels wherever it runs."""
 
 import io
 
@@ -48,7 +48,7 @@ def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color, annota
         np.testing.assert_allclose(other, eager, atol=1e-6)
 
 
-def test_images_of_a_batch_do_not_touch_each_other(speckle):
+def test_images_of_a_batch_are_independent(speckle):
     transform = Transform(image_size=32)
     wide = np.pad(speckle(60, 60, seed=1), ((0, 0), (0, 40), (0, 0)))
     full = speckle(60, 100, seed=2)
@@ -92,7 +92,7 @@ def test_annotations_alone_are_cropped_as_their_image_is(speckle):
     np.testing.assert_array_equal(inner, whole)
 
 
-def test_of_reads_the_settings():
+def test_from_config_reads_the_settings():
     config = Config().override(
         [
             "model.image_size=64",

@@ -4,9 +4,9 @@ import numpy as np
 
 from breastus.utils.opencv import cv2
 
-# The side of a box: a straight line that is all along brighter, by so many grey levels, than both
-# pixels two away from it; its least length as a fraction of the image's width and height. The
-# removal of annotations uses these too.
+# The side of a box is a straight line. Grey levels by which it exceeds both pixels two away
+# from it, and its least length as a fraction of the image's width and height. The removal of
+# annotations uses these too.
 LINE_CONTRAST = 8
 LINE_ACROSS, LINE_DOWN = 0.3, 0.2
 _MIDDLE = (0.25, 0.75)  # fractions of the width between which the seam of two views lies

@@ -149,7 +149,7 @@ class PixelReader:
         if self._decoder == _RLE:
             shape = self.rows, self.columns, self._samples
             return decode_rle(data, *shape, self._allocated), self._photometric
-        return self._decode_with_pillow(data)
+        return self._decode_jpeg(data) if self._decoder == _JPEG else self._decode_jpeg_2000(data)
 
     def _decode_native(self, index: int) -> np.ndarray:
         from pydicom.pixels import get_decoder
@@ -173,22 +173,10 @@ class PixelReader:
         )
         return values.astype(f"u{self._allocated // 8}", copy=False)
 
-    def _decode_with_pillow(self, data: bytes) -> tuple[np.ndarray, str]:
-        jpeg = self._decoder == _JPEG
-        if jpeg and self._stored > 8:
+    def _decode_jpeg(self, data: bytes) -> tuple[np.ndarray, str]:
+        if self._stored > 8:
             raise DamageError("is a JPEG with more than 8 bits, which is not supported")
-        if not jpeg and b"\xff\xd9" not in data[-10:]:  # padding of any kind may follow
-            # The decoder fills what is missing with black and reports nothing.
-            raise DamageError("is truncated: JPEG 2000 without its end marker")
-        image = Image.open(io.BytesIO(data), formats=("JPEG" if jpeg else "JPEG2000",))
-        if image.size != (self.columns, self.rows):
-            raise DamageError("has another size than Rows and Columns say")
-        grey = ("L",) if jpeg else ("L", "I;16")
-        if image.mode not in (grey if self._samples == 1 else ("RGB",)):
-            raise DamageError(f"is not a JPEG with SamplesPerPixel={self._samples}")
-        return self._jpeg(image) if jpeg else self._jpeg_2000(image, data)
-
-    def _jpeg(self, image: Image.Image) -> tuple[np.ndarray, str]:
+        image = self._open(data, "JPEG", "L")
         if self._samples == 1:
             return np.asarray(image), self._photometric
         if self._photometric == "RGB" and not {"jfif", "adobe_transform"} & image.info.keys():
@@ -197,10 +185,13 @@ class PixelReader:
             image.draft("YCbCr", image.size)
         return np.asarray(image), "RGB"
 
-    def _jpeg_2000(self, image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
+    def _decode_jpeg_2000(self, data: bytes) -> tuple[np.ndarray, str]:
         from pydicom.pixels.utils import get_j2k_parameters
 
-        described = get_j2k_parameters(data)
+        if b"\xff\xd9" not in data[-10:]:  # padding of any kind may follow
+            # The decoder fills what is missing with black and reports nothing.
+            raise DamageError("is truncated: JPEG 2000 without its end marker")
+        image, described = self._open(data, "JPEG2000", "L", "I;16"), get_j2k_parameters(data)
         precision = described.get("precision", self._stored)
         if described.get("is_signed"):
             raise DamageError("holds signed values in JPEG 2000, which are not supported")
@@ -210,6 +201,14 @@ class PixelReader:
         values = np.asarray(image) >> ((16 if image.mode == "I;16" else 8) - precision)
         transformed = self._photometric in ("YBR_ICT", "YBR_RCT")
         return values, "RGB" if transformed else self._photometric
+
+    def _open(self, data: bytes, form: str, *grey_modes: str) -> Image.Image:
+        image = Image.open(io.BytesIO(data), formats=(form,))
+        if image.size != (self.columns, self.rows):
+            raise DamageError("has another size than Rows and Columns say")
+        if image.mode not in (grey_modes if self._samples == 1 else ("RGB",)):
+            raise DamageError(f"is not a {form} with SamplesPerPixel={self._samples}")
+        return image
 
 
 def _frame_bytes(data: bytes, index: int, frames: int) -> bytes:

@@ -16,7 +16,7 @@ _IGNORE = ("ignore", None, Warning, re.compile(r"pydicom(\.|$)"), 0)
 
 
 class DamageError(Exception):
-    """What is wrong with a frame, in words that hold no value of the file."""
+    """Damage of a frame; the message holds no value of the file."""
 
 
 def attempt(work: Callable[[], Any]) -> tuple[Any, str]:

@@ -1,4 +1,4 @@
-"""Calipers are found as devices draw them; speckle and letters are none."""
+"""Calipers are found as devices draw them; speckle and letters are not flagged."""
 
 import numpy as np
 import pytest
@@ -29,18 +29,18 @@ def test_slanted_crosses(dark, thickness):
         assert has_crosses(slanted(scan, PLACES, thickness=thickness)[..., 0])
 
 
-def test_not_on_plain_tissue(dark):
+def test_plain_tissue_has_no_crosses(dark):
     assert not any(has_crosses(scan[..., 0]) for scan in dark)
 
 
-def test_one_line_is_no_cross(dark):
+def test_a_single_line_is_no_cross(dark):
     drawn = dark[0][..., 0].copy()
     drawn[200:202, 100:200] = 225
     drawn[240:300, 260:262] = 225
     assert not has_crosses(drawn)
 
 
-def test_not_within_text(dark):
+def test_crosses_within_text_do_not_count(dark):
     drawn = plus(dark[0], PLACES[:1])[..., 0]
     assert has_crosses(drawn)
     assert not has_crosses(drawn, except_in=[(130, 180, 170, 220)])
@@ -74,7 +74,7 @@ def test_calipers_on_bright_tissue(index):
     assert has_crosses(jpeg(drawn)[..., 0])
 
 
-def test_clipped_echoes_are_flat_but_no_calipers():
+def test_clipped_echoes_are_no_calipers():
     grey = np.full((200, 240, 3), 222, np.uint8)
     assert has_crosses(plus(grey, [(60, 60)], color=248)[..., 0])
     assert not has_crosses(plus(grey, [(60, 60)], color=255)[..., 0])

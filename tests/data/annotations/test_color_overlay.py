@@ -1,4 +1,4 @@
-"""Colours that are drawn are told from the tint of a device and the rounding of a JPEG."""
+"""Drawn colours are distinguished from the tint of a device and the rounding of a JPEG."""
 
 import pytest
 from drawing import GREEN, YELLOW, box, flow, jpeg, open_plus, phantom_scan, tinted
@@ -21,7 +21,7 @@ BASES = {
 
 
 @pytest.mark.parametrize("name", BASES)
-def test_tints_are_no_overlay(scan, name):
+def test_tints_do_not_count(scan, name):
     assert find_color(BASES[name](scan)) == ColorOverlay()
 
 
@@ -43,7 +43,7 @@ def test_drawings(scan, name, color):
     assert not found.wide
 
 
-def test_yellow_is_that_of_a_boxs_lines(scan):
+def test_the_lines_of_a_doppler_box_are_yellow(scan):
     assert find_color(box(scan, (120, 100, 330, 300))).yellow
     assert not find_color(box(scan, (120, 100, 330, 300), color=GREEN)).yellow
     assert not find_color(open_plus(scan, [(150, 200)])).yellow

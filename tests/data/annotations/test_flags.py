@@ -1,4 +1,4 @@
-"""An image's flags: what is drawn on it, nothing else, and beside what its source says."""
+"""Flags of an image, from its pixels and from its source."""
 
 import drawing
 import numpy as np
@@ -47,7 +47,7 @@ MARKS = {
 
 @pytest.mark.parametrize("name", MARKS)
 @pytest.mark.parametrize("index", [0, 1, 8])
-def test_what_is_drawn_is_found_and_nothing_else(name, index):
+def test_drawings_are_flagged_and_nothing_else(name, index):
     mark, expected = MARKS[name]
     assert annotation_flags(mark(phantom_scan(2, index))) == expected
 
@@ -65,14 +65,14 @@ def test_flat_and_tiny_images_have_no_calipers_text_or_color(shape, level):
     assert found == () or level == 90  # nothing but a flat grey level, as panels are
 
 
-def test_the_image_is_left_as_it_was():
+def test_the_image_is_not_changed():
     scan = drawing.panel(phantom_scan(2, 0))
     before = scan.copy()
     annotation_flags(scan)
     assert np.array_equal(scan, before)
 
 
-def test_what_the_source_says_stays_and_stands_once(tmp_path):
+def test_flags_of_the_source_are_kept_once(tmp_path):
     images = tmp_path / "BUS-UCLM" / "images"
     images.mkdir(parents=True)
     (tmp_path / "BUS-UCLM" / "masks").mkdir()
@@ -123,5 +123,5 @@ def test_flags_of_the_real_busi(real_data):
     assert _rates(images, "color_doppler") == (1.0, 1.0)
 
 
-def test_the_names_are_those_of_the_manifest():
+def test_flags_equal_those_of_the_manifest():
     assert FLAGS == ("caliper", "text", "color_doppler", "color_mode", "dual_view", "body_marker")

@@ -1,4 +1,4 @@
-"""Lines, seams and panels are found; layers of tissue and saturated images are none."""
+"""Lines, seams and panels are found; layers of tissue and saturated images are not flagged."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def test_the_sides_of_a_box_are_straight_lines(scans, color):
         assert not has_straight_line(scan[..., 0])
 
 
-def test_a_line_of_dashes_is_none():
+def test_dashes_are_no_line():
     grey = np.full((300, 400), 40, np.uint8)
     grey[100, :] = grey[:, 150] = 200
     assert has_straight_line(grey)
@@ -31,7 +31,7 @@ def test_a_line_of_dashes_is_none():
     assert not has_straight_line(grey)
 
 
-def test_short_lines_are_none(scans):
+def test_short_lines_do_not_count(scans):
     assert not has_straight_line(drawing.box(scans[0], (120, 100, 180, 150), color=225)[..., 0])
 
 
@@ -42,7 +42,7 @@ def test_a_black_gap_parts_two_views(scans, gap):
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_views_that_touch(index):
+def test_adjacent_views_are_dual(index):
     rng = np.random.default_rng(index)
     one, other = phantom_scan(2, index), phantom_scan(2, index + 7)
     other = np.clip(other * rng.uniform(0.5, 0.6), 0, 255).astype(np.uint8)  # of another gain
@@ -51,7 +51,7 @@ def test_views_that_touch(index):
 
 
 @pytest.mark.parametrize(("seed", "index"), [(12, 41), (31, 37), (32, 86)])
-def test_views_of_one_gain_that_touch(seed, index):
+def test_adjacent_views_of_one_gain_are_dual(seed, index):
     both = side_by_side(phantom_scan(seed, index), phantom_scan(seed, index + 1))
     assert is_dual_view(both[..., 0])
 

@@ -1,4 +1,4 @@
-"""Burned-in letters are found where they stand; scattered marks are none."""
+"""Burned-in text is found with its box; scattered drawings are no text."""
 
 import numpy as np
 import pytest
@@ -27,14 +27,14 @@ def test_two_lines_are_two_boxes():
 
 
 @pytest.mark.parametrize("change", [lambda x: x, jpeg])
-def test_on_tissue(change):
+def test_text_on_tissue(change):
     for index in range(4):
         drawn = letters(phantom_scan(2, index), "UOQ 10:30", (12, 300))
         assert text_lines(change(drawn)[..., 0])
         assert not text_lines(change(phantom_scan(2, index))[..., 0])
 
 
-def test_crosses_and_dark_letters_are_none():
+def test_crosses_and_dark_letters_are_no_text():
     blank = np.full((200, 300, 3), 20, np.uint8)
     assert not text_lines(plus(blank, [(50, 50), (150, 120), (250, 60)])[..., 0])
     assert not text_lines(letters(blank, "RT BREAST", (40, 80), color=80)[..., 0])

@@ -1,4 +1,4 @@
-"""DICOM files: the right colours, whatever way they are stored."""
+"""Pixels of DICOM files in every form that is supported."""
 
 import io
 import struct
@@ -181,7 +181,7 @@ def test_palettes():
     np.testing.assert_array_equal(shown, table[np.clip(GREY.astype(int) - 100, 0, 15)])
 
 
-def test_a_palette_in_segments():
+def test_segmented_palettes():
     # Two entries as they are, a ramp of four to 1000, a copy of both segments, PS3.3 C.7.9.2.
     codes = [0, 2, 7, 9, 1, 4, 1000, 2, 2, 0, 0]
     entries = np.array([7, 9, 257, 504, 752, 1000, 7, 9, 257, 504, 752, 1000])
@@ -281,7 +281,7 @@ def test_real_ultrasound_files(name):
         "MR_small_bigendian.dcm",
     ],
 )
-def test_pixels_are_those_of_pydicom(name):
+def test_pixels_equal_pydicoms(name):
     made = pydicom.dcmread(get_testdata_file(name, download=False))
     expected = pydicom.pixels.pixel_array(made, index=0)
     if expected.dtype.kind == "i":

@@ -1,4 +1,4 @@
-"""DICOM files that are not as they should be: an error names the element, and never a person."""
+"""Damaged and unsupported DICOM files: an error names the element, and never a person."""
 
 import io
 import logging
@@ -161,7 +161,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("data", "message"), WRONG.values(), ids=WRONG.keys())
-def test_what_is_wrong_is_named(tmp_path, data, message):
+def test_errors_name_the_element(tmp_path, data, message):
     path = tmp_path / "scan.dcm"
     path.write_bytes(data)
     with pytest.raises(ImageError, match=message) as caught:
@@ -179,7 +179,7 @@ def test_fewer_fragments_than_frames(tmp_path):
         read_image(f"{path}#frame=1")
 
 
-def test_a_directory_of_files_is_no_image():
+def test_a_dicomdir_is_refused():
     made = dataset(GREY, SOPClassUID="1.2.840.10008.1.3.10", PixelData=None)
     with pytest.raises(ImageError, match="is a DICOMDIR"):
         read_image(encoded(made))
@@ -214,7 +214,7 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path, header_only):
         tracemalloc.stop()
 
 
-def test_run_lengths_that_expand_without_end_are_cut():
+def test_run_lengths_do_not_expand_without_end():
     # 2 bytes give 128: all in all a thousand times what the frame holds.
     header = np.zeros(16, "<u4")
     header[:2] = 1, 64
@@ -271,9 +271,9 @@ def broken_files() -> dict[str, bytes]:
     return files
 
 
-def test_nobody_is_named_by_whatever_is_broken(tmp_path, capfd, caplog):
+def test_damaged_files_reveal_nobody(tmp_path, capfd, caplog):
     """Neither by message, cause, representation, warning, log nor output."""
-    said, behind = [], []
+    messages, behind = [], []
     path = tmp_path / "scan.dcm"
     root = logging.getLogger()
     with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as warned:
@@ -284,23 +284,23 @@ def test_nobody_is_named_by_whatever_is_broken(tmp_path, capfd, caplog):
                 path.write_bytes(data)
                 for read in (ImageFile.read, DicomFile.read, _header):
                     try:
-                        said.append(repr(read(path)))
+                        messages.append(repr(read(path)))
                     except ImageError as error:
                         behind += [error.__cause__, error.__context__]
-                        said += [str(error), repr(error), *traceback.format_exception(error)]
+                        messages += [str(error), repr(error), *traceback.format_exception(error)]
         finally:
             root.handlers.pop()
-    said += [str(entry.message) for entry in warned]
-    said += [record.getMessage() for record in caplog.records]
-    said += list(capfd.readouterr())
-    everything = "\n".join(said)
-    assert len(said) > 1000
+    messages += [str(entry.message) for entry in warned]
+    messages += [record.getMessage() for record in caplog.records]
+    messages += list(capfd.readouterr())
+    everything = "\n".join(messages)
+    assert len(messages) > 1000
     assert set(behind) == {None}
     assert MARKER not in everything
     assert "19010203" not in everything
 
 
-def test_what_libraries_say_is_not_passed_on():
+def test_messages_of_libraries_are_not_passed_on():
     value, problem = attempt(lambda: int(MARKER))
     assert (value, problem) == (None, "is damaged: ValueError")
 

@@ -81,7 +81,7 @@ def test_only_dicom_files_have_frames(tmp_path, write_image):
     assert read_image(tmp_path / "a.png#frame=1").shape == (64, 80, 3)
 
 
-def test_recognised_by_content(tmp_path):
+def test_dicom_files_are_recognised_by_content(tmp_path):
     for name in ("scan.dcm", "scan", "1.2.840.5", "picture.png"):
         (tmp_path / name).write_bytes(dicom(COLOR))
         np.testing.assert_array_equal(read_image(tmp_path / name), COLOR)
@@ -98,7 +98,7 @@ def test_files_without_a_preamble_take_the_suffix(tmp_path, implicit):
         read_image(tmp_path / "old")
 
 
-def test_one_key_a_patient(monkeypatch):
+def test_the_key_of_a_patient_is_stable_and_secret(monkeypatch):
     def key(**elements):
         return DicomFile.read(dicom(GREY, **elements)).patient
 
