@@ -71,7 +71,7 @@ def test_marks_on_the_image_are_said(predictor, scan):
         pixels[row - 1 : row + 1, column - 8 : column + 9] = 225
     found = predictor(pixels)
     assert "caliper" in found.flags
-    assert "measured or marked" in found.reasons["caliper"]
+    assert "calipers" in found.reasons["caliper"]
 
 
 def test_a_training_image_is_known_again(predictor, tiny_run):
