@@ -197,7 +197,7 @@ def test_preparing_several_data_sets(elsewhere, class_folders, write_image, caps
     fold = ["--set", "data.split=kfold", "--set", "data.fold=2"]
     assert run(*arguments, "fourth", *fold) == 0
     assert run(*arguments, "fifth", "--set", "data.split=source:busi") == 1
-    assert "must name a source of images that are used" in capsys.readouterr().err
+    assert "must name a source with included images" in capsys.readouterr().err
 
 
 def test_help_gives_examples_and_defaults():
