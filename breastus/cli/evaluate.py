@@ -103,10 +103,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _elsewhere(args: argparse.Namespace, worse: dict) -> int:
     """Evaluate on external images and print the result."""
-    from breastus.reporting.texts import verdict
+    from breastus.reporting.texts import external_summary, verdict
     from breastus.workflows.validate_externally import evaluate_external
 
-    judged = evaluate_external(
+    external = evaluate_external(
         args.run_folder,
         args.data,
         out=args.out,
@@ -115,12 +115,12 @@ def _elsewhere(args: argparse.Namespace, worse: dict) -> int:
         robustness=args.robustness,
         **worse,
     )
-    print(verdict(judged.metrics))
-    for text in (judged.left_out, *judged.lead):
+    print(verdict(external.metrics))
+    for text in external_summary(external):
         print(text)
-    print(f"Report: {judged.path / 'report.html'}")
+    print(f"Report: {external.report}")
     if args.recalibrate is not None:
-        print(f"Export: breastus export {args.run_folder} --recalibrated {judged.path}")
+        print(f"Export: breastus export {args.run_folder} --recalibrated {external.path}")
     return 0
 
 

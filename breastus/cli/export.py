@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import_tensorflow()
 
-    from breastus.deploy.export import publish
+    from breastus.deploy.bundle import publish
     from breastus.runs.cross_validation import CrossValidation
     from breastus.runs.run import Run
     from breastus.workflows.ensemble import export_ensemble

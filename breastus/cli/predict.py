@@ -35,13 +35,16 @@ def run(args: argparse.Namespace) -> int:
     files = image_files(args.images)
     import_tensorflow()
 
-    from breastus.deploy.predictor import PHANTOM_NOTICE, Predictor
+    from breastus.deploy.predictor import Predictor
+    from breastus.reporting.facts import ModelFacts
+    from breastus.reporting.texts import notices
 
     predictor = Predictor(args.bundle)
-    if predictor.trained_on_phantoms:
-        print(f"breastus: {PHANTOM_NOTICE}", file=sys.stderr)
+    model = ModelFacts.of_bundle(predictor.metadata)
+    for notice in notices(model, phantom_images=False, patient_images=False):
+        print(f"breastus: {notice}", file=sys.stderr)
     predictions = []
-    for prediction in predictor.predict_files(files):
+    for prediction in predictor.predict_each(files):
         predictions.append(prediction)
         if prediction.error:
             print(f"breastus: error: {prediction.error}", file=sys.stderr)

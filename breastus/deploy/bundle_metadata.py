@@ -1,4 +1,4 @@
-"""What bundle.json says: settings, decision, scores and training images in, a dictionary out."""
+"""The content of bundle.json: settings, decision, scores and training images in, a dict out."""
 
 from typing import Any
 
@@ -12,32 +12,28 @@ from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import LABELS, LUMP
 
-_LONG = ("decision_curve", "subgroups")  # of metrics.json; they stay in the run
+_LONG = ("decision_curve", "subgroups")  # parts of metrics.json that stay in the run
 
 
 def bundle_metadata(
     *,
     config: Config,
     environment: dict[str, Any],
-    decision: Decision,
-    metrics: dict[str, Any],
-    validation: pd.DataFrame,
     trained_on: pd.DataFrame,
     phantom: bool,
     parameters: int,
+    decision: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return what bundle.json says; format, checksums and the date are added when it is written.
+    """Return the content of bundle.json without format, checksums and date.
 
     Args:
-        config: of the run, or of the first of several.
-        environment: likewise; `data_fingerprint`, `weights`, `pretraining` and `versions` are taken
-            from it.
-        decision: what is made of the probabilities.
-        metrics: as from `evaluate_predictions`.
-        validation: predictions that the decision was fitted on.
+        config: settings of the run, or of the first of several.
+        environment: its environment.json; this reads `data_fingerprint`, `weights`, `pretraining`
+            and `versions`.
         trained_on: manifest rows of the images the weights were fitted on.
         phantom: whether any image is simulated.
-        parameters: of the network.
+        parameters: number of parameters of the network.
+        decision: what `decision_metadata` returns.
     """
     pretraining = environment.get("pretraining") or {}
     measured = [image_statistics(read_image(path)) for path in trained_on["path"]]
@@ -46,13 +42,7 @@ def bundle_metadata(
         "parameters": parameters,
         "labels": list(LABELS),
         "positive": LABELS[LUMP],
-        "threshold": decision.threshold,
-        "threshold_rule": decision.facts["threshold"]["description"],
-        # Of other calibrations than by temperature it is 1: they have other parameters.
-        "temperature": decision.calibrator.temperature,
-        "calibration": decision.calibrator.description,
-        "calibrator": decision.calibrator.to_dict(),
-        "conformal": decision.conformal.to_dict(),
+        **decision,
         "views": config.evaluation.tta,
         "input_size": config.model.image_size,
         "preprocessing": config.to_dict()["preprocessing"],
@@ -65,15 +55,36 @@ def bundle_metadata(
             "images": len(trained_on),
             "groups": trained_on["group_id"].nunique(),
             "labels": trained_on["label"].value_counts().to_dict(),
-            # Where a folder of weights lay on that machine is nobody's business.
+            # The path of a folder of weights is not recorded.
             "initial_weights": "pretrained" if pretraining else environment["weights"]["weights"],
             "pretrained": pretraining.get("words"),
             "held_out_seen": pretraining.get("held_out_seen", 0),
         },
-        "metrics": _short(metrics),
-        "reliability": reliability(*truth_and_probability(validation)),
         "input_statistics": statistics_ranges(measured),
         "versions": environment["versions"],
+    }
+
+
+def decision_metadata(
+    decision: Decision, *, metrics: dict[str, Any], validation: pd.DataFrame
+) -> dict[str, Any]:
+    """Return the part of bundle.json that an evaluation decides.
+
+    Args:
+        decision: calibration, threshold and referral.
+        metrics: what `evaluate_predictions` returns.
+        validation: predictions that the decision was fitted on.
+    """
+    return {
+        "threshold": decision.threshold,
+        "threshold_rule": decision.facts["threshold"]["description"],
+        # 1 for calibrations other than temperature scaling, which have other parameters.
+        "temperature": decision.calibrator.temperature,
+        "calibration": decision.calibrator.description,
+        "calibrator": decision.calibrator.to_dict(),
+        "conformal": decision.conformal.to_dict(),
+        "metrics": _short(metrics),
+        "reliability": reliability(*truth_and_probability(validation)),
     }
 
 

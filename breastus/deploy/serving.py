@@ -1,11 +1,11 @@
 """The exported graph: raw pixels or file bytes in, calibrated probabilities out.
 
-Transform, network, views and calibration are put together here in TensorFlow operations alone, so
-that `tf.saved_model.load` serves them with no class of this package.
+Transform, network, views and calibration become TensorFlow operations alone, so that
+`tf.saved_model.load` serves them without any class of this package.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -16,7 +16,7 @@ from breastus.evaluation.tta import View
 from breastus.preprocessing.transform import Transform
 from breastus.training.views import PLAIN, TINY, see
 
-_TINY = 1e-12  # probabilities are kept off zero before their logarithm is taken
+_TINY = 1e-12  # lower bound of a probability before its logarithm is taken
 
 
 class ServingModule(tf.Module):
@@ -27,52 +27,48 @@ class ServingModule(tf.Module):
     float32 [B].
 
     Args:
-        model: z-scored images to softmax probabilities.
+        model: network from z-scored images to softmax probabilities.
         transform: from an image to the network's input.
-        calibrator: of its probabilities.
-        views: of test-time augmentation, whose logits are averaged before calibration.
-        recalibrator: of the calibrated probabilities, for another hospital.
+        calibrators: applied to the network's probabilities one after the other.
+        views: views of test-time augmentation, whose logits are averaged before calibration.
     """
 
     def __init__(
         self,
         model: keras.Model,
         transform: Transform,
-        calibrator: Calibrator | None = None,
+        calibrators: Iterable[Calibrator] = (),
         views: Sequence[View] = PLAIN,
-        recalibrator: Calibrator | None = None,
     ):
         super().__init__(name="breastus")
-        # Keras' own code is none for AutoGraph; that of the transform needs it.
+        # AutoGraph must not convert Keras' own code, but must convert the transform.
         self._model = tf.autograph.experimental.do_not_convert(
             lambda inputs: model(inputs, training=False)
         )
         self._transform = transform
-        self._calibrators = [one for one in (calibrator, recalibrator) if one is not None]
+        self._calibrators = list(calibrators)
         self._views = tuple(views)
-        # The functions capture the variables; a saved module has to hold what they capture.
+        # A saved module must hold the variables that its functions capture.
         self.tracked = [variable.value for variable in model.variables]
 
     @tf.function
     def serving_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Judge raw pixels."""
-        return self._judge(self._transform.images_to_pixels(images))
+        """Predict raw pixels."""
+        return self._predict(self._transform.images_to_pixels(images))
 
     @tf.function
     def predict_bytes(self, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Judge PNG or JPEG files."""
-        return self._judge(self._transform.bytes_to_pixels(encoded))
+        """Predict PNG or JPEG files."""
+        return self._predict(self._transform.bytes_to_pixels(encoded))
 
-    def _judge(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _predict(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         tiny = _TINY if len(self._views) == 1 else TINY
-        said = [
-            tf.math.log(tf.maximum(self._model(self._transform.normalize(see(view, pixels))), tiny))
-            for view in self._views
-        ]
-        logs = tf.add_n(said) / len(said)
+        inputs = [self._transform.normalize(see(view, pixels)) for view in self._views]
+        logs = [tf.math.log(tf.maximum(self._model(images), tiny)) for images in inputs]
+        mean = tf.add_n(logs) / len(logs)
         for calibrator in self._calibrators:
-            logs = calibrated(logs, calibrator)
-        probabilities = tf.nn.softmax(logs)
+            mean = calibrated(mean, calibrator)
+        probabilities = tf.nn.softmax(mean)
         return {"probabilities": probabilities, "lump": probabilities[:, 1]}
 
     def save(self, path: Path) -> None:
@@ -92,19 +88,19 @@ class ServingModule(tf.Module):
         }
         try:
             tf.saved_model.save(self, str(path), signatures=signatures)
-        except tf.errors.OpError as error:  # TensorFlow's own kind of a full disk
+        except tf.errors.OpError as error:  # how TensorFlow reports a full disk
             raise OSError(re.sub(r"\{\{.*?\}\} ?|\s*\[Op:.*", "", error.message)) from error
 
 
 def calibrated(logs: tf.Tensor, calibrator: Calibrator) -> tf.Tensor:
     """Return the logarithms of calibrated probabilities, up to a constant for each image.
 
-    The formulas are those of `breastus.evaluation.calibration.calibrators`; Platt's and
-    isotonic calibration are of two classes.
+    The formulas are those of `breastus.evaluation.calibration.calibrators`. Platt scaling and
+    isotonic calibration need two classes.
 
     Args:
         logs: float32 [B, C], logarithms of probabilities, up to a constant for each image.
-        calibrator: whose `to_dict` has the numbers.
+        calibrator: calibrator with the parameters.
     """
     if calibrator.method == "temperature":
         return (logs - tf.constant([0.0, calibrator.shift])) / calibrator.temperature

@@ -57,9 +57,9 @@ def check(
     Raises:
         RunError: when the page cannot be written.
     """
-    judged = predictor.predict_files(case.path for case in cases)
+    judged = predictor.predict_each(case.path for case in cases)
     predictions = list(tqdm(judged, "checking images", len(cases), leave=False, disable=None))
-    write_text(out, check_page(predictor.info, cases, predictions))
+    write_text(out, check_page(predictor.metadata, cases, predictions))
     return predictions
 
 

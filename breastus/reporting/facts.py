@@ -61,3 +61,8 @@ class ExternalFacts:
     own_test: int
     from_bundle: bool
     pretrained: bool
+
+    @classmethod
+    def from_metrics(cls, metrics: Mapping[str, Any]) -> "ExternalFacts":
+        """Return the facts that the metrics.json of an external validation holds."""
+        return cls(**{**metrics["external"], "sources": tuple(metrics["external"]["sources"])})

@@ -8,6 +8,7 @@ from breastus.evaluation.robustness.scores import CALIBRATION_ERROR
 from breastus.reporting.facts import ExternalFacts, ModelFacts
 from breastus.reporting.format import is_undefined
 from breastus.reporting.render import render, sentence
+from breastus.runs.external import ExternalEvaluation
 
 # Whether a higher (1) or a lower (-1) value is better. The other scores have an ideal in between.
 _DIRECTION = {"ece": -1, "brier": -1, "sensitivity": 1, "specificity": 1, "balanced_accuracy": 1}
@@ -87,6 +88,19 @@ def summaries(
         *([home_scores(external.home)] if external else []),
         *([recalibration_summary(recalibration)] if recalibration else []),
         *([robustness_summary(robustness)] if robustness else []),
+    ]
+
+
+def external_summary(folder: ExternalEvaluation) -> list[str]:
+    """Return what an external validation excluded, and its results beside the verdict."""
+    external, predictions = ExternalFacts.from_metrics(folder.metrics), folder.read_predictions()
+    return [
+        " ".join(exclusions(external)),
+        *summaries(
+            external,
+            robustness=folder.read_robustness(predictions),
+            recalibration=folder.read_recalibration(predictions),
+        ),
     ]
 
 

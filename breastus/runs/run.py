@@ -63,12 +63,17 @@ class Run(ReportFolder):
             RunError: if the folder is missing or is not a run.
         """
         path = Path(path)
-        if not (path / CONFIG_FILE).is_file():
+        if not cls.is_one(path):
             raise RunError(
                 f"{path} is not a run folder: it has no {CONFIG_FILE}. Name a run such as "
                 "runs/cnn. A bundle or a cross-validation can be evaluated only with --data."
             )
         return cls(path)
+
+    @classmethod
+    def is_one(cls, path: str | Path) -> bool:
+        """Whether a folder holds a run, finished or not."""
+        return (Path(path) / CONFIG_FILE).is_file()
 
     @property
     def finished(self) -> bool:

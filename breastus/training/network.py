@@ -76,6 +76,7 @@ def compile_model(
     steps_per_epoch: int,
     execution: Execution | None = None,
     first_epoch: int = 0,
+    metrics: Sequence[keras.metrics.Metric | str] = (),
 ) -> None:
     """Give the model its optimizer and loss; by default the study's, AdamW and cross-entropy.
 
@@ -89,6 +90,7 @@ def compile_model(
         steps_per_epoch: weight updates an epoch, by which learning rate schedules count.
         execution: how the training runs; None asks the settings.
         first_epoch: of the epochs that this optimizer is for.
+        metrics: further metrics of the probabilities, beside the accuracy.
     """
     settings = config.training
     execution = execution or execution_of(config)
@@ -107,16 +109,16 @@ def compile_model(
     loss = make_loss(
         weights, focal_gamma=settings.focal_gamma, label_smoothing=settings.label_smoothing
     )
-    metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    measured = [keras.metrics.CategoricalAccuracy(name="accuracy"), *metrics]
     several = {}
     if settings.mask_weight:
         loss = {PROBABILITIES: loss, LESION_LOGITS: LesionMaskLoss()}
         several["loss_weights"] = {PROBABILITIES: 1.0, LESION_LOGITS: settings.mask_weight}
-        metrics = {PROBABILITIES: metrics}
+        measured = {PROBABILITIES: measured}
     model.compile(
         optimizer=optimizer,
         loss=loss,
-        weighted_metrics=metrics,
+        weighted_metrics=measured,
         jit_compile=execution.jit_compile,
         **several,
     )

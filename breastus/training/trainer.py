@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -59,6 +59,8 @@ class Trainer:
         tables: "train", "val" and "test" to manifest rows (columns `path` and `label`).
         shared: where views are kept (`training.cached_views`), their features, for several runs;
             None lets the run have its own.
+        callbacks: further Keras callbacks, called after those of breastus.
+        metrics: further Keras metrics of the probabilities, for history.csv and TensorBoard.
     """
 
     def __init__(
@@ -68,9 +70,12 @@ class Trainer:
         tables: Mapping[str, pd.DataFrame],
         *,
         shared: SharedFeatureCache | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        metrics: Sequence[keras.metrics.Metric | str] = (),
     ):
         self.folder = folder
         self._shared = shared
+        self._callbacks, self._metrics = list(callbacks), list(metrics)
         self.config = config
         self.tables = dict(tables)
         self.transform = Transform.from_config(config)
@@ -132,6 +137,7 @@ class Trainer:
                     steps_per_epoch=steps,
                     execution=self.execution,
                     first_epoch=stage.first_epoch,
+                    metrics=self._metrics,
                 )
             if state is not None:
                 recorder.resume(state, fitted.optimizer)
@@ -167,6 +173,7 @@ class Trainer:
                 recorder,
                 ProgressBar(self.config.training.epochs, steps, recorder),
                 keras.callbacks.TensorBoard(str(self.folder / LOGS_FOLDER), write_graph=False),
+                *self._callbacks,
             ],
             shuffle=False,  # the dataset comes in the order of its epoch
             verbose=0,

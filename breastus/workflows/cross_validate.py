@@ -2,23 +2,14 @@
 
     result = cross_validate("compact", data="path/to/BUSI", folds=5, repeats=3)
 
-    runs/compact-cv/
-      settings.yaml                what was asked for; with other data or settings it is refused
-      manifest.csv                 the images, prepared once
-      repeat-0-fold-0/ ...         a run folder each; one that was killed is taken up
-      predictions_oof.csv          every image once a repeat, by a network that never saw its group
-      metrics.json, report.html, figures/
+Each repeat draws folds and weights again. Calibration and threshold of a fold are fitted on its own
+validation part. With several validation rotations, several of the other folds become the validation
+part, one after the other (`repeat-0-fold-0-rotation-1/` ...). The test part is then predicted by
+the mean of their networks, with a decision fitted on all their validation parts, so that every
+image but the tested ones contributes to weights and decision.
 
-Each repeat draws folds and weights anew. Calibration and threshold of a fold are fitted on its own
-validation part. With several rotations, other folds than the next one are the validation part in
-turn (`repeat-0-fold-0-rotation-1/` ...): the test part is judged by the mean of all rotations'
-networks, with what all their validation predictions decide. So every image but the tested ones has
-its share in the weights and in the decision.
-
-Networks upon one frozen backbone whose features are kept share these.
-
-Scores are of all folds of a repeat pooled, averaged over repeats; intervals draw whole groups,
-which come up in every repeat.
+Networks on the same frozen backbone share its cached features. Scores pool all folds of a repeat
+and are averaged over repeats; intervals resample whole groups, the same ones in every repeat.
 """
 
 import gc
@@ -32,17 +23,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-from breastus.config.parsing import FOLDS, join_sources
+from breastus.config.parsing import FOLDS
 from breastus.config.presets import default_config
 from breastus.config.schema import Config, EvaluationConfig
-from breastus.data.manifest.build import load_manifest
-from breastus.data.manifest.schema import (
-    MANIFEST_FILE,
-    has_phantoms,
-    read_manifest,
-    summary,
-    write_manifest,
-)
+from breastus.data.manifest.schema import MANIFEST_FILE, has_phantoms, summary
 from breastus.errors import ConfigError, RunError
 from breastus.evaluation.decision.conformal import PrecomputedSets, coverage_report
 from breastus.evaluation.decision.decision import Decision
@@ -55,10 +39,12 @@ from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, change
 from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
 from breastus.runs.run import Run
 from breastus.training.shared_feature_cache import SharedFeatureCache
-from breastus.utils.files import write_text
-from breastus.workflows.evaluate import attributes, model_facts, validation_decision
+from breastus.workflows.evaluate import validation_decision
+from breastus.workflows.model_artifact import model_facts
 from breastus.workflows.pooled_decision import fit_pooled_decision, mean_predictions
-from breastus.workflows.train import run_experiment
+from breastus.workflows.prepare import Places, prepare_manifest, with_settings
+from breastus.workflows.subgroup_attributes import subgroup_attributes
+from breastus.workflows.train import train
 
 REPEATS = 3
 _HELD = ("holds_no_lump", "holds_lump")  # columns of conformal sets, which are not written
@@ -68,151 +54,141 @@ _WAY_OUT = "Choose another --out, or delete it."
 def cross_validate(
     model: str = "cnn",
     *,
-    data: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    data: Places | None = None,
     out: str | os.PathLike | None = None,
     config: Config | None = None,
     folds: int = FOLDS,
     repeats: int = REPEATS,
     val_rotations: int = 1,
-    seed: int | None = None,
+    **settings: Any,
 ) -> CrossValidation:
-    """Train and test a network on every fold, several times, and judge the pooled predictions.
+    """Train and test a network on every fold, several times, and evaluate the pooled predictions.
 
-    Folds that are finished are kept, so that the same call goes on where it was interrupted.
+    Finished folds are kept, so that the same call continues where it was interrupted.
 
     Args:
         model: a name of `breastus.list_models()`.
         data: as for `breastus.train`.
-        out: its folder; None takes `runs/<model>-cv`.
+        out: the folder; None takes `runs/<model>-cv`.
         config: all settings; None takes `breastus.default_config(model)`.
-        folds: at least 3; one is test and one validation each time.
-        repeats: how often folds are drawn anew, at least 1.
+        folds: number of folds, at least 3; each time one is test and one validation.
+        repeats: number of times the folds are drawn, at least 1.
         val_rotations: number of networks for each fold, 1 to `folds - 1`, each with another
             validation part.
-        seed: of the first repeat; the others take the next ones. None takes `config.seed`.
+        **settings: single settings by name, such as `epochs=2`; `seed` is that of the first
+            repeat, and later repeats take the next ones.
 
     Raises:
-        BreastusError: as `breastus.train`; a RunError when `out` holds a cross-validation of other
-            data or settings. Those that are a machine's, such as `training.profile`, may differ.
+        BreastusError: as `breastus.train`; a RunError if `out` holds a cross-validation of other
+            data or settings. Settings of the hardware, such as `training.profile`, may differ.
     """
     if repeats < 1:
         raise ConfigError(f"repeats must be at least 1. Received: {repeats}")
-    config = (config or default_config(model)).replace({"model": {"name": model}})
-    if data is not None:
-        config = config.replace({"data": {"source": join_sources(data)}})
-    first = config.seed if seed is None else seed
-    folder = Path("runs", f"{model}-cv") if out is None else Path(out)
-    # Before the rotations, which could not be right with too few folds.
-    config = config.replace(
-        {"data": {"split": "kfold", "folds": folds, "fold": 0, "val_rotation": 0}}
-    )
+    config = with_settings(config or default_config(model), data, settings)
+    # Checks the number of folds, which the number of rotations depends on.
+    split = {"split": "kfold", "folds": folds, "fold": 0, "val_rotation": 0}
+    config = config.replace({"model": {"name": model}, "data": split})
     if not 1 <= val_rotations < folds:
         raise ConfigError(
             f"val_rotations must be from 1 to {folds - 1}, the folds that are not test. "
             f"Received: {val_rotations}"
         )
-
-    manifest = _manifest(folder, config.replace({"seed": first}))
-    print(summary(manifest), flush=True)
-    source = {"source": str((folder / MANIFEST_FILE).absolute())}
-    shared = SharedFeatureCache(folder)
+    result = CrossValidation(Path("runs", f"{model}-cv") if out is None else Path(out))
+    print(summary(_manifest(result, config)), flush=True)
+    source = str((result.path / MANIFEST_FILE).absolute())
+    shared = SharedFeatureCache(result.path)
     for repeat, fold, rotation in np.ndindex(repeats, folds, val_rotations):
-        path = CrossValidation(folder).fold(repeat, fold, rotation)
         changes = {
-            "data": {**source, "fold": fold, "val_rotation": rotation},
-            "seed": first + repeat,
+            "data": {"source": source, "fold": fold, "val_rotation": rotation},
+            "seed": config.seed + repeat,
         }
-        where = f"{repeat + 1}/{repeats}, {fold + 1}/{folds}"
-        where += f", {rotation + 1}/{val_rotations}" if val_rotations > 1 else ""
-        _train(path, config.replace(changes), where, shared)
-    return evaluate_folds(folder)
+        progress = f"{repeat + 1}/{repeats}, {fold + 1}/{folds}"
+        progress += f", {rotation + 1}/{val_rotations}" if val_rotations > 1 else ""
+        path = result.fold(repeat, fold, rotation)
+        _train_fold(path, config.replace(changes), progress, shared)
+    return evaluate_folds(result.path)
 
 
 def evaluate_folds(folder: Path) -> CrossValidation:
-    """Pool the predictions of a cross-validation's runs, evaluate them, and write the report.
+    """Pool the predictions of a cross-validation, evaluate them, and write the report.
 
     Raises:
-        RunError: when there are no finished runs, or a repeat lacks a fold or a rotation.
+        RunError: if there are no finished runs, or a repeat lacks a fold or a rotation.
     """
     result = CrossValidation(folder)
-    runs = result.runs
     tables = _pooled(result)
-    sets = [table[list(_HELD)].to_numpy() for table in tables]
-    tables = [table.drop(columns=list(_HELD)) for table in tables]
-    result.write_predictions(tables)
-    config = runs[0].config
-    settings = config.evaluation
-    metrics = {
-        "model": config.model.name,
-        "folds": config.data.folds,
-        "repeats": len(tables),
-        "val_rotations": len(result.folds[0]),
-        "confidence": settings.confidence,
-        "resamples": settings.resamples,
-        "prevalence": settings.prevalence,
-        **mean_metrics(
-            tables,
-            options=EvaluationOptions.from_settings(settings, seed=config.seed),
-        ),
-        **_time_taken(runs),
-    }
-    manifest = result.read_manifest()
-    metrics |= _parts_of_first(
-        tables[0],
-        PrecomputedSets(sets[0], settings.coverage),
-        manifest,
-        settings,
-        whole=metrics if len(tables) == 1 else None,
+    sets = PrecomputedSets(
+        tables[0][list(_HELD)].to_numpy(), result.runs[0].config.evaluation.coverage
     )
-    phantom = has_phantoms(manifest)
-    metrics["simulated"] = {"training": phantom, "test": phantom}
-    result.write_metrics(metrics)
+    tables = [table.drop(columns=list(_HELD)) for table in tables]
+    manifest = result.read_manifest()
+    result.write_predictions(tables)
+    result.write_metrics(_metrics(result, tables, sets, manifest))
+    first = result.runs[0]
     write_report(
         result,
-        model=model_facts(runs[0], manifest),
-        metrics=metrics,
+        model=model_facts(first, manifest),
+        metrics=result.metrics,
         predictions=tables,
         manifest=manifest,
-        config=config.to_dict(),
-        environment=runs[0].environment,
-        folds=[(run.path.name, run.metrics) for run in runs],
+        config=first.config.to_dict(),
+        environment=first.environment,
+        folds=[(run.path.name, run.metrics) for run in result.runs],
     )
     return CrossValidation(folder)
 
 
-def _parts_of_first(
-    table: pd.DataFrame,
+def _metrics(
+    result: CrossValidation,
+    tables: Sequence[pd.DataFrame],
     sets: PrecomputedSets,
     manifest: pd.DataFrame,
-    settings: EvaluationConfig,
-    *,
-    whole: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return `referral` and `subgroups` of the first repeat; `whole` as of `subgroups`."""
-    groups = table["group_id"].tolist()
-    confidence = settings.confidence
+    """Return the content of metrics.json.
+
+    Args:
+        result: the cross-validation.
+        tables: out-of-fold predictions of each repeat.
+        sets: conformal sets of the first repeat.
+        manifest: manifest of the images.
+    """
+    config = result.runs[0].config
+    settings, first = config.evaluation, tables[0]
+    options = {"threshold": thresholds_of(first), "confidence": settings.confidence}
+    intervals = {
+        "resamples": settings.resamples,
+        "confidence": settings.confidence,
+        "prevalence": settings.prevalence,
+    }
+    means = mean_metrics(
+        tables, options=EvaluationOptions.from_settings(settings, seed=config.seed)
+    )
+    phantom = has_phantoms(manifest)
     return {
+        "model": config.model.name,
+        "folds": config.data.folds,
+        "repeats": len(tables),
+        "val_rotations": len(result.folds[0]),
+        **intervals,
+        **means,
+        **_time_taken(result.runs),
         "referral": coverage_report(
-            *truth_and_probability(table),
-            groups,
-            sets,
-            threshold=thresholds_of(table),
-            confidence=confidence,
+            *truth_and_probability(first), first["group_id"].tolist(), sets, **options
         ),
         "subgroups": subgroups(
-            table,
-            attributes(manifest, table["image_id"]),
-            threshold=thresholds_of(table),
-            confidence=confidence,
-            whole=whole,
+            first,
+            subgroup_attributes(manifest, first["image_id"]),
+            **options,
+            whole=means if len(tables) == 1 else None,
         ),
+        "simulated": {"training": phantom, "test": phantom},
     }
 
 
 def _time_taken(runs: Sequence[Run]) -> dict[str, float | str]:
-    """Return `minutes` of all folds, and what they were `minutes_of`.
+    """Return `minutes` of all folds, and what they are `minutes_of`.
 
-    Of a fold that was cut off and taken up nobody knows how long it took in all.
+    The wall time of a resumed fold is unknown; then the minutes are those of the epochs.
     """
     in_all = [run.environment.get("seconds_in_all") for run in runs]
     if None not in in_all:
@@ -221,71 +197,68 @@ def _time_taken(runs: Sequence[Run]) -> dict[str, float | str]:
     return {"minutes": epochs / 60, "minutes_of": "of training"}
 
 
-def _manifest(folder: Path, config: Config) -> pd.DataFrame:
-    """Return the images of a folder, which are read and written there unless they are there."""
-    file, settings = folder / MANIFEST_FILE, folder / SETTINGS_FILE
-    if file.is_file():
-        _check_asked(folder, config)
-        return read_manifest(file)
+def _manifest(result: CrossValidation, config: Config) -> pd.DataFrame:
+    """Return the images of a cross-validation, which are read and written if they are missing."""
+    if result.has(MANIFEST_FILE):
+        _check_settings(result, config)
+        return result.read_manifest()
+    folder = result.path
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     if any(not name.startswith(".") for name in names - {SETTINGS_FILE}):
-        raise RunError(f"{folder} exists and is no cross-validation. Choose another --out.")
-    manifest = load_manifest(config.data.source, settings=config.data, seed=config.seed)
-    # Before the images, so that nobody takes these for those of other settings.
+        raise RunError(f"{folder} exists and is not a cross-validation. Choose another --out.")
+    manifest = prepare_manifest(config)
+    # Written before the images, so that these are never taken for those of other settings.
     source = absolute_source(config.data.source)
-    write_text(settings, config.replace({"data": {"source": source}}).to_yaml())
-    write_manifest(manifest, file)
+    result.write_settings(config.replace({"data": {"source": source}}))
+    result.write_manifest(manifest)
     return manifest
 
 
-def _check_asked(folder: Path, config: Config) -> None:
+def _check_settings(result: CrossValidation, config: Config) -> None:
     """Refuse a folder that was begun with other data or settings."""
-    file = folder / SETTINGS_FILE
-    if not file.is_file():
+    if (begun := result.settings) is None:
         print(
-            f"{folder} was begun by an earlier version, which did not write down of which data it "
-            "is: whether --data is the same was not checked.",
+            f"{result.path} was begun by an earlier version, which did not record its data: "
+            "whether --data is the same was not checked.",
             flush=True,
         )
         return
-    begun = Config.from_yaml(file)
-    # What was left to the machine then may be named now: each fold says which it is of.
+    # A precision that was left to the hardware may be named now: each fold records its own.
     but = {PRECISION} if begun.training.precision == "auto" else ()
     if changed := changed_settings(begun, config, but=but):
         raise RunError(
-            f"{folder} holds a cross-validation that was begun with other data or settings: "
+            f"{result.path} holds a cross-validation that was begun with other data or settings: "
             f"{'; '.join(changed)}. {_WAY_OUT}"
         )
 
 
-def _train(path: Path, config: Config, where: str, shared: SharedFeatureCache) -> None:
+def _train_fold(path: Path, config: Config, progress: str, shared: SharedFeatureCache) -> None:
+    """Train a fold unless it is finished."""
     if (run := Run(path)).finished:
-        # The images are those of the folder, which may have been moved. And what the machine
-        # decides stands in the run, not in what was asked for.
+        # The folder of the images may have been moved, and a precision that the settings leave to
+        # the hardware is recorded in the run alone.
         but = {SOURCE, PRECISION} if config.training.precision == "auto" else {SOURCE}
         if changed := changed_settings(run.config, config, but=but):
             raise RunError(
                 f"{path} was trained with other settings: {'; '.join(changed)}. {_WAY_OUT}"
             )
         return
-    print(f"\n== {where}: {path}", flush=True)
-    run_experiment(config, path, shared=shared)
-    keras.utils.clear_session()  # or each run leaves its graph behind
+    print(f"\n== {progress}: {path}", flush=True)
+    train(config.model.name, config=config, out=path, shared=shared)
+    keras.utils.clear_session()  # otherwise the graph of every run stays in memory
     gc.collect()
 
 
 def _pooled(result: CrossValidation) -> list[pd.DataFrame]:
-    """Return one table of out-of-fold predictions a repeat, in the order of image ids."""
+    """Return a table of out-of-fold predictions for each repeat, in the order of image ids."""
     if not result.runs:
         raise RunError(f"{result.path} holds no runs of a cross-validation.")
     folds, rotations = result.runs[0].config.data.folds, len(result.folds[0])
     tables = []
     for seed, repeat in itertools.groupby(result.folds, key=lambda runs: runs[0].config.seed):
         own = list(repeat)
-        there = [
-            (run.config.data.fold, run.config.data.val_rotation) for runs in own for run in runs
-        ]
-        if there != list(np.ndindex(folds, rotations)):
+        data = [run.config.data for runs in own for run in runs]
+        if [(one.fold, one.val_rotation) for one in data] != list(np.ndindex(folds, rotations)):
             raise RunError(
                 f"{result.path}: the repeat of seed {seed} lacks a fold or a rotation. Run the "
                 "same command again to finish it."
@@ -299,17 +272,17 @@ def _pooled(result: CrossValidation) -> list[pd.DataFrame]:
 
 
 def fold_predictions(runs: Sequence[Run], settings: EvaluationConfig) -> pd.DataFrame:
-    """Return what the networks of a fold say of its test part together, as a predictions table.
+    """Return the predictions for the test part of a fold, by the mean of its networks.
 
     Args:
-        runs: the fold's runs.
-        settings: of the decision, which is fitted on their validation parts.
+        runs: the runs of the fold.
+        settings: settings of the decision, which is fitted on their validation parts.
     """
     return _decided(runs, settings)[0]
 
 
 def _decided(runs: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFrame, Decision]:
-    if len(runs) == 1:  # to the last bit what the run says itself
+    if len(runs) == 1:  # equal to the run's own predictions to the last bit
         test = runs[0].read_predictions("test")
         decision = validation_decision(runs[0], settings)
     else:
@@ -319,7 +292,7 @@ def _decided(runs: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFr
 
 
 def _with_sets(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return what a fold says of its test part, and what its conformal sets of these hold."""
+    """Return the predictions of a fold, and which labels their conformal sets hold."""
     table, decision = _decided(runs, runs[0].config.evaluation)
     held = decision.conformal.sets(table["probability"].to_numpy())
     return table.assign(**dict(zip(_HELD, held.T, strict=True)))

@@ -1,82 +1,58 @@
-"""Judge a run: its predictions in, decision.json, metrics.json, figures and report.html out.
+"""Evaluate a run: its predictions in; decision, metrics, figures, report and bundle out.
 
-    raw predictions -> decision (from validation alone) -> calls -> metrics, figures, report
+    uncalibrated predictions -> decision (from validation alone) -> labels -> metrics, report
 
-It reads and writes files of the run folder only, so that a run can be judged again without its
-network.
+This reads and writes files of the run folder, so that a run can be evaluated again without its
+images and its network. A finished run and its bundle never disagree: the bundle follows.
 """
 
-import math
-from collections.abc import Iterable
+import os
 from typing import Any
 
 import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
 from breastus.data.manifest.schema import has_phantoms
-from breastus.data.masks import lesion_area_fraction
-from breastus.errors import ImageError
+from breastus.deploy.bundle import Bundle
+from breastus.deploy.bundle_metadata import decision_metadata
+from breastus.deploy.export import write_bundle
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.evaluate_predictions import evaluate_predictions
-from breastus.models.registry import ResolvedWeights
-from breastus.reporting.facts import ModelFacts
+from breastus.reporting.model_card import model_card
 from breastus.reporting.report import write_report
 from breastus.runs.run import Run
 from breastus.training.prior_correction import prior_correction_of
+from breastus.utils.files import jsonable
+from breastus.workflows.model_artifact import model_facts
+from breastus.workflows.subgroup_attributes import subgroup_attributes
 
 
-def fit_decision(run: Run) -> Decision:
-    """Fit calibration, threshold and referral on a run's validation predictions, and apply them.
-
-    Returns:
-        The decision, as written to decision.json; the predictions are written anew by it.
-
-    Raises:
-        RunError: when the run has no predictions yet.
-        DataError: when its predictions are damaged, or an earlier version wrote them.
-    """
-    predictions = run.read_all_predictions()
-    decision = validation_decision(run, run.config.evaluation)
-    for split, table in predictions.items():
-        run.write_predictions(split, decision.apply(table))
-    run.write_decision(decision)
-    return decision
-
-
-def validation_decision(run: Run, settings: EvaluationConfig) -> Decision:
-    """Return what a run's validation predictions decide, by its own settings or by others.
-
-    Raises:
-        RunError: when the run has no predictions yet.
-        DataError: when its predictions are damaged, or an earlier version wrote them.
-    """
-    return Decision.fit(
-        run.read_predictions("val"), settings, seed=run.config.seed, shift=prior_correction_of(run)
-    )
-
-
-def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
-    """Compute metrics from a run's predictions; write metrics.json, the figures and the report.
+def evaluate_run(
+    run: Run | str | os.PathLike, *, decision: Decision | None = None
+) -> dict[str, Any]:
+    """Compute the metrics of a run; write metrics.json, figures and report, and update the bundle.
 
     Args:
         run: a run with predictions.
-        decision: as from `fit_decision`; None decides anew.
+        decision: what `fit_decision` returned; None fits it again.
 
     Returns:
-        What metrics.json holds.
+        The content of metrics.json.
 
     Raises:
-        RunError: when the run has no predictions yet.
-        DataError: when its predictions are damaged, or an earlier version wrote them.
+        RunError: if the run has no predictions yet.
+        DataError: if its predictions are damaged or were written by an earlier version.
+        BundleError: if its bundle is damaged or was written by an earlier version.
     """
-    config = run.config
+    run = run if isinstance(run, Run) else Run.load(run)
+    bundle = Bundle.load(run.bundle) if run.finished else None
     decision = decision or fit_decision(run)
+    config, manifest = run.config, run.read_manifest()
     predictions = run.read_all_predictions()
-    manifest = run.read_manifest()
     metrics = evaluate_predictions(
         predictions,
         decision,
-        attributes=attributes(manifest, predictions["test"]["image_id"]),
+        attributes=subgroup_attributes(manifest, predictions["test"]["image_id"]),
         model=config.model.name,
         color=config.preprocessing.color,
         settings=config.evaluation,
@@ -98,41 +74,56 @@ def evaluate_run(run: Run, decision: Decision | None = None) -> dict[str, Any]:
         history=run.history,
         robustness=run.read_robustness(predictions["test"]),
     )
+    if bundle is not None:
+        _update_bundle(bundle, run, decision, predictions["val"])
     return metrics
 
 
-def attributes(manifest: pd.DataFrame, image_ids: Iterable[str]) -> pd.DataFrame:
-    """Return what subgroups are made by: `image_id`, `source`, `flags`, `lesion_area_fraction`."""
-    rows = manifest[manifest["image_id"].isin(set(image_ids))]
-    shares = [
-        _lesion_area_fraction(masks, (height, width))
-        for masks, height, width in zip(
-            rows["mask_paths"], rows["height"], rows["width"], strict=True
-        )
-    ]
-    return rows[["image_id", "source", "flags"]].assign(lesion_area_fraction=shares)
+def fit_decision(run: Run) -> Decision:
+    """Fit calibration, threshold and referral on a run's validation predictions, and apply them.
 
+    Returns:
+        The decision, which is also written to decision.json and applied to all predictions.
 
-def _lesion_area_fraction(mask_paths: str, size: tuple[int, int]) -> float:
-    try:
-        return lesion_area_fraction([path for path in mask_paths.split(";") if path], size)
-    except ImageError:  # moved or damaged since; the size is unknown then
-        return math.nan
-
-
-def model_facts(run: Run, manifest: pd.DataFrame) -> ModelFacts:
-    """Return what a reader must know about the model of a run.
-
-    Args:
-        run: the run.
-        manifest: images that it was trained on.
+    Raises:
+        RunError: if the run has no predictions yet.
+        DataError: if its predictions are damaged or were written by an earlier version.
     """
-    weights = ResolvedWeights(**run.environment["weights"])
-    random = run.config.model.weights == "auto" and weights.weights is None
-    return ModelFacts(
-        name=run.config.model.name,
-        phantom=has_phantoms(manifest),
-        groups_ignored=run.config.data.groups == "ignore",
-        held_out_seen=(run.environment.get("pretraining") or {}).get("held_out_seen", 0),
-        random_weights=weights.reason or "No pretrained weights were found." if random else "",
+    predictions = run.read_all_predictions()
+    decision = validation_decision(run, run.config.evaluation)
+    for split, table in predictions.items():
+        run.write_predictions(split, decision.apply(table))
+    run.write_decision(decision)
+    return decision
+
+
+def validation_decision(run: Run, settings: EvaluationConfig) -> Decision:
+    """Return the decision that a run's validation predictions give with some settings.
+
+    Raises:
+        RunError: if the run has no predictions yet.
+        DataError: if its predictions are damaged or were written by an earlier version.
+    """
+    validation = run.read_predictions("val")
+    return Decision.fit(validation, settings, seed=run.config.seed, shift=prior_correction_of(run))
+
+
+def _update_bundle(bundle: Bundle, run: Run, decision: Decision, validation: pd.DataFrame) -> None:
+    """Write the bundle of a run again if the evaluation changed what it says."""
+    made = ("format", "files", "created")  # added when a bundle is written
+    before = {name: value for name, value in bundle.metadata.items() if name not in made}
+    decided = decision_metadata(decision, metrics=run.metrics, validation=validation)
+    after = before | jsonable(decided)
+    if after == before:
+        return
+    # The network's predictions were made with these views, whatever the settings say now.
+    config = run.config.replace({"evaluation": {"tta": before["views"]}})
+    write_bundle(
+        bundle.path,
+        network=bundle.network,
+        config=config,
+        calibrators=[decision.calibrator],
+        metadata=after,
+        card=model_card,
+        seen=bundle.seen,
     )

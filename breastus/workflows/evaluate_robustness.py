@@ -1,10 +1,10 @@
-"""How a run holds when its test images get worse: robustness.json and a part of the report out.
+"""Robustness to image corruptions: a run in; robustness.json and a section of the report out.
 
     found = evaluate_robustness("runs/compact", severities=(1, 3, 5))
     found["corruptions"]["blur"]["severities"][0]["roc_auc"]
 
-The images are made worse as they were read, and judged with the run's own best network,
-calibration and threshold. The result stays in the report for as long as the predictions do.
+The images are corrupted as they were read, before any preprocessing, and evaluated with the run's
+network, calibration and threshold. The result stays in the report as long as the predictions do.
 """
 
 import os
@@ -15,10 +15,8 @@ import keras
 import numpy as np
 import pandas as pd
 
-from breastus.config.schema import Config
 from breastus.data.images import ImageFile
 from breastus.errors import DataError
-from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.robustness.corruptions import SEVERITIES
@@ -26,8 +24,8 @@ from breastus.evaluation.robustness.evaluate import cells, robustness
 from breastus.runs.report_folder import ReportFolder
 from breastus.runs.run import Run
 from breastus.training.predict_fn import make_predict_fn
-from breastus.training.trainer import Trainer
 from breastus.workflows.evaluate import evaluate_run
+from breastus.workflows.model_artifact import ModelArtifact
 
 
 def evaluate_robustness(
@@ -38,72 +36,67 @@ def evaluate_robustness(
 ) -> dict[str, Any]:
     """Corrupt a run's test images, evaluate them, and write robustness.json and the report.
 
-    It takes as many predictions of the test images as there are corruptions times severities, and
-    one: 46 with all of them.
+    The test images are predicted once for each corruption and severity, and once more: 46 times
+    with all of them.
 
     Args:
         run: a finished run.
-        severities: which of 1 to 5.
-        corruptions: names of `evaluation.robustness.corruptions.CORRUPTIONS`; None takes them all.
+        severities: severities, 1 to 5.
+        corruptions: names of `evaluation.robustness.corruptions.CORRUPTIONS`; None takes all.
 
     Returns:
-        As from `breastus.evaluation.robustness.evaluate.robustness`.
+        What `breastus.evaluation.robustness.evaluate.robustness` returns.
 
     Raises:
         ConfigError: for an unknown corruption or severity.
-        RunError: when the run is not finished.
-        DataError: when an image has changed since the run was tested on it, cannot be read or is
+        RunError: if the run is not finished.
+        DataError: if an image has changed since the run was tested on it, cannot be read, or is
             too small for a corruption.
 
     Warns:
-        UndefinedMetricWarning: for what one class or few groups leave undefined.
+        UndefinedMetricWarning: for metrics that one class or few groups leave undefined.
     """
-    cells(corruptions, severities)  # says what is wrong with them before any image is read
+    cells(corruptions, severities)  # reports wrong names before any image is read
     run = run if isinstance(run, Run) else Run.load(run)
-    decision = run.read_decision()
-    table = run.read_predictions("test")
-    _ = run.network  # raises if it is missing
-    network = Trainer(run.path, run.config, {}).best_model()
+    model = ModelArtifact.from_run(run)
     found = measure_robustness(
         run,
-        config=run.config,
-        network=network,
-        decision=decision,
-        table=table,
+        model=model,
+        network=model.load_network(),
+        table=run.read_predictions("test"),
         manifest=run.read_manifest(),
         severities=severities,
         corruptions=corruptions,
     )
-    evaluate_run(run, decision)
+    evaluate_run(run, decision=model.decision)
     return found
 
 
 def measure_robustness(
     folder: ReportFolder,
     *,
-    config: Config,
+    model: ModelArtifact,
     network: keras.Model,
-    decision: Decision,
     table: pd.DataFrame,
     manifest: pd.DataFrame,
     severities: Sequence[int],
     corruptions: Sequence[str] | None,
 ) -> dict[str, Any]:
-    """Measure robustness on images that were predicted; write robustness.json to `folder`.
+    """Measure robustness on predicted images; write robustness.json.
 
     Args:
-        folder: of the predictions.
-        config: settings that they were predicted with.
-        network: that predicted them.
-        decision: its calibration and threshold.
+        folder: folder of the predictions.
+        model: the model that predicted.
+        network: its network.
         table: the predictions.
-        manifest: with a row for each of them.
-        severities: as of `evaluate_robustness`.
-        corruptions: likewise.
+        manifest: manifest with a row for each of them.
+        severities: as for `evaluate_robustness`.
+        corruptions: as for `evaluate_robustness`.
 
     Raises:
-        DataError: as `evaluate_robustness`.
+        DataError: as for `evaluate_robustness`.
     """
+    config, decision = model.config, model.decision
     rows = table[["image_id"]].merge(manifest, on="image_id", validate="one_to_one")
 
     def load(number: int) -> np.ndarray:
@@ -111,8 +104,8 @@ def measure_robustness(
         file = ImageFile.read(row["path"])
         if file.sha256 != row["sha256"]:
             raise DataError(
-                f"{row['path']} has changed since it was predicted. Put the old file back, or "
-                "evaluate anew."
+                f"{row['path']} has changed since it was predicted. Restore the old file, or "
+                "evaluate again."
             )
         return file.pixels
 

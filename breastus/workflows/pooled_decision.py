@@ -1,11 +1,11 @@
-"""What several runs say together: the mean of their logits, and what is decided by it.
+"""Ensembling of several runs: their mean logits, and a decision fitted on these.
 
     decision = fit_pooled_decision(runs, settings)       # fitted on all their validation images
-    called = out_of_fold_predictions(runs, settings)     # test images, by decisions that are not
+    test = out_of_fold_predictions(runs, settings)       # test images, by decisions that are not
 
-Of a cross-validation's folds every image is validation of one and test of another. What the whole
-decides is then fitted to the very images that it would be tested on, so each test image is called
-by the runs that had it in test, and by what these decide without any image that they test.
+In a cross-validation every image is a validation image of one fold and a test image of another. A
+decision fitted on all validation images has therefore seen the test images. So each test image is
+predicted by the runs that tested it, with a decision fitted without any image that they test.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,18 +24,18 @@ from breastus.training.prior_correction import prior_correction_of
 
 
 def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
-    """Return each image of a split once, with the mean of what those runs said that had it there.
+    """Return each image of a split once, with the mean logit of the runs that had it there.
 
     Args:
-        runs: finished.
+        runs: finished runs.
         split: "val" or "test".
 
     Returns:
         A predictions table in the order of image ids; `probability_uncalibrated` is the sigmoid of
-        the mean logit, the other columns that depend on a run's decision are the first run's.
+        the mean logit. Other columns that depend on a decision are those of the first run.
 
     Raises:
-        RunError: when two runs give an image another label or group.
+        RunError: if two runs disagree on the label or group of an image.
     """
     parts = pd.concat(_tables(runs, split))
     check_consistent(parts)
@@ -50,13 +50,13 @@ def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
 
 
 def check_consistent(rows: pd.DataFrame) -> None:
-    """Refuse runs that disagree on what an image shows, or on what it belongs to.
+    """Refuse runs that disagree on the label or group of an image.
 
     Args:
-        rows: of several runs' predictions or manifests: `image_id`, `label` and `group_id`.
+        rows: `image_id`, `label` and `group_id` from predictions or manifests of several runs.
 
     Raises:
-        RunError: when an image comes with two labels or two groups.
+        RunError: if an image has two labels or two groups.
     """
     for column in ("label", "group_id"):
         several = rows.groupby("image_id")[column].unique()
@@ -64,43 +64,44 @@ def check_consistent(rows: pd.DataFrame) -> None:
             raise RunError(
                 f"Runs that are averaged must give each image one {column}. Received: "
                 f"{' and '.join(map(repr, wrong.iloc[0]))} of {wrong.index[0]}, and {len(wrong)} "
-                "such images in all. Train them on one manifest.csv."
+                "such images in all. Train them on the same manifest.csv."
             )
 
 
 def fit_pooled_decision(
     runs: Sequence[Run], settings: EvaluationConfig, *, without: Collection[str] = ()
 ) -> Decision:
-    """Return what the validation predictions of several runs decide for their average.
+    """Fit a decision on the mean validation predictions of several runs.
 
     Args:
-        runs: finished.
-        settings: of the decision; its seed is the first run's.
+        runs: finished runs; the first one gives the seed.
+        settings: settings of the decision.
         without: groups whose images are left out.
 
     Raises:
-        RunError: when no image is left, or as `mean_predictions`.
+        RunError: if no image is left, or as `mean_predictions`.
     """
-    shift = float(np.mean([prior_correction_of(run) for run in runs]))  # as logits are averaged
+    shift = float(np.mean([prior_correction_of(run) for run in runs]))  # logits are averaged
     validation = mean_predictions(runs, "val")
     validation = validation[~validation["group_id"].isin(set(without))].reset_index(drop=True)
     if validation.empty:
         raise RunError(
-            f"Some image was tested by {len(runs)} runs that have no validation image which none "
-            "of them tests, so nothing can be decided for it. Take fewer repeats, or more folds."
+            f"No decision can be fitted for some test image: {len(runs)} runs tested it, and each "
+            "of their validation images is a test image of one of them. Use fewer repeats or more "
+            "folds."
         )
     return Decision.fit(validation, settings, seed=runs[0].config.seed, shift=shift)
 
 
 @dataclass(frozen=True)
 class OutOfFoldPredictions:
-    """Test images, called by several decisions.
+    """Test images, each with a decision that was fitted without it.
 
     Attributes:
-        table: a predictions table, in the order of image ids.
+        table: predictions table, in the order of image ids.
         sets: their conformal sets.
-        networks: int [n], of how many runs the mean is.
-        decisions: how many there were.
+        networks: int [n], number of networks that predicted each image.
+        decisions: number of decisions.
     """
 
     table: pd.DataFrame
@@ -121,16 +122,16 @@ def splits_overlap(runs: Sequence[Run]) -> bool:
 def out_of_fold_predictions(
     runs: Sequence[Run], settings: EvaluationConfig
 ) -> OutOfFoldPredictions:
-    """Call each test image by the runs that had it in test, and by nothing else.
+    """Predict each test image by the runs that tested it, and by nothing else.
 
-    Their decision is fitted on their own validation predictions, of groups that none of them tests.
-    So of an image neither the label nor those of the images that it is tested with have a share in
-    how it is called. For a single cross-validation this is what its report is made of; of several
-    repeats an image's folds are taken together, and what is left to fit on gets less.
+    Their decision is fitted on their own validation predictions, without groups that one of them
+    tests. So neither the label of an image nor those of the images tested with it influence its
+    prediction. For a single cross-validation this equals its report. With several repeats, the
+    folds of an image are taken together, which leaves fewer images to fit on.
 
     Args:
-        runs: finished.
-        settings: of the decisions.
+        runs: finished runs.
+        settings: settings of the decisions.
 
     Raises:
         RunError: as `fit_pooled_decision`.

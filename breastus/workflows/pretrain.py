@@ -15,7 +15,6 @@ training whose val or test holds any of it is refused.
 import functools
 import os
 import time
-from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -50,10 +49,14 @@ from breastus.training.pretraining.progress import PretrainingProgress
 from breastus.training.pretraining.tasks import Masking, Task, masked_task, phantom_task
 from breastus.training.pretraining_leakage import check_pretraining_leakage
 from breastus.training.trainer import enough_memory
-from breastus.workflows.train import data_fingerprint, images_of, splits_of
+from breastus.workflows.prepare import (
+    Places,
+    data_fingerprint,
+    prepare_manifest,
+    prepare_splits,
+)
 
 PHANTOMS_AN_EPOCH = 400
-Places = str | os.PathLike | Sequence[str | os.PathLike]
 
 
 def pretrain(
@@ -179,11 +182,11 @@ def images_to_learn_from(
     Raises:
         DataError: when no image is left, or the data cannot be loaded or split.
     """
-    manifest = images_of(config)
+    manifest = prepare_manifest(config)
     if included(manifest).empty:  # nothing can be held out, and nothing tested
         splits = pd.DataFrame({"image_id": [], "split": [], "fold": []}, dtype=object)
     else:
-        splits = splits_of(config, manifest)
+        splits = prepare_splits(config, manifest)
     split_of = manifest["image_id"].map(splits.set_index("image_id")["split"])
     held_out = set(manifest.loc[split_of.isin(HELD_OUT), "sha256"])
     train = set(manifest.loc[split_of == "train", "sha256"])

@@ -1,11 +1,11 @@
-"""Recalibrate a run for a new hospital: a folder of an outside evaluation in, its bundle out.
+"""Recalibrate a model for a new hospital: the folder of an external validation in, a bundle out.
 
     runs/compact/external/bus_uclm/
-      predictions.csv  ->  recalibration.json, figures/recalibration.png, figures/learning_curve.png
+      predictions.csv  ->  recalibration.json
                        ->  models/compact-bus_uclm/, by `export_recalibrated`
 
-The network stays as it is. Its probabilities are mapped once more, and the threshold and the
-referral are chosen anew, all on labelled images of the new hospital that are judged by no more.
+The network stays as it is. A second calibration, the threshold and the referral are fitted on some
+labelled images of the new hospital, which take no part in the scores.
 """
 
 import os
@@ -14,16 +14,14 @@ from typing import Any
 
 import pandas as pd
 
-from breastus.deploy.export import INFO_FILE, SEEN_DIGITS, SEEN_FILE, write_bundle
+from breastus.deploy.bundle import Bundle
+from breastus.deploy.export import write_bundle
 from breastus.errors import RunError
 from breastus.evaluation.calibration.recalibration_study import recalibration_study
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.tta import VIEWS
-from breastus.preprocessing.transform import Transform
 from breastus.reporting.model_card import model_card
 from breastus.runs.external import RECALIBRATION_FILE, ExternalEvaluation
 from breastus.runs.run import Run
-from breastus.utils.files import read_json
 from breastus.workflows.model_artifact import ModelArtifact
 
 
@@ -36,108 +34,111 @@ def measure_recalibration(
     images: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Recalibrate on some of a new hospital's predictions; write recalibration.json to `folder`.
+    """Recalibrate on some predictions of a new hospital; write recalibration.json.
 
     Args:
-        folder: of the outside evaluation.
-        model: whose network predicted.
+        folder: folder of the external validation.
+        model: the model that predicted.
         table: the predictions.
-        manifest: of the new hospital.
-        images: how many are drawn to recalibrate on, at least.
-        seed: of the draw.
+        manifest: manifest of the new hospital.
+        images: smallest number of images to recalibrate on.
+        seed: seed of the draw.
 
     Raises:
         BreastusError: as `recalibration_study`.
     """
-    trial = recalibration_study(table, model.config.evaluation, images=images, seed=seed)
+    study = recalibration_study(table, model.config.evaluation, images=images, seed=seed)
     rows = manifest[manifest["image_id"].isin(set(table["image_id"]))]
-    trial["sources"] = sorted(set(rows["source"]))
-    trial["of"] = model.identity
-    folder.write_recalibration(trial, table)
-    return trial
+    study["sources"] = sorted(set(rows["source"]))
+    study["of"] = model.identity
+    folder.write_recalibration(study, table)
+    return study
 
 
 def export_recalibrated(
     model: ModelArtifact | Run | str | os.PathLike,
-    folder: str | os.PathLike,
+    folder: ExternalEvaluation | str | os.PathLike,
     out: str | os.PathLike,
 ) -> Path:
-    """Write the bundle of a run, or another bundle, as recalibrated for a new hospital.
+    """Write the bundle of a model as recalibrated for a new hospital.
 
-    Its graph applies the recalibration; bundle.json and the card say on how many images of which
-    data set, and the scores are those of the images there that nothing was fitted on.
+    Its graph applies the recalibration. bundle.json and the card name the data set and the number
+    of images; the scores are those of the images there that nothing was fitted on.
 
     Args:
-        model: a finished run, a bundle, or a cross-validation's folder for the bundle in it.
-        folder: of `evaluate_external(model, ..., recalibrate=N)`.
-        out: the bundle's folder.
+        model: a finished run, a bundle, or a cross-validation with a bundle.
+        folder: folder of `evaluate_external(model, ..., recalibrate=N)`.
+        out: the bundle folder.
 
     Returns:
         `out`.
 
     Raises:
-        RunError: when the run is not finished, the folder holds no recalibration of the
-            predictions in it, or it is one of another network or calibration.
-        DataError: when the predictions are damaged.
+        RunError: if the run is not finished, or the folder holds no recalibration of this model
+            with the predictions in it.
+        DataError: if the predictions are damaged.
     """
-    model = model if isinstance(model, ModelArtifact) else ModelArtifact.load(model)
-    trial = _trial(ExternalEvaluation(Path(folder)), model)
-    manifest = ExternalEvaluation(Path(folder)).read_manifest()
-    decision = Decision.from_dict(trial["decision"])
-    drawn = manifest[manifest["image_id"].isin(set(trial["drawn"]["image_ids"]))]
-    counts = {name: value for name, value in trial["drawn"].items() if name != "image_ids"}
-    came = read_json(model.bundle / INFO_FILE)
-    info = {name: value for name, value in came.items() if name not in ("files", "created")}
-    info |= {
-        "threshold": decision.threshold,
-        "threshold_rule": decision.facts["threshold"]["description"],
-        "conformal": decision.conformal.to_dict(),
-        "recalibration": {
-            "sources": trial["sources"],
-            "method": trial["recalibration"]["method"],
-            "calibrator": decision.calibrator.to_dict(),
-            "threshold_before": trial["threshold_before"],
-            "seed": trial["seed"],
-            **counts,
-        },
-        "metrics": trial["metrics"],
-        "metrics_before_recalibration": came["metrics"],
-        "reliability": trial["reliability"],
-    }
-    seen = (model.bundle / SEEN_FILE).read_text(encoding="utf-8").split()
+    model, folder = ModelArtifact.load(model), _external(folder)
+    study, manifest = _recalibration(folder, model), folder.read_manifest()
+    decision = Decision.from_dict(study["decision"])
+    drawn = manifest[manifest["image_id"].isin(set(study["drawn"]["image_ids"]))]
+    bundle = Bundle.load(model.bundle)
     return write_bundle(
-        Path(out),
-        keras_file=model.network_file,
-        transform=Transform.from_config(model.config),
-        calibrator=model.decision.calibrator,
-        recalibrator=decision.calibrator,
-        views=VIEWS[model.config.evaluation.tta],
-        info=info,
+        out,
+        network=model.network_file,
+        config=model.config,
+        calibrators=[model.decision.calibrator, decision.calibrator],
+        metadata=_metadata(bundle, study, decision),
         card=model_card,
-        seen=[*seen, *(sha[:SEEN_DIGITS] for sha in drawn["sha256"])],
+        seen=[*bundle.seen, *drawn["sha256"]],
     )
 
 
-def recalibrated_name(model: ModelArtifact, folder: str | os.PathLike) -> str:
-    """Return what a recalibrated bundle is called: model and sources.
+def recalibrated_name(model: ModelArtifact, folder: ExternalEvaluation | str | os.PathLike) -> str:
+    """Return the name of a recalibrated bundle, made of network and sources.
 
     Raises:
         RunError: as `export_recalibrated`.
     """
-    trial = _trial(ExternalEvaluation(Path(folder)), model)
-    return "-".join([model.config.model.name, *trial["sources"]])
+    return "-".join([model.config.model.name, *_recalibration(_external(folder), model)["sources"]])
 
 
-def _trial(folder: ExternalEvaluation, model: ModelArtifact) -> dict[str, Any]:
+def _metadata(bundle: Bundle, study: dict[str, Any], decision: Decision) -> dict[str, Any]:
+    """Return the metadata of a bundle with what the recalibration changed."""
+    before = bundle.metadata
+    counts = {name: value for name, value in study["drawn"].items() if name != "image_ids"}
+    return before | {
+        "threshold": decision.threshold,
+        "threshold_rule": decision.facts["threshold"]["description"],
+        "conformal": decision.conformal.to_dict(),
+        "recalibration": {
+            "sources": study["sources"],
+            "method": study["recalibration"]["method"],
+            "calibrator": decision.calibrator.to_dict(),
+            "threshold_before": study["threshold_before"],
+            "seed": study["seed"],
+            **counts,
+        },
+        "metrics": study["metrics"],
+        "metrics_before_recalibration": before["metrics"],
+        "reliability": study["reliability"],
+    }
+
+
+def _external(folder: ExternalEvaluation | str | os.PathLike) -> ExternalEvaluation:
+    return folder if isinstance(folder, ExternalEvaluation) else ExternalEvaluation(Path(folder))
+
+
+def _recalibration(folder: ExternalEvaluation, model: ModelArtifact) -> dict[str, Any]:
     way_out = "Name the folder of breastus evaluate RUN --data OTHER --recalibrate N."
     if not folder.has(RECALIBRATION_FILE):
         raise RunError(f"{folder.path} holds no {RECALIBRATION_FILE}. {way_out}")
-    trial = folder.read_recalibration(folder.read_predictions())
-    if trial is None:
-        raise RunError(f"{folder.path} was evaluated anew since it was recalibrated. {way_out}")
-    if trial["of"] != model.identity:
+    study = folder.read_recalibration(folder.read_predictions())
+    if study is None:
+        raise RunError(f"{folder.path} was evaluated again since it was recalibrated. {way_out}")
+    if study["of"] != model.identity:
         raise RunError(
             f"{folder.path} was recalibrated for another network, or before {model.path} was "
             f"evaluated again. {way_out}"
         )
-    return trial
+    return study

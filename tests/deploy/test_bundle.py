@@ -13,7 +13,7 @@ from PIL import Image
 
 from breastus.data.annotations.drawing import draw_annotations
 from breastus.data.images import ImageFile, to_png
-from breastus.deploy.export import checksums, publish
+from breastus.deploy.bundle import checksums, publish
 from breastus.deploy.serving import ServingModule
 from breastus.evaluation.calibration.temperature import apply_temperature
 from breastus.phantoms.simulation import simulate_phantom

@@ -5,6 +5,8 @@ import re
 import shutil
 
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 import pytest
 
 from breastus.data.images import read_image, to_png
@@ -37,7 +39,7 @@ def test_an_image(predictor, scan):
     assert found.path == str(scan)
     assert 0 <= found.probability <= 1
     assert found.label == ("lump" if found.probability >= found.threshold else "no_lump")
-    assert found.threshold == predictor.info["threshold"]
+    assert found.threshold == predictor.metadata["threshold"]
     assert found.flags[0] == "trained_on_phantoms"
 
 
@@ -45,8 +47,42 @@ def test_file_bytes_and_pixels_agree(predictor, scan, speckle):
     probability = predictor(scan).probability
     assert predictor(scan.read_bytes()).probability == pytest.approx(probability, abs=1e-7)
     assert predictor(speckle(120, 150)).probability == pytest.approx(probability, abs=1e-7)
-    grey = predictor(speckle(120, 150)[..., 0])
-    assert grey.probability == pytest.approx(probability, abs=1e-7)
+    for pixels in (speckle(120, 150)[..., 0], speckle(120, 150)[..., :1]):
+        assert predictor(pixels).probability == pytest.approx(probability, abs=1e-7)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
+def test_a_pil_image_is_predicted_as_its_file(predictor, speckle, tmp_path, mode):
+    image = PIL.Image.fromarray(speckle(120, 150)).convert(mode)
+    path = tmp_path / ("scan.jpg" if mode == "CMYK" else "scan.png")
+    image.save(path)
+    expected = predictor(path).probability
+    with PIL.Image.open(path) as opened:
+        assert predictor(opened).probability == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_pil_image_that_is_turned_by_its_exif_is_predicted_upright(predictor, speckle, tmp_path):
+    image, exif = PIL.Image.fromarray(speckle(120, 150)), PIL.Image.Exif()
+    exif[0x0112] = 6  # Orientation: turn by 90 degrees
+    image.save(tmp_path / "scan.png", exif=exif)
+    with PIL.Image.open(tmp_path / "scan.png") as opened:
+        upright = predictor(np.asarray(PIL.ImageOps.exif_transpose(opened))).probability
+        assert predictor(opened).probability == pytest.approx(upright, abs=1e-7)
+
+
+def test_a_list_of_anything_gives_a_list(predictor, scan, speckle, tmp_path):
+    found = predictor([scan, str(scan), speckle(120, 150), tmp_path / "none.png", b"no image"])
+    assert [bool(one.error) for one in found] == [False, False, False, True, True]
+    assert found[0].probability == found[1].probability == found[2].probability
+    assert [one.path for one in found[2:]] == ["", str(tmp_path / "none.png"), ""]
+    assert predictor([]) == []
+
+
+def test_a_run_is_loaded_by_its_bundle(tiny_run, predictor, scan):
+    for model in (tiny_run, tiny_run.path, str(tiny_run.path)):
+        found = Predictor(model)
+        assert found.path == tiny_run.bundle
+    assert found(scan) == predictor(scan)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +122,7 @@ def test_a_training_image_is_known_again(predictor, tiny_run):
 def test_a_bad_image_does_not_stop_the_others(predictor, scan, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
-    first, second, third = predictor.predict_files([bad, scan, tmp_path / "none.png"])
+    first, second, third = predictor.predict_each([bad, scan, tmp_path / "none.png"])
     assert first.error == f"{bad} is not a PNG, JPEG, BMP or TIFF image, nor DICOM."
     assert np.isnan(first.probability)
     assert second.label
@@ -99,6 +135,8 @@ def test_a_bad_image_does_not_stop_the_others(predictor, scan, tmp_path):
         "threshold": first.threshold,
         "flags": [],
         "error": first.error,
+        "referred": None,
+        "reasons": {},
     }
 
 
@@ -115,9 +153,17 @@ def _truncate(bundle):
     file.write_bytes(file.read_bytes()[:1000])
 
 
-def _newer(bundle):
-    info = json.loads((bundle / "bundle.json").read_text())
-    (bundle / "bundle.json").write_text(json.dumps({**info, "format": 99}))
+def _change(**changes):
+    def change(bundle):
+        info = json.loads((bundle / "bundle.json").read_text()) | changes
+        info = {name: value for name, value in info.items() if value is not None}
+        (bundle / "bundle.json").write_text(json.dumps(info))
+
+    return change
+
+
+def _format(number):
+    return _change(format=number)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +171,10 @@ def _newer(bundle):
     [
         (_remove("bundle.json"), "is not a bundle: bundle.json cannot be read"),
         (_write("bundle.json", "{"), "is not a bundle: bundle.json cannot be read"),
-        (_write("bundle.json", "[]"), "format this version does not read"),
-        (_newer, "must be 1.*Received: format=99"),
+        (_write("bundle.json", "[]"), "format that this version of breastus does not read"),
+        (_change(labels=None), "lacks labels"),
+        (_format(99), "must be 2.*Update.*Received: format=99"),
+        (_format(1), "must be 2.*Train the network again.*Received: format=1"),
         (_truncate, "is damaged or was changed: saved_model/variables"),
         (_write("seen_images.txt", "x"), "seen_images.txt do not match"),
         (_remove("saved_model/saved_model.pb"), "saved_model.pb do not match"),
@@ -140,7 +188,7 @@ def test_a_damaged_bundle_is_named(bundle, damage, message):
 
 
 def test_no_bundle_is_named(tmp_path):
-    with pytest.raises(BundleError, match="Name a folder such as models/cnn"):
+    with pytest.raises(BundleError, match="Name a bundle such as models/cnn"):
         Predictor(tmp_path / "nothing")
 
 

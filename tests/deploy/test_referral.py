@@ -9,19 +9,16 @@ import pytest
 
 from breastus.cli.main import main
 from breastus.data.manifest.schema import read_manifest
-from breastus.deploy.export import write_bundle
-from breastus.deploy.predictor import Prediction, Predictor, forgiving
+from breastus.deploy.predictor import Prediction, Predictor, tolerant
 from breastus.errors import BundleError
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.decision.conformal import ConformalSets
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions
-from breastus.evaluation.tta import VIEWS
-from breastus.preprocessing.transform import Transform
 from breastus.reporting.check_page import Case, check, check_page
 from breastus.reporting.model_card import model_card
 from breastus.runs.run import Run
-from breastus.workflows.evaluate import fit_decision
+from breastus.workflows.evaluate import evaluate_run
 from breastus.workflows.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
@@ -56,25 +53,11 @@ def paths_of(run):
 
 
 def calibrated_by(run, method, folder):
-    """Return a copy of a run with its bundle, as if it had been calibrated by another method."""
+    """Return a copy of a run that was evaluated again with another calibration."""
     other = Run(shutil.copytree(run.path, folder))
     config = run.config.replace({"evaluation": {"calibration": method}})
     (folder / "config.yaml").write_text(config.to_yaml())
-    decision = fit_decision(other)
-    info = info_of(run.bundle) | {
-        "threshold": decision.threshold,
-        "conformal": decision.conformal.to_dict(),
-    }
-    write_bundle(
-        other.bundle,
-        keras_file=folder / "best.keras",
-        transform=Transform.from_config(config),
-        calibrator=decision.calibrator,
-        views=VIEWS["flip"],
-        info=info,
-        card=model_card,
-        seen=[],
-    )
+    evaluate_run(other)
     return Run(folder)
 
 
@@ -130,14 +113,14 @@ def test_who_is_called_what_the_set_does_not_hold_is_referred(bundle, run):
 
 def test_bounds_give_way_by_rounding_alone():
     always = ConformalSets(0.9, 0.0, 1.0)
-    assert forgiving(always) == always
-    sets = forgiving(ConformalSets(0.9, 1e-6, 1 - 1e-6))
+    assert tolerant(always) == always
+    sets = tolerant(ConformalSets(0.9, 1e-6, 1 - 1e-6))
     assert sets.lump_from == pytest.approx(1e-6, rel=1e-3)
     assert sets.lump_from < 1e-6
     assert 1 - sets.no_lump_to == pytest.approx(1e-6, rel=1e-3)
     assert sets.no_lump_to > 1 - 1e-6
     # What isotonic calibration puts at 0 or 1 the graph keeps off them.
-    ends = forgiving(ConformalSets(0.9, 1.0, 0.0))
+    ends = tolerant(ConformalSets(0.9, 1.0, 0.0))
     assert ends.decide([1e-12, 1 - 1e-12]).tolist() == ["no_lump", "lump"]
 
 
@@ -150,7 +133,7 @@ def test_a_bundle_without_sets_says_nothing_of_a_reader(bundle, run, tmp_path):
     html = (tmp_path / "check.html").read_text()
     assert "does not say which images to refer to a reader" in html
     assert "Refer to a reader" not in html
-    assert "Referred to a reader" not in model_card(predictor.info)
+    assert "Referred to a reader" not in model_card(predictor.metadata)
     info = info_of(bundle)
     del info["conformal"]  # as of an earlier version
     (bundle / "bundle.json").write_text(json.dumps(info))

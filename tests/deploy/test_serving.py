@@ -63,7 +63,7 @@ def test_calibrators_in_the_graph(scans, tmp_path, method):
     raw = model.predict(transform.normalize(pixels_of(transform, scans)), verbose=0)
     expected = CALIBRATORS[method].apply(lump_probability(raw))
     assert np.ptp(expected) > 0.05
-    module = ServingModule(model, transform, CALIBRATORS[method])
+    module = ServingModule(model, transform, [CALIBRATORS[method]])
     np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_a_recalibrator_comes_after_the_calibrator(scans, method):
         model.predict(transform.normalize(pixels_of(transform, scans)), verbose=0)
     )
     again = Calibrator("platt", slope=0.7, intercept=1.2)
-    module = ServingModule(model, transform, CALIBRATORS[method], recalibrator=again)
+    module = ServingModule(model, transform, [CALIBRATORS[method], again])
     found = module.serving_default(tf.constant(np.stack(scans)))["lump"]
     expected = again.apply(CALIBRATORS[method].apply(raw))
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -129,7 +129,7 @@ def test_an_image_that_is_gone_is_named(class_folders, tiny_config, tmp_path, mo
     def remove(*_):
         (root / "lump" / "lump 3.png").unlink()
 
-    monkeypatch.setattr("breastus.workflows.train._write_environment", remove)
+    monkeypatch.setattr("breastus.workflows.train.command_line", remove)
     with pytest.raises(ImageError, match=r"lump 3\.png cannot be opened: No such file"):
         train("cnn", config=config, out=tmp_path / "run")
 

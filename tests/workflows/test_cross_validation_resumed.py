@@ -23,7 +23,7 @@ def start(tmp_path, tiny_config, monkeypatch):
     """A function (changes, **arguments) that cross-validates; returns which folds it trained."""
     trained = []
 
-    def run_experiment(config, out, *, shared):
+    def train(model, *, config, out, shared):
         (out / BUNDLE_FOLDER).mkdir(parents=True)
         given = {
             name: value
@@ -33,7 +33,7 @@ def start(tmp_path, tiny_config, monkeypatch):
         (out / CONFIG_FILE).write_text(config.replace({"training": given}).to_yaml())
         trained.append(out.name)
 
-    monkeypatch.setattr(module, "run_experiment", run_experiment)
+    monkeypatch.setattr(module, "train", train)
     monkeypatch.setattr(module, "evaluate_folds", CrossValidation)
 
     def run(changes=None, **arguments):

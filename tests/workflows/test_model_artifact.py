@@ -10,6 +10,7 @@ from breastus.cli.main import main
 from breastus.deploy.predictor import Predictor
 from breastus.errors import BundleError, RunError
 from breastus.evaluation.predictions import read_predictions
+from breastus.reporting.texts import external_summary
 from breastus.workflows.model_artifact import ModelArtifact
 from breastus.workflows.recalibrate import export_recalibrated
 from breastus.workflows.validate_externally import evaluate_external
@@ -49,7 +50,7 @@ def test_a_bundle_and_its_run_say_the_same(tiny_run, bundle, elsewhere, tmp_path
     estimates = [one.metrics["prevalence_estimate"] for one in (of_bundle, of_run)]
     for name in ("training_prevalence", "mean_probability"):
         assert estimates[0][name] == pytest.approx(estimates[1][name], abs=1e-6)
-    assert "Only identical files were searched for" in of_bundle.left_out
+    assert "Only identical files were searched for" in external_summary(of_bundle)[0]
     Predictor(bundle)  # nothing in it was changed
 
     # What was recalibrated for the run's bundle may be exported from either.
@@ -61,8 +62,8 @@ def test_a_bundle_and_its_run_say_the_same(tiny_run, bundle, elsewhere, tmp_path
 
 
 def test_what_a_bundle_has_seen_is_left_out(tiny_run, bundle, tmp_path):
-    model = ModelArtifact.of_bundle(bundle)
-    assert model.seen == ModelArtifact.of_run(tiny_run).seen
+    model = ModelArtifact.from_bundle(bundle)
+    assert model.seen == ModelArtifact.from_run(tiny_run).seen
     splits = evaluate_external(bundle, tiny_run.config.data.source, out=tmp_path / "out")
     assert splits.metrics["left_out"] == len(model.seen)
     assert splits.metrics["test"]["n"] == tiny_run.metrics["test"]["n"]
@@ -79,7 +80,7 @@ def test_own_test_images_are_not_from_elsewhere(tiny_run, tmp_path):
 def test_a_cross_validation_stands_for_its_bundle(tiny_run, bundle, elsewhere, tmp_path):
     folder = tmp_path / "cv"
     (folder / "repeat-0-fold-0").mkdir(parents=True)
-    with pytest.raises(RunError, match=r"without a bundle. Make one .* breastus export"):
+    with pytest.raises(RunError, match=r"without a bundle.* breastus export"):
         ModelArtifact.load(folder)
     shutil.copytree(bundle, folder / "bundle")
     assert ModelArtifact.load(folder).bundle == folder / "bundle"

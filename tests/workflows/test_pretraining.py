@@ -26,10 +26,11 @@ from breastus.training.pretraining_leakage import (
     PretrainingLeakageWarning,
     check_pretraining_leakage,
 )
+from breastus.workflows.external_images import exclude_seen
 from breastus.workflows.model_artifact import ModelArtifact
+from breastus.workflows.prepare import data_fingerprint, prepare_manifest, prepare_splits
 from breastus.workflows.pretrain import images_to_learn_from, pretrain
-from breastus.workflows.train import data_fingerprint, images_of, splits_of, train
-from breastus.workflows.validate_externally import _without_seen
+from breastus.workflows.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
 TINY = {"model": {"image_size": 32}, "training": {"batch_size": 8, "learning_rate": 3e-3}}
@@ -70,8 +71,8 @@ def test_the_loss_on_hidden_patches_falls_and_the_same_seed_gives_the_same(from_
 def test_it_says_what_was_done_and_what_was_seen(from_images, prepared):
     facts = read_pretrained(from_images[0])
     config = tiny("cnn", "images", prepared)
-    manifest = images_of(config)
-    splits = splits_of(config, manifest)
+    manifest = prepare_manifest(config)
+    splits = prepare_splits(config, manifest)
     train_ids = splits.loc[splits["split"] == "train", "image_id"]
     rows = manifest[manifest["image_id"].isin(train_ids)]
     assert facts["seen"] == sorted(rows["sha256"])
@@ -92,7 +93,7 @@ def test_weights_that_saw_the_test_are_refused_or_the_run_says_so(
 ):
     facts = read_pretrained(from_images[0])
     base = tiny_config.replace({"data": {"source": str(prepared)}})
-    own = images_of(base), splits_of(base, images_of(base))
+    own = prepare_manifest(base), prepare_splits(base, prepare_manifest(base))
     assert check_pretraining_leakage(facts, *own, allow=False) == 0
     assert facts["data_fingerprint"] == data_fingerprint(*own)
 
@@ -122,8 +123,8 @@ def test_weights_that_saw_the_test_are_refused_or_the_run_says_so(
     assert str(from_images[0].parent) not in card
     assert all(map(Predictor(run.bundle).has_seen, facts["seen"]))
     # Nor are they tested on when the run is judged on images from elsewhere.
-    manifest = images_of(base)
-    left, _ = _without_seen(manifest, ModelArtifact.of_run(run))
+    manifest = prepare_manifest(base)
+    left, _ = exclude_seen(manifest, ModelArtifact.from_run(run))
     out = set(manifest["sha256"]) - set(left.loc[left["excluded"] == "", "sha256"])
     assert set(facts["seen"]) <= out < set(manifest["sha256"])
 

@@ -13,6 +13,7 @@ from breastus.errors import DataError, RunError, StaleResultWarning
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.decision.decision import Decision
 from breastus.reporting.check_page import how_sure
+from breastus.reporting.texts import external_summary
 from breastus.runs.run import Run
 from breastus.workflows.recalibrate import export_recalibrated
 from breastus.workflows.validate_externally import evaluate_external
@@ -86,7 +87,7 @@ def test_evaluating_again_keeps_what_was_recalibrated(run, elsewhere, external, 
     folder = shutil.copytree(external.path, tmp_path / "again")
     again = evaluate_external(run, elsewhere, out=folder)
     assert "Recalibration for this hospital" in (folder / "report.html").read_text()
-    assert again.lead == external.lead
+    assert external_summary(again) == external_summary(external)
     stored = read(folder)
     stored["predictions"]["threshold"] += 0.1
     (folder / "recalibration.json").write_text(json.dumps(stored))

@@ -1,0 +1,164 @@
+"""The bundle folder: every file in it is named, read and checked here, without TensorFlow.
+
+models/cnn/
+  saved_model/       raw pixels or file bytes in, calibrated probabilities out
+  bundle.json        labels, threshold, calibrator, metrics with intervals, what it was trained on
+  model.keras        the network alone, z-scored images in
+  MODEL_CARD.md      the same for a reader
+  seen_images.txt    shortened checksums of the images that took part in training
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from breastus.errors import BundleError, RunError
+from breastus.runs.cross_validation import CrossValidation
+from breastus.runs.run import Run
+from breastus.utils.files import sha256_of, write_folder_aside, write_json, write_text
+
+FORMAT = 2
+METADATA_FILE = "bundle.json"
+NETWORK_FILE = "model.keras"
+SAVED_MODEL = "saved_model"
+CARD_FILE = "MODEL_CARD.md"
+SEEN_FILE = "seen_images.txt"
+SEEN_DIGITS = 16  # of a SHA-256: enough to recognise a file, too few to be worth collecting
+_REQUIRED = ("files", "labels", "threshold", "metrics", "trained_on", "input_statistics")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk.
+
+    Args:
+        path: the bundle folder.
+        metadata: content of bundle.json.
+    """
+
+    path: Path
+    metadata: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Bundle":
+        """Read a bundle's metadata and check its files.
+
+        Raises:
+            BundleError: if the folder is not a bundle, is damaged, or has another format.
+        """
+        path = Path(path)
+        metadata = _read_metadata(path)
+        found = checksums(path)
+        expected = metadata["files"]
+        if damaged := [name for name, sha256 in expected.items() if found.get(name) != sha256]:
+            raise BundleError(
+                f"{path} is damaged or was changed: {', '.join(damaged)} do not match their "
+                f"checksum in {METADATA_FILE}. Copy or export the bundle again."
+            )
+        return cls(path, metadata)
+
+    @property
+    def network(self) -> Path:
+        """The network alone, a `.keras` file."""
+        return self.path / NETWORK_FILE
+
+    @property
+    def saved_model(self) -> Path:
+        """The SavedModel folder."""
+        return self.path / SAVED_MODEL
+
+    @cached_property
+    def seen(self) -> frozenset[str]:
+        """First `SEEN_DIGITS` digits of the SHA-256 of each image that took part in training."""
+        return frozenset((self.path / SEEN_FILE).read_text(encoding="utf-8").split())
+
+    def has_seen(self, sha256: str) -> bool:
+        """Whether the file with this SHA-256 took part in training or validation."""
+        return sha256[:SEEN_DIGITS] in self.seen
+
+
+def is_bundle(path: str | os.PathLike) -> bool:
+    """Whether a folder holds a bundle, whole or not."""
+    return (Path(path) / METADATA_FILE).is_file()
+
+
+def find_bundle(path: str | os.PathLike) -> Path:
+    """Return the bundle folder that a path means: itself, or that of a run or cross-validation.
+
+    Raises:
+        RunError: if a run is not finished, or a cross-validation was not exported.
+    """
+    path = Path(path)
+    if is_bundle(path):
+        return path
+    if CrossValidation.is_one(path):
+        bundle = CrossValidation(path).bundle
+        if not is_bundle(bundle):
+            raise RunError(
+                f"{path} is a cross-validation without a bundle. Export its networks as one: "
+                f"breastus export {path} --out {bundle}"
+            )
+        return bundle
+    return Run(path).bundle if Run.is_one(path) else path
+
+
+def write_files(folder: Path, metadata: dict[str, Any], *, card: str, seen: Iterable[str]) -> None:
+    """Write all files of a bundle but the networks, which must be there already.
+
+    Args:
+        folder: the bundle folder.
+        metadata: content of bundle.json; format and checksums are added here.
+        card: the model card, Markdown.
+        seen: SHA-256 of images, or their first `SEEN_DIGITS` digits.
+    """
+    short = sorted({sha256[:SEEN_DIGITS] for sha256 in seen})
+    write_text(folder / SEEN_FILE, "".join(f"{sha256}\n" for sha256 in short))
+    write_text(folder / CARD_FILE, card)
+    files = checksums(folder)
+    write_json(folder / METADATA_FILE, {"format": FORMAT, **metadata, "files": files})
+
+
+def publish(bundle: Path, out: str | os.PathLike) -> Path:
+    """Copy a bundle to where it is served from, replacing an older one in one step."""
+    with write_folder_aside(out) as folder:
+        shutil.copytree(bundle, folder, dirs_exist_ok=True)
+    return Path(out)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file in a bundle except bundle.json."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != METADATA_FILE
+    }
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    file = path / METADATA_FILE
+    try:
+        metadata = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"{path} is not a bundle: {METADATA_FILE} cannot be read ({error}). Name a bundle "
+            "such as models/cnn, or a finished run."
+        ) from error
+    version = metadata.get("format") if isinstance(metadata, dict) else None
+    if version != FORMAT:
+        older = isinstance(version, int) and version < FORMAT
+        way_out = "Train the network again" if older else "Update breastus"
+        raise BundleError(
+            f"{file} has a format that this version of breastus does not read: it must be "
+            f"{FORMAT}. {way_out}, or use the version that wrote the bundle. "
+            f"Received: format={version!r}"
+        )
+    if missing := [name for name in _REQUIRED if name not in metadata]:
+        raise BundleError(
+            f"{file} is damaged: it lacks {', '.join(missing)}. Copy or export the bundle again."
+        )
+    return metadata
