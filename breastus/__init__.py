@@ -1,7 +1,7 @@
-"""breastus: lump or no lump in a breast ultrasound image, and how far the answer can be trusted.
+"""breastus: find lumps in breast ultrasound images, and report how far each score can be trusted.
 
-Research software, not a medical device. The public names are imported at first use, so that
-`import breastus` does not import TensorFlow.
+Research software, not a medical device. The public names are imported when they are first used, so
+that `import breastus` does not import TensorFlow.
 """
 
 import importlib
@@ -14,33 +14,43 @@ _PUBLIC = {
     "Predictor": "breastus.deploy.predictor",
     "Run": "breastus.runs.run",
     "build_model": "breastus.models.registry",
+    "check": "breastus.workflows.check",
+    "compare_runs": "breastus.workflows.compare",
     "cross_validate": "breastus.workflows.cross_validate",
     "default_config": "breastus.config.presets",
     "evaluate_external": "breastus.workflows.validate_externally",
+    "evaluate_robustness": "breastus.workflows.evaluate_robustness",
+    "evaluate_run": "breastus.workflows.evaluate",
     "export_ensemble": "breastus.workflows.ensemble",
     "export_recalibrated": "breastus.workflows.recalibrate",
     "list_models": "breastus.models.registry",
     "list_sources": "breastus.data.sources.registry",
     "load_manifest": "breastus.data.manifest.build",
+    "prepare": "breastus.workflows.prepare",
     "pretrain": "breastus.workflows.pretrain",
     "pretraining_config": "breastus.config.presets",
     "register_model": "breastus.models.registry",
     "register_source": "breastus.data.sources.registry",
     "register_split_scheme": "breastus.data.splits.scheme",
-    "evaluate_robustness": "breastus.workflows.evaluate_robustness",
     "train": "breastus.workflows.train",
 }
+_WITHOUT_TENSORFLOW = ("config", "runs", "data")  # rooms
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = ["__version__", *sorted([*_PUBLIC, "audit"])]
 
-# Keras reads this once, at its import; what was chosen before stands.
+# Keras reads this once, when it is imported; an earlier choice of the user stays.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
 def __getattr__(name: str):
+    if name == "audit":  # a module that can be called
+        return importlib.import_module("breastus.audit")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'breastus' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    module = _PUBLIC[name]
+    if module.split(".")[1] not in _WITHOUT_TENSORFLOW:
+        importlib.import_module("breastus.utils.quiet").import_tensorflow()
+    value = getattr(importlib.import_module(module), name)
     globals()[name] = value
     return value
 

@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 from breastus.cli.options import add_data
-from breastus.cli.quiet import import_tensorflow
 from breastus.config.parsing import join_sources
 from breastus.config.presets import default_config, pretraining_config
 from breastus.config.schema import Config
@@ -38,6 +37,7 @@ from breastus.errors import BreastusError, RunError
 from breastus.runs.config_diff import PRECISION, changed_settings
 from breastus.runs.environment import usable_cores
 from breastus.runs.run import Run
+from breastus.utils.quiet import import_tensorflow
 from experiments.records import record_run, recorded_runs
 
 RUNS = Path("runs")

@@ -1,0 +1,16 @@
+"""The audit of a data set; called as `breastus.audit(data)`, it runs the whole of it."""
+
+import importlib
+import sys
+import types
+
+
+class _Audit(types.ModuleType):
+    """This module, which can be called: package and public function have the same name."""
+
+    def __call__(self, *args, **options):
+        """Run `breastus.workflows.audit.audit`."""
+        return importlib.import_module("breastus.workflows.audit").audit(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Audit

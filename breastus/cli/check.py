@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from breastus.cli.options import IMAGES_HELP, add_data, add_out, free_name, image_files
-from breastus.cli.quiet import import_tensorflow
+from breastus.cli.options import IMAGES_HELP, add_data, add_out, image_files
+from breastus.utils.quiet import import_tensorflow
 
 EXAMPLES = (
     "breastus check models/efficientnet_lite0 image1.png image2.png",
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from breastus.errors import ConfigError, RunError
+    from breastus.errors import ConfigError
 
     if args.images and args.data:
         raise ConfigError("Give either image files or --data, not both.")
@@ -39,34 +39,14 @@ def run(args: argparse.Namespace) -> int:
             f"There are no images to check. Name some: breastus check {args.bundle} image.png (or "
             "a folder), or draw from a data set: --data path/to/images, hub or phantom."
         )
-    if args.out and args.out.exists():
-        raise RunError(f"{args.out} exists. Choose another --out, or delete it.")
-
     files = image_files(args.images)
     import_tensorflow()
 
-    from breastus.deploy.predictor import Predictor
-    from breastus.reporting.check_page import check, summary
+    from breastus.workflows.check import check
 
-    predictor = Predictor(args.bundle)
-    out = args.out or free_name("check")
-    predictions = check(predictor, _cases(args, files, predictor), out)
-    print(summary(predictions))
-    print(f"Page: {out}")
-    return int(any(prediction.error for prediction in predictions))
-
-
-def _cases(args: argparse.Namespace, files: list[Path], predictor) -> list:
-    from breastus.data.manifest.build import load_manifest
-    from breastus.data.manifest.schema import sample_balanced
-    from breastus.reporting.check_page import Case
-
-    if files:
-        return [Case(path) for path in files]
-    manifest = load_manifest(args.data, seed=args.seed)
-    # Predictions on training images prove nothing, so images the model has not seen come first.
-    new = manifest[[not predictor.has_seen(sha) for sha in manifest["sha256"]]]
-    drawn = sample_balanced(new, args.count, seed=args.seed)
-    if drawn.empty:
-        drawn = sample_balanced(manifest, args.count, seed=args.seed)
-    return [Case(row.path, row.finding) for row in drawn.itertuples()]
+    report = check(
+        args.bundle, files, data=args.data, count=args.count, seed=args.seed, out=args.out
+    )
+    print(report.summary)
+    print(f"Page: {report.page}")
+    return int(any(prediction.error for prediction in report.predictions))

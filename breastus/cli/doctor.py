@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from breastus.cli.options import add_import
-from breastus.cli.quiet import import_tensorflow
+from breastus.utils.quiet import import_tensorflow
 
 _TITLES = ("network", "pixels", "precision", "largest batch", "batch", "parts", "planned")
 _COLUMNS = "  {:<27}{:>6}  {:<15}{:>14}{:>7}{:>7}  {}"

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from breastus.cli.options import add_data, add_import, add_out
-from breastus.cli.quiet import import_tensorflow
+from breastus.utils.quiet import import_tensorflow
 
 EXAMPLES = (
     "breastus evaluate runs/efficientnet_lite0 --data path/to/BUS-UCLM    # another hospital",

@@ -12,8 +12,8 @@ import warnings
 import breastus
 from breastus.cli.options import import_modules
 from breastus.cli.parser import Parser
-from breastus.cli.quiet import import_tensorflow
 from breastus.errors import BreastusError, ConfigError, ModelError
+from breastus.utils.quiet import import_tensorflow
 
 # command: (module with EXAMPLES, add_arguments(parser) and run(args) -> int, one-line help)
 COMMANDS = {

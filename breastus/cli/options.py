@@ -4,8 +4,7 @@ import argparse
 import glob
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from itertools import count
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from breastus.config.parsing import join_sources
@@ -109,12 +108,6 @@ def add_data(parser: argparse.ArgumentParser, help: str = DATA_HELP) -> None:
 def add_out(parser: argparse.ArgumentParser, help: str) -> None:
     """Add `--out`."""
     parser.add_argument("--out", type=Path, help=help)
-
-
-def free_name(stem: str, files: Callable[[Path], Iterable[Path]] = lambda page: (page,)) -> Path:
-    """Return `STEM.html`, or the first of `STEM-2.html`, ... whose `files` do not exist yet."""
-    names = (Path(f"{stem}.html" if n == 1 else f"{stem}-{n}.html") for n in count(1))
-    return next(name for name in names if not any(file.exists() for file in files(name)))
 
 
 def settings(args: argparse.Namespace, base: Config | None = None) -> Config:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from breastus.cli.options import IMAGES_HELP, image_files
-from breastus.cli.quiet import import_tensorflow
+from breastus.utils.quiet import import_tensorflow
 
 if TYPE_CHECKING:
     from breastus.deploy.predictor import Prediction

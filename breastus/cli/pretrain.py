@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from breastus.cli.options import add_data, add_out, add_settings, settings
-from breastus.cli.quiet import import_tensorflow
 from breastus.config.presets import pretraining_config
+from breastus.utils.quiet import import_tensorflow
 
 ON = ("phantoms", "images")
 EXAMPLES = (

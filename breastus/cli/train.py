@@ -6,10 +6,10 @@ from pathlib import Path
 
 from breastus.cli.networks import network_list
 from breastus.cli.options import SHORTCUTS, add_data, add_out, add_settings, settings
-from breastus.cli.quiet import import_tensorflow
 from breastus.config.presets import default_config
 from breastus.config.schema import Config
 from breastus.errors import ConfigError
+from breastus.utils.quiet import import_tensorflow
 
 EXAMPLES = (
     "breastus train efficientnet_lite0 --data path/to/BUSI",

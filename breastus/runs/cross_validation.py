@@ -18,7 +18,7 @@ from typing import ClassVar
 import pandas as pd
 
 from breastus.config.schema import Config
-from breastus.runs.report_folder import ReportFolder
+from breastus.runs.report_folder import ReportFolder, read_config
 from breastus.runs.run import BUNDLE_FOLDER, CONFIG_FILE, Run
 from breastus.utils.files import write_csv, write_text
 
@@ -53,7 +53,7 @@ class CrossValidation(ReportFolder):
     def settings(self) -> Config | None:
         """The settings that were asked for; None if an earlier version did not write them."""
         file = self.path / SETTINGS_FILE
-        return Config.from_yaml(file) if file.is_file() else None
+        return read_config(file) if file.is_file() else None
 
     def write_settings(self, config: Config) -> None:
         """Write settings.yaml."""

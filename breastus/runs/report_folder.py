@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from breastus.config.schema import Config
 from breastus.data.manifest.schema import MANIFEST_FILE, read_manifest, write_manifest
-from breastus.errors import RunError
+from breastus.errors import ConfigError, RunError
 from breastus.evaluation.result_cache import read_cached_result, write_cached_result
 from breastus.utils.files import read_json, write_json
 
@@ -90,3 +91,18 @@ class ReportFolder:
     def _write_json(self, name: str, values: dict[str, Any], cached: str = "") -> None:
         write_json(self.path / name, values)
         self.__dict__.pop(cached, None)  # the next access reads what was written
+
+
+def read_config(file: Path) -> Config:
+    """Read the settings of a run or cross-validation.
+
+    Raises:
+        RunError: if an earlier version wrote them and this one does not know them all.
+    """
+    try:
+        return Config.from_yaml(file)
+    except ConfigError as error:
+        raise RunError(
+            f"{file} cannot be used, probably because an earlier version of breastus wrote it. "
+            f"Train again, in a new folder. {error}"
+        ) from error

@@ -12,6 +12,7 @@ runs/compact/
 """
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from breastus.data.splits.make import read_splits, write_splits
 from breastus.errors import ConfigError, RunError
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions, write_predictions
-from breastus.runs.report_folder import ReportFolder
+from breastus.runs.report_folder import ReportFolder, read_config
 from breastus.utils.files import read_json, write_json, write_text
 
 CONFIG_FILE = "config.yaml"
@@ -92,13 +93,7 @@ class Run(ReportFolder):
         Raises:
             RunError: if an earlier version wrote them and this one does not know them all.
         """
-        try:
-            return Config.from_yaml(self.path / CONFIG_FILE)
-        except ConfigError as error:
-            raise RunError(
-                f"{self.path / CONFIG_FILE} cannot be used, probably because an earlier version "
-                f"of breastus wrote it. Train again. {error}"
-            ) from error
+        return read_config(self.path / CONFIG_FILE)
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -171,6 +166,11 @@ class Run(ReportFolder):
     def write_shortcuts(self, result: dict[str, Any]) -> None:
         """Write shortcuts.json."""
         write_json(self.path / SHORTCUTS_FILE, result)
+
+    def _repr_html_(self) -> str:
+        """Show verdict, key numbers and links in a notebook."""
+        # By name, since reporting builds on this module.
+        return importlib.import_module("breastus.reporting.notebook").run_html(self)
 
     def write_comparison(self, other: "Run", result: dict[str, Any]) -> None:
         """Write comparison-<other>.json."""

@@ -7,7 +7,8 @@ Training, pretraining and cross-validation read and split their images by the sa
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def with_settings(config: Config, data: Places | None, settings: dict[str, Any])
         config = config.replace({"data": {"source": join_sources(data)}})
     given = {name: value for name, value in settings.items() if value is not None or name != "seed"}
     return config.replace_by_name(**given)
+
+
+def free_name(stem: str, files: Callable[[Path], Iterable[Path]] = lambda page: (page,)) -> Path:
+    """Return `STEM.html`, or the first of `STEM-2.html`, ... whose `files` do not exist yet."""
+    names = (Path(f"{stem}.html" if n == 1 else f"{stem}-{n}.html") for n in count(1))
+    return next(name for name in names if not any(file.exists() for file in files(name)))
 
 
 def prepare_manifest(config: Config) -> pd.DataFrame:

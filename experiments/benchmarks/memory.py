@@ -13,8 +13,8 @@ import argparse
 import json
 from pathlib import Path
 
-from breastus.cli.quiet import import_tensorflow
 from breastus.errors import RunError
+from breastus.utils.quiet import import_tensorflow
 from experiments.benchmarks.process import measure_apart
 from experiments.pages import BENCH, run_script, table, title_and_text, write_section
 

@@ -19,8 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from breastus.cli.quiet import import_tensorflow
 from breastus.errors import RunError
+from breastus.utils.quiet import import_tensorflow
 from experiments.pages import BENCH, run_script, table, title_and_text, write_section
 
 NETWORKS = {"cnn": 32, "swin": 16}  # batch sizes of the speed benchmark

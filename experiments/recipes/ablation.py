@@ -24,7 +24,7 @@ One core: 0.2 to 1.6 minutes a run, 66 runs. Expected ROC-AUC (95 % interval): b
 
 from typing import Any
 
-from breastus.cli.quiet import import_tensorflow
+from breastus.utils.quiet import import_tensorflow
 from experiments.runner import run
 
 import_tensorflow()

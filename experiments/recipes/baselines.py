@@ -32,7 +32,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from breastus.cli.quiet import import_tensorflow
 from breastus.config.schema import DataConfig, EvaluationConfig
 from breastus.data.images import ImageFile, read_image
 from breastus.data.manifest.build import load_manifest
@@ -42,6 +41,7 @@ from breastus.evaluation.calibration.logistic import sigmoid
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.repeated_metrics import mean_metrics
 from breastus.labels import LABELS, LUMP
+from breastus.utils.quiet import import_tensorflow
 from experiments.pages import (
     RESULTS,
     fact_list,

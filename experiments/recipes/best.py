@@ -65,7 +65,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from breastus.cli.options import add_data
-from breastus.cli.quiet import import_tensorflow
 from breastus.config.presets import default_config
 from breastus.config.schema import Config, DataConfig, EvaluationConfig
 from breastus.data.manifest.build import load_manifest
@@ -77,6 +76,7 @@ from breastus.evaluation.metrics.metrics import roc_auc
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import LABELS, LUMP
 from breastus.runs.environment import describe_hardware
+from breastus.utils.quiet import import_tensorflow
 from experiments.pages import (
     fact_list,
     run_script,

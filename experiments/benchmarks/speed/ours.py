@@ -97,7 +97,7 @@ def parts(job: dict) -> dict:
     command = [sys.executable, "-m", "breastus", "--help"]
     taken = _median(lambda: subprocess.run(command, check=True, capture_output=True), seconds)
     rows = [("`breastus --help`", f"{taken:.2f} s")]
-    from breastus.cli.quiet import import_tensorflow
+    from breastus.utils.quiet import import_tensorflow
 
     import_tensorflow()
     from breastus.data.manifest.build import load_manifest

@@ -1,0 +1,95 @@
+"""Audit a data set: images and a split in; an HTML page and a list of near-duplicates out.
+
+report = breastus.audit("path/to/BUSI", splits="my_split.csv")
+report.audit.splits[0].shares       # fractions of test images that leak
+"""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from breastus.audit.run_audit import Audit, run_audit
+from breastus.config.schema import Config
+from breastus.data.manifest.build import build_manifest_with_pairs
+from breastus.data.manifest.schema import MANIFEST_FILE
+from breastus.data.splits.split_csv import match_images, read_split_csv
+from breastus.errors import ConfigError, RunError
+from breastus.reporting.audit_page import summary, twins_file, write_audit
+from breastus.runs.run import SPLITS_FILE
+from breastus.workflows.prepare import Places, free_name, with_settings
+
+
+class AuditReport(NamedTuple):
+    """What an audit found and wrote.
+
+    Attributes:
+        audit: the findings.
+        page: the HTML page; it shows images of patients.
+        near_duplicates: CSV file of near-duplicate pairs.
+    """
+
+    audit: Audit
+    page: Path
+    near_duplicates: Path
+
+    @property
+    def summary(self) -> str:
+        """The findings in a few lines."""
+        return summary(self.audit)
+
+
+def audit(
+    data: Places | None = None,
+    *,
+    splits: str | os.PathLike | None = None,
+    out: str | os.PathLike | None = None,
+    config: Config | None = None,
+    **settings: Any,
+) -> AuditReport:
+    """Look for near-duplicates, contradicting labels, shortcuts, and the leaks of a split.
+
+    Args:
+        data: as for `breastus.train`.
+        splits: CSV file with a split of your own: columns `split`, and `image_id` or `path`. None
+            takes splits.csv beside a manifest.csv, or the folders train/ and test/.
+        out: a new HTML file; None takes audit.html, or the next free audit-2.html, ...
+        config: all settings; None takes the defaults.
+        **settings: single settings by name, such as `seed=1`.
+
+    Raises:
+        ConfigError: if groups are ignored.
+        RunError: if `out` exists.
+        DataError: if the data or the split cannot be read.
+    """
+    config = with_settings(config or Config(), data, settings)
+    if config.data.groups == "ignore":
+        raise ConfigError(
+            "data.groups must be keep for an audit, which looks for leaks between groups. "
+            "Received: ignore"
+        )
+    for file in (Path(out), twins_file(Path(out))) if out is not None else ():
+        if file.exists():
+            raise RunError(f"{file} exists. Choose another --out, or delete it.")
+    file = _prepared_splits(config.data.source) if splits is None else Path(splits)
+    # Read first, so that a damaged file is reported before the images are read.
+    members = None if file is None else read_split_csv(file)
+    found = build_manifest_with_pairs(config.data.source, settings=config.data, seed=config.seed)
+    if members is not None:
+        members["image_id"] = match_images(members["image"], found.manifest, file)
+        members = members.drop_duplicates(["image_id", "split"], ignore_index=True)
+    result = run_audit(
+        found,
+        members=members,
+        title="" if file is None else f"the split {file.name}",
+        settings=config.data,
+        seed=config.seed,
+    )
+    page = free_name("audit", lambda page: (page, twins_file(page))) if out is None else Path(out)
+    return AuditReport(result, page, write_audit(result, page))
+
+
+def _prepared_splits(source: str) -> Path | None:
+    """Return the splits.csv beside a manifest.csv in a folder, if there is one."""
+    folder = Path(source)
+    both = (folder / MANIFEST_FILE).is_file() and (folder / SPLITS_FILE).is_file()
+    return folder / SPLITS_FILE if both else None
