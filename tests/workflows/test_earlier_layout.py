@@ -65,7 +65,7 @@ def test_a_training_does_not_resume_it(earlier):
     (earlier / "bundle" / "bundle.json").unlink()
     (earlier / "bundle").rmdir()
     (earlier / "splits.csv").touch()
-    with pytest.raises(RunError, match="cannot be resumed.*earlier version"):
+    with pytest.raises(RunError, match=r"cannot be resumed.*earlier version"):
         breastus.train("cnn", data="phantom", out=earlier)
 
 
