@@ -34,7 +34,7 @@ from breastus.config.parsing import join_sources
 from breastus.config.presets import default_config, pretraining_config
 from breastus.config.schema import Config
 from breastus.errors import BreastusError, RunError
-from breastus.runs.config_diff import PRECISION, changed_settings
+from breastus.runs.config_diff import PRECISION, config_diff
 from breastus.runs.environment import usable_cores
 from breastus.runs.run import Run
 from breastus.utils.quiet import import_tensorflow
@@ -171,8 +171,8 @@ def _is_finished(job: _Job) -> bool:
     if not (finished := Run(job.out)).finished:
         return False
     # The run holds the precision that the machine chose; the job may leave it open.
-    but = {PRECISION} if job.config.training.precision == "auto" else ()
-    if changed := changed_settings(finished.config, job.config, but=but):
+    ignore = {PRECISION} if job.config.training.precision == "auto" else ()
+    if changed := config_diff(finished.config, job.config, ignore=ignore):
         raise RunError(
             f"{job.out} holds a finished run of other data or settings: {'; '.join(changed)}. "
             f"Move {job.out.parent} elsewhere, or delete that run, to train it again."

@@ -36,9 +36,9 @@ def test_busi_in_and_an_outside_hospital_checked(real_data, tmp_path, monkeypatc
     images = sorted((real_data / "bus_uclm_sample" / "BUS-UCLM" / "images").glob("*.png"))[:3]
     capsys.readouterr()
     assert main(["predict", "models/cnn", *map(str, images)]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == len(images)
-    for line, path in zip(said, images, strict=True):
+    text = capsys.readouterr().out.splitlines()
+    assert len(text) == len(images)
+    for line, path in zip(text, images, strict=True):
         assert re.match(rf"{re.escape(str(path))}: (no_)?lump [01]\.\d{{3}}( |$)", line)
         assert "trained_on_phantoms" not in line
 

@@ -1,6 +1,6 @@
-"""Whether what is there is what is asked for: two settings in, the differences out.
+"""Compare stored settings with requested ones: two sets of settings in, their differences out.
 
-changed_settings(there, asked)      # ["training.epochs is 20 there and 5 was asked for"]
+config_diff(stored, requested)      # ["training.epochs is 20 there and 5 was asked for"]
 """
 
 import os
@@ -9,9 +9,9 @@ from collections.abc import Collection
 from breastus.config.parsing import join_sources, split_sources
 from breastus.config.schema import Config
 
-# How a machine does the work, and not what is worked out: a folder begun on one is taken up on
-# another.
-OF_THE_MACHINE = (
+# These settings change how a machine computes, not what: a folder begun on one machine is resumed
+# on another.
+HARDWARE_SETTINGS = (
     "training.profile",
     "training.accumulation_steps",
     "training.xla",
@@ -20,35 +20,37 @@ OF_THE_MACHINE = (
 )
 PRECISION = "training.precision"
 SOURCE = "data.source"
-_NO_PLACES = ("auto", "hub", "phantom")
+_NOT_PATHS = ("auto", "hub", "phantom")
 
 
-def changed_settings(there: Config, asked: Config, *, but: Collection[str] = ()) -> list[str]:
-    """Return one text a setting that differs; none for what is the machine's.
+def config_diff(stored: Config, requested: Config, *, ignore: Collection[str] = ()) -> list[str]:
+    """Return one text for each setting that differs, without `HARDWARE_SETTINGS`.
 
-    Precision counts, as results depend on it; where one side left it to the machine, name it in
-    `but`.
+    Precision counts, because results depend on it. Where one side left it to the hardware, name it
+    in `ignore`.
 
     Args:
-        there: of what is there.
-        asked: what is asked for.
-        but: names of settings that may differ as well, as `section.key`.
+        stored: settings in a folder.
+        requested: settings that were asked for.
+        ignore: names of further settings that may differ, as `section.key`.
     """
-    asked_for = {key: value for key, _, value in asked.items()}
+    wanted = {name: value for name, _, value in requested.items()}
     return [
-        f"{key} is {value} there and {asked_for[key]} was asked for"
-        for key, _, value in there.items()
-        if key not in OF_THE_MACHINE and key not in but and not _same(key, value, asked_for[key])
+        f"{name} is {value} there and {wanted[name]} was asked for"
+        for name, _, value in stored.items()
+        if name not in HARDWARE_SETTINGS
+        and name not in ignore
+        and not _same(name, value, wanted[name])
     ]
 
 
 def absolute_source(source: str) -> str:
-    """Return `data.source` with places that hold whatever the working folder is."""
+    """Return `data.source` with absolute paths, which hold in every working folder."""
     names = split_sources(source)
-    return join_sources(name if name in _NO_PLACES else os.path.abspath(name) for name in names)
+    return join_sources(name if name in _NOT_PATHS else os.path.abspath(name) for name in names)
 
 
-def _same(key: str, one: object, other: object) -> bool:
-    if key == SOURCE:
+def _same(name: str, one: object, other: object) -> bool:
+    if name == SOURCE:
         return absolute_source(one) == absolute_source(other)
     return one == other

@@ -35,7 +35,7 @@ from breastus.evaluation.metrics.subgroups import subgroups
 from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import thresholds_of, truth_and_probability
 from breastus.reporting.report import write_report
-from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, changed_settings
+from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, config_diff
 from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
 from breastus.runs.run import Run
 from breastus.training.shared_feature_cache import SharedFeatureCache
@@ -224,8 +224,8 @@ def _check_settings(result: CrossValidation, config: Config) -> None:
         )
         return
     # A precision that was left to the hardware may be named now: each fold records its own.
-    but = {PRECISION} if begun.training.precision == "auto" else ()
-    if changed := changed_settings(begun, config, but=but):
+    ignore = {PRECISION} if begun.training.precision == "auto" else ()
+    if changed := config_diff(begun, config, ignore=ignore):
         raise RunError(
             f"{result.path} holds a cross-validation that was begun with other data or settings: "
             f"{'; '.join(changed)}. {_WAY_OUT}"
@@ -237,8 +237,8 @@ def _train_fold(path: Path, config: Config, progress: str, shared: SharedFeature
     if (run := Run(path)).finished:
         # The folder of the images may have been moved, and a precision that the settings leave to
         # the hardware is recorded in the run alone.
-        but = {SOURCE, PRECISION} if config.training.precision == "auto" else {SOURCE}
-        if changed := changed_settings(run.config, config, but=but):
+        ignore = {SOURCE, PRECISION} if config.training.precision == "auto" else {SOURCE}
+        if changed := config_diff(run.config, config, ignore=ignore):
             raise RunError(
                 f"{path} was trained with other settings: {'; '.join(changed)}. {_WAY_OUT}"
             )

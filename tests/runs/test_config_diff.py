@@ -5,29 +5,29 @@ import os
 import pytest
 
 from breastus.config.schema import Config
-from breastus.runs.config_diff import OF_THE_MACHINE, absolute_source, changed_settings
+from breastus.runs.config_diff import HARDWARE_SETTINGS, absolute_source, config_diff
 
 HERE = Config()
 
 
 def test_a_difference_says_both():
     asked = HERE.replace({"training": {"epochs": 5}, "seed": 3})
-    assert changed_settings(HERE, HERE) == []
-    assert changed_settings(HERE, asked) == [
+    assert config_diff(HERE, HERE) == []
+    assert config_diff(HERE, asked) == [
         "training.epochs is 20 there and 5 was asked for",
         "seed is 0 there and 3 was asked for",
     ]
-    assert len(changed_settings(HERE, asked, but=["seed"])) == 1
+    assert len(config_diff(HERE, asked, ignore=["seed"])) == 1
 
 
 def test_what_is_the_machines_may_differ_and_precision_by_name():
     other = {"profile": "cpu", "accumulation_steps": 4, "xla": "off", "devices": 2, "cache_mb": 1}
-    assert {f"training.{name}" for name in other} == set(OF_THE_MACHINE)
+    assert {f"training.{name}" for name in other} == set(HARDWARE_SETTINGS)
     there = HERE.replace({"training": {**other, "precision": "float32"}})
-    assert changed_settings(there, HERE) == [
+    assert config_diff(there, HERE) == [
         "training.precision is float32 there and auto was asked for"
     ]
-    assert changed_settings(there, HERE, but=["training.precision"]) == []
+    assert config_diff(there, HERE, ignore=["training.precision"]) == []
 
 
 def test_a_folder_by_another_name_is_the_same_data(tmp_path, monkeypatch):
@@ -35,8 +35,8 @@ def test_a_folder_by_another_name_is_the_same_data(tmp_path, monkeypatch):
     there, asked = (
         HERE.replace({"data": {"source": source}}) for source in ("A;b/../B", f"{tmp_path}/A;B")
     )
-    assert changed_settings(there, asked) == []
-    assert changed_settings(there, HERE) != []
+    assert config_diff(there, asked) == []
+    assert config_diff(there, HERE) != []
 
 
 @pytest.mark.parametrize("name", ["auto", "hub", "phantom"])

@@ -66,15 +66,15 @@ def test_before_any_fold_is_trained_as_well(start, class_folders, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "text"),
     [
         ({"training": {"epochs": 7}}, r"training\.epochs is 2 there and 7 was asked for"),
         ({"training": {"learning_rate": 0.5}}, r"training\.learning_rate is 0\.001 there and 0\.5"),
     ],
 )
-def test_settings_of_the_training_count(start, changes, said):
+def test_settings_of_the_training_count(start, changes, text):
     start()
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(RunError, match=text):
         start(changes)
 
 

@@ -72,9 +72,9 @@ def test_what_a_bundle_has_seen_is_left_out(tiny_run, bundle, tmp_path):
 def test_own_test_images_are_not_from_elsewhere(tiny_run, tmp_path):
     found = evaluate_external(tiny_run, tiny_run.config.data.source, out=tmp_path / "out")
     number = tiny_run.metrics["test"]["n"]
-    said = f"{number} images are not external"
+    text = f"{number} images are not external"
     assert found.metrics["test"]["n"] == number
-    assert said in (found.path / "report.html").read_text()
+    assert text in (found.path / "report.html").read_text()
 
 
 def test_a_cross_validation_stands_for_its_bundle(tiny_run, bundle, elsewhere, tmp_path):

@@ -89,7 +89,7 @@ def turned(runs, image_ids):
             table.to_csv(file, index=False)
 
 
-def said(called, image_ids):
+def outcomes(called, image_ids):
     """Return all that is made of some images, but for their truth."""
     here = called.table["image_id"].isin(image_ids).to_numpy()
     columns = ["image_id", "probability_uncalibrated", "probability", "threshold", "predicted"]
@@ -107,12 +107,12 @@ def test_labels_of_a_fold_have_no_share_in_how_its_images_are_called(
     fold = set(pd.read_csv(runs[0].path / "predictions_test.csv")["image_id"])
     turned(runs, fold)
     after = out_of_fold_predictions(runs, settings)
-    for old, new in zip(said(before, fold), said(after, fold), strict=True):
+    for old, new in zip(outcomes(before, fold), outcomes(after, fold), strict=True):
         np.testing.assert_array_equal(new, old)
     # The labels were worth something: the bundle's own decision and that of other folds change.
     assert fit_pooled_decision(runs, settings).threshold != whole.threshold
     others = set(before.table["image_id"]) - fold
-    assert not said(before, others)[0].equals(said(after, others)[0])
+    assert not outcomes(before, others)[0].equals(outcomes(after, others)[0])
 
 
 def test_of_one_cross_validation_it_is_what_its_report_is_made_of(tmp_path):
@@ -170,7 +170,7 @@ def test_splits_that_overlap_without_being_folds_go_by_the_same_rule(tmp_path):
     tested = set(images().loc[images()["number"].between(15, 34), "image_id"])
     turned(runs, tested)
     after = out_of_fold_predictions(runs, CONFIG.evaluation)
-    for old, new in zip(said(before, tested), said(after, tested), strict=True):
+    for old, new in zip(outcomes(before, tested), outcomes(after, tested), strict=True):
         np.testing.assert_array_equal(new, old)
 
 

@@ -1,4 +1,4 @@
-"""Images from elsewhere that a run has seen in another file are left out, and how many is said."""
+"""Images from elsewhere that a run has seen in another file are left out, and how many is text."""
 
 import io
 import shutil
@@ -63,9 +63,9 @@ def test_copies_that_were_saved_anew_are_no_test(tiny_run, elsewhere, tmp_path):
     assert found.metrics["left_out"] == 0
     seen = (parts_of(tiny_run)["split"] != "test").sum()
     assert found.metrics["near_duplicates"] == {"left_out": 3, "compared": seen, "missing": 0}
-    said = "3 further images were excluded as near-duplicates"
-    assert said in external_summary(found)[0]
-    assert said in (tmp_path / "out" / "report.html").read_text()
+    text = "3 further images were excluded as near-duplicates"
+    assert text in external_summary(found)[0]
+    assert text in (tmp_path / "out" / "report.html").read_text()
     assert "Only identical" not in external_summary(found)[0]
 
 
@@ -103,9 +103,9 @@ def test_files_that_are_gone_are_said(tiny_run, elsewhere, tmp_path, capsys):
     moved.assign(path="/nowhere/image.png").to_csv(run.path / "manifest.csv", index=False)
     arguments = ["evaluate", str(run.path), "--data", str(elsewhere), "--out"]
     assert main([*arguments, str(tmp_path / "none")]) == 0
-    said = "Only identical files were searched for, no near-duplicates: the files of the"
-    assert said in capsys.readouterr().out
-    assert said in (tmp_path / "none" / "report.html").read_text()
+    text = "Only identical files were searched for, no near-duplicates: the files of the"
+    assert text in capsys.readouterr().out
+    assert text in (tmp_path / "none" / "report.html").read_text()
     tested = pd.read_csv(tmp_path / "none" / "predictions.csv")
     assert len(tested) == 16
 
