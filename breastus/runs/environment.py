@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, memory. A dictionary of plain values for JSON."""
+"""Versions, hardware and memory of this process, as plain values for JSON."""
 
 import importlib.metadata
 import os
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, breastus and the installed packages it stands on."""
+    """Return the versions of Python, breastus and the installed packages it depends on."""
     found = {"python": platform.python_version()}
     for name in ("breastus", *_PACKAGES):
         try:
@@ -58,7 +58,7 @@ def describe_hardware(facts: dict[str, object]) -> str:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use (fewer than the machine has, in a container)."""
+    """Return the number of cores this process may use, which a container may limit."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -73,7 +73,7 @@ def command_line() -> str:
 def peak_memory_mb() -> float:
     """Return the largest resident size of this process so far, in MiB; NaN where unknown."""
     try:
-        # getrusage's on Linux is that of the process it was started from, if that was larger.
+        # On Linux, getrusage returns the peak of the parent process if that was larger.
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
     except (OSError, ValueError, IndexError):  # another system, or a sandbox

@@ -1,15 +1,15 @@
-"""Pretrain a backbone on phantoms or on images without their labels; a folder of weights comes out.
+"""Pretrain a backbone on phantoms or on images without their labels: a folder of weights out.
 
     folder = pretrain("compact", on="images", data="path/to/BUSI", seed=0)
     config = default_config("compact").replace({"model": {"weights": str(folder)}})
     train("compact", data="path/to/BUSI", seed=0, config=config)
 
-phantoms   supervised, on simulated images that never come twice: lump or not, and where
-images     self-supervised: hidden patches are reconstructed; labels are not read
+phantoms   supervised, on simulated images that are never repeated: lump or not, and where
+images     self-supervised: hidden patches are reconstructed, labels are not read
 
-Of a data set that is split, only the training part is learned from: settings and seed are those of
-the training that follows, and so is its split. What was seen is written beside the weights, and a
-training whose val or test holds any of it is refused.
+Only the training part of a data set is used: settings and seed must be those of the training that
+follows, so that the split is the same. The checksums of the images are written beside the weights,
+and a training with one of them in val or test is refused.
 """
 
 import functools
@@ -76,35 +76,35 @@ def pretrain(
 ) -> Path:
     """Pretrain the backbone of a network, and write its weights.
 
-    On a CPU, the same arguments give the same weights. It cannot be taken up: an interrupted
-    pretraining leaves nothing.
+    On a CPU, the same arguments give the same weights. A pretraining cannot be resumed: if it is
+    interrupted, nothing is written.
 
     Args:
         model: a name of `breastus.list_models()`.
         on: "phantoms" (supervised) or "images" (masked image modelling).
-        data: on images, the data set that the network is trained on afterwards, as for
-            `breastus.train`; only its training part is learned from, and images whose label nobody
-            knows. None takes `config.data.source`.
-        unlabelled: on images, further data sets, all of whose images are learned from; those that
-            are twins of a held-out image of `data`, or of its patient, are left out.
-        out: the folder of weights; None takes the next free one below `runs/pretrained/`.
+        data: data set that the network is trained on afterwards, as for `breastus.train` (only on
+            images); its training part and its images without a label are used. None takes
+            `config.data.source`.
+        unlabelled: further data sets (only on images), used without the near-duplicates of
+            held-out images of `data` and the images of their patients.
+        out: the folder of weights; None takes the next free one in `runs/pretrained/`.
         config: all settings; None takes `breastus.pretraining_config(model, on)`. Data, split,
             preprocessing and image size should be those of the training that follows.
-        seed: decides every random choice, the split among them; None takes `config.seed`.
-        epochs: None takes `config.training.epochs`.
-        phantoms: on phantoms, how many an epoch, at least 2.
-        patch: on images, side of the hidden patches in pixels; None takes 32, for `cnn` 16.
-        mask_ratio: on images, share of the patches that is hidden.
-        fill: on images, what stands in their place: "token" (learnt), "mean" (of the pixels that
-            are left) or "zero"; None takes a token for Swins and zeros for others.
+        seed: seed of every random choice, such as the split; None takes `config.seed`.
+        epochs: number of epochs; None takes `config.training.epochs`.
+        phantoms: number of phantoms an epoch, at least 2 (only on phantoms).
+        patch: side of the hidden patches in pixels (only on images); None takes 32, for `cnn` 16.
+        mask_ratio: fraction of the patches that is hidden (only on images).
+        fill: what replaces hidden patches (only on images): "token" (learned), "mean" (of the
+            visible pixels) or "zero"; None takes a token for Swins and zeros for others.
 
     Returns:
-        The folder, to be used as `model.weights`.
+        The folder, for `model.weights`.
 
     Raises:
-        BreastusError: ConfigError for impossible settings, ModelError for a network that shows no
-            last map, DataError without images to learn from, WeightsError when it starts from
-            weights that have seen held-out images, RunError when `out` exists or training fails.
+        BreastusError: ConfigError for impossible settings, ModelError for a network without a last
+            feature map, DataError without images, WeightsError if it starts from weights that have
+            seen held-out images, RunError if `out` exists or training fails.
     """
     check_model(model)
     default = pretraining_config(model, on)
@@ -132,7 +132,7 @@ def pretrain(
     table, found = (
         (None, _of_phantoms(config)) if on == "phantoms" else _images(config, unlabelled, earlier)
     )
-    # Decides the initial weights and the seed of dropout's generator.
+    # Seeds the initial weights and the generator of dropout.
     keras.utils.set_random_seed(config.seed)
     network = new_model(config, precision=execution_of(config).precision)
     if table is None:
@@ -211,7 +211,7 @@ def images_to_learn_from(
             f"{config.data.source} holds no image to pretrain on: none is in the training part of "
             "its split, and none is without a label. Name another data set with --data."
         )
-    # The rule again, by the check that refuses weights before a training.
+    # The same check that refuses weights before a training.
     check_pretraining_leakage(
         {"seen": rows["sha256"], "seed": config.seed}, manifest, splits, allow=False
     )
@@ -219,11 +219,11 @@ def images_to_learn_from(
 
 
 def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]]:
-    """Fit a task and return what came of each epoch.
+    """Fit a task and return its history, one row an epoch.
 
     Raises:
-        TrainingError: when the loss or the weights are not finite.
-        RunError: when memory is exhausted.
+        TrainingError: if the loss or the weights are not finite.
+        RunError: if memory is exhausted.
     """
     progress = PretrainingProgress(epochs, task.steps)
     with reraise_image_errors(), enough_memory():
@@ -236,7 +236,7 @@ def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]
             verbose=0,
         )
         task.finish()
-    # The last loss is from before the last step.
+    # The last loss was computed before the last step.
     if not all(np.isfinite(weight).all() for weight in network.get_weights()):
         raise TrainingError(
             "The weights are not finite after the last step. Try a smaller learning rate "
@@ -291,7 +291,7 @@ def _check(on: str, *, data, unlabelled, phantoms: int) -> None:
 
 
 def _earlier(config: Config) -> dict[str, Any] | None:
-    """Return what is known of the weights that the pretraining itself starts from, if any."""
+    """Return what is known of the weights that the pretraining starts from, if they are ours."""
     weights = config.model.weights
     return read_pretrained(weights) if weights is not None and is_pretrained(weights) else None
 
@@ -310,7 +310,7 @@ def _free_folder(out: str | os.PathLike | None, name: str) -> Path:
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """Return the settings without where images and weights lie on this machine."""
+    """Return the settings without paths of this machine."""
     settings = config.to_dict()
     names = ("preprocessing", "augmentation", "training")
     data = {key: value for key, value in settings["data"].items() if key != "source"}

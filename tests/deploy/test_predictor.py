@@ -1,4 +1,4 @@
-"""A bundle and images in, predictions out, on one page; what is wrong with either is said."""
+"""A bundle and images in, predictions and a page out; what is wrong with either is named."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Whom the bundle refers to a reader: the same images as the run's own decision, and in words."""
+"""The bundle refers the same images to a reader as the decision of the run; pages say why."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What is said of the process and the machine is of this process."""
+"""The peak memory is that of this process."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Run folders: what is taken up, what is refused, what a finished one holds."""
+"""Run folders: resumed, refused, and complete when they are finished."""
 
 import json
 
@@ -11,7 +11,7 @@ from breastus.runs.run import Run, open_run
 from breastus.workflows.evaluate import evaluate_run
 from breastus.workflows.train import train
 
-# So few images leave metrics undefined, which is said and is not what is tested here.
+# So few images leave metrics undefined, which other tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore::breastus.errors.UndefinedMetricWarning")
 
 
@@ -54,7 +54,7 @@ def test_a_finished_run_is_not_written_over(tiny_run):
 def test_an_unfinished_run_is_taken_up_with_its_settings_only(tmp_path):
     other = Config().replace({"training": {"epochs": 3}})
     take(tmp_path / "run", other)
-    # Nothing has begun yet, as when the data could not be had: other settings may come.
+    # Nothing has begun yet: other settings are allowed.
     take(tmp_path / "run")
     (tmp_path / "run" / "splits.csv").touch()
     assert take(tmp_path / "run") == tmp_path / "run"

@@ -1,4 +1,4 @@
-"""Folds pooled, networks averaged, runs compared and tried elsewhere: from folders to folders."""
+"""Pooled folds, averaged networks, compared runs and external validation."""
 
 import json
 import re

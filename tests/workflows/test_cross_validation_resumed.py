@@ -1,4 +1,4 @@
-"""A cross-validation goes on with the data and settings that it was begun with, or not at all.
+"""A cross-validation continues only with the data and settings that it was begun with.
 
 Nothing is trained here: a fold that is "trained" is a folder with its settings and a bundle.
 """

@@ -1,4 +1,4 @@
-"""A run's images made worse: judged as the run judges, kept in its report, dropped when stale."""
+"""Corrupted test images: evaluated as the run is, kept in its report, dropped when stale."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A bundle is judged elsewhere as the run it came from, and says what it cannot be judged by."""
+"""A bundle is evaluated externally as the run it came from, except what needs the run."""
 
 import json
 import shutil

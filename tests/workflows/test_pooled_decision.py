@@ -1,4 +1,4 @@
-"""Several runs on one data set: whose labels have a share in how a test image is called."""
+"""Several runs on one data set: which labels influence how a test image is classified."""
 
 import numpy as np
 import pandas as pd

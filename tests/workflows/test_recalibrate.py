@@ -1,4 +1,4 @@
-"""A run recalibrated elsewhere: what it is judged on, what the report says, what travels."""
+"""A run recalibrated for another hospital: its evaluation, its report, its bundle."""
 
 import json
 import shutil
