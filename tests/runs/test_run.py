@@ -40,7 +40,7 @@ def test_a_report_of_phantoms_says_so(tiny_run):
     assert "has never seen a patient" in (tiny_run.path / "report.html").read_text()
 
 
-def test_judging_again_gives_the_same_numbers(tiny_run):
+def test_evaluating_again_gives_the_same_numbers(tiny_run):
     before = (tiny_run.path / "metrics.json").read_bytes()
     evaluate_run(Run.load(tiny_run.path))
     assert (tiny_run.path / "metrics.json").read_bytes() == before

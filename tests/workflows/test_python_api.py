@@ -1,0 +1,109 @@
+"""What a notebook does: train with own callbacks and metrics, check, audit, and look at a run."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import breastus
+from breastus.data.images import to_png
+from breastus.errors import ConfigError, DataError, RunError
+from breastus.runs.run import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
+
+
+class Epochs(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(epoch)
+
+
+def test_settings_by_name_and_callbacks_and_metrics(tiny_config, tmp_path):
+    spy = Epochs()
+    run = breastus.train(
+        "cnn",
+        config=tiny_config,
+        out=tmp_path / "run",
+        epochs=1,
+        learning_rate=0.01,
+        seed=3,
+        callbacks=[spy],
+        metrics=[keras.metrics.AUC(name="auc")],
+    )
+    assert (run.config.training.epochs, run.config.training.learning_rate) == (1, 0.01)
+    assert run.config.seed == run.environment["seed"] == 3
+    assert spy.seen == [0]
+    assert {"auc", "val_auc", "accuracy"} <= set(run.history)
+
+
+def test_an_unknown_setting_leaves_nothing_behind(tiny_config, tmp_path):
+    with pytest.raises(ConfigError, match="epochs"):
+        breastus.train("cnn", config=tiny_config, out=tmp_path / "run", epoch=2)
+    with pytest.raises(DataError):
+        breastus.train("cnn", data=tmp_path / "nowhere", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_in_a_notebook(tiny_run, tmp_path):
+    html = tiny_run._repr_html_()
+    assert "ROC-AUC" in html
+    assert str(tiny_run.report) in html
+    assert "<img" not in html
+    assert "data:image" not in html
+    (tmp_path / "config.yaml").write_text("seed: 1")
+    assert "not finished" in Run(tmp_path)._repr_html_()
+
+
+def test_a_run_and_its_bundle_agree_after_another_evaluation(tiny_run, tmp_path):
+    run = Run(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    file = run.bundle / "bundle.json"
+    before = file.read_bytes()
+    breastus.evaluate_run(run)
+    assert file.read_bytes() == before
+    config = run.config.replace({"evaluation": {"threshold": 0.123}})
+    (run.path / "config.yaml").write_text(config.to_yaml())
+    metrics = breastus.evaluate_run(run.path)
+    predictor = breastus.Predictor(run.path)
+    assert predictor.threshold == 0.123 == metrics["threshold"]
+    metadata = json.loads(file.read_text())
+    assert metadata["metrics"]["test"]["sensitivity"] == metrics["test"]["sensitivity"]
+    assert "0.123" in (run.bundle / "MODEL_CARD.md").read_text()
+
+
+def test_check(tiny_run, tmp_path, speckle):
+    path = tmp_path / "scan.png"
+    path.write_bytes(to_png(speckle(120, 150)))
+    report = breastus.check(tiny_run, [path, tmp_path / "none.png"], out=tmp_path / "check.html")
+    assert [bool(one.error) for one in report.predictions] == [False, True]
+    assert "scan.png" in report.page.read_text()
+    assert report.summary
+    with pytest.raises(RunError, match="exists"):
+        breastus.check(tiny_run, path, out=report.page)
+    for arguments in ({}, {"images": [path], "data": "phantom"}):
+        with pytest.raises(ConfigError, match="either image files or data"):
+            breastus.check(tiny_run, **arguments)
+
+
+def test_audit_and_prepare(class_folders, tmp_path):
+    root = class_folders()
+    report = breastus.audit(root, out=tmp_path / "audit.html")
+    assert report.page.is_file()
+    assert report.near_duplicates.is_file()
+    assert len(report.audit.manifest) == 24
+    assert "24" in report.summary
+    manifest, splits = breastus.prepare(root, out=tmp_path / "prepared", seed=1)
+    assert set(splits["image_id"]) <= set(manifest["image_id"])
+    assert (tmp_path / "prepared" / "splits.csv").is_file()
+
+
+def test_tensorflow_starts_quietly(tiny_run):
+    code = f"import breastus; print(breastus.Predictor({str(tiny_run.path)!r}).labels)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "lump" in done.stdout
