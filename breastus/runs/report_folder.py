@@ -34,6 +34,9 @@ class ReportFolder:
 
     WAY_OUT: ClassVar[str] = ""  # ends the error about a missing file
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # a text is allowed
+
     def file(self, name: str) -> Path:
         """Return the path of a file in the folder.
 
