@@ -13,6 +13,7 @@ _PUBLIC = {
     "Config": "breastus.config.schema",
     "Predictor": "breastus.deploy.predictor",
     "Run": "breastus.runs.run",
+    "audit": "breastus.workflows.audit",
     "build_model": "breastus.models.registry",
     "check": "breastus.workflows.check",
     "compare_runs": "breastus.workflows.compare",
@@ -36,14 +37,14 @@ _PUBLIC = {
 }
 _WITHOUT_TENSORFLOW = ("config", "runs", "data")  # rooms
 
-__all__ = ["__version__", *sorted([*_PUBLIC, "audit"])]
+__all__ = ["__version__", *sorted(_PUBLIC)]
 
 # Keras reads this once, when it is imported; an earlier choice of the user stays.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
 def __getattr__(name: str):
-    if name == "audit":  # a module that can be called
+    if name == "audit":  # the room of this name, which can be called
         return importlib.import_module("breastus.audit")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'breastus' has no attribute {name!r}")
