@@ -30,6 +30,8 @@ _PUBLIC = {
     "prepare": "breastus.workflows.prepare",
     "pretrain": "breastus.workflows.pretrain",
     "pretraining_config": "breastus.config.presets",
+    "register_callback": "breastus.training.callbacks.registry",
+    "register_loss": "breastus.training.losses",
     "register_model": "breastus.models.registry",
     "register_source": "breastus.data.sources.registry",
     "register_split_scheme": "breastus.data.splits.scheme",

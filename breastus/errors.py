@@ -22,7 +22,7 @@
     ├── FewGroupsWarning              an estimate from too few patients or scenes
     └── StaleResultWarning            a stored result that belongs to other predictions
 
-Each message names the argument or file, states the rule and the way out, and ends with
+Each message names the argument or file, states the rule and what to do, and ends with
 `Received: ...` if a value was passed.
 """
 
@@ -84,7 +84,7 @@ class BreastusWarning(UserWarning):
 
 
 class DataWarning(BreastusWarning):
-    """Something in a data set is not as it should be, and is left out."""
+    """Images or files of a data set are excluded."""
 
 
 class PretrainedWeightsWarning(BreastusWarning):

@@ -10,9 +10,9 @@ import sys
 import warnings
 
 import breastus
-from breastus.cli.options import import_modules
 from breastus.cli.parser import Parser
 from breastus.errors import BreastusError, ConfigError, ModelError
+from breastus.utils.plugins import import_modules
 from breastus.utils.quiet import import_tensorflow
 
 # command: (module with EXAMPLES, add_arguments(parser) and run(args) -> int, one-line help)

@@ -2,14 +2,11 @@
 
 import argparse
 import glob
-import importlib
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from breastus.config.parsing import join_sources
 from breastus.config.schema import Config
-from breastus.errors import ConfigError
 
 # option: (setting, metavar, help)
 SHORTCUTS = {
@@ -76,28 +73,9 @@ def add_import(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="imports",
         metavar="MODULE",
-        help="import a module that registers networks or data sources of your own; may be given "
-        "several times (default: none)",
+        help="import a module or .py file that registers networks, losses, callbacks or data "
+        "sources of your own; may be given several times (default: none)",
     )
-
-
-def import_modules(names: Iterable[str]) -> None:
-    """Import modules of the user, also from the current folder.
-
-    Raises:
-        ConfigError: if a module does not exist, or fails while it is imported.
-    """
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            raise ConfigError(
-                f"--import {name}: the module could not be imported. "
-                f"{type(error).__name__}: {error}. Name it as Python does, such as my_network for "
-                "my_network.py in this folder."
-            ) from error
 
 
 def add_data(parser: argparse.ArgumentParser, help: str = DATA_HELP) -> None:

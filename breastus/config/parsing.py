@@ -78,10 +78,10 @@ class SettingInfo(NamedTuple):
 
 
 def parse(text: str, kind: Any) -> Any:
-    """Convert text to the type of a setting; text that does not fit is returned as it is.
+    """Convert text to the type of a setting; text that does not fit is returned unchanged.
 
     Args:
-        text: what a person wrote.
+        text: text of a command line or file.
         kind: annotation of the setting's field.
     """
     kinds = _kinds(kind)
@@ -250,7 +250,7 @@ class Settings:
                 mapping, such as `training={"epochs": 2}`.
 
         Raises:
-            ConfigError: if no setting or several settings have such a name, or a value is not
+            ConfigError: if no setting or several settings have that name, or a value is not
                 allowed.
         """
         sections = self._sections()

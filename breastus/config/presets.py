@@ -1,7 +1,7 @@
-"""How each network is trained unless settings say otherwise: a network's name in, a `Config` out.
+"""Default settings of each network: the name of a network in, a `Config` out.
 
-Networks that the study trained are trained as it did (its Tables II and III); the others have
-settings that were set once, on the validation images of BUSI, and not tuned.
+The networks of the study have its settings (its Tables II and III). The settings of the others were
+chosen once, on the validation images of BUSI, and not tuned.
 """
 
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 from breastus.config.schema import Config
 from breastus.errors import ConfigError
 
-# The study's Table III. Its learning rate is for ImageNet's weights; `auto` says loudly when they
-# cannot be loaded, and random ones learn little at this rate.
+# The study's Table III. Its learning rate is for ImageNet weights; random ones learn little at this
+# rate, so `auto` warns if the weights cannot be loaded.
 _STUDY_SWIN = {
     "model": {"weights": "auto"},
     "training": {
@@ -39,7 +39,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "cnn": {},  # the study's Table II, which is what Config holds
     "compact": _SCRATCH,
     "efficientnet_lite0": _FINE_TUNING,
-    # Lumps without a mask, or images from a data set that has none, learn from labels alone.
+    # Images without a mask train the labels only.
     "efficientnet_mil": {
         **_FINE_TUNING,
         "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
@@ -50,7 +50,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
     },
     "hybrid": _SCRATCH,
     "hybrid_large": _STUDY_SWIN,
-    # Deep and without batch norms: from random weights it does not learn at a higher rate.
+    # Without batch norms, random weights do not learn at a higher rate.
     "vgg16": {
         **_FINE_TUNING,
         "training": {**_FINE_TUNING["training"], "learning_rate": 1e-4},
@@ -63,9 +63,9 @@ _RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-# How backbones are pretrained: set once, not tuned. Optimizer and epochs on images are those of
-# SimMIM's ablations (Xie et al., CVPR 2022). Hidden patches make images hard enough: masked
-# autoencoders gain nothing from more than crops and flips (He et al., CVPR 2022, table 1).
+# Chosen once, not tuned. Optimizer and epochs on images follow SimMIM's ablations (Xie et al., CVPR
+# 2022). Masked autoencoders gain nothing from augmentation beyond crops and flips (He et al., CVPR
+# 2022, table 1).
 _PRETRAINING = {
     "model": {"weights": None},
     "training": {
@@ -77,7 +77,7 @@ _PRETRAINING = {
     },
 }
 _PRETRAINING_ON: dict[str, dict[str, Any]] = {
-    # Where there is a lump is the second task of networks that show a map.
+    # Networks with a feature map also learn where the lump is.
     "phantoms": {"training": {"epochs": 25, "warmup_epochs": 1.0, "mask_weight": 1.0}},
     "images": {
         "augmentation": {"policy": "geometry"},
@@ -87,14 +87,14 @@ _PRETRAINING_ON: dict[str, dict[str, Any]] = {
 
 
 def pretraining_config(model: str, on: str) -> Config:
-    """Return the settings with which a network's backbone is pretrained unless others are given.
+    """Return the default settings for the pretraining of a network's backbone.
 
     Args:
-        model: a name of `breastus.list_models()`.
+        model: name of a network, from `breastus.list_models()`.
         on: "phantoms" or "images".
 
     Raises:
-        ConfigError: for anything else to pretrain on.
+        ConfigError: if `on` is neither.
 
     Example:
         >>> pretraining_config("compact", "images").training.epochs
@@ -106,11 +106,11 @@ def pretraining_config(model: str, on: str) -> Config:
 
 
 def default_config(model: str = "cnn") -> Config:
-    """Return the settings with which a network is trained unless others are given.
+    """Return the default settings for the training of a network.
 
     Args:
-        model: a name of `breastus.list_models()`; one that is not ours has the study's settings
-            for its CNN.
+        model: name of a network, from `breastus.list_models()`. A registered network of one's own
+            has the settings of `cnn`.
 
     Example:
         >>> default_config("swin").training.learning_rate

@@ -48,11 +48,11 @@ class DataConfig:
     groups: Literal["keep", "ignore"] = setting(
         "keep",
         "Whether patients and near-duplicates stay in one split; `ignore` separates them, to "
-        "measure how optimistic such a score is.",
+        "measure how optimistic the scores become.",
     )
     split: str = setting(
         "auto",
-        "Split scheme: auto (that of the folders if there is one, else group), group (60/20/20), "
+        "Split scheme: auto (the folders' if they are split, else group), group (60/20/20), "
         "study (the study's sizes), folders (train/, val/ and test/), kfold, source:NAME (test on "
         "one source), or a CSV file with the columns image_id and split.",
         check=check_split,
@@ -133,7 +133,7 @@ class AugmentationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """The optimisation; the defaults are those of the study's Table II."""
+    """The optimisation; the defaults are the study's (Table II)."""
 
     epochs: int = setting(20, "Number of passes over the training images.", 1)
     batch_size: int = setting(32, "Number of images for one update of the weights.", 1)
@@ -174,8 +174,8 @@ class TrainingConfig:
     )
     cached_views: int = setting(
         0,
-        "Number of augmented views per image whose backbone features are cached; 0 augments anew "
-        "in each epoch (only for a backbone that stays frozen).",
+        "Number of augmented views per image whose backbone features are cached; 0 augments in "
+        "each epoch (only for a backbone that stays frozen).",
         0,
         10_000,
     )
@@ -185,6 +185,7 @@ class TrainingConfig:
         0.1,
         1.0,
     )
+    loss: str = setting("cross_entropy", "Loss: cross_entropy, or a registered loss of one's own.")
     class_weights: Literal["none", "balanced"] = setting(
         "none", "Class weights in the loss; `balanced` gives both classes the same total weight."
     )
@@ -217,6 +218,7 @@ class TrainingConfig:
         None, "Number of GPUs (or processors) that share each batch; null takes all.", 1
     )
     cache_mb: int = setting(1024, "Memory for decoded images in MiB.", 0)
+    callbacks: str = setting("", "Registered callbacks of one's own, such as stop_early,notify.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.tta import View
 from breastus.preprocessing.transform import Transform
-from breastus.training.views import PLAIN, TINY, see
+from breastus.training.predict_fn import PLAIN, TINY, view_images
 
 _TINY = 1e-12  # lower bound of a probability before its logarithm is taken
 
@@ -63,7 +63,7 @@ class ServingModule(tf.Module):
 
     def _predict(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         tiny = _TINY if len(self._views) == 1 else TINY
-        inputs = [self._transform.normalize(see(view, pixels)) for view in self._views]
+        inputs = [self._transform.normalize(view_images(view, pixels)) for view in self._views]
         logs = [tf.math.log(tf.maximum(self._model(images), tiny)) for images in inputs]
         mean = tf.add_n(logs) / len(logs)
         for calibrator in self._calibrators:

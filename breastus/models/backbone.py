@@ -4,6 +4,8 @@ The backbone ends with the layer `feature_map`, or with `features` in a network 
 The head is everything after it.
 """
 
+from collections.abc import Iterator
+
 import keras
 
 from breastus.errors import ModelError
@@ -31,3 +33,12 @@ def split_backbone_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
         )
     features = model.get_layer(end).output
     return keras.Model(model.input, features), keras.Model(features, model.output, name=model.name)
+
+
+def nested_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yield the layers of a model in the order of computation, and those of models within it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from nested_layers(layer)
+        else:
+            yield layer

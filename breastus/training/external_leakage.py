@@ -1,7 +1,7 @@
-"""Near-duplicates of images that a run has learned from, among images from elsewhere.
+"""External leakage: near-duplicates of a run's own images among images for external validation.
 
-A checksum knows a file again, and not a copy of it that was saved anew, scaled or cut; a network
-knows both. A run keeps no pictures of its images, so their files have to be where they were.
+A checksum finds the same file, but not a copy that was compressed, scaled or cropped, and a network
+recognises both. A run stores no pixels, so its image files must still be where they were.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ _THREADS = 4
 
 
 class ExternalLeakage(NamedTuple):
-    """What was found.
+    """Result of the search.
 
     Attributes:
-        duplicate_of: image id of a new image to that of the image seen that it shows most alike.
-        compared: how many of the images seen the new ones were compared with.
-        missing: how many they were not, as their files are gone or others than they were.
+        duplicate_of: image id of a new image to image id of the most similar image of the run.
+        compared: number of the run's images that the new ones were compared with.
+        missing: number of the run's images whose file is missing or was changed.
     """
 
     duplicate_of: dict[str, str]
@@ -35,21 +35,21 @@ class ExternalLeakage(NamedTuple):
 def find_external_leakage(
     new: pd.DataFrame, seen: pd.DataFrame, *, threshold: float
 ) -> ExternalLeakage:
-    """Find the new images that show a scene of which the run has seen an image.
+    """Find the new images that are near-duplicates of an image of the run.
 
     Args:
-        new: manifest rows of images from elsewhere.
-        seen: manifest rows of the images that the run has seen.
+        new: manifest rows of the external images.
+        seen: manifest rows of the run's training and validation images.
         threshold: correlation from which two registered images are near-duplicates.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         old = list(pool.map(_fingerprint, *_files(seen)))
         there = np.array([small is not None for small in old], bool)
         counts = int(there.sum()), int((~there).sum())
-        if not there.any() or new.empty:  # and the new ones need not be read
+        if not there.any() or new.empty:  # then the new ones need not be read
             return ExternalLeakage({}, *counts)
         fresh = list(pool.map(_fingerprint, *_files(new)))
-    blank = np.zeros((SIDE, SIDE), np.uint8)  # which is like no other
+    blank = np.zeros((SIDE, SIDE), np.uint8)  # similar to no other image
     prints = np.stack([blank if small is None else small for small in (*old, *fresh)])
     pairs = near_duplicates(prints, threshold=threshold)
     between = (pairs.first < len(old)) & (pairs.second >= len(old))

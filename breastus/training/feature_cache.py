@@ -1,17 +1,19 @@
-"""What a backbone that stays as it came makes of images, computed once: images in, features out.
+"""Features of a frozen backbone, computed once: images in, features to train a head on out.
 
-    backbone, head = split_backbone_head(model)                    # of the same layers
-    kept = FeatureCache(backbone, views, images=450, folder=run)
-    head.fit(kept.training(order, ...))
+    backbone, head = split_backbone_head(model)                        # of the same layers
+    cache = FeatureCache(backbone, views, images=450, folder=run)
+    head.fit(cache.training(order, ...))
 
-A step then costs what the head costs, some hundredths of the whole. Each image has as many
-augmented views as there were passes over the images; in epoch e, view e modulo their number comes.
-Fewer different ones are seen than if each epoch drew its own.
+A step then costs what the head costs, some hundredths of the whole. Each image has a fixed number
+of augmented views, and epoch e uses view e modulo that number. So the network sees fewer different
+views than with a new augmentation in each epoch.
 
-Features lie in float16 in a file of the run folder that has no name, so that it goes when the
-process does. They are computed anew when a run is taken up: the same, as views have seeds.
+Features lie in float16 in a file without a name in the run folder, which disappears with the
+process. A resumed run computes them again; they are the same, because views have seeds.
 """
 
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,9 +21,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from breastus.config.schema import Config
 from breastus.data.pipeline.batches import epoch_batches
 from breastus.errors import RunError, TrainingError
 
@@ -31,13 +35,13 @@ class FeatureCache:
 
     Args:
         backbone: model input [B, S, S, 3] to features [B, ...].
-        passes: for each view, the batches (model input, targets) of all images in their order.
-        images: how many there are.
-        folder: where the file of features is made.
+        passes: batches (model input, targets) of all images in their order, for each view.
+        images: number of images.
+        folder: folder of the feature file.
 
     Raises:
-        RunError: when the disk does not hold them.
-        TrainingError: when a feature is not finite, or too large for float16.
+        RunError: if the disk has too little space.
+        TrainingError: if a feature is not finite, or too large for float16.
     """
 
     def __init__(
@@ -60,31 +64,31 @@ class FeatureCache:
         for view, batches in enumerate(passes):
             row = 0
             for inputs, target in batches:
-                found = compute(inputs).numpy()
-                if not np.isfinite(found).all():
+                features = compute(inputs).numpy()
+                if not np.isfinite(features).all():
                     raise TrainingError(
-                        f"The backbone's features are not finite in float16 (image {row} or one "
-                        "soon after it). Use training.cached_views=0."
+                        "The backbone's features are not finite in float16, at image "
+                        f"{row} to {row + len(features) - 1}. Use training.cached_views=0."
                     )
-                self._features[view, row : row + len(found)] = found
-                row += len(found)
+                self._features[view, row : row + len(features)] = features
+                row += len(features)
                 targets.append(target)
-                bar.update(len(found))
+                bar.update(len(features))
         bar.close()
-        # [views * images, ...], as the passes came.
-        self._targets = tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *targets)
+        # [views * images, ...], in the order of the passes.
+        self._targets = tf.nest.map_structure(lambda *rows: tf.concat(rows, 0), *targets)
 
     def training(
-        self, order: Callable, *, part: Sequence[int] | None = None, **batching: int
+        self, order: Callable, *, rows: Sequence[int] | None = None, **batching: int
     ) -> tf.data.Dataset:
         """Return the batches of epochs `first_epoch` to `epochs - 1`, as `training_dataset` does.
 
         Args:
-            order: (epoch) to the epoch's draws, int32 [n]; `draw % images` is the image.
-            part: the images that are drawn from, by their number; None for all.
-            **batching: from `batch_size` on, the arguments of `epoch_batches`.
+            order: function from an epoch to its draws, int32 [n]; `draw % images` is the image.
+            rows: numbers of the images that are drawn from; None for all.
+            **batching: arguments of `epoch_batches` from `batch_size` on.
         """
-        images = self._numbers(part)
+        images = self._rows(rows)
 
         def row(epoch: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
             # An image that is drawn twice in an epoch comes in two views.
@@ -93,18 +97,18 @@ class FeatureCache:
 
         return epoch_batches(order, row, self._batch, **batching)
 
-    def once(self, *, part: Sequence[int] | None = None, batch_size: int) -> tf.data.Dataset:
+    def once(self, *, rows: Sequence[int] | None = None, batch_size: int) -> tf.data.Dataset:
         """Return the images of the first view once, in their order.
 
         Args:
-            part: which of them, by their number; None for all.
-            batch_size: images a batch.
+            rows: numbers of the images; None for all.
+            batch_size: number of images in a batch.
         """
-        rows = tf.data.Dataset.from_tensor_slices(self._numbers(part))
-        return rows.batch(batch_size).map(self._batch).prefetch(2)
+        dataset = tf.data.Dataset.from_tensor_slices(self._rows(rows))
+        return dataset.batch(batch_size).map(self._batch).prefetch(2)
 
-    def _numbers(self, part: Sequence[int] | None) -> np.ndarray:
-        return np.arange(self._images, dtype=np.int32) if part is None else np.int32(part)
+    def _rows(self, rows: Sequence[int] | None) -> np.ndarray:
+        return np.arange(self._images, dtype=np.int32) if rows is None else np.int32(rows)
 
     def _batch(self, rows: tf.Tensor) -> tuple:
         features = tf.numpy_function(self._take, [rows], tf.float16, stateful=False)
@@ -116,16 +120,62 @@ class FeatureCache:
         return self._features.reshape(-1, *self._shape)[rows]
 
 
+class SharedFeatureCache:
+    """Holds the features of all images for several runs, such as the folds of a cross-validation.
+
+    These runs train heads on one frozen backbone, each on a part of the same images, and computing
+    the features takes far longer than training a head. Augmentation has its seed from an image's
+    place among all images here, and from its place in the training part if a run has its own cache.
+
+    Args:
+        folder: folder of the feature files, which have no names and disappear with this object.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._key: str | None = None
+        self._caches: tuple[FeatureCache, FeatureCache] | None = None
+
+    def get(
+        self, key: str, compute: Callable[[], tuple[FeatureCache, FeatureCache]]
+    ) -> tuple[FeatureCache, FeatureCache]:
+        """Return augmented and plain features, computed unless the last call had the same key.
+
+        Args:
+            key: fingerprint of all they depend on, from `fingerprint`.
+            compute: function that computes them.
+        """
+        if key != self._key:
+            self._key = self._caches = None  # first, or the disk has to hold both
+            self._caches, self._key = compute(), key
+        return self._caches
+
+
+def all_rows(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of all splits in the order of their image ids, which no split changes."""
+    rows = pd.concat(tables, ignore_index=True)
+    return rows.sort_values("image_id", ignore_index=True)
+
+
+def fingerprint(config: Config, backbone: keras.Model, image_ids: Sequence[str]) -> str:
+    """Return a SHA-256 of all that features depend on: settings, backbone and images."""
+    settings = config.replace({"data": {"fold": 0, "val_rotation": 0}}).to_dict()
+    digest = hashlib.sha256(json.dumps([settings, list(image_ids)], sort_keys=True).encode())
+    for weight in backbone.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
+
+
 def _array_on_disk(shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """Return a float16 array in a file that goes with the process."""
+    """Return a float16 array in a file that disappears with the process."""
     size = 2 * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            # Or a full disk would end the process when a page is written, without a word.
+            # Without this, a full disk ends the process silently when a page is written.
             os.posix_fallocate(file.fileno(), 0, size)
             return np.memmap(file, np.float16, "r+", shape=shape)
     except OSError as error:
         raise RunError(
-            f"{folder} cannot hold the features that are kept, {size / 2**30:.1f} GiB: {error}. "
+            f"{folder} has no space for the cached features, {size / 2**30:.1f} GiB: {error}. "
             "Use fewer views (training.cached_views), or another place (--out)."
         ) from error

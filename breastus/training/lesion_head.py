@@ -1,8 +1,8 @@
 """A second task that learns from lesion masks where a lump is, beside whether there is one.
 
 The layer `lesion_logits` of a network gives one logit for each cell of a coarse grid. A network
-without such a layer gets one on top of its `feature_map`, for the training only: the network that
-is saved and exported returns probabilities alone.
+without this layer gets one on top of its `feature_map`, for the training only: the network that is
+saved and exported returns probabilities alone.
 
     loss = loss of the probabilities + mask_weight * mean cross-entropy of the cells
 """

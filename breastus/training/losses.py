@@ -1,22 +1,84 @@
-"""The loss: cross-entropy, and the remedies for a rare class that change it.
+"""Losses by name: cross-entropy, its variants for a rare class, and losses of one's own.
 
     loss of class k  =  weight[k] * (1 - p[k])^gamma * cross-entropy(smoothed k, p)
     loss             =  mean over the batch of  sum over k of  target[k] * loss of class k
 
-A target that mixup has mixed therefore costs what its parts cost, by their shares.
+A target that mixup has mixed therefore costs what its classes cost, by their shares.
 
 References:
     Lin, Goyal, Girshick, He, Dollár: Focal Loss for Dense Object Detection. ICCV 2017 (gamma).
     Szegedy et al.: Rethinking the Inception Architecture. CVPR 2016 (label smoothing).
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
-_TINY = 1e-7  # probabilities are kept off zero before their logarithm is taken, as Keras does
+from breastus.config.schema import TrainingConfig
+from breastus.labels import LABELS
+from breastus.utils.plugins import Registry
+
+_TINY = 1e-7  # smallest probability before the logarithm, as in Keras
+_LOSSES = Registry("loss", setting="training.loss")
+
+
+def register_loss(name: str) -> Callable[[Callable], Callable]:
+    """Register a builder of a loss, for `training.loss`.
+
+    The builder returns a `keras.losses.Loss` of targets [B, classes] and probabilities
+    [B, classes]. Its keywords may be `class_weights` (list of numbers or None), `focal_gamma`
+    and `label_smoothing`.
+
+    Raises:
+        ConfigError: if the name is taken.
+
+    Example:
+        >>> @register_loss("poly")
+        ... def poly(*, label_smoothing):
+        ...     return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+    """
+    return _LOSSES.register(name)
+
+
+def check_loss(name: str) -> None:
+    """Raise a ConfigError if no loss has this name."""
+    _LOSSES.get(name)
+
+
+def make_loss(settings: TrainingConfig, labels: Sequence[int]) -> keras.losses.Loss:
+    """Return the loss that the settings name.
+
+    Args:
+        settings: settings of the training.
+        labels: class ids of the training images, from which balanced class weights follow.
+    """
+    weights = None
+    if settings.class_weights == "balanced":
+        weights = balanced_class_weights(labels, len(LABELS))
+    options = {
+        "class_weights": weights,
+        "focal_gamma": settings.focal_gamma,
+        "label_smoothing": settings.label_smoothing,
+    }
+    builder = _LOSSES.get(settings.loss)
+    taken = inspect.signature(builder).parameters
+    return builder(**{name: options[name] for name in options if name in taken})
+
+
+@register_loss("cross_entropy")
+def cross_entropy(
+    *,
+    class_weights: Sequence[float] | None = None,
+    focal_gamma: float = 0.0,
+    label_smoothing: float = 0.0,
+) -> keras.losses.Loss:
+    """Return Keras's own cross-entropy if no option is set, else `ClassificationLoss`."""
+    if class_weights is None and not focal_gamma and not label_smoothing:
+        return keras.losses.CategoricalCrossentropy()
+    return ClassificationLoss(class_weights, focal_gamma, label_smoothing)
 
 
 @keras.saving.register_keras_serializable("breastus")
@@ -24,13 +86,13 @@ class ClassificationLoss(keras.losses.Loss):
     """Cross-entropy of softmax probabilities with class weights, focus and smoothing.
 
     Args:
-        class_weights: one number a class, by which its images count; None counts all alike.
-        focal_gamma: 0 is plain cross-entropy; larger numbers let images that are right already
-            count less.
+        class_weights: weight of each class; None weights all classes equally.
+        focal_gamma: focusing parameter, at least 0; 0 is cross-entropy. Larger values reduce the
+            weight of images that are classified well already.
         label_smoothing: share of the target that is spread over all classes, 0 to below 1.
 
     Call arguments:
-        y_true: [B, classes], shares of the classes that sum to 1; one-hot where nothing is mixed.
+        y_true: [B, classes], shares of the classes that sum to 1; one-hot if nothing is mixed.
         y_pred: [B, classes], probabilities.
     """
 
@@ -50,9 +112,9 @@ class ClassificationLoss(keras.losses.Loss):
     def call(self, y_true, y_pred):
         classes = y_pred.shape[-1]
         probability = ops.clip(y_pred, _TINY, 1.0 - _TINY)
-        surprise = -ops.log(probability)
-        spread = ops.sum(surprise, axis=-1, keepdims=True) / classes
-        loss = (1.0 - self.label_smoothing) * surprise + self.label_smoothing * spread
+        cross_entropy = -ops.log(probability)
+        spread = ops.sum(cross_entropy, axis=-1, keepdims=True) / classes
+        loss = (1.0 - self.label_smoothing) * cross_entropy + self.label_smoothing * spread
         if self.focal_gamma:
             loss = loss * ops.power(1.0 - probability, self.focal_gamma)
         if self.class_weights is not None:
@@ -68,21 +130,12 @@ class ClassificationLoss(keras.losses.Loss):
         return {**super().get_config(), **own}
 
 
-def make_loss(
-    class_weights: Sequence[float] | None, *, focal_gamma: float, label_smoothing: float
-) -> keras.losses.Loss:
-    """Return Keras' own cross-entropy where nothing is asked for, else `ClassificationLoss`."""
-    if class_weights is None and not focal_gamma and not label_smoothing:
-        return keras.losses.CategoricalCrossentropy()
-    return ClassificationLoss(class_weights, focal_gamma, label_smoothing)
-
-
 def balanced_class_weights(labels: Sequence[int], num_classes: int) -> list[float]:
-    """Return weights under which every class counts alike and the mean weight of an image is 1.
+    """Return weights that give every class the same total, with a mean weight of 1 per image.
 
     Args:
         labels: class ids of the training images; each class at least once.
-        num_classes: how many classes there are.
+        num_classes: number of classes.
     """
     counts = np.bincount(labels, minlength=num_classes)
     return (len(labels) / (num_classes * counts)).tolist()

@@ -1,10 +1,10 @@
-"""The network of a training: settings in, a network with optimizer and loss out.
+"""Settings in, a network with optimizer, loss and metrics out.
 
 model = new_model(config, precision="float32")
 compile_model(model, config, labels=labels, steps_per_epoch=steps)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -13,13 +13,13 @@ from breastus.config.schema import Config
 from breastus.labels import LABELS
 from breastus.models.registry import build_model
 from breastus.training.lesion_head import LESION_LOGITS, PROBABILITIES, LesionMaskLoss
-from breastus.training.losses import balanced_class_weights, make_loss
+from breastus.training.losses import make_loss
 from breastus.training.optimizers import exclude_from_decay, make_optimizer
 from breastus.training.stages import rate_factors
 
 
 class Execution(NamedTuple):
-    """How a training runs on a machine; what it computes is the same but for rounding.
+    """How a training runs on a machine; the results differ by rounding only.
 
     Args:
         precision: "float32", "mixed_bfloat16" or "mixed_float16".
@@ -33,7 +33,7 @@ class Execution(NamedTuple):
 
 
 def execution_of(config: Config) -> Execution:
-    """Return how the settings ask to run; what they leave open is the plainest."""
+    """Return the execution that the settings name; `auto` and null take the simplest one."""
     settings = config.training
     return Execution(
         precision="float32" if settings.precision == "auto" else settings.precision,
@@ -43,14 +43,14 @@ def execution_of(config: Config) -> Execution:
 
 
 def new_model(config: Config, *, precision: str = "float32") -> keras.Model:
-    """Build the network that the settings name, with weights drawn by Keras' seed.
+    """Build the network that the settings name; Keras's global seed decides random weights.
 
     Args:
-        config: the experiment's settings.
+        config: settings of the experiment.
         precision: "float32", "mixed_bfloat16" or "mixed_float16"; variables are float32 in each.
 
     Raises:
-        ModelError: when there is no such network, or it cannot be loaded with these settings.
+        ModelError: if there is no such network, or it cannot have these settings.
     """
     settings = config.model
     options = {} if settings.dropout is None else {"dropout": settings.dropout}
@@ -76,21 +76,21 @@ def compile_model(
     steps_per_epoch: int,
     execution: Execution | None = None,
     first_epoch: int = 0,
-    metrics: Sequence[keras.metrics.Metric | str] = (),
+    metrics: Sequence[keras.metrics.Metric | Callable | str] = (),
 ) -> None:
-    """Give the model its optimizer and loss; by default the study's, AdamW and cross-entropy.
+    """Compile the model with optimizer, loss and metrics; the defaults are the study's.
 
-    In mixed_float16, Keras wraps the optimizer into one that scales the loss as the gradients
-    allow. A step whose gradients overflow is then left out; of a batch in parts, that part.
+    In mixed_float16, Keras wraps the optimizer into one with dynamic loss scaling. It skips a step
+    (or the part of an accumulated batch) whose gradients overflow.
 
     Args:
-        model: the network; what is frozen gets no optimizer state.
-        config: the experiment's settings.
+        model: the network; frozen layers get no optimizer state.
+        config: settings of the experiment.
         labels: class ids of the training images, from which class weights follow.
-        steps_per_epoch: weight updates an epoch, by which learning rate schedules count.
-        execution: how the training runs; None asks the settings.
-        first_epoch: of the epochs that this optimizer is for.
-        metrics: further metrics of the probabilities, beside the accuracy.
+        steps_per_epoch: number of weight updates an epoch, for learning rate schedules.
+        execution: how the training runs; None takes it from the settings.
+        first_epoch: first of the epochs that this optimizer is for.
+        metrics: further metrics of the probabilities.
     """
     settings = config.training
     execution = execution or execution_of(config)
@@ -103,23 +103,25 @@ def compile_model(
     )
     if not settings.decay_all:
         exclude_from_decay(optimizer, model)
-    weights = None
-    if settings.class_weights == "balanced":
-        weights = balanced_class_weights(labels, len(LABELS))
-    loss = make_loss(
-        weights, focal_gamma=settings.focal_gamma, label_smoothing=settings.label_smoothing
-    )
-    measured = [keras.metrics.CategoricalAccuracy(name="accuracy"), *metrics]
-    several = {}
+    loss = make_loss(settings, labels)
+    # Copies have their variables on the devices that train, and no counts of an earlier stage.
+    metrics = [
+        type(metric).from_config(metric.get_config())
+        if isinstance(metric, keras.metrics.Metric)
+        else metric
+        for metric in metrics
+    ]
+    metrics = [keras.metrics.CategoricalAccuracy(name="accuracy"), *metrics]
+    options = {}
     if settings.mask_weight:
         loss = {PROBABILITIES: loss, LESION_LOGITS: LesionMaskLoss()}
-        several["loss_weights"] = {PROBABILITIES: 1.0, LESION_LOGITS: settings.mask_weight}
-        measured = {PROBABILITIES: measured}
+        options["loss_weights"] = {PROBABILITIES: 1.0, LESION_LOGITS: settings.mask_weight}
+        metrics = {PROBABILITIES: metrics}
     model.compile(
         optimizer=optimizer,
         loss=loss,
-        weighted_metrics=measured,
+        weighted_metrics=metrics,
         jit_compile=execution.jit_compile,
-        **several,
+        **options,
     )
     model.optimizer.build(model.trainable_variables)

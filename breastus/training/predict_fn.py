@@ -1,13 +1,12 @@
-"""A trained network as a function of images as they were read: pixels in, probabilities out.
+"""From images to probabilities with a network in memory: views of test-time augmentation, averaged.
 
     predict = make_predict_fn(network, config=run.config, calibrator=decision.calibrator)
-    predict([pixels, other_pixels])     # uint8 [H, W, 3] each, of any size, to float [n]
+    predict([pixels, other_pixels])     # uint8 [H, W, 3] each, of any size, to float64 [n]
 
-For what changes images before they are preprocessed. Transform, views and calibration are those
-that the network is judged and exported with.
+The views have the same pixels as in `breastus.evaluation.tta`, which describes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -17,20 +16,57 @@ from breastus.config.schema import Config
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.predict_fn import PredictFn
 from breastus.evaluation.predictions import lump_probability
-from breastus.evaluation.tta import VIEWS, View
+from breastus.evaluation.tta import VIEWS, View, gain_table, margins
 from breastus.preprocessing.transform import Transform
-from breastus.training.views import mean_over_views, see
 
+TINY = 1e-6  # smallest probability before the logarithm, as in `breastus.evaluation.tta`
+PLAIN = VIEWS["none"]
 _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
 
 
+def view_images(view: View, images: tf.Tensor) -> tf.Tensor:
+    """Return a view of images, uint8 [B, S, S, 3]."""
+    if view.flip:
+        images = tf.reverse(images, [2])
+    if any(view.crop):
+        side = images.shape[1]
+        top, bottom, left, right = margins(side, view.crop)
+        cropped = tf.cast(images[:, top : side - bottom, left : side - right], tf.float32)
+        images = tf.cast(tf.round(tf.image.resize(cropped, [side, side])), tf.uint8)
+    if view.gain:
+        images = tf.gather(tf.constant(gain_table(view.gain)), tf.cast(images, tf.int32))
+    return images
+
+
+def mean_over_views(
+    predict: Callable[[View], np.ndarray], views: Sequence[View] = PLAIN
+) -> np.ndarray:
+    """Average softmax probabilities over views, as logits.
+
+    Args:
+        predict: function from a view to the probabilities of all images in it, [n, C].
+        views: at least one view. A single one is not averaged.
+
+    Returns:
+        Probabilities, float64 [n, C]; rows sum to 1.
+    """
+    probabilities = [np.asarray(predict(view), float) for view in views]
+    if len(probabilities) == 1:
+        return probabilities[0] / probabilities[0].sum(axis=-1, keepdims=True)
+    logs = np.mean([np.log(np.maximum(each, TINY)) for each in probabilities], axis=0)
+    raised = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return raised / raised.sum(axis=-1, keepdims=True)
+
+
 def make_predict_fn(network: keras.Model, *, config: Config, calibrator: Calibrator) -> PredictFn:
-    """Return a function from images, uint8 [H, W, 3], to their probabilities of lump, float64 [n].
+    """Return a function from images, uint8 [H, W, 3], to their P(lump), float64 [n].
+
+    It is for images that are changed before they are preprocessed, as in a robustness test.
 
     Args:
         network: z-scored images to softmax probabilities.
-        config: the experiment's settings: transform, views, batch size.
-        calibrator: of the network's probability.
+        config: settings of the experiment: transform, views, batch size.
+        calibrator: calibrator of the network's probability.
     """
     transform = Transform.from_config(config)
     crop_and_resize = tf.function(transform.crop_and_resize, input_signature=[_PIXELS])
@@ -38,11 +74,11 @@ def make_predict_fn(network: keras.Model, *, config: Config, calibrator: Calibra
     def predict(images: Sequence[np.ndarray]) -> np.ndarray:
         pixels = tf.stack([crop_and_resize(image) for image in images])
 
-        def in_view(view: View) -> np.ndarray:
-            batch = transform.normalize(see(view, pixels))
+        def predict_view(view: View) -> np.ndarray:
+            batch = transform.normalize(view_images(view, pixels))
             return network.predict(batch, batch_size=config.training.batch_size, verbose=0)
 
-        raw = mean_over_views(in_view, VIEWS[config.evaluation.tta])
-        return calibrator.apply(lump_probability(raw))
+        probabilities = mean_over_views(predict_view, VIEWS[config.evaluation.tta])
+        return calibrator.apply(lump_probability(probabilities))
 
     return predict

@@ -1,7 +1,7 @@
-"""Images that pretrained weights have seen, and that a run holds out: found, and refused.
+"""Pretraining leakage: held-out images of a run that its pretrained weights have seen.
 
-Weights that were learned from a test image know it, even without its label: a score on it would be
-too good. The same file counts, and so does any other image of its group (patient or scene).
+Weights that were pretrained on a test image fit it, even without its label, so a score on it is
+optimistic. The same file counts, and any other image of its group (patient or scene).
 """
 
 import warnings
@@ -20,12 +20,12 @@ from breastus.utils.files import read_json
 def held_out_images_seen(
     seen: Collection[str], manifest: pd.DataFrame, splits: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the images of val and test that are among those seen, or of a group with one.
+    """Return the images of val and test that were seen, or that share a group with a seen one.
 
     Args:
-        seen: SHA-256 of image files.
-        manifest: as from `load_manifest`.
-        splits: as from `make_splits`.
+        seen: SHA-256 of the image files that were seen.
+        manifest: manifest of the run, from `load_manifest`.
+        splits: splits of the run, from `make_splits`.
 
     Returns:
         A table of `image_id` and `split`.
@@ -41,22 +41,22 @@ def held_out_images_seen(
 def check_pretraining_leakage(
     pretraining: dict[str, Any], manifest: pd.DataFrame, splits: pd.DataFrame, *, allow: bool
 ) -> int:
-    """Refuse weights that have seen images of val or test, or count these where that is allowed.
+    """Refuse weights that have seen images of val or test, or count these images.
 
     Args:
-        pretraining: as from `read_pretrained`.
-        manifest: of the run.
-        splits: likewise.
-        allow: warn instead.
+        pretraining: facts of the pretraining, from `read_pretrained`.
+        manifest: manifest of the run.
+        splits: splits of the run.
+        allow: whether to warn instead of refusing.
 
     Returns:
-        How many images of val and test the weights have seen.
+        Number of images of val and test that the weights have seen.
 
     Raises:
-        WeightsError: when they have seen any, unless that is allowed.
+        WeightsError: if there are any and `allow` is False.
 
     Warns:
-        PretrainingLeakageWarning: when they have seen any, and that is allowed.
+        PretrainingLeakageWarning: if there are any and `allow` is True.
     """
     found = held_out_images_seen(pretraining["seen"], manifest, splits)
     if found.empty:
@@ -68,30 +68,30 @@ def check_pretraining_leakage(
     )
     if not allow:
         raise WeightsError(
-            f"{what} Its scores would flatter. Train with the data, seed and split of the "
-            f"pretraining (seed {pretraining.get('seed')}), or pretrain anew with those of this "
-            "run; to train all the same, with that said in the report: "
-            "--set model.pretraining_leakage=allow."
+            f"{what} Its scores would be optimistic. Train with the data, seed and split of the "
+            f"pretraining (seed {pretraining.get('seed')}), or pretrain again with the data and "
+            "split of this run. --set model.pretraining_leakage=allow trains anyway, with a notice "
+            "in the report."
         )
-    warnings.warn(f"{what} THE SCORES FLATTER THE MODEL.", PretrainingLeakageWarning, stacklevel=2)
+    warnings.warn(f"{what} THE SCORES ARE OPTIMISTIC.", PretrainingLeakageWarning, stacklevel=2)
     return len(found)
 
 
 def pretraining_of(run: Path) -> dict[str, Any] | None:
-    """Return what is known of the weights that a run started from; None where they are not ours.
+    """Return the facts of the pretraining that a run started from; None without a pretraining.
 
     Raises:
-        RunError: when the file is damaged.
+        RunError: if the file is damaged.
     """
     path = run / PRETRAINED_FILE
     if not path.exists():
         return None
     facts = read_json(path)
     if not isinstance(facts, dict) or not isinstance(facts.get("seen"), list):
-        raise RunError(f"{path} is damaged: it must list the images seen. Run the training anew.")
+        raise RunError(f"{path} is damaged: it must list the images seen. Train again.")
     return facts
 
 
 def pretraining_seen(run: Path) -> list[str]:
-    """Return the SHA-256 of each image that a run's initial weights had seen."""
+    """Return the SHA-256 of each image that a run's initial weights have seen."""
     return (pretraining_of(run) or {"seen": []})["seen"]

@@ -1,9 +1,8 @@
-"""What class weights and even sampling add to the log odds of lump: it is known, and is taken back.
+"""Prior correction: the shift of the log odds of lump that class weights and sampling cause.
 
-A network that minimises cross-entropy says the odds of the images it is shown, as it is shown them.
-Where both classes count alike, in the loss or by how often they are drawn, these are the odds that
-the training images would have were there as many lumps as others. A temperature cannot undo that,
-as it leaves a probability of a half where it is.
+A network that minimises cross-entropy learns the odds of the images as they are weighted and drawn.
+Balanced class weights or balanced sampling therefore shift its log odds by a known amount, which is
+subtracted again. Temperature scaling cannot do that, because it keeps a probability of 0.5.
 
 Reference:
     Elkan: The Foundations of Cost-Sensitive Learning. IJCAI 2001 (theorem 2).
@@ -19,25 +18,28 @@ from breastus.runs.run import Run
 
 
 def prior_correction(settings: TrainingConfig, labels: Sequence[int]) -> float:
-    """Return what a training adds to the log odds of lump that its images have.
+    """Return the shift that a training adds to the log odds of lump.
 
-    Focal loss, label smoothing and mixup bend odds besides, by what nobody knows beforehand.
+    Focal loss, label smoothing and mixup change the odds too, by an amount that is not known.
 
     Args:
-        settings: of the training.
+        settings: settings of the training.
         labels: class ids of the training images.
+
+    Returns:
+        Shift in log odds; 0 without class weights and sampling, or if a class is missing.
     """
     labels = np.asarray(labels)
     lumps, others = int((labels == LUMP).sum()), int((labels != LUMP).sum())
     if not lumps or not others:
         return 0.0
-    # Weights follow from the images, not from how often they are drawn: with both it comes twice.
+    # Class weights follow from the images, not from the draws, so both together shift twice.
     times = (settings.class_weights == "balanced") + (settings.sampling != "all")
     return float(times * np.log(others / lumps))
 
 
 def prior_correction_of(run: Run) -> float:
-    """Return the shift of a run, from its settings and its training images."""
+    """Return the shift of a run, from its settings and training images."""
     settings = run.config.training
     if settings.class_weights == "none" and settings.sampling == "all":
         return 0.0

@@ -1,7 +1,7 @@
-"""Moving statistics of batch norms, found anew: a network and images in, its averages replaced.
+"""Moving statistics of batch norms, computed again: a network and images in, new statistics in it.
 
-A network that was trained on images with hidden patches has the averages of such images; those of
-whole images differ.
+Pretraining on images with hidden patches leaves their statistics in the network, and whole images
+have others.
 """
 
 from collections.abc import Iterable
@@ -9,28 +9,27 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
+from breastus.models.backbone import nested_layers
+
 
 def recompute_batchnorm(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
-    """Let batch norms have the mean of what they see in some batches, each counting alike.
+    """Set the moving statistics of batch norms to their mean over some batches.
 
     Args:
-        model: any; without batch norms nothing is done.
-        batches: model input, float32 [B, S, S, 3]. No batches change nothing.
+        model: any network; one without batch norms is not changed.
+        batches: model input, float32 [B, S, S, 3], each with the same weight. No batches change
+            nothing.
     """
-    norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    norms = [x for x in nested_layers(model) if isinstance(x, keras.layers.BatchNormalization)]
     if not norms:
         return
-    kept = [layer.momentum for layer in norms]
+    momentums = [layer.momentum for layer in norms]
     try:
         for number, images in enumerate(batches):
             for layer in norms:
-                layer.momentum = number / (number + 1)  # the mean of what came so far
-            # Not as a graph, in which a momentum would stay what it was when that was built.
+                layer.momentum = number / (number + 1)  # the mean of all batches so far
+            # Not as a graph, which would keep the momentum it was traced with.
             model(images, training=True)
     finally:
-        for layer, momentum in zip(norms, kept, strict=True):
+        for layer, momentum in zip(norms, momentums, strict=True):
             layer.momentum = momentum

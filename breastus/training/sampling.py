@@ -1,11 +1,11 @@
-"""Which image comes when: the order of an epoch as a function of (seed, epoch).
+"""Sampling: the order of the images in an epoch, as a function of (seed, epoch).
 
 all          each image once
-oversample   images of the rarer class come again until the classes are even, all shuffled
-balanced     the same, and lump and no lump alternate, so that every batch is even
+oversample   images of the rarer class are repeated until the classes have equal numbers, shuffled
+balanced     the same, and the classes alternate, so that every batch has equal shares
 
 A draw is a number: `draw % images` is the image, and a draw beyond the number of images is that
-image again, augmented anew. So the same (seed, epoch) gives the same epoch, wherever it starts.
+image again, with another augmentation. The same (seed, epoch) always gives the same epoch.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,18 +14,18 @@ import numpy as np
 import tensorflow as tf
 
 STRATEGIES = ("all", "oversample", "balanced")
-_ORDER = 0x6F726465  # keeps the shuffling's random numbers apart from the augmentation's
+_ORDER = 0x6F726465  # keeps the random numbers of order and augmentation apart
 
 
 def epoch_order(
     labels: Sequence[int], *, strategy: str, seed: int
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], int]:
-    """Return a function (epoch) -> draws int32 [n], and n.
+    """Return a function from an epoch to its draws, int32 [n], and n.
 
     Args:
         labels: class ids of the images.
         strategy: one of `STRATEGIES`.
-        seed: decides the order together with the epoch.
+        seed: seed of the order, together with the epoch.
     """
     labels = np.asarray(labels)
     images = len(labels)
@@ -41,11 +41,11 @@ def epoch_order(
     each = max(len(indices) for indices in members)
 
     def even(epoch: tf.Tensor) -> list[tf.Tensor]:
-        """Return `each` draws of every class, in an order of their own."""
+        """Return `each` draws of every class, shuffled within the class."""
         columns = []
         for stream, indices in enumerate(members, start=1):
             rounds = -(-each // len(indices))
-            # Whole rounds of the class, each beginning beyond the last: i, i + images, ...
+            # Whole rounds over the class: the draws of image i are i, i + images, ...
             draws = [shuffle(indices, epoch, stream) + images * r for r in range(rounds)]
             columns.append(tf.concat(draws, 0)[:each])
         return columns

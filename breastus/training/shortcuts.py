@@ -1,7 +1,7 @@
-"""The shortcut test of a network: its test images in, the content of shortcuts.json out.
+"""Shortcut test for burned-in marks: a network and test images in, content of shortcuts.json out.
 
-Also a network that has learned without marks, or from them alone, is tested: what its transform
-does to an image is part of it.
+A network that was trained without marks, or with nothing but marks, is tested too, because its
+transform is part of it.
 """
 
 from collections.abc import Iterable
@@ -28,13 +28,13 @@ _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
 def shortcut_test(
     network: keras.Model, test: pd.DataFrame, *, config: Config, decision: Decision
 ) -> dict[str, Any]:
-    """Draw marks on images without a lump, remove them from images of lumps, count the flips.
+    """Draw marks on images without a lump, remove marks from images of lumps, and count the flips.
 
     Args:
         network: z-scored images to softmax probabilities.
-        test: rows of the test images, with `path`, `label` and `group_id`.
-        config: the experiment's settings; the seed decides which images, where there are more
-            than `MOST` of a kind, and what is drawn on them.
+        test: rows of the test images (columns `path`, `label` and `group_id`).
+        config: settings of the experiment. Their seed decides what is drawn, and which `MOST`
+            images are used if there are more.
         decision: calibration and threshold.
 
     Returns:

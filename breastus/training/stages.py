@@ -1,8 +1,8 @@
-"""Fine-tuning in stages: the head alone first, then everything, deeper layers at lower rates.
+"""Fine-tuning in stages: first the head alone, then the whole network, with layer-wise rates.
 
-What is backbone and what is head, `breastus/models/backbone.py` says. Learning rates that decay by
-depth are ELECTRA's and BEiT's: the head learns at the full rate, and each group of layers before it
-at `decay` times the rate of the group after it.
+`breastus/models/backbone.py` says what is backbone and what is head. With layer-wise learning rate
+decay (ELECTRA, BEiT) the head learns at the full rate, and each group of layers before it at
+`decay` times the rate of the group after it.
 
 References:
     Clark, Luong, Le, Manning: ELECTRA. ICLR 2020, appendix B (layer-wise learning rate decay).
@@ -17,9 +17,9 @@ import keras
 
 from breastus.config.schema import TrainingConfig
 from breastus.errors import ConfigError, ModelError
-from breastus.models.backbone import BACKBONE_ENDS, backbone_end
+from breastus.models.backbone import BACKBONE_ENDS, backbone_end, nested_layers
 
-_GROUPS = 12  # as many as the blocks of BERT-Base and BEiT-Base, whatever the network
+_GROUPS = 12  # the number of blocks of BERT-Base and BEiT-Base, for every network
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Stage:
     """Epochs that share an optimizer.
 
     Args:
-        first_epoch: the first, counted from 0.
-        end_epoch: one past the last.
+        first_epoch: first epoch, counted from 0.
+        end_epoch: one past the last epoch.
         head_only: whether all but the head is frozen.
     """
 
@@ -38,11 +38,11 @@ class Stage:
 
 
 def stages_of(settings: TrainingConfig) -> list[Stage]:
-    """Return the stages of a training, in order, none of them empty.
+    """Return the stages of a training, in order; none is empty.
 
     Raises:
-        ConfigError: when the head is to be trained for more epochs than there are, or features are
-            to be kept of a backbone that trains.
+        ConfigError: if the head has more epochs than there are, or if views are cached and the
+            backbone is not frozen.
     """
     head, epochs = settings.head_epochs, settings.epochs
     if settings.cached_views and head != epochs:
@@ -52,41 +52,45 @@ def stages_of(settings: TrainingConfig) -> list[Stage]:
         )
     if head > epochs:
         raise ConfigError(
-            f"training.head_epochs must be at most training.epochs ({epochs}), which leaves the "
-            f"backbone as it was. Received: {head}"
+            f"training.head_epochs must be at most training.epochs ({epochs}). Received: {head}"
         )
     stages = Stage(0, head, head_only=True), Stage(head, epochs, head_only=False)
     return [stage for stage in stages if stage.first_epoch < stage.end_epoch]
 
 
 class BackboneFreezer:
-    """Freezes the backbone, and gives each of its layers back the flag it had.
+    """Freezes the backbone, and gives each of its layers its own flag back.
 
-    A frozen batch norm keeps its statistics and uses them, and a step needs no gradients below
+    A frozen batch norm keeps its statistics and uses them, and a step computes no gradients below
     the head.
 
     Args:
         model: the network.
 
     Raises:
-        ModelError: when it has no layer named `feature_map` or `features`.
+        ModelError: if it has no layer named `feature_map` or `features`.
     """
 
     def __init__(self, model: keras.Model):
-        self._frozen = _backbone(model)
-        if not self._frozen:
+        self._backbone = _backbone(model)
+        if not self._backbone:
             raise ModelError(
                 "training.head_epochs needs a network with a layer named "
                 f"{' or '.join(BACKBONE_ENDS)}, after which the head begins; {model.name} has "
                 "none. Use training.head_epochs=0."
             )
-        # Containers come before what they contain, which setting their flag sets too.
-        every = [inner for layer in self._frozen for inner in layer._flatten_layers()]
-        self._flags = [(layer, layer.trainable) for layer in every]
+        # Models come before the layers within them, whose flags they set too.
+        nested = [
+            inner
+            for layer in self._backbone
+            if isinstance(layer, keras.Model)
+            for inner in nested_layers(layer)
+        ]
+        self._flags = [(layer, layer.trainable) for layer in [*self._backbone, *nested]]
 
     def freeze(self) -> None:
-        """Freeze; to be called before the model is compiled."""
-        for layer in self._frozen:
+        """Freeze the backbone; to be called before the model is compiled."""
+        for layer in self._backbone:
             layer.trainable = False
 
     def release(self) -> None:
@@ -96,7 +100,7 @@ class BackboneFreezer:
 
     @contextlib.contextmanager
     def released(self) -> Iterator[None]:
-        """Release while the block runs, as when the network is saved."""
+        """Release the backbone while the block runs, for instance to save the network."""
         frozen = [(layer, layer.trainable) for layer, _ in self._flags]
         self.release()
         try:
@@ -109,19 +113,20 @@ class BackboneFreezer:
 def rate_factors(model: keras.Model, decay: float) -> list[float] | None:
     """Return a factor on the learning rate for each trainable variable, in the model's order.
 
-    The layers with weights before the head, in the order of computation, are cut into twelve
-    groups of nearly equal size; the last has the factor `decay`, the first `decay` to the twelfth.
+    The layers with weights before the head, in the order of computation, are divided into twelve
+    groups of nearly equal size. The last group has the factor `decay`, the first one `decay` to the
+    power of twelve.
 
     Args:
-        model: the network; nested models are opened.
-        decay: 1 for no difference.
+        model: the network; models within it are opened.
+        decay: factor from one group to the one before it; 1 for no difference.
 
     Returns:
-        The factors, or None when they are all 1.
+        The factors, or None if they are all 1.
     """
     if decay == 1.0:
         return None
-    # Without a layer of that name, the head is what computes the result.
+    # Without a layer of that name, the head is the last layer.
     backbone = _backbone(model) or model.layers[:-1]
     leaves = [leaf for layer in backbone for leaf in _leaves(layer) if leaf.weights]
     factors = {}
@@ -134,15 +139,14 @@ def rate_factors(model: keras.Model, decay: float) -> list[float] | None:
 
 
 def _backbone(model: keras.Model) -> list[keras.Layer]:
-    """Return the layers of the backbone in the order of computation; none where it has no end."""
+    """Return the layers of the backbone in the order of computation; none if it has no end."""
     end = backbone_end(model)
     return [] if end is None else keras.Model(model.inputs, model.get_layer(end).output).layers
 
 
 def _leaves(layer: keras.Layer) -> Iterator[keras.Layer]:
-    """Yield the layers of a graph in the order of computation, those of nested models as well."""
+    """Yield the layer, or the layers within it if it is a model."""
     if isinstance(layer, keras.Model):
-        for inner in layer.layers:
-            yield from _leaves(inner)
+        yield from nested_layers(layer)
     else:
         yield layer

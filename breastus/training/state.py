@@ -1,17 +1,18 @@
-"""The whole state of a training between two epochs, in one file: written, and taken up again.
+"""The whole state of a training between two epochs, in one file: saved, and restored after a kill.
 
-Keras' `BackupAndRestore` leaves out what dropout's generators and the callbacks remember. Here
-everything that the next epoch depends on is written: the model's variables (weights, batch-norm
-statistics, seed generators), the optimizer's (its own state, accumulated gradients, loss scale),
-the weights' average, the best weights so far, and the record of the epochs. Order, augmentation
-and mixup need no saving, being functions of (seed, epoch, draw).
+Everything that the next epoch depends on is saved: the variables of the model (weights, batch-norm
+statistics, seed generators) and of the optimizer (its slots, accumulated gradients, loss scale),
+the average of the weights, the best weights so far, the history, and counters of callbacks. Order,
+augmentation and mixup need no saving, because they are functions of (seed, epoch, draw).
 
-Two states are kept, of the last epoch and of the one before: should the newest be damaged, the
-other is taken up. Each holds its own best weights, as `best.keras` may be of a later epoch.
+Two states are kept, of the last epoch and of the one before. If the newest file is damaged, the
+other one is restored. Each holds its own best weights, because `best.keras` may be of a later
+epoch.
 """
 
 import contextlib
 import json
+import math
 import os
 import sys
 import zipfile
@@ -19,9 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from breastus.errors import RunError
+from breastus.training.callbacks.epoch_end import BestCheckpoint, HistoryLogger
+from breastus.training.callbacks.weight_averaging import WeightAverage, in_place
 from breastus.utils.files import jsonable, write_aside
 
 STATE_FILE = "state.npz"
@@ -29,13 +33,143 @@ PREVIOUS_STATE_FILE = "state_previous.npz"
 _RECORD = "record"
 
 
-class SavedState(NamedTuple):
-    """What a state file holds.
+class TrainingState(keras.callbacks.BackupAndRestore):
+    """Save the whole state of a training after each epoch, and restore it.
+
+    Keras's callback saves weights and optimizer, in place. It leaves out the seed generators of
+    dropout, the best weights, the history and the counters of other callbacks, so a resumed run
+    differs from an uninterrupted one. A run that is resumed from this state ends with the same
+    bits on a CPU.
+
+    The state is written after `best.keras` and `history.csv`. A run that is killed in between
+    repeats the epoch and writes the same files again.
 
     Args:
+        folder: the run folder.
+        network: the network that is trained; what is fitted is this, or a part of it.
+        checkpoint: keeps its best weights; must come before this in the callbacks.
+        history: keeps its history; must come before this in the callbacks.
+        average: moving average of the weights, or None.
+        callbacks: further callbacks whose attributes of type int, float, bool and str (such as the
+            counter of `EarlyStopping`) are saved and restored.
+
+    Raises:
+        RunError: if there are states in the folder and all are damaged.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        network: keras.Model,
+        *,
+        checkpoint: BestCheckpoint,
+        history: HistoryLogger,
+        average: WeightAverage | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ):
+        super().__init__(str(folder), double_checkpoint=True, delete_checkpoint=False)
+        self.folder, self._network = folder, network
+        self._checkpoint, self._history, self._average = checkpoint, history, average
+        self._others = list(callbacks)
+        self._counters: list[dict[str, Any]] = []
+        self.stopped = False
+        self._saved = load_state(folder)
+        if self._saved is not None:
+            self._history.rows = list(self._saved.record["history"])
+            self._counters = self._saved.record["callbacks"]
+            self.stopped = self._saved.record["stopped"]
+
+    @property
+    def epochs_done(self) -> int:
+        """Number of epochs that are done, also before `restore`."""
+        return len(self._history.rows)
+
+    def restore(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Restore the state that was found, if any, and write its `best.keras` and `history.csv`.
+
+        Keras's callback restores when the training begins. Here the caller has to know first how
+        many epochs are done, as that decides what is frozen and compiled.
+
+        Args:
+            optimizer: the built optimizer of the model that is fitted.
+
+        Raises:
+            RunError: if the state is of another network or optimizer.
+        """
+        state, self._saved = self._saved, None
+        if state is None:
+            return
+        restore(state, self._owners(optimizer))
+        best, model = self._checkpoint, self._network
+        best.best_epoch, best.best = state.record["best"]["epoch"], state.record["best"]["val_loss"]
+        if best.best_epoch == self.epochs_done:
+            with best.averaged():
+                best.best_weights = model.get_weights()
+        else:
+            best.best_weights = state.of("best")
+        if [weight.shape for weight in best.best_weights] != [w.shape for w in model.weights]:
+            raise RunError(f"The training state {state.path} holds no best weights.")
+        with in_place([weight.value for weight in model.weights], best.best_weights):
+            best.save()
+        self._history.write()
+
+    def on_train_begin(self, logs=None):
+        # After their own `on_train_begin`, which resets them.
+        for callback, counters in zip(self._others, self._counters, strict=False):
+            vars(callback).update(counters)
+
+    def on_epoch_end(self, epoch, logs=None):
+        best = self._checkpoint
+        self._counters = [_counters(callback) for callback in self._others]
+        self.stopped = bool(self.model.stop_training)
+        record = {
+            "history": self._history.rows,
+            "best": {"epoch": best.best_epoch, "val_loss": best.best},
+            "callbacks": self._counters,
+            "stopped": self.stopped,
+        }
+        owners = self._owners(self.model.optimizer)
+        if best.best_epoch != epoch + 1:  # else they are in the state already
+            owners["best"] = best.best_weights
+        save_state(self.folder, owners, record)
+
+    def on_train_end(self, logs=None):
+        pass  # the state is discarded when the run is finished: `discard_states`
+
+    def _owners(self, optimizer: keras.optimizers.Optimizer) -> dict[str, list]:
+        average = self._average.variables if self._average else []
+        return {
+            "model": self._network.variables,
+            "optimizer": optimizer.variables,
+            "average": average,
+        }
+
+
+def _counters(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """Return the attributes of a callback that are finite numbers or text.
+
+    `min_delta` is not among them, because callbacks of Keras change its sign when they first look.
+    """
+    values = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in vars(callback).items()
+        if name != "min_delta"
+    }
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, bool | int | str)
+        or (isinstance(value, float) and math.isfinite(value))
+    }
+
+
+class SavedState(NamedTuple):
+    """Content of a state file.
+
+    Attributes:
         path: the file.
-        record: what was recorded of the training so far, from JSON.
-        arrays: by `owner/position`.
+        record: history, best epoch and counters of callbacks, from JSON.
+        arrays: arrays by `owner/position`.
     """
 
     path: Path
@@ -50,13 +184,13 @@ class SavedState(NamedTuple):
 def save_state(folder: Path, owners: Mapping[str, Sequence], record: dict) -> None:
     """Write a state, and keep the one before it.
 
-    At every moment one of the two files is whole: the new state is complete before the old one
-    is renamed.
+    At every moment one of the two files is whole: the new state is complete before the old one is
+    renamed.
 
     Args:
         folder: the run folder.
         owners: name to variables or arrays.
-        record: JSON-able, of the training so far.
+        record: values that JSON can hold.
     """
     path = folder / STATE_FILE
     # By position: Keras numbers names such as `adam_w_2` through all that a process has built, so
@@ -75,10 +209,10 @@ def save_state(folder: Path, owners: Mapping[str, Sequence], record: dict) -> No
 
 
 def load_state(folder: Path) -> SavedState | None:
-    """Return the newest state that is whole, or None where there is none; say when one is not.
+    """Return the newest state that is whole, or None if there is none; report a damaged one.
 
     Raises:
-        RunError: when there are states and all are damaged.
+        RunError: if there are states and all are damaged.
     """
     damage = []
     for path in (folder / STATE_FILE, folder / PREVIOUS_STATE_FILE):
@@ -86,12 +220,12 @@ def load_state(folder: Path) -> SavedState | None:
             continue
         try:
             state = _read(path)
-        except Exception as error:  # a damaged archive shows as anything from KeyError to zlib's
+        except Exception as error:  # a damaged archive raises anything from KeyError to zlib.error
             damage.append((path, error))
             continue
         for damaged, error in damage:
             print(
-                f"The training state {damaged} is damaged ({error}). Going on from "
+                f"The training state {damaged} is damaged ({error}). Training continues from "
                 f"{path.name}, after epoch {len(state.record['history'])}.",
                 file=sys.stderr,
                 flush=True,
@@ -107,10 +241,10 @@ def load_state(folder: Path) -> SavedState | None:
 
 
 def restore(state: SavedState, owners: Mapping[str, Sequence]) -> None:
-    """Put a state's arrays into variables.
+    """Assign a state's arrays to variables.
 
     Raises:
-        RunError: when it was saved from another network or optimizer.
+        RunError: if it was saved from another network or optimizer.
     """
     for owner, variables in owners.items():
         saved = [array.shape for array in state.of(owner)]
@@ -125,18 +259,18 @@ def restore(state: SavedState, owners: Mapping[str, Sequence]) -> None:
 
 
 def has_state(folder: Path) -> bool:
-    """Return whether a training has been going on in the folder."""
+    """Return whether the folder holds the state of an unfinished training."""
     return any((folder / name).exists() for name in (STATE_FILE, PREVIOUS_STATE_FILE))
 
 
 def discard_states(folder: Path) -> None:
-    """Remove both states of a run that has ended."""
+    """Remove both states of a run that is finished."""
     for name in (STATE_FILE, PREVIOUS_STATE_FILE):
         (folder / name).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> SavedState:
-    if not zipfile.is_zipfile(path):  # or numpy takes it for a pickle, and says how to load that
+    if not zipfile.is_zipfile(path):  # else numpy takes it for a pickle, and says how to load that
         raise zipfile.BadZipFile("File is not a zip file")
     with np.load(path, allow_pickle=False) as saved:
         record = json.loads(str(saved[_RECORD]))

@@ -21,17 +21,20 @@ from breastus.data.pipeline.mask_targets import MaskTargets
 from breastus.errors import RunError
 from breastus.evaluation.tta import VIEWS, View
 from breastus.labels import LABELS, SPLITS, label_id
-from breastus.models.backbone import split_backbone_head
+from breastus.models.backbone import nested_layers, split_backbone_head
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
-from breastus.runs.run import BEST_FILE, LOGS_FOLDER
-from breastus.training.callbacks.callbacks import (
+from breastus.runs.run import BEST_FILE, HISTORY_FILE, LOGS_FOLDER
+from breastus.training.callbacks.epoch_end import (
+    BestCheckpoint,
+    HistoryLogger,
+    LazyCallbackList,
     ProgressBar,
-    RunRecorder,
     TerminateOnNonFinite,
 )
+from breastus.training.callbacks.registry import make_callbacks
 from breastus.training.callbacks.weight_averaging import WeightAverage
-from breastus.training.feature_cache import FeatureCache
+from breastus.training.feature_cache import FeatureCache, SharedFeatureCache, all_rows, fingerprint
 from breastus.training.hardware.profiles import find_profile, strategy
 from breastus.training.lesion_head import (
     LESION_LOGITS,
@@ -40,27 +43,26 @@ from breastus.training.lesion_head import (
     lesion_grid,
 )
 from breastus.training.network import compile_model, execution_of, new_model
+from breastus.training.predict_fn import mean_over_views, view_images
 from breastus.training.sampling import epoch_order
-from breastus.training.shared_feature_cache import SharedFeatureCache, everything, fingerprint
 from breastus.training.stages import BackboneFreezer, stages_of
-from breastus.training.state import load_state
-from breastus.training.views import mean_over_views, see
+from breastus.training.state import TrainingState
 from breastus.utils.files import write_aside
 
-_EVERYTHING = "train, val and test"  # a key of tables beside these
+_ALL = "train, val and test"  # a key of `tables` beside these
 
 
 class Trainer:
-    """Trains one network in one run folder; called again after a kill, it goes on where it was.
+    """Trains one network in one run folder; called again after a kill, it continues.
 
     Args:
         folder: the run folder.
         config: the experiment's settings.
         tables: "train", "val" and "test" to manifest rows (columns `path` and `label`).
-        shared: where views are kept (`training.cached_views`), their features, for several runs;
-            None lets the run have its own.
-        callbacks: further Keras callbacks, called after those of breastus.
-        metrics: further Keras metrics of the probabilities, for history.csv and TensorBoard.
+        callbacks: further Keras callbacks. Their counters are part of the training state.
+        metrics: further Keras metrics of the probabilities, which become columns of `history.csv`.
+        shared: features of cached views (`training.cached_views`) for several runs; None computes
+            them for this run.
     """
 
     def __init__(
@@ -69,17 +71,17 @@ class Trainer:
         config: Config,
         tables: Mapping[str, pd.DataFrame],
         *,
-        shared: SharedFeatureCache | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        metrics: Sequence[keras.metrics.Metric | str] = (),
+        metrics: Sequence[keras.metrics.Metric | Callable | str] = (),
+        shared: SharedFeatureCache | None = None,
     ):
         self.folder = folder
-        self._shared = shared
-        self._callbacks, self._metrics = list(callbacks), list(metrics)
         self.config = config
         self.tables = dict(tables)
         self.transform = Transform.from_config(config)
         self.execution = execution_of(config)
+        self._callbacks = [*make_callbacks(config.training.callbacks), *callbacks]
+        self._metrics, self._shared = list(metrics), shared
         self._strategy = strategy(config)
         profile = find_profile(config.training.profile)
         self._width = {"parallel_calls": profile.parallel_calls, "prefetch": profile.prefetch}
@@ -94,10 +96,10 @@ class Trainer:
         """Train to the last epoch; the network with the lowest validation loss is `best.keras`.
 
         Raises:
-            ConfigError: when no epoch is left for the whole network.
-            ModelError: when the network has no head to train alone.
-            TrainingError: when the loss stops being finite.
-            RunError: when the saved states are damaged or nothing can be written.
+            ConfigError: if the head has more epochs than the training.
+            ModelError: if the network has no head that can be trained alone.
+            TrainingError: if the loss is not finite.
+            RunError: if the saved states are damaged or nothing can be written.
         """
         config, settings = self.config, self.config.training
         stages = stages_of(settings)
@@ -113,19 +115,29 @@ class Trainer:
                 self._grid = lesion_grid(model)
             average = WeightAverage(model, settings.ema) if settings.ema else None
         freezer = BackboneFreezer(model) if stages[0].head_only else None
-        recorder = RunRecorder(self.folder, model, average=average, freezer=freezer)
         fitted, backbone = model, None
         if settings.cached_views:
             with self._on_devices():
                 backbone, fitted = split_backbone_head(model)
             config = config.replace({"training": {"layer_decay": 1.0}})  # of a head it is 1
 
-        # Resuming, in this order: the newest whole state if there is one, else from the start.
-        # It is put into the stage that wrote it, whose optimizer it holds.
-        state = load_state(self.folder)
-        done = len(state.record["history"]) if state else 0
+        checkpoint = BestCheckpoint(
+            self.folder / BEST_FILE, model, average=average, freezer=freezer
+        )
+        history = HistoryLogger(self.folder / HISTORY_FILE)
+        state = TrainingState(
+            self.folder,
+            model,
+            checkpoint=checkpoint,
+            history=history,
+            average=average,
+            callbacks=self._callbacks,
+        )
+        averaging = [] if average is None else [average]
+        callbacks = [*averaging, *self._callbacks, checkpoint, history, state]
+        # A saved state is restored in the stage that wrote it, whose optimizer it holds.
         for stage in stages:
-            if done > stage.end_epoch:
+            if state.epochs_done > stage.end_epoch:
                 continue
             if freezer is not None:
                 freezer.freeze() if stage.head_only else freezer.release()
@@ -139,79 +151,88 @@ class Trainer:
                     first_epoch=stage.first_epoch,
                     metrics=self._metrics,
                 )
-            if state is not None:
-                recorder.resume(state, fitted.optimizer)
-                state = None
-            if recorder.epochs_done < stage.end_epoch:
-                epochs = recorder.epochs_done, stage.end_epoch
-                with reraise_image_errors(), enough_memory():
-                    if backbone is None:
-                        batches = self._training_batches(order, *epochs)
-                        validation = self._validation_batches()
-                    else:
-                        batches, validation = self._kept_batches(backbone, order, *epochs)
-                    self._fit(fitted, batches, validation, steps, recorder, stage.end_epoch)
+            state.restore(fitted.optimizer)
+            if state.stopped:  # by a callback
+                break
+            if state.epochs_done == stage.end_epoch:
+                continue
+            epochs = state.epochs_done, stage.end_epoch
+            with reraise_image_errors(), enough_memory():
+                if backbone is None:
+                    batches = self._training_batches(order, *epochs)
+                    validation = self._validation_batches()
+                else:
+                    batches, validation = self._cached_batches(backbone, order, *epochs)
+                self._fit(fitted, batches, validation, steps, epochs, callbacks, checkpoint)
+            if state.stopped:
+                break
 
     def _on_devices(self) -> contextlib.AbstractContextManager:
-        """Make variables on each of the devices that share a batch, if there are several."""
+        """Create variables on each of the devices that share a batch, if there are several."""
         return self._strategy.scope() if self._strategy else contextlib.nullcontext()
 
     def _fit(
-        self, model, batches, validation, steps: int, recorder: RunRecorder, end_epoch: int
+        self,
+        model: keras.Model,
+        batches: tf.data.Dataset,
+        validation: tf.data.Dataset,
+        steps: int,
+        epochs: tuple[int, int],
+        callbacks: list[keras.callbacks.Callback],
+        checkpoint: BestCheckpoint,
     ) -> None:
         steps *= self.execution.accumulation_steps
-        averaging = [recorder.average] if recorder.average else []
+        first, end = epochs
+        total = self.config.training.epochs
+        callbacks = [
+            TerminateOnNonFinite(),
+            *callbacks,
+            ProgressBar(total, steps, initial_epoch=first, checkpoint=checkpoint),
+            keras.callbacks.TensorBoard(str(self.folder / LOGS_FOLDER), write_graph=False),
+        ]
         model.fit(
             batches,
             steps_per_epoch=steps,
-            initial_epoch=recorder.epochs_done,
-            epochs=end_epoch,
+            initial_epoch=first,
+            epochs=end,
             validation_data=validation,
-            callbacks=[
-                TerminateOnNonFinite(),
-                *averaging,
-                recorder,
-                ProgressBar(self.config.training.epochs, steps, recorder),
-                keras.callbacks.TensorBoard(str(self.folder / LOGS_FOLDER), write_graph=False),
-                *self._callbacks,
-            ],
+            callbacks=LazyCallbackList(
+                callbacks, add_history=True, model=model, epochs=end, steps=steps
+            ),
             shuffle=False,  # the dataset comes in the order of its epoch
             verbose=0,
         )
 
-    def _kept_batches(
+    def _cached_batches(
         self, backbone: keras.Model, order, first_epoch: int, end_epoch: int
     ) -> tuple[tf.data.Dataset, tf.data.Dataset]:
-        """Return batches for training and validation, of what a frozen backbone makes of images."""
+        """Return training and validation batches of the features of a frozen backbone."""
         settings = self.config.training
+        rows = {"train": None, "val": None}
         if self._shared is None:
-            train, val = self._views(backbone, "train"), self._clean(backbone, "val")
-            parts = {"train": None, "val": None}
+            train, val = self._augmented(backbone, "train"), self._plain(backbone, "val")
         else:
-            whole = everything([self.tables[split] for split in SPLITS])
-            self.tables[_EVERYTHING] = whole
+            table = all_rows([self.tables[split] for split in SPLITS])
+            self.tables[_ALL] = table
             train, val = self._shared.get(
-                fingerprint(self.config, backbone, whole["image_id"]),
-                lambda: (self._views(backbone, _EVERYTHING), self._clean(backbone, _EVERYTHING)),
+                fingerprint(self.config, backbone, table["image_id"]),
+                lambda: (self._augmented(backbone, _ALL), self._plain(backbone, _ALL)),
             )
-            number = pd.Index(whole["image_id"])
-            parts = {
-                split: number.get_indexer(self.tables[split]["image_id"])
-                for split in ("train", "val")
-            }
+            index = pd.Index(table["image_id"])
+            rows = {split: index.get_indexer(self.tables[split]["image_id"]) for split in rows}
         batches = train.training(
             order,
-            part=parts["train"],
+            rows=rows["train"],
             batch_size=settings.batch_size,
             accumulation_steps=self.execution.accumulation_steps,
             first_epoch=first_epoch,
             epochs=end_epoch,
             **self._width,
         )
-        return batches, val.once(part=parts["val"], batch_size=settings.batch_size)
+        return batches, val.once(rows=rows["val"], batch_size=settings.batch_size)
 
-    def _views(self, backbone: keras.Model, split: str) -> FeatureCache:
-        """Return what the backbone makes of augmented views of a split's images."""
+    def _augmented(self, backbone: keras.Model, split: str) -> FeatureCache:
+        """Return the features of augmented views of a split's images."""
         count = len(self._labels(split))
         views = [
             self._training_batches(
@@ -219,14 +240,14 @@ class Trainer:
             )
             for view in range(self.config.training.cached_views)
         ]
-        return self._keep(backbone, views, count)
+        return self._cache(backbone, views, count)
 
-    def _clean(self, backbone: keras.Model, split: str) -> FeatureCache:
-        """Return what the backbone makes of a split's images as they are."""
+    def _plain(self, backbone: keras.Model, split: str) -> FeatureCache:
+        """Return the features of a split's images without augmentation."""
         count, batches = len(self._labels(split)), [self._validation_batches(split)]
-        return self._keep(backbone, batches, count)
+        return self._cache(backbone, batches, count)
 
-    def _keep(self, backbone: keras.Model, passes: list, count: int) -> FeatureCache:
+    def _cache(self, backbone: keras.Model, passes: list, count: int) -> FeatureCache:
         # Shared ones outlive the run.
         folder = self.folder if self._shared is None else self._shared.folder
         return FeatureCache(backbone, passes, images=count, folder=folder)
@@ -262,27 +283,28 @@ class Trainer:
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
         """Return the model's probabilities for a split's images, float64 [n, classes].
 
-        They are averaged over the views that the settings ask for.
+        They are averaged over the views of `evaluation.tta`.
         """
 
-        def in_view(view: View) -> np.ndarray:
-            tone = lambda images: self.transform.normalize(see(view, images))  # noqa: E731
+        def predict_view(view: View) -> np.ndarray:
+            normalize = lambda images: self.transform.normalize(view_images(view, images))  # noqa: E731
+            batches = self._evaluation_batches(split, normalize=normalize)
             with reraise_image_errors(), enough_memory():
-                return model.predict(self._evaluation_batches(split, normalize=tone), verbose=0)
+                return model.predict(batches, verbose=0)
 
-        return mean_over_views(in_view, VIEWS[self.config.evaluation.tta])
+        return mean_over_views(predict_view, VIEWS[self.config.evaluation.tta])
 
     def best_model(self) -> keras.Model:
         """Return the network with the lowest validation loss, loaded in safe mode, in float32.
 
-        One that was trained in half precision is put into float32 first, in `best.keras` as well:
-        what is judged is what is exported.
+        A network that was trained in half precision is converted to float32 first, in `best.keras`
+        too: the network that is evaluated is the one that is exported.
         """
         path = self.folder / BEST_FILE
         trained = load_network(path)
-        if all(layer.compute_dtype == "float32" for layer in trained._flatten_layers()):
+        if all(layer.compute_dtype == "float32" for layer in nested_layers(trained)):
             return trained
-        model = new_model(self.config)  # of the same weights, as presets bring layers of their own
+        model = new_model(self.config)  # with the same weights: presets bring their own layers
         model.set_weights(trained.get_weights())
         with write_aside(path) as aside:
             model.save(aside)
@@ -292,7 +314,7 @@ class Trainer:
         batches = self._evaluation_batches(split)
         if self._grid is None:
             return batches
-        # Cells that count for nothing: the epoch is chosen by the loss of the probabilities.
+        # The cells have weight 0: the epoch is chosen by the loss of the probabilities.
         cells = (*self._grid, 2)
         return batches.map(
             lambda images, targets: (
@@ -341,12 +363,12 @@ class Trainer:
 
 @contextlib.contextmanager
 def enough_memory() -> Iterator[None]:
-    """Raise a RunError with the way out when TensorFlow runs out of memory in the block."""
+    """Raise a RunError that says what to do if TensorFlow runs out of memory in the block."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
         raise RunError(
-            f"Memory or disk is exhausted: {str(error).splitlines()[0]}. Try a smaller batch "
-            "(--set training.batch_size=8) or image (--set model.image_size=...), or free some "
-            "space."
+            f"Memory or disk space is exhausted: {str(error).splitlines()[0]}. Try a smaller batch "
+            "(--set training.batch_size=8), smaller images (--set model.image_size=...), or free "
+            "some space."
         ) from error

@@ -38,7 +38,7 @@ from breastus.reporting.report import write_report
 from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, config_diff
 from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
 from breastus.runs.run import Run
-from breastus.training.shared_feature_cache import SharedFeatureCache
+from breastus.training.feature_cache import SharedFeatureCache
 from breastus.workflows.evaluate import validation_decision
 from breastus.workflows.model_artifact import model_facts
 from breastus.workflows.pooled_decision import fit_pooled_decision, mean_predictions

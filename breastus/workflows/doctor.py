@@ -15,8 +15,8 @@ from breastus.runs.environment import hardware, versions
 from breastus.training.hardware.devices import Machine, has_driver, this_machine
 from breastus.training.hardware.profiles import (
     Profile,
+    choose_precision,
     find_profile,
-    in_its_precision,
     let_memory_grow,
     planner,
     usable_memory,
@@ -110,7 +110,7 @@ def _memory_plan(name: str, image_size: int | None, profile: Profile) -> dict[st
     memory, batch = usable_memory(profile, config), config.training.batch_size
     row = {"model": name, "image_size": config.model.image_size}
     try:
-        precision, model = in_its_precision(profile, functools.partial(new_model, config))
+        precision, model = choose_precision(profile, functools.partial(new_model, config))
     except ModelError as error:
         return {**row, "error": str(error)}
     plans = planner(model, config, profile)

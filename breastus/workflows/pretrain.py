@@ -42,10 +42,14 @@ from breastus.models.weights.backbone_folder import (
 from breastus.phantoms.simulation import VERSION
 from breastus.preprocessing.transform import Transform
 from breastus.runs.environment import command_line, hardware, versions
-from breastus.training.callbacks.callbacks import TerminateOnNonFinite
+from breastus.training.callbacks.epoch_end import (
+    HistoryLogger,
+    LazyCallbackList,
+    ProgressBar,
+    TerminateOnNonFinite,
+)
 from breastus.training.hardware.profiles import resolve
 from breastus.training.network import execution_of, new_model
-from breastus.training.pretraining.progress import PretrainingProgress
 from breastus.training.pretraining.tasks import Masking, Task, masked_task, phantom_task
 from breastus.training.pretraining_leakage import check_pretraining_leakage
 from breastus.training.trainer import enough_memory
@@ -225,13 +229,16 @@ def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]
         TrainingError: if the loss or the weights are not finite.
         RunError: if memory is exhausted.
     """
-    progress = PretrainingProgress(epochs, task.steps)
+    history = HistoryLogger()
+    callbacks = [TerminateOnNonFinite(), history, ProgressBar(epochs, task.steps)]
     with reraise_image_errors(), enough_memory():
         task.model.fit(
             task.batches,
             steps_per_epoch=task.steps,
             epochs=epochs,
-            callbacks=[TerminateOnNonFinite(), progress],
+            callbacks=LazyCallbackList(
+                callbacks, add_history=True, model=task.model, epochs=epochs, steps=task.steps
+            ),
             shuffle=False,  # the dataset comes in the order of its epoch
             verbose=0,
         )
@@ -242,7 +249,7 @@ def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]
             "The weights are not finite after the last step. Try a smaller learning rate "
             "(--set training.learning_rate=...)."
         )
-    return progress.history
+    return history.rows
 
 
 def _images(

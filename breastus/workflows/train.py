@@ -37,15 +37,16 @@ from breastus.models.weights.backbone_folder import (
 from breastus.reporting.model_card import model_card
 from breastus.runs.environment import command_line, hardware, peak_memory_mb, versions
 from breastus.runs.run import BUNDLE_FOLDER, Run, open_run
+from breastus.training.feature_cache import SharedFeatureCache
 from breastus.training.hardware.memory_trace import flops
 from breastus.training.hardware.profiles import resolve
+from breastus.training.losses import check_loss
 from breastus.training.network import new_model
 from breastus.training.pretraining_leakage import (
     check_pretraining_leakage,
     pretraining_of,
     pretraining_seen,
 )
-from breastus.training.shared_feature_cache import SharedFeatureCache
 from breastus.training.shortcuts import shortcut_test
 from breastus.training.stages import stages_of
 from breastus.training.state import discard_states, has_state
@@ -106,6 +107,7 @@ def train(
     config = config.replace({"model": {"name": model}})
     # These checks are cheap and report what is impossible before any image is read.
     check_policy(config.augmentation.policy)
+    check_loss(config.training.loss)
     stages_of(config.training)
     build = functools.partial(new_model, _with_weights(config, None))
     resolved = functools.partial(resolve, config, build=build)

@@ -59,12 +59,12 @@ def measure(name: str, batch: int) -> dict[str, Any]:
 
     from breastus.config.presets import default_config
     from breastus.runs.environment import hardware
-    from breastus.training.hardware.profiles import find_profile, in_its_precision
+    from breastus.training.hardware.profiles import choose_precision, find_profile
     from breastus.training.network import compile_model, new_model
 
     config = default_config(name).replace({"model": {"weights": None}})
     build = functools.partial(new_model, config)
-    precision, model = in_its_precision(find_profile(), build)
+    precision, model = choose_precision(find_profile(), build)
     compile_model(model, config, labels=[0, 1], steps_per_epoch=STEPS)
     rng = np.random.default_rng(0)
     images = tf.constant(rng.normal(size=(batch, SIZE, SIZE, 3)).astype("float32"))

@@ -12,7 +12,7 @@ from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.tta import VIEWS
 from breastus.preprocessing.transform import Transform
-from breastus.training.views import mean_over_views, see
+from breastus.training.predict_fn import mean_over_views, view_images
 
 CALIBRATORS = {
     "none": Calibrator(),
@@ -90,7 +90,8 @@ def test_views_in_the_graph_are_those_of_the_evaluation(scans, tmp_path, views):
 
     expected = mean_of_logits([predict(apply_view(view, pixels.numpy())) for view in VIEWS[views]])
     mean = mean_over_views(
-        lambda view: model.predict(transform.normalize(see(view, pixels)), verbose=0), VIEWS[views]
+        lambda view: model.predict(transform.normalize(view_images(view, pixels)), verbose=0),
+        VIEWS[views],
     )
     np.testing.assert_allclose(mean[:, 1], expected, atol=1e-6)
     module = ServingModule(model, transform, views=VIEWS[views])
@@ -101,4 +102,4 @@ def test_views_in_the_graph_are_those_of_the_evaluation(scans, tmp_path, views):
 def test_each_view_has_the_same_pixels(speckle, number):
     view = VIEWS["all"][number]
     images = np.stack([speckle(50, 50, seed) for seed in range(2)])
-    np.testing.assert_array_equal(see(view, tf.constant(images)), apply_view(view, images))
+    np.testing.assert_array_equal(view_images(view, tf.constant(images)), apply_view(view, images))

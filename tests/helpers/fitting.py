@@ -28,10 +28,10 @@ class Kill(keras.callbacks.Callback):
             raise Killed
 
 
-def fit(folder: Path, config, tables, *, shared=None) -> dict[str, np.ndarray]:
+def fit(folder: Path, config, tables, **options) -> dict[str, np.ndarray]:
     """Train; return the arrays of the last state, and the history under `history`."""
     folder.mkdir(exist_ok=True)
-    Trainer(folder, config, tables, shared=shared).fit()
+    Trainer(folder, config, tables, **options).fit()
     with np.load(folder / "state.npz") as saved:
         arrays = {name: saved[name] for name in saved.files if name != "record"}
     history = read_history(folder)

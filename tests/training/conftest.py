@@ -24,7 +24,7 @@ def uneven_tables(tables):
 
 @pytest.fixture(scope="session")
 def interrupted():
-    """A function (folder, config, tables, epoch, step): killed then, taken up, to its end."""
+    """A function (folder, config, tables, epoch, step) that fits, is killed then, and resumes."""
     from fitting import Kill, Killed, fit
 
     def run(folder, config, tables, epoch, step):

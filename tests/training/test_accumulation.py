@@ -1,4 +1,4 @@
-"""A batch in parts trains as the whole batch does, whatever is left for the last one."""
+"""An accumulated batch trains like the whole batch, whatever the size of the last one."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Features computed once train a head as features computed anew do, and take up where they were."""
+"""Cached features train a head like features of each epoch, and a training with them resumes."""
 
 import keras
 import numpy as np
@@ -12,9 +12,8 @@ from breastus.config.schema import Config, TrainingConfig
 from breastus.errors import ConfigError, ModelError, RunError, TrainingError
 from breastus.models.backbone import split_backbone_head
 from breastus.models.registry import build_model
-from breastus.training.feature_cache import FeatureCache
+from breastus.training.feature_cache import FeatureCache, SharedFeatureCache
 from breastus.training.lesion_head import add_lesion_head
-from breastus.training.shared_feature_cache import SharedFeatureCache
 from breastus.training.stages import stages_of
 
 
@@ -43,10 +42,10 @@ def kept(head_only, tables, tmp_path_factory):
 
 
 def test_with_a_view_an_epoch_nothing_is_different(head_only, kept, tables, tmp_path):
-    anew = fit(tmp_path / "run", head_only.replace({"training": {"cached_views": 0}}), tables)
-    assert set(anew) == set(kept)
+    fresh = fit(tmp_path / "run", head_only.replace({"training": {"cached_views": 0}}), tables)
+    assert set(fresh) == set(kept)
     # Weights are no measure: early on, Adam makes full steps of gradients that are next to nothing.
-    np.testing.assert_allclose(kept["history"], anew["history"], rtol=5e-3)
+    np.testing.assert_allclose(kept["history"], fresh["history"], rtol=5e-3)
 
 
 def test_the_backbone_stays_as_it_came_and_the_head_does_not(head_only, kept):
@@ -154,11 +153,11 @@ def test_a_part_of_the_images_is_drawn_from_or_passed_through(tmp_path):
     kept = FeatureCache(doubled(), numbers(2), images=5, folder=tmp_path)
     order = lambda epoch: tf.constant([1, 0, 2])  # noqa: E731 - 2 is the first again
     batches = kept.training(
-        order, part=[4, 2], batch_size=3, accumulation_steps=1, first_epoch=0, epochs=2
+        order, rows=[4, 2], batch_size=3, accumulation_steps=1, first_epoch=0, epochs=2
     )
     targets = [target.tolist() for _, target in batches.as_numpy_iterator()]
     assert targets == [[2, 4, 104], [102, 104, 4]]
-    once = kept.once(part=[3, 0], batch_size=4).as_numpy_iterator()
+    once = kept.once(rows=[3, 0], batch_size=4).as_numpy_iterator()
     assert [target.tolist() for _, target in once] == [[3, 0]]
 
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breastus.training.losses import ClassificationLoss, balanced_class_weights, make_loss
+from breastus.config.schema import TrainingConfig
+from breastus.errors import ConfigError
+from breastus.training.losses import (
+    ClassificationLoss,
+    balanced_class_weights,
+    check_loss,
+    make_loss,
+    register_loss,
+)
 
 
 def draw(seed, count=9, classes=3):
@@ -43,7 +51,7 @@ def test_it_equals_the_formula(seed, gamma, smoothing, weights):
 
 def test_plain_cross_entropy_is_keras_own():
     y_true, y_pred = draw(0)
-    plain = make_loss(None, focal_gamma=0.0, label_smoothing=0.0)
+    plain = make_loss(TrainingConfig(), [0, 1])
     assert type(plain) is keras.losses.CategoricalCrossentropy
     assert float(ClassificationLoss()(y_true, y_pred)) == pytest.approx(
         float(plain(y_true, y_pred))
@@ -71,3 +79,21 @@ def test_it_is_written_and_read_with_a_model():
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     y_true, y_pred = draw(1, classes=2)
     assert float(again(y_true, y_pred)) == float(loss(y_true, y_pred))
+
+
+def test_the_settings_name_the_loss_and_its_options():
+    loss = make_loss(TrainingConfig(focal_gamma=1.5, class_weights="balanced"), [0, 1, 1, 1])
+    assert (loss.focal_gamma, loss.class_weights) == (1.5, [2.0, pytest.approx(2 / 3)])
+
+    @register_loss("smoothed")
+    def smoothed(*, label_smoothing):
+        return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+
+    assert (
+        make_loss(TrainingConfig(loss="smoothed", label_smoothing=0.1), []).label_smoothing == 0.1
+    )
+    check_loss("smoothed")
+    with pytest.raises(ConfigError, match=r"Did you mean smoothed\? .*Received: 'smoothd'"):
+        check_loss("smoothd")
+    with pytest.raises(ConfigError, match="smoothed is registered already"):
+        register_loss("smoothed")(smoothed)

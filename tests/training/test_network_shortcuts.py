@@ -11,7 +11,7 @@ def test_a_run_says_how_many_calls_flip(tiny_run):
     assert tiny_run.metrics["shortcuts"] == found
     assert found["drawn"]["n"] == tiny_run.metrics["test"]["n_no_lump"]  # fewer than the cap
     assert 0 <= found["drawn"]["ci_low"] <= found["drawn"]["share"] <= found["drawn"]["ci_high"]
-    assert found["removed"]["n"] == 0  # nobody draws on phantoms
+    assert found["removed"]["n"] == 0  # phantoms have no marks
     assert found["removed"]["share"] is None
     report = (tiny_run.path / "report.html").read_text()
     assert "Shortcut test: burned-in marks" in report

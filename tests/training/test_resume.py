@@ -16,15 +16,15 @@ from fitting import Kill, Killed, assert_equal, fit
 
 from breastus.errors import RunError, TrainingError
 from breastus.runs.run import Run
-from breastus.training.callbacks.callbacks import RunRecorder
+from breastus.training.callbacks.epoch_end import BestCheckpoint, HistoryLogger
 from breastus.training.hardware import profiles as hardware
 from breastus.training.hardware.devices import this_machine
 from breastus.training.network import compile_model
-from breastus.training.state import load_state, save_state
+from breastus.training.state import TrainingState, load_state, save_state
 from breastus.training.trainer import Trainer
 from breastus.workflows.train import train
 
-# So few images leave metrics undefined, which is said and is not what is tested here.
+# So few images leave metrics undefined, with a warning that is not tested here.
 pytestmark = pytest.mark.filterwarnings("ignore::breastus.errors.UndefinedMetricWarning")
 EPOCHS = 4
 
@@ -105,7 +105,7 @@ def test_interrupted_between_the_best_model_and_the_state(config, unbroken, tmp_
             raise Killed
         return save_state(*args)
 
-    monkeypatch.setattr("breastus.training.callbacks.callbacks.save_state", fail_once)
+    monkeypatch.setattr("breastus.training.state.save_state", fail_once)
     with pytest.raises(Killed):
         train("cnn", config=config, out=tmp_path / "run")
     monkeypatch.undo()
@@ -126,17 +126,17 @@ def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
         "import sys, pathlib\n"
         "from breastus.config.schema import Config\n"
         "from breastus.workflows.train import train\n"
-        "from breastus.training import callbacks\n"
+        "from breastus.training import state\n"
         "from breastus.training.trainer import Trainer\n"
         "out, config = pathlib.Path(sys.argv[1]), Config.from_yaml(sys.argv[2])\n"
-        "fit, save = Trainer.fit, callbacks.save_state\n"
+        "fit, save = Trainer.fit, state.save_state\n"
         "def keep(self):\n"
         "    fit(self)\n"
         "    out.with_suffix('.npz').write_bytes((out / 'state.npz').read_bytes())\n"
         "def say(*args):\n"
         "    save(*args)\n"
         "    print('saved', flush=True)\n"
-        "Trainer.fit, callbacks.save_state = keep, say\n"
+        "Trainer.fit, state.save_state = keep, say\n"
         "train(config.model.name, config=config, out=out)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "config.yaml")]
@@ -147,8 +147,8 @@ def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        said = (line for line in process.stdout if line == "saved\n")
-        for _ in zip(range(epochs), said, strict=False):
+        saved = (line for line in process.stdout if line == "saved\n")
+        for _ in zip(range(epochs), saved, strict=False):
             pass
         time.sleep(rng.uniform(0, 0.3 if epochs else 8))
         if process.poll() is None:
@@ -202,21 +202,33 @@ def _model(size=32):
     return build_model("cnn", image_size=size)
 
 
-def _recorder(config, folder, size=32):
-    """A recorder at work on a compiled network."""
-    model = _model(size)
-    compile_model(model, config, labels=[0, 1], steps_per_epoch=3)
-    recorder = RunRecorder(folder, model)
-    recorder.set_model(model)
-    return recorder, model
+class Epochs:
+    """The callbacks that end an epoch, on a compiled network, as the trainer calls them."""
 
+    def __init__(self, config, folder, size=32):
+        self.folder, self.model = folder, _model(size)
+        compile_model(self.model, config, labels=[0, 1], steps_per_epoch=3)
+        self.checkpoint = BestCheckpoint(folder / "best.keras", self.model)
+        self.history = HistoryLogger(folder / "history.csv")
+        self.state = TrainingState(
+            folder, self.model, checkpoint=self.checkpoint, history=self.history
+        )
+        self.callbacks = [self.checkpoint, self.history, self.state]
+        self.model.stop_training = False
+        for callback in self.callbacks:
+            callback.set_model(self.model)
 
-def _epoch(recorder, model, epoch, val_loss):
-    """End an epoch in which every weight became `epoch`; return what `best.keras` then holds."""
-    recorder.on_epoch_begin(epoch)
-    model.set_weights([np.full(w.shape, float(epoch)) for w in model.weights])
-    recorder.on_epoch_end(epoch, {"loss": 1.0, "val_loss": val_loss})
-    return _best(recorder.folder)
+    def restore(self):
+        self.state.restore(self.model.optimizer)
+
+    def end(self, epoch, val_loss):
+        """End an epoch that set every weight to `epoch`; return what `best.keras` then holds."""
+        self.model.set_weights([np.full(w.shape, float(epoch)) for w in self.model.weights])
+        for callback in self.callbacks:
+            callback.on_epoch_begin(epoch)
+        for callback in self.callbacks:
+            callback.on_epoch_end(epoch, {"loss": 1.0, "val_loss": val_loss})
+        return _best(self.folder)
 
 
 def _best(folder) -> float:
@@ -237,32 +249,34 @@ def damage(path, how):
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_the_state_before_a_damaged_one_is_taken_up_with_its_best(config, tmp_path, capsys, how):
-    recorder, model = _recorder(config, tmp_path)
-    assert _epoch(recorder, model, 0, 3.0) == 0
-    assert _epoch(recorder, model, 1, 2.0) == 1
-    assert _epoch(recorder, model, 2, 9.0) == 1
-    assert _epoch(recorder, model, 3, 1.0) == 3  # the best, and about to be lost
+def test_the_state_before_a_damaged_one_is_restored_with_its_best(config, tmp_path, capsys, how):
+    epochs = Epochs(config, tmp_path)
+    assert epochs.end(0, 3.0) == 0
+    assert epochs.end(1, 2.0) == 1
+    assert epochs.end(2, 9.0) == 1
+    assert epochs.end(3, 1.0) == 3  # the best, and about to be lost
     damage(tmp_path / "state.npz", how)
 
-    again, fresh = _recorder(config, tmp_path)
-    again.resume(load_state(tmp_path), fresh.optimizer)
-    said = capsys.readouterr().err
-    assert re.search(r"state\.npz is damaged .* from state_previous\.npz, after epoch 3\.\n", said)
-    assert again.epochs_done == 3
-    assert again.best == {"epoch": 2, "val_loss": 2.0}
+    again = Epochs(config, tmp_path)
+    again.restore()
+    printed = capsys.readouterr().err
+    assert re.search(
+        r"state\.npz is damaged .* from state_previous\.npz, after epoch 3\.\n", printed
+    )
+    assert again.state.epochs_done == 3
+    assert (again.checkpoint.best_epoch, again.checkpoint.best) == (2, 2.0)
     assert _best(tmp_path) == 1
-    assert fresh.get_weights()[0].flat[0] == 2
+    assert again.model.get_weights()[0].flat[0] == 2
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 4
-    # The lost epoch comes again, and this time it is no better: the best stays that of epoch 2.
-    assert _epoch(again, fresh, 3, 5.0) == 1
+    # The lost epoch comes again, and this time it is no better: the best epoch stays 2.
+    assert again.end(3, 5.0) == 1
 
 
 @pytest.mark.parametrize("how", DAMAGE)
 def test_when_both_states_are_damaged_it_says_so(config, tmp_path, how):
-    recorder, model = _recorder(config, tmp_path)
+    epochs = Epochs(config, tmp_path)
     for epoch in range(2):
-        _epoch(recorder, model, epoch, 1.0)
+        epochs.end(epoch, 1.0)
     for path in tmp_path.glob("state*.npz"):
         damage(path, how)
     with pytest.raises(RunError, match=r"state\.npz is damaged.*no earlier one.*--out") as raised:
@@ -285,8 +299,8 @@ def test_a_run_whose_last_state_was_damaged_ends_as_an_unbroken_one(
 
 
 def test_at_every_moment_of_writing_one_state_is_whole(config, tmp_path, monkeypatch):
-    recorder, model = _recorder(config, tmp_path)
-    _epoch(recorder, model, 0, 1.0)
+    epochs = Epochs(config, tmp_path)
+    epochs.end(0, 1.0)
     replace, seen = os.replace, []
 
     def look(source, target):
@@ -295,17 +309,53 @@ def test_at_every_moment_of_writing_one_state_is_whole(config, tmp_path, monkeyp
         seen.append(load_state(tmp_path).record["history"][-1]["epoch"])
 
     monkeypatch.setattr("os.replace", look)
-    _epoch(recorder, model, 1, 2.0)
+    epochs.end(1, 2.0)
     assert seen[0] == 1
     assert seen[-1] == 2
     assert set(seen) == {1, 2}
 
 
 def test_a_state_of_another_network_is_refused(config, tmp_path):
-    _epoch(*_recorder(config, tmp_path, size=48), 0, 1.0)
-    recorder, model = _recorder(config, tmp_path)
+    Epochs(config, tmp_path, size=48).end(0, 1.0)
     with pytest.raises(RunError, match="of another network"):
-        recorder.resume(load_state(tmp_path), model.optimizer)
+        Epochs(config, tmp_path).restore()
+
+
+class Patience(keras.callbacks.EarlyStopping):
+    """Stops when the loss has not fallen by a lot in three epochs, which is always."""
+
+    def __init__(self):
+        super().__init__(monitor="loss", mode="min", min_delta=100.0, patience=3)
+
+
+def test_callbacks_and_metrics_of_ones_own(config, tables, tmp_path):
+    """They are called, become columns, and count on where they were when a run is resumed."""
+    config = config.replace({"training": {"epochs": 9}})
+    auc = keras.metrics.AUC(name="auc")
+    seen = []
+    look = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(dict(logs))
+    )
+    own = {"callbacks": [Patience(), look], "metrics": [auc, "mean_absolute_error"]}
+    whole = fit(tmp_path / "whole", config, tables, **own)
+    assert len(whole["history"]) == 4  # of nine: the first, and three of patience
+    assert {"auc", "mean_absolute_error"} <= set(seen[0])
+    assert all(np.isfinite(logs["loss"]) for logs in seen)
+    columns = pd.read_csv(tmp_path / "whole" / "history.csv").columns
+    assert {"auc", "val_auc", "val_mean_absolute_error", "learning_rate"} <= set(columns)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("breastus.training.trainer.TerminateOnNonFinite", lambda: Kill(2, 1))
+        with pytest.raises(Killed):
+            fit(tmp_path / "run", config, tables, callbacks=[Patience()], metrics=[auc])
+    resumed = fit(tmp_path / "run", config, tables, callbacks=[Patience()], metrics=[auc])
+    assert len(resumed["history"]) == 4
+    # One that is stopped stays so.
+    again = fit(tmp_path / "run", config, tables, callbacks=[Patience()], metrics=[auc])
+    assert_equal(again, resumed)
+    for name in resumed:
+        if name.startswith(("model/", "optimizer/")):
+            np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
 
 
 def test_nothing_is_unpickled(tmp_path):
@@ -326,6 +376,8 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step(config, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("breastus.training.network.make_loss", lambda *_, **__: Explode())
-        with pytest.raises(TrainingError, match=r"loss is nan at epoch 1, step 1\..*learning_rate"):
+        with pytest.raises(
+            TrainingError, match=r"loss is nan in epoch 1, at step \d.*learning_rate"
+        ):
             train("cnn", config=broken, out=tmp_path / "run")
     assert not (tmp_path / "run" / "best.keras").exists()

@@ -186,7 +186,7 @@ def test_a_head_trained_in_all_epochs_leaves_the_backbone_alone(staged, tables, 
 
 def test_the_schedule_spans_both_stages(staged, unbroken):
     rates = unbroken["history"][:, -1]
-    # Three updates an epoch; the recorded rate is that of the next update.
+    # Three updates an epoch; the recorded rate belongs to the next update.
     np.testing.assert_allclose(
         rates, 5e-4 * (1 + np.cos(np.pi * np.arange(3, 13, 3) / 12)), atol=1e-9
     )

@@ -107,7 +107,7 @@ def test_weights_that_saw_the_test_are_refused_or_the_run_says_so(
     allowed = other_split.replace({"model": {"pretraining_leakage": "allow"}})
     started = []
     monkeypatch.setattr("breastus.training.trainer.TerminateOnNonFinite", lambda: Remember(started))
-    with pytest.warns(PretrainingLeakageWarning, match="THE SCORES FLATTER"):
+    with pytest.warns(PretrainingLeakageWarning, match="OPTIMISTIC"):
         run = train("cnn", config=allowed, out=tmp_path / "run")
     expected = build_model("cnn", image_size=32, weights=from_images[0])
     for weight, wanted in zip(started, backbone_of(expected).get_weights(), strict=False):
@@ -178,7 +178,7 @@ def test_an_interrupted_pretraining_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(self, epoch, logs=None):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("breastus.workflows.pretrain.PretrainingProgress.on_epoch_end", interrupt)
+    monkeypatch.setattr("breastus.workflows.pretrain.ProgressBar.on_epoch_end", interrupt)
     config = tiny("cnn", "phantoms")
     with pytest.raises(KeyboardInterrupt):
         pretrain("cnn", on="phantoms", config=config, phantoms=2, out=tmp_path / "weights")

@@ -1,4 +1,4 @@
-"""What this machine has, as far as a plan depends on it: memory, bfloat16, GPUs."""
+"""The hardware that a memory plan and a precision depend on: cores, memory, bfloat16, GPUs."""
 
 import functools
 import shutil
@@ -10,12 +10,12 @@ from pathlib import Path
 from breastus.runs.environment import physical_memory, usable_cores
 
 GIB = 2**30
-# Of GPUs whose memory nvidia-smi does not tell, by a word of their name.
+# By a part of the name, for GPUs whose memory nvidia-smi does not report.
 _KNOWN_MEMORY = {"RTX 2060": 6 * GIB, "T4": 15 * GIB}
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
-# Meant to lie far from any processor's gain, so that runs with the same settings decide alike.
-_WORTH_IT = 1.3
-_SIDE, _REPEATS = 1024, 20  # of the matrices that are multiplied to find out
+# Far from the gain of any processor, so that runs with the same settings decide the same.
+_MIN_GAIN = 1.3
+_SIDE, _REPEATS = 1024, 20  # of the matrix products that are timed
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Gpu:
     """A GPU that TensorFlow sees.
 
     Args:
-        name: as its driver gives it.
-        memory: bytes; 0 where unknown.
-        capability: CUDA compute capability, such as (7, 5) for Turing; (0, 0) where unknown.
+        name: name that the driver reports.
+        memory: memory in bytes; 0 if unknown.
+        capability: CUDA compute capability, such as (7, 5) for Turing; (0, 0) if unknown.
     """
 
     name: str
@@ -40,7 +40,14 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """Cores, memory in bytes, whether the processor gains from bfloat16, and the GPUs."""
+    """A machine.
+
+    Args:
+        cores: number of cores that this process may use.
+        memory: memory in bytes; 0 if unknown.
+        bfloat16: whether the processor is clearly faster in bfloat16 than in float32.
+        gpus: GPUs that TensorFlow sees.
+    """
 
     cores: int
     memory: int
@@ -49,7 +56,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Look at the machine this process runs on."""
+    """Return the machine that this process runs on."""
     import tensorflow as tf
 
     devices = tf.config.list_physical_devices("GPU")
@@ -60,29 +67,29 @@ def this_machine() -> Machine:
         name = details.get("device_name", device.name)
         known = next((size for word, size in _KNOWN_MEMORY.items() if word in name), 0)
         gpus.append(Gpu(name, told.get(name, known), details.get("compute_capability", (0, 0))))
-    bfloat16 = has_bfloat16() and bfloat16_gain() >= _WORTH_IT
+    bfloat16 = has_bfloat16() and bfloat16_gain() >= _MIN_GAIN
     return Machine(usable_cores(), _memory(), bfloat16, tuple(gpus))
 
 
 @functools.cache
 def bfloat16_gain() -> float:
-    """Return how much faster this processor multiplies matrices in bfloat16 than in float32.
+    """Return how many times faster the processor multiplies matrices in bfloat16 than in float32.
 
-    That it has instructions for it says little: on an Intel processor with AVX512-BF16, in a
-    virtual machine without AMX, the gain was 0.6.
+    It is measured, because instructions for bfloat16 do not make it fast: on an Intel processor
+    with AVX512-BF16, in a virtual machine without AMX, the gain was 0.6.
     """
     import tensorflow as tf
 
     random = tf.random.stateless_normal([_SIDE, _SIDE], [0, 0])
     squares = {dtype: tf.cast(random, dtype) for dtype in (tf.float32, tf.bfloat16)}
     times = {dtype: [] for dtype in squares}
-    # By turns, so that other work on the machine disturbs both alike.
+    # Alternating, so that other work on the machine disturbs both equally.
     for _ in range(_REPEATS):
         for dtype, square in squares.items():
             start = time.perf_counter()
             tf.matmul(square, square)[0, 0].numpy()
             times[dtype].append(time.perf_counter() - start)
-    seconds = {dtype: min(tries) for dtype, tries in times.items()}  # the first runs prepare
+    seconds = {dtype: min(tries) for dtype, tries in times.items()}  # the first runs are warm-up
     return seconds[tf.float32] / seconds[tf.bfloat16]
 
 
@@ -92,7 +99,7 @@ def has_bfloat16(cpuinfo: str | None = None) -> bool:
     Elsewhere bfloat16 is emulated and slower than float32.
 
     Args:
-        cpuinfo: what `/proc/cpuinfo` says; None reads it. Without it the answer is no.
+        cpuinfo: content of `/proc/cpuinfo`; None reads the file. Without the file, False.
     """
     if cpuinfo is None:
         try:
@@ -104,14 +111,14 @@ def has_bfloat16(cpuinfo: str | None = None) -> bool:
 
 
 def has_driver() -> bool:
-    """Return whether an NVIDIA driver is installed, whatever TensorFlow makes of it."""
+    """Return whether an NVIDIA driver is installed, even if TensorFlow finds no GPU."""
     return shutil.which("nvidia-smi") is not None
 
 
 def _memory() -> int:
-    """Return the machine's memory, or a container's limit.
+    """Return the memory of the machine, or the limit of a container.
 
-    Not what happens to be free: a run that is resumed must find the same number.
+    The free memory does not count, because a resumed run must find the same number.
     """
     total = physical_memory()
     for path in (
@@ -126,14 +133,16 @@ def _memory() -> int:
 
 
 def _nvidia_smi() -> dict[str, int]:
-    """Return the memory in bytes by the name of a GPU; of two of one name, the smaller."""
+    """Return memory in bytes by GPU name; the smaller one if two GPUs have the same name."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
+        output = subprocess.run(
+            query, capture_output=True, text=True, timeout=20, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
     found: dict[str, int] = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         name, _, megabytes = line.rpartition(",")
         if megabytes.strip().isdigit():
             size = int(megabytes) * 2**20

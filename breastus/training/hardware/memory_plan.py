@@ -1,4 +1,4 @@
-"""How much memory a training takes, before it is started: a plan in parts, by batch size."""
+"""Memory that a training needs, planned before it starts: a network in, bytes by batch size out."""
 
 import math
 from dataclasses import dataclass, fields
@@ -10,27 +10,26 @@ from breastus.models.weights.kerashub import needs_keras_hub
 from breastus.training.hardware.memory_trace import footprint
 
 MIB = 2**20
-# Of the optimizers: float32 values a trainable weight, besides the weight and its gradient.
+# float32 values of the optimizer for each trainable weight.
 _SLOTS = {"adamw": 2, "adam": 2, "sgd": 1}
-# Resident memory of a process that trains, without its tensors, as measured on Linux (x86-64) with
-# TensorFlow 2.21 (experiments/benchmarks/memory.py): base; for each operation of the training
-# step, which tracing, optimising and compiling leave behind; and for KerasHub, where the network is
-# one of its.
+# Resident memory of a training process without its tensors, measured on Linux (x86-64) with
+# TensorFlow 2.21 by `experiments/benchmarks/memory.py`: a base, a part for each operation of the
+# training step (from tracing, optimising and compiling), and a part for KerasHub if it is used.
 _FRAMEWORK, _FRAMEWORK_AN_OPERATION, _KERAS_HUB = 900 * MIB, 40 * 2**10, 150 * MIB
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """The parts of a training's memory, in bytes.
+    """Memory of a training in bytes, by use.
 
     Args:
-        weights: of the network, float32, and their moving average if there is one.
-        gradients: of the trainable weights, and their sum if a batch comes in parts.
-        slots: what the optimizer keeps for each weight.
-        activations: what the forward pass keeps for the backward pass.
-        temporary: what else is alive at the moment of the highest need, such as the scores of an
-            attention, a convolution's gradient or half-precision copies.
-        framework: TensorFlow itself; 0 on a GPU, where the profile's reserve stands for it.
+        weights: weights of the network in float32, and their moving average if there is one.
+        gradients: gradients of the trainable weights, and their sum if they are accumulated.
+        slots: values of the optimizer for each weight.
+        activations: tensors that the forward pass keeps for the backward pass.
+        temporary: other tensors at the peak, such as attention scores, the gradient of a
+            convolution or half-precision copies.
+        framework: TensorFlow itself; 0 on a GPU, where the profile has a reserve for it.
     """
 
     weights: int
@@ -50,14 +49,18 @@ class MemoryPlan:
 
 
 class MemoryPlanner:
-    """Plans of one network for any batch size; the network is traced once.
+    """Plans the memory of one network for any batch size; the network is traced once.
 
     Args:
-        model: a built network, in the precision it is to be trained in.
+        model: a built network in the precision of the training.
         optimizer: "adamw", "adam" or "sgd".
-        ema: whether a moving average of the weights is kept.
-        training: False plans prediction alone.
+        ema: whether there is a moving average of the weights.
+        training: whether the network is trained; False plans predictions.
         gpu: whether it runs on a GPU, whose memory does not hold the framework.
+
+    Example:
+        >>> MemoryPlanner(breastus.build_model("cnn")).plan(32).weights
+        1065224
     """
 
     def __init__(
@@ -83,11 +86,11 @@ class MemoryPlanner:
         self._training = training
 
     def plan(self, batch: int, *, accumulation_steps: int = 1) -> MemoryPlan:
-        """Return the plan for so many images at once.
+        """Return the plan for a number of images at a time.
 
         Args:
-            batch: images at once.
-            accumulation_steps: batches whose gradients are summed to one update of the weights.
+            batch: number of images in a step.
+            accumulation_steps: number of steps whose gradients are summed for one update.
         """
         peak = self._footprint.peak(batch)
         kept = self._footprint.kept(batch) if self._training else 0
@@ -101,7 +104,7 @@ class MemoryPlanner:
         )
 
     def largest_batch(self, memory: int, *, limit: int = 4096) -> int:
-        """Return how many images at once fit into `memory` bytes; 0 if not even one does."""
+        """Return the largest number of images in a step that fit into `memory` bytes; 0 if none."""
         low, high = 0, limit
         while low < high:
             middle = (low + high + 1) // 2
@@ -110,33 +113,18 @@ class MemoryPlanner:
         return low
 
     def smallest_accumulation(self, batch: int, memory: int, *, devices: int = 1) -> int:
-        """Return into how many equal parts a batch must be cut to fit; 0 if none are small enough.
+        """Return the smallest number of equal parts of a batch that fit; 0 if none does.
 
         Args:
-            batch: images an update of the weights.
-            memory: bytes that each device has.
-            devices: how many share each part.
+            batch: number of images for one update of the weights.
+            memory: number of bytes of each device.
+            devices: number of devices that share each part.
         """
         for steps in range(1, batch + 1):
             at_once = -(-batch // (steps * devices))
             if batch % steps == 0 and self.plan(at_once, accumulation_steps=steps).total <= memory:
                 return steps
         return 0
-
-
-def memory_plan(model: keras.Model, *, batch: int, **options) -> MemoryPlan:
-    """Return what training a network on batches of `batch` images takes.
-
-    Args:
-        model: a built network, in the precision it is to be trained in.
-        batch: images at once.
-        **options: as `MemoryPlanner` takes them.
-
-    Example:
-        >>> memory_plan(breastus.build_model("cnn"), batch=32).weights
-        1065224
-    """
-    return MemoryPlanner(model, **options).plan(batch)
 
 
 def _bytes(variable: keras.Variable) -> int:

@@ -1,20 +1,20 @@
-"""What a network computes, read off its graph: sizes and lifetimes of tensors, multiply-adds.
+"""Sizes and lifetimes of tensors, and multiply-adds, from the TensorFlow graph of a network.
 
-A training step (forward pass, loss, gradients) or a forward pass is traced as TensorFlow would
-trace it, without computing anything. So every layer counts with the tensors it really has, nested
-and custom ones as well: a window attention's scores, float32 copies inside half-precision norms.
+A training step (forward pass, loss, gradients) or a forward pass is traced, not computed. So every
+layer counts with its real tensors, nested and custom layers too: the scores of a window attention,
+float32 copies within half-precision norms.
 
-Rules by which tensors take memory:
-    - An operation's output lives until its last consumer has run. What the gradients need is
-      therefore kept from the forward pass; nothing else is.
-    - A reshape, a copy of a reference and a read of a variable share the memory of their input.
-    - An element-wise operation writes into an input of the same size that nobody needs any longer.
-    - Tensors of a batch's size grow with it; the rest, such as half-precision copies of the
-      weights, do not.
-    - Operations run in the order in which they were traced.
-    - Convolutions work on a copy of their data in an order of their own: one more tensor, as large
-      as the largest that a convolution gives, comes on top. Without it the study's CNN in float32
-      was measured to take more than planned.
+Rules for the memory of tensors:
+    - The output of an operation lives until its last consumer has run. So the forward pass keeps
+      what the gradients need, and nothing else.
+    - A reshape, an identity and a read of a variable share the memory of their input.
+    - An element-wise operation writes into an input of the same size if no later one needs it.
+    - Tensors whose size is a multiple of the batch grow with it; others, such as half-precision
+      copies of the weights, do not.
+    - Operations run in the order of the trace.
+    - Convolutions work on a copy of their data in another layout: one more tensor, as large as the
+      largest output of a convolution, is added. Without it, the study's CNN in float32 needed more
+      memory than planned.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Images traced: a prime that no layer has for a size, so that whatever it divides grows with the
-# batch. Nothing is computed, so it costs nothing.
+# Number of images in the trace: a prime that no layer has as a size, so that a tensor whose size it
+# divides grows with the batch.
 _BATCH = 1009
 
 _SHARES_MEMORY = {"Reshape", "Identity", "ExpandDims", "Squeeze", "StopGradient", "ReadVariableOp"}
@@ -41,11 +41,11 @@ class Footprint:
     """Bytes alive after each operation of a step, as `fixed + batch * an_image`.
 
     Args:
-        fixed: what does not grow with the batch, float64 [operations].
-        an_image: what each image adds, float64 [operations].
-        workspace: of convolutions, for each image.
-        forward: how many of the operations are the forward pass.
-        operations: of the whole graph, small ones as well.
+        fixed: bytes that do not grow with the batch, float64 [operations].
+        an_image: bytes for each image, float64 [operations].
+        workspace: bytes of the convolutions for each image.
+        forward: number of operations of the forward pass.
+        operations: number of operations of the whole graph.
     """
 
     fixed: np.ndarray
@@ -55,30 +55,30 @@ class Footprint:
     operations: int
 
     def kept(self, batch: int) -> int:
-        """Return the bytes that the forward pass leaves for the backward pass."""
+        """Return the bytes that the forward pass keeps for the backward pass."""
         last = self.forward - 1
         return int(self.fixed[last] + batch * self.an_image[last])
 
     def peak(self, batch: int) -> int:
-        """Return the largest number of bytes alive at once; gradients of weights not included."""
+        """Return the largest number of bytes alive at a time, without gradients of the weights."""
         return int((self.fixed + batch * (self.an_image + self.workspace)).max())
 
 
 def footprint(model: keras.Model, *, training: bool = True) -> Footprint:
-    """Trace a training step, or a forward pass, and follow the lifetimes of its tensors.
+    """Trace a training step or a forward pass, and follow the lifetimes of its tensors.
 
     Args:
-        model: a built network with one input of a known image size, in the precision it is to be
-            trained in.
-        training: with gradients, or the forward pass alone.
+        model: a built network with one input of a fixed image size, in the precision of the
+            training.
+        training: whether gradients are computed.
     """
     graph, forward, outputs = _trace(model, batch=_BATCH, training=training)
     operations = _needed(graph.get_operations(), outputs)
     inputs_of = [[tensor.ref() for tensor in operation.inputs] for operation in operations]
-    buffer: dict = {}  # of a tensor: number of the memory it lies in
+    buffer: dict = {}  # tensor to number of its memory
     sizes, last_use = [], []
 
-    # First which tensors share memory, and until when each memory is needed.
+    # First: which tensors share memory, and how long each memory is needed.
     for position, operation in enumerate(operations):
         inputs = inputs_of[position]
         for tensor in inputs:
@@ -103,11 +103,11 @@ def footprint(model: keras.Model, *, training: bool = True) -> Footprint:
             continue
         last_use[number] = len(operations) - 1
         if not sizes[number][1]:
-            sizes[number] = (0, False)  # a weight's gradient: counts elsewhere
+            sizes[number] = (0, False)  # a gradient of a weight, counted elsewhere
 
-    # Then who writes into memory that is free at that moment, and what is alive when.
+    # Second: which operations reuse memory that is free, and how much is alive after each one.
     change = np.zeros((2, len(operations) + 1))
-    taken_over: dict[int, int] = {}  # memory: the operation from which another one has it
+    taken_over: dict[int, int] = {}  # memory to the operation from which it is reused
     for position, operation in enumerate(operations):
         for tensor in operation.outputs:
             number = buffer[tensor.ref()]
@@ -142,11 +142,11 @@ def footprint(model: keras.Model, *, training: bool = True) -> Footprint:
 def flops(model: keras.Model) -> int:
     """Return the floating-point operations of one image's forward pass.
 
-    Convolutions and matrix products, a multiply-add counted as two (papers that give "FLOPs" often
-    count it as one); what is done element by element, under a few percent, is left out.
+    Convolutions and matrix products count, with two operations for a multiply-add (many papers
+    count one). Element-wise operations, a few percent, do not count.
 
     Args:
-        model: a built network with one input of a known image size.
+        model: a built network with one input of a fixed image size.
     """
     graph, _, _ = _trace(model, batch=1, training=False)
     return sum(2 * _multiply_adds(operation) for operation in graph.get_operations())
@@ -163,7 +163,7 @@ def _trace(model: keras.Model, *, batch: int, training: bool):
 
     def step_with_gradients(images):
         with tf.GradientTape() as tape:
-            # Any loss of the probabilities will do: it is small.
+            # Any loss will do, because its tensors are small.
             loss = tf.reduce_sum(tf.math.log(step(images)))
         gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
         return [gradient for gradient in gradients if gradient is not None]
@@ -175,7 +175,7 @@ def _trace(model: keras.Model, *, batch: int, training: bool):
 
 
 def _needed(operations: list, outputs: list) -> list:
-    """Return the operations that lead to the outputs, in the order of the trace."""
+    """Return the operations that the outputs depend on, in the order of the trace."""
     needed, open_ = set(), [tensor.op for tensor in outputs]
     while open_:
         operation = open_.pop()

@@ -1,9 +1,9 @@
-"""Hardware profiles: what a training may use of a machine, and settings that follow from it.
+"""Hardware profiles: memory, precision and XLA of a training, from the devices of a machine.
 
-    config = resolve(config, build=functools.partial(new_model, config))  # before anything on a GPU
-    strategy(config)                                                      # of several devices
+    config = resolve(config, build=functools.partial(new_model, config))  # before a GPU is used
+    strategy(config)                                                      # for several devices
 
-Not run on a GPU: none was at hand. What the GPU profiles say follows from the cards' data sheets.
+The GPU profiles follow the data sheets of the cards and were not measured on a GPU.
 """
 
 import contextlib
@@ -15,32 +15,32 @@ import tensorflow as tf
 
 from breastus.config.schema import Config
 from breastus.errors import HardwareError
+from breastus.models.backbone import nested_layers
 from breastus.training.hardware.devices import GIB, Gpu, Machine, has_driver, this_machine
 from breastus.training.hardware.memory_plan import MIB, MemoryPlan, MemoryPlanner
 
-# Of a processor's memory, for everything else that runs there.
-_CPU_SHARE = 0.8
-_UNKNOWN_MEMORY = 8 * GIB  # Windows does not tell
-# Of a GPU's memory, for the CUDA context, cuDNN's workspaces, a screen and gaps between tensors.
-# Not measured.
+_CPU_SHARE = 0.8  # share of the memory; other processes need some too
+_UNKNOWN_MEMORY = 8 * GIB  # Windows does not report it
+# Without the CUDA context, cuDNN's workspaces, a screen and gaps between tensors. Not measured.
 _GPU_SHARE, _GPU_RESERVE = 0.9, GIB // 2
-_SMALLEST_GPU = 6 * GIB  # taken for a GPU of which nothing is known
+_SMALLEST_GPU = 6 * GIB  # assumed for a GPU of unknown memory
 _DEPTHWISE = (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a training may use, and how.
+    """Resources of a training.
 
     Args:
-        name: "cpu", "rtx2060", "t4", or "auto" for a GPU that is neither.
-        precision: of the training; of some networks it is another (`in_its_precision`).
-        memory: bytes that a plan may use.
-        gpu: whether training runs on a GPU, with memory that grows as it is needed.
-        parallel_calls: images decoded and augmented at the same time.
-        prefetch: batches kept ready ahead of the model.
-        why: the precision and the memory, in words.
-        xla: "off" everywhere: on a processor it slows the study's CNN down (experiments/BENCH.md);
+        name: "cpu", "rtx2060", "t4", or "auto" for another GPU.
+        precision: precision of the training; some networks have another one
+            (`choose_precision`).
+        memory: number of bytes that a plan may use.
+        gpu: whether training runs on a GPU.
+        parallel_calls: number of images decoded and augmented at the same time.
+        why: reasons for precision and memory, for a person.
+        prefetch: number of batches prepared ahead of the model.
+        xla: "on" or "off". It is off everywhere: on a processor it slows the study's CNN down, and
             on GPUs it was not measured.
     """
 
@@ -56,11 +56,11 @@ class Profile:
 
 @dataclass(frozen=True)
 class _Card:
-    word: str  # in the driver's name of it
-    memory: int  # as the driver tells it
+    word: str  # part of the name that the driver reports
+    memory: int  # bytes that the driver reports
 
     def is_like(self, gpu: Gpu) -> bool:
-        """Whether a GPU is this card, or another Turing with about its memory."""
+        """Return whether a GPU is this card, or another Turing card with about its memory."""
         near = abs(gpu.memory - self.memory) <= 0.1 * self.memory
         named = self.word in gpu.name.replace("-", " ")
         return near and (named or gpu.capability == (7, 5))
@@ -70,27 +70,27 @@ _CARDS = {"rtx2060": _Card("RTX 2060", 6 * GIB), "t4": _Card("T4", 15 * GIB)}
 
 
 def find_profile(name: str = "auto", machine: Machine | None = None) -> Profile:
-    """Return the profile of a name, or with "auto" the one that this machine's devices ask for.
+    """Return the profile of a name, or with "auto" the one that fits the machine.
 
-    "auto" takes `cpu` where there is no GPU; `rtx2060` or `t4` for these cards and for other
-    Turings of their memory; for any other GPU a profile of its memory and compute capability that
-    keeps the name "auto": mixed_bfloat16 from 8.0 (Ampere) on, mixed_float16 from 7.0 (Volta) on,
-    float32 before. Of several GPUs the smallest counts.
+    "auto" is `cpu` without a GPU, and `rtx2060` or `t4` for these cards and for other Turing cards
+    with their memory. Any other GPU has a profile named "auto" from its memory and compute
+    capability: mixed_bfloat16 from 8.0 (Ampere) on, mixed_float16 from 7.0 (Volta) on, float32
+    below. The smallest of several GPUs counts.
 
     Args:
-        name: of `training.profile`.
-        machine: None looks at this one.
+        name: value of `training.profile`.
+        machine: the machine; None detects this one.
 
     Raises:
-        HardwareError: when the machine does not have what the profile needs.
+        HardwareError: if the machine does not have what the profile needs.
     """
     machine = machine or this_machine()
     if name == "cpu" or (name == "auto" and not machine.gpus):
         return _cpu(machine)
     if not machine.gpus:
-        hint = " There is an NVIDIA driver: install breastus[gpu]." if has_driver() else ""
+        hint = " There is an NVIDIA driver; install breastus[gpu]." if has_driver() else ""
         raise HardwareError(
-            f"training.profile={name} needs a GPU, and TensorFlow sees none here.{hint} Take "
+            f"training.profile={name} needs a GPU, and TensorFlow finds none.{hint} Use "
             f"training.profile=cpu or auto. Received: {name!r}"
         )
     gpu = min(machine.gpus, key=lambda gpu: (gpu.memory or _SMALLEST_GPU, gpu.capability))
@@ -100,8 +100,8 @@ def find_profile(name: str = "auto", machine: Machine | None = None) -> Profile:
     needed = _CARDS[name].memory
     if gpu.memory and gpu.memory < 0.9 * needed:
         raise HardwareError(
-            f"training.profile={name} plans with {needed / GIB:.0f} GB, and the GPU here is {gpu}. "
-            f"Take training.profile=auto. Received: {name!r}"
+            f"training.profile={name} needs {needed / GIB:.0f} GB, and the GPU here is {gpu}. "
+            f"Use training.profile=auto. Received: {name!r}"
         )
     return _gpu(name, gpu, needed, machine.cores)
 
@@ -115,21 +115,21 @@ def resolve(
 ) -> Config:
     """Return the settings with profile, precision, XLA and accumulation as concrete values.
 
-    Values that are given stay. `training.accumulation_steps` becomes the smallest number of equal
-    parts of a batch for which the memory plan fits. What counts is how much memory there is, not
-    how much happens to be free.
+    Settings with a value keep it. `training.accumulation_steps` becomes the smallest number of
+    equal parts of a batch that fit into memory by plan. The total memory counts, not the free one,
+    so that a resumed run finds the same number.
 
     Args:
-        config: the settings.
-        build: (precision=...) to the network that will be trained, as `new_model` builds it.
-        machine: None looks at this one.
-        begun: settings of the run that is to be taken up. Its precision holds if it is left to the
-            machine and the profile is the same: whether bfloat16 pays is measured, and on a
-            machine that is busy with other work may be measured otherwise.
+        config: settings of the experiment.
+        build: function of `precision` that builds the network, as `new_model` does.
+        machine: the machine; None detects this one.
+        begun: settings of the run that is resumed. An automatic precision is taken from them if the
+            profile is the same, because the speed of bfloat16 is measured, and the measurement may
+            differ on a busy machine.
 
     Raises:
-        HardwareError: when the machine does not have what is asked for, or not even one image at a
-            time fits.
+        HardwareError: if the machine does not have what a setting asks for, or if a single image
+            does not fit.
     """
     let_memory_grow()
     settings = config.training
@@ -138,7 +138,7 @@ def resolve(
     if precision == "auto" and begun is not None and begun.training.profile == profile.name:
         precision = begun.training.precision
     if precision == "auto":
-        precision, model = in_its_precision(profile, build)
+        precision, model = choose_precision(profile, build)
     else:
         model = build(precision=precision)
     accumulation = settings.accumulation_steps or _parts(model, config, profile, _count(config))
@@ -155,34 +155,34 @@ def resolve(
     )
 
 
-def in_its_precision(
+def choose_precision(
     profile: Profile, build: Callable[..., keras.Model]
 ) -> tuple[str, keras.Model]:
-    """Return the precision in which a network trains best on a profile, and the network in it.
+    """Return the fastest precision of a network on a profile, and the network in it.
 
-    That is the profile's but for networks with depthwise convolutions on a processor, for which
-    TensorFlow has no fast ones in bfloat16: where `compact` trained 1.7 times as fast in bfloat16
-    (an AMD EPYC with AVX512-BF16, two cores), `efficientnet_lite0` trained 0.7 times as fast.
+    It is the profile's, except for networks with depthwise convolutions on a processor, which
+    TensorFlow computes slowly in bfloat16: on an AMD EPYC with AVX512-BF16 (two cores), `compact`
+    trained 1.7 times as fast in bfloat16, but `efficientnet_lite0` 0.7 times as fast.
 
     Args:
-        profile: as from `find_profile`.
-        build: (precision=...) to the network, as for `resolve`.
+        profile: profile from `find_profile`.
+        build: function of `precision` that builds the network.
     """
     model = build(precision=profile.precision)
     if profile.gpu or profile.precision != "mixed_bfloat16":
         return profile.precision, model
-    if not any(isinstance(layer, _DEPTHWISE) for layer in model._flatten_layers()):
+    if not any(isinstance(layer, _DEPTHWISE) for layer in nested_layers(model)):
         return profile.precision, model
     return "float32", build(precision="float32")
 
 
 def usable_memory(profile: Profile, config: Config) -> int:
-    """Return the bytes that a plan may use: on a processor, decoded images lie there as well."""
+    """Return the bytes that a plan may use; a processor's memory also holds decoded images."""
     return profile.memory - (0 if profile.gpu else config.training.cache_mb * MIB)
 
 
 def planner(model: keras.Model, config: Config, profile: Profile) -> MemoryPlanner:
-    """Return the planner of a network with these settings on this profile."""
+    """Return the memory planner of a network with these settings on this profile."""
     return MemoryPlanner(
         model,
         optimizer=config.training.optimizer,
@@ -192,25 +192,21 @@ def planner(model: keras.Model, config: Config, profile: Profile) -> MemoryPlann
 
 
 def let_memory_grow() -> None:
-    """Let TensorFlow take a GPU's memory as it needs it; to be called before anything runs there.
-
-    Threads need no such call: TensorFlow starts one for each core that the process may use.
-    """
+    """Let TensorFlow allocate GPU memory as it needs it; to be called before a GPU is used."""
     for device in tf.config.list_physical_devices("GPU"):
-        # In a notebook something may have run there already; it then has the memory as a whole.
+        # In a notebook the GPU may be in use already, with all of its memory allocated.
         with contextlib.suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(device, True)
 
 
 def strategy(config: Config):
-    """Return a MirroredStrategy over the devices that share a batch, or None for a single one.
+    """Return a MirroredStrategy over the devices that share a batch, or None for one device.
 
-    These are the logical GPUs or, where there are none, the logical CPUs; `training.devices` takes
-    the first so many of them.
+    The devices are the first `training.devices` logical GPUs, or logical CPUs without a GPU.
 
     Raises:
-        HardwareError: when there are fewer devices than asked for, or a batch comes in parts or
-            cannot be shared evenly.
+        HardwareError: if there are fewer devices, or if a batch is accumulated or cannot be shared
+            evenly.
     """
     count = _count(config)
     if count < 2:
@@ -219,14 +215,14 @@ def strategy(config: Config):
     if (settings.accumulation_steps or 1) > 1:
         # Keras applies summed gradients under a condition, where devices cannot meet.
         raise HardwareError(
-            f"Batches come in parts on one device only, and {count} are to share them. Take "
-            "training.devices=1, or a batch that fits as a whole (training.batch_size). "
+            f"Gradient accumulation works on one device only, and {count} share a batch. Use "
+            "training.devices=1, or a smaller training.batch_size. "
             f"Received: training.accumulation_steps={settings.accumulation_steps}"
         )
     if settings.batch_size % count:
         raise HardwareError(
             f"training.batch_size must be a multiple of the {count} devices that share it; "
-            f"training.devices sets how many do. Received: {settings.batch_size}"
+            f"training.devices sets their number. Received: {settings.batch_size}"
         )
     return tf.distribute.MirroredStrategy([device.name for device in _devices()[:count]])
 
@@ -240,7 +236,7 @@ def _count(config: Config) -> int:
     if asked is not None and asked > there:
         kind = _devices()[0].device_type
         raise HardwareError(
-            f"training.devices must be at most {there}, as TensorFlow sees {there} {kind} here; "
+            f"training.devices must be at most {there}, as TensorFlow finds {there} {kind} here; "
             f"null takes all. Received: {asked}"
         )
     return asked or there
@@ -258,23 +254,23 @@ def _parts(model: keras.Model, config: Config, profile: Profile, devices: int) -
 
 
 def does_not_fit(config: Config, profile: Profile, plan: MemoryPlan) -> str:
-    """Return the message for a network of which not even one image at a time fits."""
+    """Return the message for a network of which a single image does not fit into memory."""
     size = config.model.image_size
     return (
-        f"{config.model.name} at {size} x {size} pixels does not fit: one image at a time needs "
-        f"{plan}, and {usable_memory(profile, config) / MIB:.0f} MiB are available "
-        f"({profile.why}). Take smaller images (model.image_size), another network, or a smaller "
+        f"{config.model.name} at {size} x {size} pixels does not fit: one image needs {plan}, and "
+        f"{usable_memory(profile, config) / MIB:.0f} MiB are available "
+        f"({profile.why}). Use smaller images (model.image_size), another network, or a smaller "
         f"training.cache_mb. Received: model.image_size={size}"
     )
 
 
 def _cpu(machine: Machine) -> Profile:
     if machine.bfloat16:
-        precision, why = "mixed_bfloat16", "the processor gains from bfloat16"
+        precision, why = "mixed_bfloat16", "bfloat16 is faster than float32 here"
     else:
-        precision, why = "float32", "the processor gains nothing from bfloat16"
+        precision, why = "float32", "bfloat16 is not faster than float32 here"
     memory = machine.memory or _UNKNOWN_MEMORY
-    known = "" if machine.memory else " taken, as nobody tells"
+    known = "" if machine.memory else " (assumed, because it is unknown)"
     return Profile(
         name="cpu",
         precision=precision,
@@ -287,12 +283,12 @@ def _cpu(machine: Machine) -> Profile:
 
 def _gpu(name: str, gpu: Gpu, memory: int, cores: int) -> Profile:
     if name != "auto" or (7, 0) <= gpu.capability < (8, 0):
-        precision, why = "mixed_float16", "half-precision units, but none for bfloat16"
+        precision, why = "mixed_float16", "the GPU computes in float16, but not in bfloat16"
     elif gpu.capability >= (8, 0):
-        precision, why = "mixed_bfloat16", "bfloat16 units"
+        precision, why = "mixed_bfloat16", "the GPU computes in bfloat16"
     else:
-        precision, why = "float32", "no half-precision units"
-    known = "" if gpu.memory else ", as its memory is not known"
+        precision, why = "float32", "the GPU does not compute in half precision"
+    known = "" if gpu.memory else " (assumed, because it is unknown)"
     return Profile(
         name=name,
         precision=precision,

@@ -1,15 +1,15 @@
-"""Masked image modelling: patches of an image are hidden, and a network learns what is there.
+"""Masked image modelling: a network learns to reconstruct hidden patches of images.
 
     model = masked_model(network, patch=32, fill="token")
     inputs, targets = hide(images, targets, seeds, patch=32, ratio=0.6, area=area_of(model, 224))
 
-It needs no labels. The images go through a network with random patches replaced; a 1 x 1
-convolution and a pixel shuffle turn its last feature map into an image again; the loss is the mean
-absolute difference on the hidden pixels only. What is kept of it is the network.
+It needs no labels. Random patches of the images are replaced. A 1 x 1 convolution and a pixel
+shuffle turn the last feature map of the network into an image again. The loss is the mean absolute
+difference on the hidden pixels. The decoder is discarded afterwards.
 
-    SimMIM's recipe: patches of 32 pixels, 60 % of them hidden, one-layer head, L1 on hidden pixels;
-    a learnt token in their place. Convolutional networks get zeros there, the baseline of ConvMAE
-    and SparK, or the mean of what is left to see of the image.
+    SimMIM's recipe: patches of 32 pixels, 60 % of them hidden, one-layer head, L1 on hidden pixels,
+    a learnt token in their place. Convolutional networks get zeros instead, the baseline of ConvMAE
+    and SparK, or the mean of the visible pixels of the image.
 
 References:
     Xie et al.: SimMIM: A Simple Framework for Masked Image Modeling. CVPR 2022.
@@ -28,12 +28,12 @@ from breastus.errors import ConfigError, ModelError
 
 FILLS = ("token", "mean", "zero")
 IMAGE, MASK = "image", "hidden"
-_TOKEN = 4  # pixels; as large as the patches of a Swin, for which it can then be any embedding
-_HIDE = 0x68696465  # keeps the masks' random numbers apart from the augmentation's
+_TOKEN = 4  # pixels; the patch size of a Swin, for which the token can then be any embedding
+_HIDE = 0x68696465  # keeps the random numbers of masks and augmentation apart
 
 
 def check_masking(image_size: int, *, patch: int, ratio: float, fill: str) -> None:
-    """Raise ConfigError when images cannot be hidden in part like this, before any work starts."""
+    """Raise a ConfigError if images of this size cannot be masked like this."""
     if fill not in FILLS:
         raise ConfigError(f"fill must be one of {', '.join(FILLS)}. Received: {fill!r}")
     if not isinstance(patch, int) or patch < 1 or image_size % patch or patch == image_size:
@@ -44,14 +44,14 @@ def check_masking(image_size: int, *, patch: int, ratio: float, fill: str) -> No
         )
     if fill == "token" and patch % _TOKEN:
         raise ConfigError(
-            f"patch must be a multiple of {_TOKEN} for fill=token, whose token is as large. "
+            f"patch must be a multiple of {_TOKEN}, the size of the token, for fill=token. "
             f"Received: {patch}"
         )
     patches = (image_size // patch) ** 2
     if not 0.0 < ratio < 1.0 or not 0 < _hidden(patches, ratio) < patches:
         raise ConfigError(
-            f"mask_ratio must be above 0 and below 1, and leave something of {patches} patches to "
-            f"see. Received: {ratio}"
+            f"mask_ratio must be above 0 and below 1, and leave some of the {patches} patches "
+            f"visible. Received: {ratio}"
         )
 
 
@@ -64,22 +64,22 @@ def hide(
     ratio: float,
     area: tuple[int, int, int, int],
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """Choose what is hidden of each image, and make the image its own target.
+    """Draw the hidden patches of each image, and make the image its own target.
 
     Args:
         images: model input, float32 [B, S, S, 3].
-        targets: of another task; not used.
-        seeds: int32 [B, 2], those of the images; they alone decide.
+        targets: targets of another task; not used.
+        seeds: seeds of the images, int32 [B, 2], which decide the patches.
         patch: side of the hidden patches in pixels.
-        ratio: share of the patches that is hidden, rounded up, as in SimMIM.
-        area: top, left, height and width of what the network reconstructs, from `area_of`.
+        ratio: share of the patches that are hidden, rounded up, as in SimMIM.
+        area: top, left, height and width of the reconstructed area, from `area_of`.
 
     Returns:
-        ({"image": images, "hidden": float32 [B, n, n, 1], 1 where hidden, a value a patch},
-        float32 [B, height, width, 4]: the image's pixels within the area, and what is hidden.)
+        ({"image": images, "hidden": float32 [B, n, n, 1], 1 for a hidden patch},
+        float32 [B, height, width, 4]: pixels of the area, and 1 for a hidden pixel).
     """
     side = images.shape[1] // patch
-    # Numbers of their own beside those that the augmentation draws from the same seeds.
+    # Other numbers than those that the augmentation draws from the same seeds.
     seeds = tf.map_fn(lambda seed: tf.random.fold_in(seed, _HIDE), seeds)
     draw = lambda seed: tf.random.stateless_uniform([side * side], seed)  # noqa: E731
     drawn = tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
@@ -92,21 +92,21 @@ def hide(
 
 
 def masked_model(model: keras.Model, *, patch: int, fill: str) -> keras.Model:
-    """Return a network with a decoder in the place of its head; both are of the same layers.
+    """Return a network with a decoder instead of its head; the other layers are shared.
 
     Args:
-        model: z-scored images [B, S, S, 3] to anything, with a layer `feature_map`, or a layer
-            `features` whose input is its last map.
+        model: a network of z-scored images [B, S, S, 3], with a layer `feature_map`, or a layer
+            `features` whose input is its last feature map.
         patch: side of the hidden patches in pixels.
-        fill: what stands in hidden patches: "token", learnt; "mean", that of the image's other
-            pixels; "zero", the z-score of ImageNet's mean.
+        fill: content of hidden patches: "token" (learnt), "mean" (of the visible pixels) or "zero"
+            (the z-score of ImageNet's mean).
 
     Returns:
-        {"image": [B, S, S, 3], "hidden": [B, n, n, 1]} to float32 [B, height, width, 3], of the
-        middle of the image where the map does not reach its borders.
+        A model that maps {"image": [B, S, S, 3], "hidden": [B, n, n, 1]} to float32
+        [B, height, width, 3], the middle of the image if the map does not reach its borders.
 
     Raises:
-        ModelError: when the network shows no last map.
+        ModelError: if the network has no such layer.
     """
     size = model.inputs[0].shape[1]
     features = _last_map(model)
@@ -117,7 +117,7 @@ def masked_model(model: keras.Model, *, patch: int, fill: str) -> keras.Model:
     hidden = keras.Input((size // patch, size // patch, 1), name=MASK)
     x = HidePatches(fill, name="hide")(image, hidden)
     x = keras.Model(model.inputs, features, name="backbone")(x)
-    # float32 whatever the precision policy is, as the head has it.
+    # float32 with every precision policy, like the head.
     x = layers.Conv2D(3 * stride**2, 1, dtype="float32", name="decoder")(x)
     x = layers.Reshape((side, side, stride, stride, 3), dtype="float32", name="decoder_cells")(x)
     x = layers.Permute((1, 3, 2, 4, 5), dtype="float32", name="decoder_order")(x)
@@ -126,21 +126,21 @@ def masked_model(model: keras.Model, *, patch: int, fill: str) -> keras.Model:
 
 
 def area_of(masked: keras.Model, image_size: int) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of what a network from `masked_model` reconstructs."""
+    """Return top, left, height and width of the area that a `masked_model` reconstructs."""
     height, width = masked.output.shape[1:3]
     return (image_size - height) // 2, (image_size - width) // 2, height, width
 
 
 @keras.saving.register_keras_serializable("breastus")
 class HidePatches(layers.Layer):
-    """Put something else in the place of hidden patches.
+    """Replace hidden patches.
 
     Args:
         fill: "token", "mean" or "zero", as in `masked_model`.
 
     Call arguments:
         images: [B, S, S, 3].
-        hidden: [B, n, n, 1], 1 for a patch that is hidden, else 0; n divides S.
+        hidden: [B, n, n, 1], 1 for a hidden patch, else 0; n divides S.
 
     Output shape:
         As the images.
@@ -154,7 +154,7 @@ class HidePatches(layers.Layer):
 
     def build(self, images_shape, hidden_shape):
         if self.fill == "token":
-            # Drawn as SimMIM's; the name keeps weight decay off it.
+            # Initialised as in SimMIM; the name excludes it from weight decay.
             drawn = keras.initializers.TruncatedNormal(stddev=0.02)
             shape = (_TOKEN, _TOKEN, images_shape[-1])
             self.token = self.add_weight(shape=shape, initializer=drawn, name="token_bias")
@@ -183,10 +183,10 @@ class HidePatches(layers.Layer):
 
 @keras.saving.register_keras_serializable("breastus")
 class MaskedL1(keras.losses.Loss):
-    """Mean absolute difference over the hidden pixels of each image; the others count for nothing.
+    """Mean absolute difference over the hidden pixels of each image.
 
     Call arguments:
-        y_true: [B, H, W, 4], the image's pixels, and 1 where they are hidden, else 0.
+        y_true: [B, H, W, 4], pixels of the image, and 1 for a hidden pixel, else 0.
         y_pred: [B, H, W, 3].
     """
 
@@ -208,8 +208,9 @@ def _last_map(model: keras.Model):
     found = named["features"].input if "features" in named else None
     if len(getattr(found, "shape", ())) != 4:
         raise ModelError(
-            "Masked images need a network with a layer named feature_map, or one named features "
-            f"that takes a single map; {model.name} has neither. Pretrain on phantoms instead."
+            "Masked image modelling needs a network with a layer named feature_map, or named "
+            f"features with a feature map as input; {model.name} has neither. Pretrain on phantoms "
+            "instead."
         )
     return found
 

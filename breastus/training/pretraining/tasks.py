@@ -1,11 +1,11 @@
-"""What a backbone can be pretrained by: a network in; a compiled model and its batches out.
+"""Pretraining tasks of a backbone: a network in, a compiled model and its batches out.
 
     task = phantom_task(network, config, transform, count=400)
     task = masked_task(network, config, transform, table, masking=Masking(patch=32))
     task.model.fit(task.batches, epochs=..., steps_per_epoch=task.steps)
     task.finish()
 
-The model has the network's own layers, so that what it learns is in the network.
+The model shares the layers of the network, so training it trains the network.
 """
 
 import functools
@@ -40,17 +40,17 @@ from breastus.training.pretraining.masked_modeling import (
 from breastus.training.recompute_batchnorm import recompute_batchnorm
 from breastus.training.sampling import epoch_order
 
-# The study's CNN sees 22 pixels: of larger patches it could but guess the middle.
+# The receptive field of the study's CNN is 22 pixels, too small to reconstruct larger patches.
 _PATCH, _PATCHES = 32, {"cnn": 16}
 
 
 @dataclass(frozen=True)
 class Masking:
-    """How much of an image is hidden, and by what.
+    """Options of masked image modelling.
 
     Args:
         patch: side of the hidden patches in pixels.
-        ratio: share of them that is hidden; SimMIM's.
+        ratio: share of the patches that are hidden; the default is SimMIM's.
         fill: "token", "mean" or "zero", as in `masked_model`.
     """
 
@@ -62,7 +62,7 @@ class Masking:
     def of(
         cls, network: str, *, patch: int | None = None, ratio: float = 0.6, fill: str | None = None
     ) -> "Masking":
-        """Return what is right for a network, where it is not given: a token for Swins."""
+        """Return the options for a network; `fill` is by default a token for Swins, else zero."""
         return cls(
             patch=_PATCHES.get(network, _PATCH) if patch is None else patch,
             ratio=ratio,
@@ -70,20 +70,20 @@ class Masking:
         )
 
     def check(self, image_size: int) -> None:
-        """Raise ConfigError when images of this size cannot be hidden like this."""
+        """Raise a ConfigError if images of this size cannot be masked like this."""
         check_masking(image_size, patch=self.patch, ratio=self.ratio, fill=self.fill)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A compiled model and what it is to be fitted to.
+    """A compiled model and its training data.
 
     Attributes:
-        model: of the network's own layers.
-        batches: of all epochs, one after the other.
-        steps: batches an epoch.
-        facts: what the task is, as plain values for a record.
-        finish: to be called once the model is fitted.
+        model: model that shares the layers of the network.
+        batches: batches of all epochs, one epoch after the other.
+        steps: number of batches an epoch.
+        facts: description of the task, as values that JSON can hold.
+        finish: function to call after the model was fitted.
     """
 
     model: keras.Model
@@ -94,25 +94,24 @@ class Task:
 
 
 def phantom_task(network: keras.Model, config: Config, transform: Transform, *, count: int) -> Task:
-    """Return the task of finding lumps in phantoms that never come twice.
+    """Return the task of classifying phantoms, each of which is simulated once.
 
     Args:
-        network: images to probabilities. One with a layer `feature_map` or `lesion_logits` also
+        network: images to probabilities. With a layer `feature_map` or `lesion_logits` it also
             learns where the lump is, if `training.mask_weight` is above 0.
         config: settings of the training.
-        transform: from pixels to model input.
-        count: phantoms an epoch, at least 2.
+        transform: transform from pixels to model input.
+        count: number of phantoms an epoch, at least 2.
     """
     names = {layer.name for layer in network.layers}
     where = config.training.mask_weight > 0 and bool({LESION_LOGITS, "feature_map"} & names)
     if not where:
         config = config.replace({"training": {"mask_weight": 0.0}})
     settings, execution = config.training, execution_of(config)
-    batch = math.ceil(min(settings.batch_size, count) / execution.accumulation_steps)
-    steps = max(
-        1, count // (batch * execution.accumulation_steps)
-    )  # updates an epoch, all of whole batches
-    each = steps * batch * execution.accumulation_steps
+    parts = execution.accumulation_steps
+    batch = math.ceil(min(settings.batch_size, count) / parts)
+    steps = max(1, count // (batch * parts))  # updates an epoch, each from a whole batch
+    each = steps * batch * parts
     model = add_lesion_head(network) if where else network
     labels = phantom_labels(config.seed, each)
     compile_model(model, config, labels=labels, steps_per_epoch=steps, execution=execution)
@@ -136,7 +135,7 @@ def phantom_task(network: keras.Model, config: Config, transform: Transform, *, 
         "half_sizes_mm": list(STREAM_HALF_SIZES),
         "phantoms_an_epoch": each,
     }
-    return Task(model, batches, steps * execution.accumulation_steps, facts)
+    return Task(model, batches, steps * parts, facts)
 
 
 def masked_task(
@@ -147,18 +146,18 @@ def masked_task(
     *,
     masking: Masking,
 ) -> Task:
-    """Return the task of reconstructing hidden patches of images; their labels are not read.
+    """Return the task of reconstructing hidden patches of images, without their labels.
 
     Args:
-        network: images to anything, with a last map as `masked_model` takes it.
+        network: a network of images, with a feature map as `masked_model` needs it.
         config: settings of the training.
-        transform: from files to model input.
-        table: rows with `path`.
-        masking: what is hidden.
+        transform: transform from files to model input.
+        table: manifest rows (column `path`).
+        masking: options of the masking.
 
     Raises:
-        ConfigError: when the masking does not fit the image size.
-        ModelError: when the network shows no last map.
+        ConfigError: if the masking does not fit the image size.
+        ModelError: if the network has no such feature map.
     """
     masking.check(transform.image_size)
     settings, execution = config.training, execution_of(config)

@@ -3,7 +3,7 @@
 import pytest
 
 from breastus.models.registry import build_model
-from breastus.training.hardware.memory_plan import MIB, MemoryPlanner, memory_plan
+from breastus.training.hardware.memory_plan import MIB, MemoryPlanner
 
 PARAMETERS = 266_306  # of the study's CNN at 224 pixels; all of them trainable
 
@@ -18,7 +18,7 @@ PARAMETERS = 266_306  # of the study's CNN at 224 pixels; all of them trainable
     ],
 )
 def test_parts_that_the_weights_decide(options, weights, gradients, slots):
-    plan = memory_plan(build_model("cnn"), batch=2, **options)
+    plan = MemoryPlanner(build_model("cnn"), **options).plan(2)
     found = (plan.weights, plan.gradients, plan.slots)
     # The seed of dropout's generator is a variable as well.
     assert found == pytest.approx([4 * PARAMETERS * n for n in (weights, gradients, slots)], abs=64)
@@ -43,5 +43,5 @@ def test_the_largest_batch_fits_and_one_more_does_not():
 
 def test_a_gpu_does_not_hold_the_framework():
     model = build_model("cnn", image_size=64)
-    assert memory_plan(model, batch=1, gpu=True).framework == 0
-    assert memory_plan(model, batch=1).framework > 300 * MIB
+    assert MemoryPlanner(model, gpu=True).plan(1).framework == 0
+    assert MemoryPlanner(model).plan(1).framework > 300 * MIB

@@ -12,8 +12,8 @@ from breastus.errors import HardwareError
 from breastus.training.hardware import profiles as hardware
 from breastus.training.hardware.devices import GIB, Gpu, Machine, has_bfloat16
 from breastus.training.hardware.profiles import (
+    choose_precision,
     find_profile,
-    in_its_precision,
     planner,
     resolve,
     strategy,
@@ -58,8 +58,8 @@ def test_auto_takes_what_is_there(machine, name, precision):
 @pytest.mark.parametrize(
     ("name", "machine", "message"),
     [
-        ("rtx2060", CPU, "rtx2060 needs a GPU, and TensorFlow sees none here.*profile=cpu or auto"),
-        ("t4", with_gpus(RTX), "plans with 15 GB, and the GPU here is .*RTX 2060 .6.0 GB"),
+        ("rtx2060", CPU, "rtx2060 needs a GPU, and TensorFlow finds none.*profile=cpu or auto"),
+        ("t4", with_gpus(RTX), "needs 15 GB, and the GPU here is .*RTX 2060 .6.0 GB"),
     ],
 )
 def test_a_profile_that_the_machine_does_not_have_is_refused(name, machine, message):
@@ -110,7 +110,7 @@ def test_a_run_that_is_taken_up_keeps_its_precision_where_it_was_left_to_the_mac
     build = functools.partial(new_model, config)
     begun = resolve(config, build=build, machine=OLD_CPU)
     assert begun.training.precision == "float32"
-    # The same machine, measured anew.
+    # The same machine, measured again.
     assert resolve(config, build=build, machine=CPU, begun=begun) == begun
     asked = settings(precision="mixed_bfloat16")
     again = resolve(asked, build=build, machine=CPU, begun=begun)
@@ -136,7 +136,7 @@ def test_a_run_that_is_taken_up_keeps_its_precision_where_it_was_left_to_the_mac
 def test_depthwise_convolutions_stay_in_float32_on_a_processor(model, machine, precision):
     config = settings().replace({"model": {"name": model}})
     profile = find_profile("auto", machine)
-    found, network = in_its_precision(profile, functools.partial(new_model, config))
+    found, network = choose_precision(profile, functools.partial(new_model, config))
     assert found == precision
     assert network.get_layer("features").compute_dtype == precision.removeprefix("mixed_")
 
@@ -169,7 +169,7 @@ def test_what_is_given_stays():
 
 
 def machine_that_takes(at_once: int) -> Machine:
-    """A machine on which just so many images at a time fit, in parts of a batch."""
+    """A machine on which exactly `at_once` images fit, in parts of a batch."""
     config = settings(cache_mb=0)
     plans = planner(new_model(config), config, find_profile("cpu", OLD_CPU))
     return Machine(

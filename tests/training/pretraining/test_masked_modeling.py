@@ -1,4 +1,4 @@
-"""Hidden patches: how many, what stands there, what counts, and what batch norms keep of it."""
+"""Hidden patches: their number, content and loss, and the statistics of batch norms."""
 
 import keras
 import numpy as np

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from breastus.evaluation.tta import VIEWS
-from breastus.training.views import mean_over_views
+from breastus.training.predict_fn import mean_over_views
 
 TWO, FOUR = VIEWS["flip"], VIEWS["flip_zoom"]
 
