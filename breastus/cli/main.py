@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         if names := getattr(args, "imports", []):
-            import_tensorflow()  # without its start-up notes, before such a module imports it
+            import_tensorflow()  # quietly, before a module of the user imports it
             import_modules(names)
         return args.run(args)
     except (ConfigError, ModelError) as error:

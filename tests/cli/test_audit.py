@@ -142,9 +142,9 @@ def test_leaks_on_the_page_are_the_leaks_there_are(leaky, elsewhere, capsys):
         assert f"{len(pairs)} of {total} {part} images" in page.text
     assert table["breastus’ own split: test"][-2:] == ["0", "0 %"]
 
-    said = capsys.readouterr().out
-    assert "Alarming  The split mine.csv leaks: 2 of" in said
-    assert "Page: audit.html" in said
+    printed = capsys.readouterr().out
+    assert "Alarming  The split mine.csv leaks: 2 of" in printed
+    assert "Page: audit.html" in printed
 
 
 def test_twins_are_shown_side_by_side_and_listed(leaky, elsewhere):
@@ -255,10 +255,10 @@ def test_nothing_to_use(class_folders, elsewhere, capsys):
     write_manifest(table, "prepared/manifest.csv")
     table.assign(split="train").to_csv("mine.csv", index=False)
     assert run("--data", "prepared", "--splits", "mine.csv") == 0
-    said = capsys.readouterr().out
-    assert "0 can be used" in said
-    assert "holds no images of val or test" in said
-    assert "1 image without a label" in said
+    printed = capsys.readouterr().out
+    assert "0 can be used" in printed
+    assert "holds no images of val or test" in printed
+    assert "1 image without a label" in printed
     assert "known fault: blurred" in Page((elsewhere / "audit.html").read_text()).text
 
 
@@ -317,15 +317,15 @@ def test_marks_that_tell_the_class(class_folders, elsewhere, capsys):
 def test_marks_are_judged_source_by_source(class_folders, elsewhere, capsys):
     table = load_manifest(class_folders(no_lump=20, lump=40))
     lump = table["label"] == "lump"
-    # Half of the lumps are of a source where nobody looked for marks.
+    # Half of the lumps are of a source where marks were not looked for.
     table.loc[table[lump].index[:20], "source"] = "other"
     table.loc[table[lump].index[20:], "flags"] = "caliper"
     write_manifest(table, "prepared/manifest.csv")
     assert run("--data", "prepared") == 0
-    said = capsys.readouterr().out
-    assert "in folder: caliper is on 100 % of the lump images and on 0 %" in said
-    assert said.count("caliper") == 1
-    assert "share of lump is 100 % in other and 50 % in folder" in said
+    printed = capsys.readouterr().out
+    assert "in folder: caliper is on 100 % of the lump images and on 0 %" in printed
+    assert printed.count("caliper") == 1
+    assert "share of lump is 100 % in other and 50 % in folder" in printed
     compared = Page((elsewhere / "audit.html").read_text()).table("source")
     assert {"all sources", "folder", "other"} <= set(compared)
 

@@ -180,7 +180,7 @@ def test_preparing_several_data_sets(elsewhere, class_folders, write_image, caps
     assert "32 images from folder, folder-2" in printed
     assert "folder-2: 8 images, 8 used (4 no_lump, 4 lump)" in printed
 
-    # The result is merged with a CSV, and one of the three is left out.
+    # The result is merged with a CSV; one of the three sources is the test part.
     write_image(elsewhere / "own" / "a.png", 200)
     (elsewhere / "own" / "images.csv").write_text("path,label\na.png,lump\n")
     arguments = ["data", "prepare", "--data", "prepared", "--data", "own", "--out", "again"]
