@@ -12,7 +12,7 @@ _LABEL_OF_FINDING = {"normal": "no_lump", "benign": "lump", "malignant": "lump",
 
 SPLITS = ("train", "val", "test")
 
-# Kinds of what is published to be wrong with an image, and leaves it out.
+# Kinds of published faults, for which an image is excluded.
 FAULTS = ("axilla", "needle", "doppler")
 
 
@@ -25,7 +25,7 @@ def label_id(label: str) -> int:
     """Return 0 for `no_lump` and 1 for `lump`.
 
     Raises:
-        ValueError: for any other text, the empty (unknown) label included.
+        ValueError: if the text is no label, or empty (unknown).
     """
     if label not in LABELS:
         raise ValueError(f"A label must be one of {', '.join(LABELS)}. Received: label={label!r}")

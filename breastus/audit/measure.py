@@ -24,7 +24,7 @@ def measure(manifest: pd.DataFrame) -> pd.DataFrame:
         manifest: rows with `image_id`, `path`, `mask_paths`.
 
     Returns:
-        Index `image_id`, columns: those of `STATISTICS` (float; NaN where the image cannot be
+        Index `image_id`; the columns of `STATISTICS` (float; NaN where the image cannot be
         read); `masks` (int, how many files); `mask_share` (float, share of the mask's pixels that
         are not black, the largest over the masks; NaN without a readable mask); `mask_resized`
         (bool, whether a mask differs in size from the image); `problem` and `mask_problem` (text,
@@ -75,5 +75,5 @@ def _read_mask(path: Path) -> _Mask:
 
 
 def _without_folder(error: ImageError, path: Path) -> str:
-    # The page may travel further than the folders' names should.
+    # The page may be passed on, and must not reveal folders.
     return str(error).replace(str(path), path.name)

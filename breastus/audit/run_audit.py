@@ -1,7 +1,7 @@
-"""An audit: what a data set holds, what repeats or contradicts itself, what tells the class.
+"""Data audit: content, near-duplicates, contradictions, leakage and shortcuts of a data set.
 
 audit = run_audit(build_manifest_with_pairs("path/to/BUSI"))
-audit.splits[0].shares                      # how many test images have a twin in training
+audit.splits[0].rates                      # how many test images have a near-duplicate in train
 """
 
 import warnings
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from breastus.audit.leakage import leak_shares, leaks, random_split_share, twin_links
+from breastus.audit.leakage import duplicate_pairs, leakage_rates, leaks, random_split_leakage
 from breastus.audit.measure import measure
 from breastus.audit.scenes import Scene, scenes
 from breastus.audit.shortcuts import flags_by_label, statistics_by_label
@@ -29,52 +29,53 @@ class SplitAudit:
     """A split and its leaks.
 
     Attributes:
-        title: what it is called in a sentence, such as "the split mine.csv".
-        own: whether breastus made it just now.
-        members: `image_id`, `split`.
-        leaks: as from `breastus.audit.leakage.leaks`.
-        shares: as from `breastus.audit.leakage.leak_shares`.
+        title: name of the split in a sentence, such as "the split mine.csv".
+        own: whether breastus made the split.
+        members: table of `image_id` and `split`.
+        leaks: result of `breastus.audit.leakage.leaks`.
+        rates: result of `breastus.audit.leakage.leakage_rates`.
     """
 
     title: str
     own: bool
     members: pd.DataFrame
     leaks: pd.DataFrame
-    shares: pd.DataFrame
+    rates: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Audit:
-    """All that an audit found.
+    """Result of an audit.
 
     Attributes:
         manifest: the images, with the columns of `breastus.data.manifest.build.COLUMNS`.
-        links: pairs of twins, as from `breastus.audit.leakage.twin_links`.
-        scenes: images joined by them, what alarms first.
-        measured: as from `breastus.audit.measure.measure`.
-        flags: as from `flags_by_label`, of the images that are used.
-        statistics: as from `statistics_by_label`, of the images that are used.
-        splits: the user's or the folders' split if there is one, then breastus' own.
-        no_own_split: why breastus cannot split these images, or "".
-        random: what a random 80/20 split of single images must expect: rows `readable` and `used`;
-            columns `images`, `twin` and `either` (shares of the test images, 0 to 1).
-        threshold: similarity from which two images were taken for twins.
+        pairs: near-duplicate pairs, result of `breastus.audit.leakage.duplicate_pairs`.
+        scenes: groups of near-duplicates, the most alarming first.
+        measured: result of `breastus.audit.measure.measure`.
+        flags: result of `flags_by_label` for the images in use.
+        statistics: result of `statistics_by_label` for the images in use.
+        splits: split of the user or of the folders if there is one, then that of breastus.
+        split_error: reason why breastus cannot split these images, or "".
+        random_split: expected leakage of a random 80/20 split of images: rows `readable` and
+            `used`; columns `images`, `near_duplicate` and `leaked` (proportions of the test images,
+            0 to 1).
+        threshold: similarity from which two images count as near-duplicates.
     """
 
     manifest: pd.DataFrame
-    links: pd.DataFrame
+    pairs: pd.DataFrame
     scenes: list[Scene]
     measured: pd.DataFrame
     flags: pd.DataFrame
     statistics: pd.DataFrame
     splits: list[SplitAudit]
-    no_own_split: str
-    random: pd.DataFrame
+    split_error: str
+    random_split: pd.DataFrame
     threshold: float
 
     @property
     def used(self) -> pd.DataFrame:
-        """The rows of the manifest that have a label and no reason to be left out."""
+        """The rows of the manifest that have a label and are not excluded."""
         return included(self.manifest)
 
     @property
@@ -84,12 +85,12 @@ class Audit:
 
     @property
     def unreadable(self) -> dict[str, str]:
-        """Image id to what is wrong, for images that cannot be read."""
+        """Image id to the problem, for images that cannot be read."""
         problem = self.measured["problem"]
         return problem[problem != ""].to_dict()
 
     def masks(self) -> dict[str, pd.Index]:
-        """Return the image ids whose masks are worth a look, by what is the matter."""
+        """Return the ids of images whose masks have a problem, by problem."""
         rows = self.manifest.set_index("image_id")
         lump, none = (rows["label"] == label for label in reversed(LABELS))
         facts = self.measured
@@ -111,71 +112,70 @@ def run_audit(
     settings: DataConfig | None = None,
     seed: int = 0,
 ) -> Audit:
-    """Audit a data set, and a split of it.
+    """Audit a data set and its split.
 
     Args:
-        data: as from `breastus.data.manifest.build.build_manifest_with_pairs`.
-        members: `image_id` and `split` of the split in question, maybe one that leaks; None for
-            what folders train/, val/ and test/ say, if there are such.
-        title: what to call it, such as "the split mine.csv".
-        settings: the near-duplicates' threshold, and the scheme of breastus' own split.
-        seed: of breastus' own split.
+        data: result of `breastus.data.manifest.build.build_manifest_with_pairs`.
+        members: `image_id` and `split` of the split to audit; None takes that of the folders
+            train/, val/ and test/ if they exist.
+        title: name of the split in a sentence, such as "the split mine.csv".
+        settings: threshold of near-duplicates, and scheme of the split that breastus makes.
+        seed: seed of the split that breastus makes.
 
     Raises:
-        DataError: when the manifest is empty.
+        DataError: if the manifest is empty.
     """
     settings = settings or DataConfig()
     manifest = data.manifest.reset_index(drop=True)
     if manifest.empty:
-        raise DataError("The manifest holds no images: there is nothing to audit.")
-    links = twin_links(manifest, data.near_duplicate_pairs)
+        raise DataError("The manifest holds no images to audit. Name a data set with images.")
+    pairs = duplicate_pairs(manifest, data.near_duplicate_pairs)
     if members is None and (members := splits_of_folders(manifest)) is not None:
         title = "the split of the folders"
-    splits = [] if members is None else [_judge(title, members, manifest, links)]
+    splits = [] if members is None else [_audit_split(title, members, manifest, pairs)]
     own, problem = _own_split(manifest, settings, seed)
     if own is not None:
-        splits.append(_judge("breastus’ own split", own, manifest, links, own=True))
+        splits.append(_audit_split("breastus’ own split", own, manifest, pairs, own=True))
     measured = measure(manifest)
     used = included(manifest)
     return Audit(
         manifest=manifest,
-        links=links,
-        scenes=scenes(manifest, links),
+        pairs=pairs,
+        scenes=scenes(manifest, pairs),
         measured=measured,
         flags=flags_by_label(used),
         statistics=statistics_by_label(used, measured),
         splits=splits,
-        no_own_split=problem,
-        random=_random(manifest, links, measured),
+        split_error=problem,
+        random_split=_random_split(manifest, pairs, measured),
         threshold=settings.duplicate_threshold,
     )
 
 
-def twins_table(audit: Audit) -> pd.DataFrame:
-    """Return every pair of twins with finding, source, reason to be left out, and split of both.
+def pairs_table(audit: Audit) -> pd.DataFrame:
+    """Return all near-duplicate pairs with finding, source, exclusion and split of both images.
 
-    Several splits of one image are joined by `;`. A split column is there for the first split of
-    the audit, the one in question.
+    The split is the first one of the audit; several splits of one image are joined by `;`.
     """
-    table = audit.links.copy()
+    table = audit.pairs.copy()
     rows = audit.manifest.set_index("image_id")
     for column in ("finding", "source", "excluded"):
-        for end, prefix in (("image_id", ""), ("twin_id", "twin_")):
+        for end, prefix in (("image_id", ""), ("duplicate_id", "duplicate_")):
             table[prefix + column] = table[end].map(rows[column])
-    # What cannot be read is named with its folder, which is nobody else's business.
-    for column in ("excluded", "twin_excluded"):
+    # The reason names the folder, which is not recorded.
+    for column in ("excluded", "duplicate_excluded"):
         table[column] = table[column].str.replace(r"^unreadable.*", "unreadable", regex=True)
     if audit.splits:
         where = audit.splits[0].members.groupby("image_id")["split"].agg(";".join)
         table["split"] = table["image_id"].map(where).fillna("")
-        table["twin_split"] = table["twin_id"].map(where).fillna("")
+        table["duplicate_split"] = table["duplicate_id"].map(where).fillna("")
     return table
 
 
-def _judge(title, members, manifest, links, *, own: bool = False) -> SplitAudit:
+def _audit_split(title, members, manifest, pairs, *, own: bool = False) -> SplitAudit:
     members = members[["image_id", "split"]]
-    found = leaks(members, manifest, links)
-    return SplitAudit(title, own, members, found, leak_shares(members, found))
+    found = leaks(members, manifest, pairs)
+    return SplitAudit(title, own, members, found, leakage_rates(members, found))
 
 
 def _own_split(
@@ -184,20 +184,20 @@ def _own_split(
     scheme = {"scheme": settings.split, "fold": settings.fold, "folds": settings.folds}
     try:
         with warnings.catch_warnings():
-            # That folders leak, and what is left out for it, the audit says itself.
+            # The audit itself reports leaks of folders, and the images excluded for them.
             warnings.simplefilter("ignore", DataWarning)
             return make_splits(manifest, seed=seed, **scheme), ""
     except SplitError as error:
         return None, str(error)
 
 
-def _random(manifest, links, measured) -> pd.DataFrame:
+def _random_split(manifest, pairs, measured) -> pd.DataFrame:
     readable = manifest[(measured["problem"] == "").to_numpy()]
     rows = {
         name: {
             "images": len(part),
-            "twin": random_split_share(part, links, test=RANDOM_TEST_SHARE),
-            "either": random_split_share(part, links, patients=True, test=RANDOM_TEST_SHARE),
+            "near_duplicate": random_split_leakage(part, pairs, test=RANDOM_TEST_SHARE),
+            "leaked": random_split_leakage(part, pairs, patients=True, test=RANDOM_TEST_SHARE),
         }
         for name, part in (("readable", readable), ("used", included(readable)))
     }

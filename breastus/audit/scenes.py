@@ -1,4 +1,4 @@
-"""Scenes: images that are twins of each other, directly or over others, what alarms first."""
+"""Scenes: images linked by near-duplicate pairs, the most alarming scenes first."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ class Scene:
     """Images that show one scene, at least two.
 
     Attributes:
-        image_ids: in the manifest's order.
-        findings: those that contradict each other, such as ("benign", "normal"); else empty.
-        sources: where the images come from.
-        one_patient: whether all are of one known patient, who keeps them together anyway.
-        similarity: of the least and of the most similar pair of twins.
+        image_ids: ids of the images, in the order of the manifest.
+        findings: findings that contradict each other, such as ("benign", "normal"), or empty.
+        sources: sources of the images.
+        one_patient: whether all images are of one known patient, so that no split separates them.
+        similarity: similarity of the least and of the most similar pair.
     """
 
     image_ids: tuple[str, ...]
@@ -31,14 +31,15 @@ class Scene:
         return bool(self.findings)
 
 
-def scenes(manifest: pd.DataFrame, links: pd.DataFrame) -> list[Scene]:
+def scenes(manifest: pd.DataFrame, pairs: pd.DataFrame) -> list[Scene]:
     """Return the scenes of a data set.
 
-    Frames of one patient's sweep look alike and rightly differ in finding; they contradict nothing.
+    Frames of one sweep look alike and may differ in finding, so images of one patient never count
+    as contradictions.
 
     Args:
-        manifest: as from `load_manifest`.
-        links: as from `breastus.audit.leakage.twin_links`.
+        manifest: result of `load_manifest`.
+        pairs: result of `breastus.audit.leakage.duplicate_pairs`.
 
     Returns:
         Contradictions first (lump against no lump before kinds of lump), then scenes that lie in
@@ -46,10 +47,10 @@ def scenes(manifest: pd.DataFrame, links: pd.DataFrame) -> list[Scene]:
     """
     rows = manifest.reset_index(drop=True)
     position = pd.Series(rows.index, index=rows["image_id"])
-    first = position[links["image_id"]].to_numpy()
-    second = position[links["twin_id"]].to_numpy()
+    first = position[pairs["image_id"]].to_numpy()
+    second = position[pairs["duplicate_id"]].to_numpy()
     scene_of = components(len(rows), first, second)
-    similarity = links["similarity"].astype(float).groupby(scene_of[first]).agg(["min", "max"])
+    similarity = pairs["similarity"].astype(float).groupby(scene_of[first]).agg(["min", "max"])
 
     found = []
     for number, members in rows[pd.Series(scene_of).duplicated(keep=False)].groupby(

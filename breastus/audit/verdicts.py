@@ -1,4 +1,4 @@
-"""What an audit comes to, in plain sentences: what is alarming, what to watch, what is good."""
+"""Verdicts of an audit as plain sentences: alarming, cautionary or good."""
 
 from typing import NamedTuple
 
@@ -11,21 +11,21 @@ from breastus.data.manifest.schema import exclusion_kinds
 from breastus.labels import LABELS
 
 ALARM, WARNING, GOOD = "alarm", "warning", "good"
-# Below these a difference is of no use to a network, however certain it is (our choice).
+# Smaller differences are of little use to a network, however certain they are (our choice).
 _DIFFERENCE = 0.10  # of a flag's share between the classes
 _AUC = 0.60  # of a single statistic, or 1 less it
 _UNEVEN = 0.25  # share of the rarer class
 
 
 class Verdict(NamedTuple):
-    """One sentence on a data set, and how grave it is (`alarm`, `warning` or `good`)."""
+    """One sentence on a data set, with its level (`alarm`, `warning` or `good`)."""
 
     level: str
     text: str
 
 
 def verdicts(audit: Audit) -> list[Verdict]:
-    """Return the sentences, the gravest first."""
+    """Return the verdicts of an audit, the most serious first."""
     found = [
         *(_of_split(split, audit.patients_known) for split in audit.splits),
         *_of_splitting(audit),
@@ -48,7 +48,7 @@ def counted(count: int, noun: str = "image") -> str:
 
 
 def words(label: str) -> str:
-    """Return a label as it is spoken: `no lump`."""
+    """Return a label as words: `no lump` for `no_lump`."""
     return label.replace("_", " ")
 
 
@@ -60,56 +60,57 @@ def percent(share: float) -> str:
 
 
 def _of_split(split: SplitAudit, patients: bool) -> Verdict:
-    # As tuples, as rows of a table would turn the counts into fractions.
-    shares = list(split.shares.itertuples())[::-1]
+    # Tuples keep the counts whole numbers, which rows of a table would not.
+    rates = list(split.rates.itertuples())[::-1]
     parts = [
-        f"{row.either} of {counted(row.images, f'{row.Index} image')} ({percent(row.share)}) "
-        f"{'have' if row.either > 1 else 'has'} {_in_training(row)} in training"
-        for row in shares
-        if row.either
+        f"{row.leaked} of {counted(row.images, f'{row.Index} image')} ({percent(row.rate)}) "
+        f"{'have' if row.leaked > 1 else 'has'} {_in_training(row)} in training"
+        for row in rates
+        if row.leaked
     ]
     if parts:
         return Verdict(
             ALARM,
-            f"{_capital(split.title)} leaks: {', and '.join(parts)}. Scores on them flatter.",
+            f"{_capital(split.title)} leaks: {', and '.join(parts)}. "
+            "Scores on them are optimistic.",
         )
-    if not shares:
+    if not rates:
         return Verdict(WARNING, f"{_capital(split.title)} holds no images of val or test.")
-    whole = " and ".join(counted(row.images, f"{row.Index} image") for row in shares)
+    whole = " and ".join(counted(row.images, f"{row.Index} image") for row in rates)
     return Verdict(
         GOOD,
-        f"{_capital(split.title)}: none of its {whole} has a twin"
+        f"{_capital(split.title)}: none of its {whole} has a near-duplicate"
         + (" or its patient" if patients else "")
-        + (" in training; it never cuts groups apart." if split.own else " in training."),
+        + (" in training; it never separates a group." if split.own else " in training."),
     )
 
 
 def _in_training(row) -> str:
-    if row.twin == row.either:
-        return "a twin"
-    if not row.twin:
+    if row.near_duplicate == row.leaked:
+        return "a near-duplicate"
+    if not row.near_duplicate:
         return "their patient"
-    return f"a twin ({row.twin}) or their patient"
+    return f"a near-duplicate ({row.near_duplicate}) or their patient"
 
 
 def _of_splitting(audit: Audit) -> list[Verdict]:
-    if not audit.no_own_split:
+    if not audit.split_error:
         return []
-    return [Verdict(ALARM, f"breastus cannot split these images. {audit.no_own_split}")]
+    return [Verdict(ALARM, f"breastus cannot split these images. {audit.split_error}")]
 
 
 def _of_random(audit: Audit) -> list[Verdict]:
-    row = audit.random.loc["readable"]
-    if not row["either"] > 0.005:
+    row = audit.random_split.loc["readable"]
+    if not row["leaked"] > 0.005:
         return []
-    what = "a twin in training"
-    if row["either"] - row["twin"] > 0.005:
-        what = f"a twin ({percent(row['twin'])}) or their patient in training"
+    what = "a near-duplicate in training"
+    if row["leaked"] - row["near_duplicate"] > 0.005:
+        what = f"a near-duplicate ({percent(row['near_duplicate'])}) or their patient in training"
     return [
         Verdict(
             WARNING,
-            f"Do not split these images one by one: in a random 80/20 split of all "
-            f"{counted(int(row['images']))} {percent(row['either'])} of the test images must be "
+            f"Do not split these images one by one. In a random 80/20 split of all "
+            f"{counted(int(row['images']))}, {percent(row['leaked'])} of the test images are "
             f"expected to have {what}.",
         )
     ]
@@ -122,29 +123,29 @@ def _of_scenes(audit: Audit) -> list[Verdict]:
     held = sum(len(scene.image_ids) for scene in audit.scenes)
     if contradicting := [scene for scene in audit.scenes if scene.contradicts]:
         grave = sum(bool({"normal", "no_lump"} & set(s.findings)) for s in contradicting)
-        left_out = audit.manifest["excluded"].str.startswith("contradiction").any()
+        excluded = audit.manifest["excluded"].str.startswith("contradiction").any()
         found.append(
             Verdict(
-                WARNING if left_out else ALARM,
+                WARNING if excluded else ALARM,
                 f"{counted(len(contradicting), 'scene')} carry findings that contradict each other"
                 + (f", {grave} of them lump against no lump" if grave else "")
-                + ("; their images are left out." if left_out else "; they are NOT left out."),
+                + ("; their images are excluded." if excluded else "; they are NOT excluded."),
             )
         )
     if across := sum(len(scene.sources) > 1 for scene in audit.scenes):
         found.append(
             Verdict(
                 WARNING,
-                f"{counted(across, 'scene')} lie in more than one source: these sources cannot "
-                "test each other as they are.",
+                f"{counted(across, 'scene')} lie in more than one source: one of these sources "
+                "cannot be the external test set of another.",
             )
         )
     if audit.scenes:
         found.append(
             Verdict(
                 WARNING,
-                f"{counted(held)} of {len(audit.manifest):,} have at least one twin; they show "
-                f"{counted(len(audit.scenes), 'scene')}. Twins belong on one side of every split.",
+                f"{counted(held)} of {len(audit.manifest):,} have a near-duplicate; they show "
+                f"{counted(len(audit.scenes), 'scene')}. Keep all images of a scene in one split.",
             )
         )
     return found
@@ -152,7 +153,11 @@ def _of_scenes(audit: Audit) -> list[Verdict]:
 
 def _of_files(audit: Audit) -> list[Verdict]:
     if audit.unreadable:
-        return [Verdict(ALARM, f"{counted(len(audit.unreadable))} cannot be read; listed below.")]
+        return [
+            Verdict(
+                ALARM, f"{counted(len(audit.unreadable))} cannot be read; they are listed below."
+            )
+        ]
     return [Verdict(GOOD, f"All {counted(len(audit.manifest))} can be read.")]
 
 
@@ -195,19 +200,19 @@ def _of_patients(audit: Audit) -> list[Verdict]:
     return [
         Verdict(
             WARNING,
-            f"Of {counted(unknown)} the patient is unknown: images of one patient are kept "
-            "together only where they look alike.",
+            f"The patient of {counted(unknown)} is unknown: images of one patient are kept "
+            "together only if they look alike.",
         )
     ]
 
 
 def _of_flags(audit: Audit) -> list[Verdict]:
-    # Source by source: in one of them nobody may have looked for marks.
+    # By source, because the marks of a source may never have been recorded.
     by_source = audit.flags[audit.flags["source"] != ALL]
     return [
         Verdict(
             WARNING,
-            f"Marks tell the class in {row.source}: {row.flag} is on "
+            f"Marks reveal the class in {row.source}: {row.flag} is on "
             f"{percent(row.lump / row.lump_images)} of the lump images and on "
             f"{percent(row.no_lump / row.no_lump_images)} of those without a lump.",
         )
@@ -226,18 +231,18 @@ def _of_statistics(audit: Audit) -> list[Verdict]:
         return [
             Verdict(
                 WARNING,
-                "Single numbers that have nothing to do with a lump separate the classes "
+                "Single statistics that have nothing to do with a lump separate the classes "
                 f"(ROC-AUC): {'; '.join(telling)}. A score near these may be a shortcut.",
             )
         ]
     if audit.statistics["auc"].isna().all():
         return []
-    return [Verdict(GOOD, "Neither size nor brightness alone clearly tells the class.")]
+    return [Verdict(GOOD, "Neither size nor brightness alone clearly separates the classes.")]
 
 
 def _of_masks(audit: Audit) -> list[Verdict]:
     masks = audit.masks()
-    # Without any mask the set was released without them, which is no fault.
+    # A data set without any mask was released without them, which is not a fault.
     if not (audit.measured["masks"] > 0).any():
         return []
     found = [

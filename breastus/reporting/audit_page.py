@@ -10,7 +10,7 @@ import pandas as pd
 
 import breastus
 from breastus.audit.leakage import SAME_PATIENT
-from breastus.audit.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, twins_table
+from breastus.audit.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, pairs_table
 from breastus.audit.scenes import Scene
 from breastus.audit.shortcuts import strata
 from breastus.audit.verdicts import verdicts
@@ -35,7 +35,7 @@ _LEVELS = {"alarm": "Alarming", "warning": "Caution", "good": "Good"}
 
 
 def write_audit(audit: Audit, path: str | os.PathLike) -> Path:
-    """Write the page, and beside it all near-duplicate pairs as `NAME_twins.csv`.
+    """Write the page, and beside it all near-duplicate pairs as `NAME_near_duplicates.csv`.
 
     Args:
         audit: result of `run_audit`.
@@ -47,15 +47,15 @@ def write_audit(audit: Audit, path: str | os.PathLike) -> Path:
     Raises:
         RunError: when either cannot be written.
     """
-    csv = twins_file(path)
-    write_csv(csv, twins_table(audit))
+    csv = pairs_file(path)
+    write_csv(csv, pairs_table(audit))
     write_text(path, audit_page(audit, csv.name))
     return csv
 
 
-def twins_file(path: str | os.PathLike) -> Path:
+def pairs_file(path: str | os.PathLike) -> Path:
     """Return the name of the CSV that goes with a page."""
-    return Path(path).with_name(f"{Path(path).stem}_twins.csv")
+    return Path(path).with_name(f"{Path(path).stem}_near_duplicates.csv")
 
 
 def summary(audit: Audit) -> str:
@@ -86,7 +86,7 @@ def audit_page(audit: Audit, csv_name: str) -> str:
     reasons = list(_by_reason(audit))
     shown = [i for scene in scenes for i in scene.image_ids[:_A_SCENE]]
     for _, _, rows in leaks:
-        shown += [*rows["image_id"], *rows["twin_id"]]
+        shown += [*rows["image_id"], *rows["duplicate_id"]]
     for _, rows in reasons:
         shown += list(rows["image_id"][:_A_REASON])
     where = _where(audit.splits[0]) if audit.splits and not audit.splits[0].own else {}
@@ -146,7 +146,11 @@ def _captions(manifest: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def _pair(row) -> dict[str, Any]:
     patient = row.kind == SAME_PATIENT
     alike = "another scene" if patient else f"similarity {row.similarity:.2f}"
-    return {"text": f"{row.kind}, {alike}", "image_id": row.image_id, "twin_id": row.twin_id}
+    return {
+        "text": f"{row.kind}, {alike}",
+        "image_id": row.image_id,
+        "duplicate_id": row.duplicate_id,
+    }
 
 
 def _scene(scene: Scene, where: dict[str, str]) -> dict[str, Any]:

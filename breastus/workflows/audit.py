@@ -14,7 +14,7 @@ from breastus.data.manifest.build import build_manifest_with_pairs
 from breastus.data.manifest.schema import MANIFEST_FILE
 from breastus.data.splits.split_csv import match_images, read_split_csv
 from breastus.errors import ConfigError, RunError
-from breastus.reporting.audit_page import summary, twins_file, write_audit
+from breastus.reporting.audit_page import pairs_file, summary, write_audit
 from breastus.runs.run import SPLITS_FILE
 from breastus.workflows.prepare import Places, free_name, with_settings
 
@@ -67,7 +67,7 @@ def audit(
             "data.groups must be keep for an audit, which looks for leaks between groups. "
             "Received: ignore"
         )
-    for file in (Path(out), twins_file(Path(out))) if out is not None else ():
+    for file in (Path(out), pairs_file(Path(out))) if out is not None else ():
         if file.exists():
             raise RunError(f"{file} exists. Choose another --out, or delete it.")
     file = _prepared_splits(config.data.source) if splits is None else Path(splits)
@@ -84,7 +84,7 @@ def audit(
         settings=config.data,
         seed=config.seed,
     )
-    page = free_name("audit", lambda page: (page, twins_file(page))) if out is None else Path(out)
+    page = free_name("audit", lambda page: (page, pairs_file(page))) if out is None else Path(out)
     return AuditReport(result, page, write_audit(result, page))
 
 

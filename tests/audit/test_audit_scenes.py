@@ -1,4 +1,4 @@
-"""Scenes: whatever twins join, in the order in which a person should look at them."""
+"""Scenes: near-duplicates form them, and the most alarming come first."""
 
 import pandas as pd
 
@@ -19,10 +19,10 @@ def manifest(*rows) -> pd.DataFrame:
     )
 
 
-def links(*pairs) -> pd.DataFrame:
+def duplicates(*pairs) -> pd.DataFrame:
     return pd.DataFrame(
         [(f"x/{a}", f"x/{b}", similarity) for a, b, similarity in pairs],
-        columns=["image_id", "twin_id", "similarity"],
+        columns=["image_id", "duplicate_id", "similarity"],
     )
 
 
@@ -36,7 +36,7 @@ def test_what_alarms_comes_first():
         ("normal", "a", ""),  # alone
     )
     pairs = [(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (7, 8), (9, 10), (11, 12)]
-    found = scenes(table, links(*((a, b, 0.7 + a / 100) for a, b in pairs)))
+    found = scenes(table, duplicates(*((a, b, 0.7 + a / 100) for a, b in pairs)))
     assert [scene.image_ids for scene in found] == [
         ("x/11", "x/12"),
         ("x/9", "x/10"),
@@ -56,18 +56,18 @@ def test_what_alarms_comes_first():
 
 def test_frames_of_one_patient_do_not_contradict_each_other():
     both = [("benign", "a", "p"), ("normal", "a", "p")]
-    assert not scenes(manifest(*both), links((0, 1, 0.9)))[0].contradicts
+    assert not scenes(manifest(*both), duplicates((0, 1, 0.9)))[0].contradicts
     other = [("benign", "a", "p"), ("normal", "a", "q")]
-    assert scenes(manifest(*other), links((0, 1, 0.9)))[0].contradicts
+    assert scenes(manifest(*other), duplicates((0, 1, 0.9)))[0].contradicts
 
 
 def test_a_lump_of_unknown_kind_agrees_with_any_lump():
     table = manifest(("lump", "a", ""), ("malignant", "a", ""), ("unknown", "a", ""))
     table["finding"] = ["unknown", "malignant", "unknown"]
-    assert not scenes(table, links((0, 1, 0.9), (1, 2, 0.9)))[0].contradicts
+    assert not scenes(table, duplicates((0, 1, 0.9), (1, 2, 0.9)))[0].contradicts
     table["label"] = ["no_lump", "lump", ""]
-    assert scenes(table, links((0, 1, 0.9)))[0].contradicts
+    assert scenes(table, duplicates((0, 1, 0.9)))[0].contradicts
 
 
-def test_no_twins_no_scenes():
-    assert scenes(manifest(("benign", "a", "")), links()) == []
+def test_without_near_duplicates_there_are_no_scenes():
+    assert scenes(manifest(("benign", "a", "")), duplicates()) == []

@@ -12,10 +12,10 @@ from breastus.audit.leakage import (
     SAME_FILE,
     SAME_IMAGE,
     SAME_PATIENT,
-    leak_shares,
+    duplicate_pairs,
+    leakage_rates,
     leaks,
-    random_split_share,
-    twin_links,
+    random_split_leakage,
 )
 
 
@@ -29,10 +29,10 @@ def manifest(count: int, patients=None, sha256=None) -> pd.DataFrame:
     )
 
 
-def twins(*pairs, **columns) -> pd.DataFrame:
+def near_duplicates(*pairs, **columns) -> pd.DataFrame:
     """A table of pairs such as (0, 3, 0.9)."""
     rows = [(f"x/{a}", f"x/{b}", similarity) for a, b, similarity in pairs]
-    table = pd.DataFrame(rows, columns=["image_id", "twin_id", "similarity"])
+    table = pd.DataFrame(rows, columns=["image_id", "duplicate_id", "similarity"])
     return table.assign(**{"kind": "near-duplicate", **columns})
 
 
@@ -58,33 +58,35 @@ def cases(draw):
 def test_leaks_equal_the_plain_double_loop(case):
     splits, patients, shas, similar = case
     table = manifest(len(splits), patients, shas)
-    links = twin_links(table, twins(*((a, b, s) for (a, b), s in similar.items())))
-    found = leaks(members(*splits), table, links)
-    shares = leak_shares(members(*splits), found)
+    pairs = duplicate_pairs(table, near_duplicates(*((a, b, s) for (a, b), s in similar.items())))
+    found = leaks(members(*splits), table, pairs)
+    rates = leakage_rates(members(*splits), found)
 
     counted = {"val": [0, 0, 0, 0], "test": [0, 0, 0, 0]}
     for held, split in enumerate(splits):
         if split == "train":
             continue
-        twin = patient = False
+        near_duplicate = patient = False
         for other, where in enumerate(splits):
             if where == "train":
                 ends = (min(held, other), max(held, other))
-                twin |= ends in similar or (shas[held] == shas[other] != "")
+                near_duplicate |= ends in similar or (shas[held] == shas[other] != "")
                 patient |= patients[held] == patients[other] != ""
         counted[split] = [
             total + one
-            for total, one in zip(counted[split], (1, twin, patient, twin or patient), strict=True)
+            for total, one in zip(
+                counted[split], (1, near_duplicate, patient, near_duplicate or patient), strict=True
+            )
         ]
-    for split, (images, twin, patient, either) in counted.items():
+    for split, (images, near_duplicate, patient, leaked) in counted.items():
         if not images:
-            assert split not in shares.index
+            assert split not in rates.index
             continue
-        row = shares.loc[split]
-        assert (row["images"], row["twin"], row["patient"], row["either"]) == (
-            *(images, twin, patient, either),
+        row = rates.loc[split]
+        assert (row["images"], row["near_duplicate"], row["same_patient"], row["leaked"]) == (
+            *(images, near_duplicate, patient, leaked),
         )
-        assert row["share"] == pytest.approx(either / images)
+        assert row["rate"] == pytest.approx(leaked / images)
 
 
 @settings(deadline=None, max_examples=60)
@@ -92,14 +94,14 @@ def test_leaks_equal_the_plain_double_loop(case):
 def test_every_pair_that_is_shown_is_a_leak(case):
     splits, patients, shas, similar = case
     table = manifest(len(splits), patients, shas)
-    links = twin_links(table, twins(*((a, b, s) for (a, b), s in similar.items())))
-    found = leaks(members(*splits), table, links)
+    pairs = duplicate_pairs(table, near_duplicates(*((a, b, s) for (a, b), s in similar.items())))
+    found = leaks(members(*splits), table, pairs)
     assert found["image_id"].is_unique
     for row in found.itertuples():
-        held, other = (int(name.partition("/")[2]) for name in (row.image_id, row.twin_id))
+        held, other = (int(name.partition("/")[2]) for name in (row.image_id, row.duplicate_id))
         assert (splits[held], splits[other]) == (row.split, "train")
         if row.kind == SAME_PATIENT:
-            assert not row.twin
+            assert not row.near_duplicate
             assert patients[held] == patients[other] != ""
         elif row.kind == SAME_FILE:
             assert shas[held] == shas[other] != ""
@@ -118,7 +120,7 @@ def test_an_image_in_two_splits_is_the_worst_leak():
     listed = pd.DataFrame(
         {"image_id": ["x/0", "x/0", "x/1", "x/2"], "split": ["train", "test", "test", "train"]}
     )
-    found = leaks(listed, table, twin_links(table, twins((1, 2, 0.9))))
+    found = leaks(listed, table, duplicate_pairs(table, near_duplicates((1, 2, 0.9))))
     assert found[["image_id", "kind"]].to_numpy().tolist() == [
         ["x/0", SAME_IMAGE],
         ["x/1", "near-duplicate"],
@@ -127,20 +129,22 @@ def test_an_image_in_two_splits_is_the_worst_leak():
 
 def test_kinds_are_kept_and_other_columns_are_no_matter():
     table = manifest(4, sha256=["a", "a", "b", ""])
-    links = twin_links(table, twins((0, 1, 0.99), (1, 2, 0.8), kind="mirrored", shift=3))
-    assert links["kind"].tolist() == [SAME_FILE, "mirrored"]
+    pairs = duplicate_pairs(
+        table, near_duplicates((0, 1, 0.99), (1, 2, 0.8), kind="mirrored", shift=3)
+    )
+    assert pairs["kind"].tolist() == [SAME_FILE, "mirrored"]
 
 
-def test_equal_files_that_correlate_with_nothing_are_twins():
-    links = twin_links(manifest(4, sha256=["a", "", "", "a"]), twins())
-    assert links.to_numpy().tolist() == [["x/0", "x/3", 1.0, SAME_FILE]]
+def test_equal_files_that_correlate_with_nothing_are_near_duplicates():
+    pairs = duplicate_pairs(manifest(4, sha256=["a", "", "", "a"]), near_duplicates())
+    assert pairs.to_numpy().tolist() == [["x/0", "x/3", 1.0, SAME_FILE]]
 
 
-def test_of_three_equal_files_each_is_the_twin_of_both_others():
+def test_of_three_equal_files_each_is_a_near_duplicate_of_both_others():
     table = manifest(3, sha256=["a", "a", "a"])
-    links = twin_links(table, twins((1, 2, 0.99)))
-    assert len(links) == 3
-    found = leaks(members("val", "train", "test"), table, links)
+    pairs = duplicate_pairs(table, near_duplicates((1, 2, 0.99)))
+    assert len(pairs) == 3
+    found = leaks(members("val", "train", "test"), table, pairs)
     assert sorted(found["image_id"]) == ["x/0", "x/2"]
 
 
@@ -149,21 +153,21 @@ def test_of_three_equal_files_each_is_the_twin_of_both_others():
 def test_the_random_split_is_the_mean_over_all_splits(test, patients):
     count = 10
     table = manifest(count, ["p", "p", "p", "", "", "q", "q", "", "", ""])
-    pairs = [(0, 1), (1, 4), (4, 5), (7, 8)]
-    links = twin_links(table, twins(*((a, b, 0.9) for a, b in pairs)))
-    related = {frozenset(pair) for pair in pairs}
+    alike = [(0, 1), (1, 4), (4, 5), (7, 8)]
+    pairs = duplicate_pairs(table, near_duplicates(*((a, b, 0.9) for a, b in alike)))
+    related = {frozenset(pair) for pair in alike}
     if patients:
         related |= {frozenset(p) for p in [(0, 1), (0, 2), (1, 2), (5, 6)]}
-    shares = []
+    rates = []
     for held in combinations(range(count), round(test * count)):
         train = set(range(count)) - set(held)
-        shares.append(np.mean([any({i, t} in related for t in train) for i in held]))
-    got = random_split_share(table, links, patients=patients, test=test)
-    assert got == pytest.approx(np.mean(shares), abs=1e-12)
+        rates.append(np.mean([any({i, t} in related for t in train) for i in held]))
+    got = random_split_leakage(table, pairs, patients=patients, test=test)
+    assert got == pytest.approx(np.mean(rates), abs=1e-12)
 
 
 def test_pairs_with_images_elsewhere_do_not_count():
     table = manifest(6)
-    links = twin_links(table, twins((0, 5, 0.9)))
-    assert random_split_share(table.head(5), links) == 0
-    assert np.isnan(random_split_share(table.head(1), links))
+    pairs = duplicate_pairs(table, near_duplicates((0, 5, 0.9)))
+    assert random_split_leakage(table.head(5), pairs) == 0
+    assert np.isnan(random_split_leakage(table.head(1), pairs))

@@ -156,13 +156,15 @@ def test_twins_are_shown_side_by_side_and_listed(leaky, elsewhere):
     assert set(cards[0]) == set(twins[2])  # the contradiction comes first
     assert "lump against normal" in page.text
 
-    listed = pd.read_csv("audit_twins.csv", keep_default_na=False)
-    pairs = [frozenset(pair) for pair in zip(listed["image_id"], listed["twin_id"], strict=True)]
+    listed = pd.read_csv("audit_near_duplicates.csv", keep_default_na=False)
+    pairs = [
+        frozenset(pair) for pair in zip(listed["image_id"], listed["duplicate_id"], strict=True)
+    ]
     assert dict(zip(pairs, listed["kind"], strict=True)) == {
         frozenset(pair): "same file" if "equal" in pair[1] else "near-duplicate" for pair in twins
     }
     assert (listed["split"] == listed["image_id"].map(split)).all()
-    assert (listed["twin_split"] == listed["twin_id"].map(split)).all()
+    assert (listed["duplicate_split"] == listed["duplicate_id"].map(split)).all()
 
 
 def test_the_page_is_whole_and_asks_for_nothing(leaky, elsewhere):
@@ -204,7 +206,9 @@ def test_patients_are_counted_and_never_named(class_folders, elsewhere, capsys):
     page = Page((elsewhere / "page.html").read_text())
     assert page.table("split")["the split splits.csv: test"] == ["6", "6", "0", "6", "6", "100 %"]
     assert page.table("source")["folder"][5] == "6"
-    written = (elsewhere / "page.html").read_text() + (elsewhere / "page_twins.csv").read_text()
+    written = (elsewhere / "page.html").read_text() + (
+        elsewhere / "page_near_duplicates.csv"
+    ).read_text()
     assert "JANE" not in written + "".join(capsys.readouterr())
     assert str(elsewhere) not in written
 
@@ -215,7 +219,7 @@ def test_twins_of_a_prepared_manifest_are_found(leaky, elsewhere):
     assert run("--data", "prepared") == 0
     assert run("--data", "prepared/manifest.csv") == 0  # and the next free name
     first, second = ((elsewhere / f"audit{n}.html").read_text() for n in ("", "-2"))
-    assert first.replace("audit_twins", "audit-2_twins") == second
+    assert first.replace("audit_near_duplicates", "audit-2_near_duplicates") == second
     assert len(Page(first).cards["Near-duplicates"]) == len(twins)
 
 
@@ -350,13 +354,13 @@ def test_damaged_splits_are_refused(class_folders, elsewhere, capsys, splits, me
 
 def test_what_is_there_is_not_overwritten(class_folders, elsewhere, capsys):
     root = class_folders(no_lump=3, lump=3)
-    (elsewhere / "page_twins.csv").touch()
+    (elsewhere / "page_near_duplicates.csv").touch()
     assert run("--data", root, "--out", "page.html") == 1
-    assert "page_twins.csv exists" in capsys.readouterr().err
-    (elsewhere / "audit_twins.csv").write_text("mine")
+    assert "page_near_duplicates.csv exists" in capsys.readouterr().err
+    (elsewhere / "audit_near_duplicates.csv").write_text("mine")
     assert run("--data", root) == 0
     assert (elsewhere / "audit-2.html").is_file()
-    assert (elsewhere / "audit_twins.csv").read_text() == "mine"
+    assert (elsewhere / "audit_near_duplicates.csv").read_text() == "mine"
 
 
 def test_an_empty_manifest_is_an_error(class_folders, elsewhere, capsys):

@@ -15,7 +15,7 @@ from breastus.data.near_duplicates.search import Pairs
 
 # Ids of two images of the same scene in the manifest's order; their correlation (1: the same); and
 # "near-duplicate" or "mirrored".
-PAIR_COLUMNS = ("image_id", "twin_id", "similarity", "kind")
+PAIR_COLUMNS = ("image_id", "duplicate_id", "similarity", "kind")
 
 
 def pairs_table(image_ids: Sequence[str], pairs: Pairs) -> pd.DataFrame:

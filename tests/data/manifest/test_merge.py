@@ -133,7 +133,7 @@ def test_near_duplicates_are_found_across_sources(tmp_path, hospital):
     found = build_manifest_with_pairs([first, second])
     assert found.manifest["group_id"].tolist() == ["csv/1", "csv/1"]
     assert (found.manifest["excluded"] == "").all()
-    assert found.near_duplicate_pairs[["image_id", "twin_id"]].to_numpy().tolist() == [
+    assert found.near_duplicate_pairs[["image_id", "duplicate_id"]].to_numpy().tolist() == [
         ["csv/1", "csv-2/2"]
     ]
 

@@ -50,7 +50,7 @@ def test_pairs_are_listed_with_their_similarity():
     mirrored = np.concatenate([scenes, scenes[2:, :, ::-1]])
     pairs = pairs_table([f"x/{i}" for i in range(4)], near_duplicates(mirrored, threshold=0.76))
     assert tuple(pairs.columns) == PAIR_COLUMNS
-    assert pairs[["image_id", "twin_id", "kind"]].to_numpy().tolist() == [
+    assert pairs[["image_id", "duplicate_id", "kind"]].to_numpy().tolist() == [
         ["x/0", "x/1", "near-duplicate"],
         ["x/2", "x/3", "mirrored"],
     ]

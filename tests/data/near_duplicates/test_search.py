@@ -87,7 +87,7 @@ def test_flat_images_are_like_nothing(prints):
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_too_few_to_be_twins(count):
+def test_too_few_images_for_a_pair(count):
     nothing = np.zeros((count, SIDE, SIDE), np.uint8)
     assert len(near_duplicates(nothing, threshold=THRESHOLD).first) == 0
 
