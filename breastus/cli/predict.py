@@ -16,8 +16,6 @@ EXAMPLES = (
     "breastus predict models/efficientnet_lite0 image1.png image2.png",
     "breastus predict runs/efficientnet_lite0 path/to/images --format json",
 )
-# Programs rely on these keys.
-JSON_KEYS = ("path", "label", "probability", "threshold", "flags", "error")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
             print(_line(prediction))
     if args.format == "json":
         rows = [prediction.to_dict() for prediction in predictions]
-        rows = [{key: row[key] for key in JSON_KEYS} for row in rows]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     return int(any(prediction.error for prediction in predictions))
 

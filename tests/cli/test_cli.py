@@ -118,7 +118,10 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
     assert run("predict", "models/cnn", scan, "bad.png", "--format", "json") == 1
     captured = capsys.readouterr()
     good, bad = json.loads(captured.out)
-    assert set(good) == {"path", "label", "probability", "threshold", "flags", "error"}
+    assert set(good) == {
+        *("path", "label", "probability", "threshold"),
+        *("flags", "error", "referred", "reasons"),
+    }
     assert good["path"] == str(scan)
     assert good["label"] in ("lump", "no_lump")
     assert good["error"] is None
