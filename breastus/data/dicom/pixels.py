@@ -1,8 +1,8 @@
-"""The pixels of a DICOM image: its elements in, one frame after the other as uint8 [H, W, 3] out.
+"""The pixels of a DICOM image: its elements in, single frames as uint8 [H, W, 3], RGB, out.
 
-All sizes are checked before anything is decoded. Uncompressed frames are decoded by pydicom.
-Compressed ones are decoded by Pillow itself, since pydicom's plugin decodes before a frame's size
-is known, and its RLE decoder expands damaged data without a limit.
+All sizes are checked before anything is decoded. pydicom does the work, except for two encodings
+that Pillow decodes: RLE, because pydicom 3.0.2 expands damaged data without a limit, and JPEG,
+because pydicom converts the colours of a JPEG with an Adobe marker twice.
 
 Lossless JPEG and JPEG-LS are not supported: of the decoders that pydicom uses for them, GDCM
 (3.2.6) ended the process with a segmentation fault on a damaged file, and pylibjpeg-libjpeg is
@@ -15,29 +15,28 @@ import struct
 import numpy as np
 from PIL import Image
 
-from breastus.data.dicom.color import COLORS, grey_table, palette_table, to_rgb
-from breastus.data.dicom.elements import Elements
-from breastus.data.dicom.privacy import DamageError, attempt
+from breastus.data.dicom.privacy import DamageError, Elements, attempt
 from breastus.data.image_files import MAX_PIXELS
 
 MAX_FRAMES = 10_000  # more than five minutes at 30 frames a second
 MAX_FRAGMENTS = 40_000
 
-_NATIVE, _RLE, _JPEG, _JPEG_2000 = "native", "rle", "jpeg", "jpeg 2000"
-_DECODERS = {  # by transfer syntax, PS3.5 A
-    "1.2.840.10008.1.2": _NATIVE,  # implicit VR, little endian
-    "1.2.840.10008.1.2.1": _NATIVE,  # explicit VR, little endian
-    "1.2.840.10008.1.2.2": _NATIVE,  # explicit VR, big endian
-    "1.2.840.10008.1.2.5": _RLE,
-    "1.2.840.10008.1.2.4.50": _JPEG,  # baseline
-    "1.2.840.10008.1.2.4.51": _JPEG,  # extended; only with 8 bits
-    "1.2.840.10008.1.2.4.90": _JPEG_2000,  # lossless
-    "1.2.840.10008.1.2.4.91": _JPEG_2000,
-}
-_ITEM, _END = 0xFFFEE000, 0xFFFEE0DD  # tags of fragments of compressed pixel data, and their end
-_KNOWN = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", *COLORS)
-_HALVED = ("YBR_FULL_422", "YBR_PARTIAL_422")  # Cb and Cr once for two pixels
-_NOT_NATIVE = ("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")  # PS3.3 C.7.6.3.1.2
+# Transfer syntaxes, PS3.5 A: implicit and explicit little endian, explicit big endian; baseline
+# and extended JPEG; lossless and any JPEG 2000.
+_NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_RLE = "1.2.840.10008.1.2.5"
+_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+# Photometric interpretations, PS3.3 C.7.6.3.1.2.
+_HALVED = ("YBR_FULL_422", "YBR_PARTIAL_422")  # one Cb and one Cr for two pixels
+_ONLY_JPEG = ("YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+_COLORS = ("RGB", "YBR_FULL", *_HALVED, *_ONLY_JPEG)
+_PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", *_COLORS)
+_PARTIAL_TO_RGB = np.linalg.inv(  # pydicom does not convert a partial range
+    [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]]
+).T.astype(np.float32)
+_ROWS_AT_A_TIME = 128  # colours are converted in float32, four times as large as the frame
+_MAX_ENTRIES = 1 << 16  # of a lookup table
 
 
 class PixelReader:
@@ -45,164 +44,134 @@ class PixelReader:
 
     Args:
         elements: elements of the file.
-        need_pixels: false for a header alone, which `frame` then refuses.
+        need_pixels: whether frames will be decoded; false checks the header alone.
 
     Raises:
-        ImageError: when an element is missing, impossible or not supported.
+        ImageError: if an element is missing, impossible or not supported.
     """
 
     def __init__(self, elements: Elements, *, need_pixels: bool):
         self._elements = elements
         self._photometric = elements.text("PhotometricInterpretation")
-        if self._photometric not in _KNOWN:
-            raise elements.error("PhotometricInterpretation", f"must be one of {', '.join(_KNOWN)}")
+        if self._photometric not in _PHOTOMETRIC:
+            raise elements.error(
+                "PhotometricInterpretation", f"must be one of {', '.join(_PHOTOMETRIC)}"
+            )
         self.rows = elements.integer("Rows", 1, 0xFFFF)
         self.columns = elements.integer("Columns", 1, 0xFFFF)
         if self.rows * self.columns > MAX_PIXELS:
-            raise elements.error(
-                "Rows",
-                f"times Columns may be {MAX_PIXELS // 10**6} million pixels",
-                f"{self.rows} x {self.columns}",
-            )
+            rule = f"times Columns may be {MAX_PIXELS // 10**6} million pixels"
+            raise elements.error("Rows", rule, f"{self.rows} x {self.columns}")
         self.frames = elements.integer("NumberOfFrames", 1, MAX_FRAMES, default=1)
-        self._read_depth()
+        color = self._photometric in _COLORS
+        self._samples = elements.integer("SamplesPerPixel", *((3, 3) if color else (1, 1)))
+        self._planar = elements.integer("PlanarConfiguration", 0, 1, default=0) if color else 0
+        self._allocated = elements.integer("BitsAllocated", 1, 64)
+        if self._allocated not in (8, 16):
+            raise elements.error("BitsAllocated", "must be 8 or 16", self._allocated)
+        # The standard converts Y, Cb and Cr of 8 bits only.
+        high = 8 if color and self._photometric != "RGB" else self._allocated
+        self._stored = elements.integer("BitsStored", 8 if color else 1, high)
+        elements.integer("HighBit", self._stored - 1, self._stored - 1, default=self._stored - 1)
+        signed = elements.integer("PixelRepresentation", 0, 0 if color else 1)
         self._syntax = _transfer_syntax(elements)
-        self._decoder = _DECODERS[self._syntax]
-        if self._decoder == _NATIVE and self._photometric in _NOT_NATIVE:
-            raise elements.error(
-                "PhotometricInterpretation", "takes compressed pixels", self._photometric
-            )
-        self._data, self._table = b"", None
+        if self._photometric in _ONLY_JPEG and self._syntax not in (*_JPEG, *_JPEG_2000):
+            rule = "needs JPEG or JPEG 2000"
+            raise elements.error("PhotometricInterpretation", rule, self._photometric)
+        self._data, self._layout, self._table = b"", self._photometric, None
         if need_pixels:
             self._data = self._pixel_data()
-            self._table = self._lookup_table()
+            if not color:
+                values = np.arange(2**self._stored)
+                values[len(values) // 2 :] -= signed * len(values)  # two's complement
+                convert = _palette if self._photometric == "PALETTE COLOR" else _greys
+                self._table = convert(elements, values)
 
     def frame(self, index: int) -> np.ndarray:
         """Decode frame `index`, counted from 0, to uint8 [H, W, 3], RGB.
 
         Raises:
-            ImageError: when its data is damaged.
+            ImageError: if its data are damaged.
         """
         if not self._data:
             raise self._elements.error("PixelData", "was not read, only the header was")
-        decoded, problem = attempt(lambda: self._decode(index))
+        pixels, problem = attempt(lambda: self._decode(index))
         if problem:
             raise self._elements.error(
                 "PixelData", f"of frame {index + 1} {problem}. Export or copy the file again"
             )
-        values, photometric = decoded
-        if self._table is None:
-            return to_rgb(values, photometric, self._stored)
-        # Bits above the stored ones may hold anything, PS3.5 8.1.1.
-        return self._table[values & (2**self._stored - 1)]
-
-    def _read_depth(self) -> None:
-        elements, color = self._elements, self._photometric in COLORS
-        self._samples = 3 if color else 1
-        elements.integer("SamplesPerPixel", self._samples, self._samples)
-        self._planar = elements.integer("PlanarConfiguration", 0, 1, default=0) if color else 0
-        self._allocated = elements.integer("BitsAllocated", 1, 64)
-        if self._allocated not in (8, 16):
-            raise elements.error("BitsAllocated", "must be 8 or 16", self._allocated)
-        # The standard has no conversion of Y, Cb and Cr with other depths.
-        low, high = (8, 8) if color and self._photometric != "RGB" else (1, self._allocated)
-        self._stored = elements.integer("BitsStored", low, high)
-        elements.integer("HighBit", self._stored - 1, self._stored - 1, default=self._stored - 1)
-        self._signed = bool(elements.integer("PixelRepresentation", 0, 0 if color else 1))
+        return pixels
 
     def _pixel_data(self) -> bytes:
-        elements = self._elements
-        for other in ("FloatPixelData", "DoubleFloatPixelData"):
-            if elements.has(other):
-                raise elements.error(other, "has values whose scale is unknown")
-        data = elements.value("PixelData")
+        data = self._elements.value("PixelData")
         if not isinstance(data, bytes):
-            raise elements.error("PixelData", "is missing: the file holds no image")
-        if self._decoder != _NATIVE:
+            raise self._elements.error("PixelData", "is missing: the file holds no image")
+        if self._syntax not in _NATIVE:
             return data
         # Some writers name a halved interpretation and halve nothing.
-        samples = [2, 3] if self._photometric in _HALVED else [self._samples]
+        layouts = [("YBR_FULL_422", 2), ("RGB", 3)] if self._photometric in _HALVED else []
         values = self.rows * self.columns * self.frames * self._allocated // 8
-        for self._native_samples in samples:
-            length = values * self._native_samples
+        for layout, samples in layouts or [(self._photometric, self._samples)]:
+            length = values * samples
             if len(data) in (length, length + length % 2):  # padded to an even length
+                self._layout = layout
                 return data
-        raise elements.error(
+        raise self._elements.error(
             "PixelData",
-            f"must have {values * samples[0]} bytes, as Rows, Columns, NumberOfFrames and bits "
-            "say. Export or copy the file again",
+            f"must have {values * (2 if layouts else self._samples)} bytes, as Rows, Columns, "
+            "NumberOfFrames and bits say. Export or copy the file again",
             len(data),
         )
 
-    def _lookup_table(self) -> np.ndarray | None:
-        if self._photometric in COLORS:
-            return None
-        if self._photometric == "PALETTE COLOR":
-            return palette_table(self._elements, self._stored, self._signed)
-        return grey_table(self._elements, self._photometric, self._stored, self._signed)
-
-    def _decode(self, index: int) -> tuple[np.ndarray, str]:
-        """Return stored values, uint8 or uint16 [H, W] or [H, W, 3], and their interpretation."""
-        if self._decoder == _NATIVE:
-            return self._decode_native(index), self._photometric
-        data = _frame_bytes(self._data, index, self.frames)
-        if self._decoder == _RLE:
-            shape = self.rows, self.columns, self._samples
-            return decode_rle(data, *shape, self._allocated), self._photometric
-        return self._decode_jpeg(data) if self._decoder == _JPEG else self._decode_jpeg_2000(data)
-
-    def _decode_native(self, index: int) -> np.ndarray:
+    def _decode(self, index: int) -> np.ndarray:
         from pydicom.pixels import get_decoder
 
-        photometric = "RGB" if self._samples == 3 else "MONOCHROME2"
+        if self._syntax not in _NATIVE:
+            data = _encapsulated_frame(self._data, index, self.frames)
+            if self._syntax == _RLE:
+                shape = self.rows, self.columns, self._samples
+                return self._to_rgb(_decode_rle(data, shape, self._allocated // 8))
+            if self._syntax in _JPEG:
+                pixels = self._decode_jpeg(data)
+                return pixels if self._samples == 3 else self._to_rgb(pixels)
+            self._check_jpeg_2000(data)
         values, _ = get_decoder(self._syntax).as_array(
-            self._data,
+            self._elements.dataset,
             index=index,
             raw=True,
-            rows=self.rows,
-            columns=self.columns,
+            decoding_plugin="" if self._syntax in _NATIVE else "pillow",
             number_of_frames=self.frames,
-            samples_per_pixel=self._samples,
             planar_configuration=self._planar,
-            photometric_interpretation="YBR_FULL_422" if self._native_samples == 2 else photometric,
-            bits_allocated=self._allocated,
-            bits_stored=self._stored,
-            pixel_representation=0,
-            pixel_keyword="PixelData",
-            pixel_vr=self._elements.dataset["PixelData"].VR,
+            photometric_interpretation=self._layout,
+            extended_offsets=None,  # the frame that was checked has none
         )
-        return values.astype(f"u{self._allocated // 8}", copy=False)
+        return self._to_rgb(values.astype(f"u{values.itemsize}", copy=False))
 
-    def _decode_jpeg(self, data: bytes) -> tuple[np.ndarray, str]:
-        if self._stored > 8:
-            raise DamageError("is a JPEG with more than 8 bits, which is not supported")
-        image = self._open(data, "JPEG", "L")
-        if self._samples == 1:
-            return np.asarray(image), self._photometric
-        if self._photometric == "RGB" and not {"jfif", "adobe_transform"} & image.info.keys():
-            # libjpeg takes components without a marker for Y, Cb and Cr. Here they are R, G and B:
-            # read as YCbCr they stay as they were stored.
-            image.draft("YCbCr", image.size)
-        return np.asarray(image), "RGB"
-
-    def _decode_jpeg_2000(self, data: bytes) -> tuple[np.ndarray, str]:
+    def _check_jpeg_2000(self, data: bytes) -> None:
         from pydicom.pixels.utils import get_j2k_parameters
 
         if b"\xff\xd9" not in data[-10:]:  # padding of any kind may follow
             # The decoder fills what is missing with black and reports nothing.
             raise DamageError("is truncated: JPEG 2000 without its end marker")
-        image, described = self._open(data, "JPEG2000", "L", "I;16"), get_j2k_parameters(data)
-        precision = described.get("precision", self._stored)
-        if described.get("is_signed"):
-            raise DamageError("holds signed values in JPEG 2000, which are not supported")
-        if precision > self._stored or (self._samples == 3 and precision > 8):
-            raise DamageError("has more bits than BitsStored says, or colours of more than 8")
-        # Pillow scales to 8 or 16 bits, and undoes the colour transform of YBR_ICT and YBR_RCT.
-        values = np.asarray(image) >> ((16 if image.mode == "I;16" else 8) - precision)
-        transformed = self._photometric in ("YBR_ICT", "YBR_RCT")
-        return values, "RGB" if transformed else self._photometric
+        if not data.startswith(b"\xff\x4f\xff\x51"):  # pydicom never leaves a damaged JP2 box
+            raise DamageError("is no JPEG 2000 codestream, but perhaps a JP2 file")
+        self._open(data, "JPEG2000", "L", "I;16")
+        if get_j2k_parameters(data)["precision"] > self._stored:
+            raise DamageError("has more bits than BitsStored says")
+
+    def _decode_jpeg(self, data: bytes) -> np.ndarray:
+        """Return uint8 [H, W] or, if there are three samples, uint8 [H, W, 3], RGB."""
+        if self._stored > 8:
+            raise DamageError("is a JPEG with more than 8 bits, which is not supported")
+        image = self._open(data, "JPEG", "L")
+        if self._photometric == "RGB" and not {"jfif", "adobe_transform"} & image.info.keys():
+            # libjpeg takes components without a marker for Y, Cb and Cr. Here they are R, G and B:
+            # read as YCbCr they stay as they were stored.
+            image.draft("YCbCr", image.size)
+        return np.asarray(image)
 
     def _open(self, data: bytes, form: str, *grey_modes: str) -> Image.Image:
+        """Open an image without decoding it, and compare its size with that of the header."""
         image = Image.open(io.BytesIO(data), formats=(form,))
         if image.size != (self.columns, self.rows):
             raise DamageError("has another size than Rows and Columns say")
@@ -210,67 +179,211 @@ class PixelReader:
             raise DamageError(f"is not a {form} with SamplesPerPixel={self._samples}")
         return image
 
+    def _to_rgb(self, values: np.ndarray) -> np.ndarray:
+        """Return stored values, uint8 or uint16 [H, W] or [H, W, 3], as uint8 [H, W, 3], RGB."""
+        from pydicom.pixels import convert_color_space
 
-def _frame_bytes(data: bytes, index: int, frames: int) -> bytes:
-    """Return the compressed bytes of one frame of encapsulated pixel data, PS3.5 A.4."""
+        if self._table is not None:
+            # Bits above the stored ones may hold anything, PS3.5 8.1.1.
+            return self._table[values & (2**self._stored - 1)]
+        values = (values >> (self._stored - 8)).astype(np.uint8, copy=False)  # the high byte
+        if self._photometric in ("RGB", "YBR_ICT", "YBR_RCT"):  # Pillow converts the last two
+            return values
+        rgb = np.empty_like(values)
+        for row in range(0, len(values), _ROWS_AT_A_TIME):
+            part = values[row : row + _ROWS_AT_A_TIME]
+            if "PARTIAL" in self._photometric:
+                part = (part - np.array([16, 128, 128], np.float32)) @ _PARTIAL_TO_RGB
+                part = np.clip(np.rint(part), 0, 255)
+            else:
+                part = convert_color_space(part, "YBR_FULL", "RGB")
+            rgb[row : row + _ROWS_AT_A_TIME] = part
+        return rgb
+
+
+def _transfer_syntax(elements: Elements) -> str:
+    meta = getattr(elements.dataset, "file_meta", None) or {}
+    found = Elements(elements.name, meta).text("TransferSyntaxUID")
+    if not found:  # a file without a file header is written as pydicom found it to be
+        implicit, little = elements.dataset.original_encoding
+        found = _NATIVE[0 if implicit else 1 if little else 2]
+    if found not in (*_NATIVE, _RLE, *_JPEG, *_JPEG_2000):
+        raise elements.error(
+            "TransferSyntaxUID",
+            "is not supported. Supported are uncompressed pixels, RLE, JPEG (8 bits) and JPEG "
+            "2000. Convert the file, for instance with gdcmconv --raw",
+            found if set(found) <= set("0123456789.") else "a damaged one",
+        )
+    return found
+
+
+def _encapsulated_frame(data: bytes, index: int, frames: int) -> bytes:
+    """Return the compressed bytes of one frame, PS3.5 A.4."""
     from pydicom.encaps import get_frame
 
-    # pydicom walks through the fragments without a limit, and past damaged ones.
-    position, items = 0, 0
-    while position + 8 <= len(data):
-        group, element, length = struct.unpack_from("<HHL", data, position)
-        tag = group << 16 | element
-        if tag == _END:
+    # pydicom walks through the fragments without a limit, and past the end of the data.
+    position = items = 0
+    while position + 8 <= len(data) and items <= MAX_FRAGMENTS:
+        *tag, length = struct.unpack_from("<HHL", data, position)
+        if tag != [0xFFFE, 0xE000]:
             break
-        if tag != _ITEM or position + 8 + length > len(data) or items > MAX_FRAGMENTS:
-            raise DamageError("has damaged fragments")
         position += 8 + length
         items += 1
+    if position > len(data) or items > MAX_FRAGMENTS:
+        raise DamageError("has damaged fragments")
     if items - 1 < frames:  # the first item is the offset table
         raise DamageError("has fewer fragments than NumberOfFrames says")
     return get_frame(data, index, number_of_frames=frames)
 
 
-def decode_rle(data: bytes, rows: int, columns: int, samples: int, allocated: int) -> np.ndarray:
-    """Decode a frame of RLE segments, PS3.5 G, one for each byte of each sample.
+def _decode_rle(data: bytes, shape: tuple[int, int, int], width: int) -> np.ndarray:
+    """Decode a frame of RLE segments, one for each byte of each sample, PS3.5 G.
 
-    Returns:
-        uint8 or uint16 [rows, columns] or [rows, columns, samples].
+    Args:
+        data: header and segments.
+        shape: rows, columns and samples.
+        width: bytes of a sample, 1 or 2.
     """
+    pixels, samples = shape[0] * shape[1], shape[2]
     count, *offsets = struct.unpack_from("<16L", data)
-    width = allocated // 8
     if count != samples * width:
         raise DamageError("has another number of RLE segments than its bits say")
-    ends = [*offsets[1:count], len(data)]
-    planes = np.empty((samples, width, rows * columns), np.uint8)
-    for number, (start, end) in enumerate(zip(offsets, ends, strict=False)):
+    planes = np.empty((pixels, count), np.uint8)
+    for segment in range(count):
+        start, end = offsets[segment], [*offsets[1:count], len(data)][segment]
         if not 64 <= start < end <= len(data):
-            raise DamageError("has an RLE segment outside of itself")
+            raise DamageError("has an RLE segment that lies outside its data")
         # As one long row, since some writers let runs cross the rows of the image. Pillow fills a
         # buffer of this size, so a segment cannot expand without end.
-        row = Image.frombytes("L", (rows * columns, 1), data[start:end], "packbits", "L")
-        planes[number // width, number % width] = np.frombuffer(row.tobytes(), np.uint8)
-    values = planes[:, 0].astype(f"u{width}")  # the most significant byte comes first
-    for byte in range(1, width):
-        values = values << 8 | planes[:, byte]
-    values = values.reshape(samples, rows, columns)
-    return values[0] if samples == 1 else np.ascontiguousarray(values.transpose(1, 2, 0))
+        row = Image.frombytes("L", (pixels, 1), data[start:end], "packbits", "L")
+        planes[:, segment] = np.frombuffer(row.tobytes(), np.uint8)
+    values = planes.view(f">u{width}").astype(f"u{width}")  # the most significant byte is first
+    return values.reshape(shape if samples == 3 else shape[:2])
 
 
-def _transfer_syntax(elements: Elements) -> str:
-    dataset = elements.dataset
-    meta = getattr(dataset, "file_meta", None)
-    found, problem = attempt(lambda: str(meta.get("TransferSyntaxUID", "")) if meta else "")
-    compressed, _ = attempt(lambda: dataset["PixelData"].is_undefined_length)
-    if not found and not problem and not compressed:
-        # A file without a file header is written as pydicom found it to be.
-        implicit, little = dataset.original_encoding
-        found = f"1.2.840.10008.1.2{'' if implicit else '.1' if little else '.2'}"
-    if found not in _DECODERS:
+def _greys(elements: Elements, values: np.ndarray) -> np.ndarray:
+    """Return the grey shown for each stored value, uint8 [values, 3].
+
+    This is the pipeline of PS3.4 N.2: modality transform (PS3.3 C.11.1), VOI table or window
+    (C.11.2), polarity. Several tables or windows are alternatives, of which the first is used.
+    """
+    from pydicom.pixels import apply_modality_lut
+
+    values, problem = attempt(lambda: apply_modality_lut(values, elements.dataset))
+    lonely = elements.has("RescaleSlope") != elements.has("RescaleIntercept")
+    if problem or lonely or not -np.inf < values.min() < values.max() < np.inf:
+        if elements.has("ModalityLUTSequence"):
+            raise elements.error("ModalityLUTSequence", "must hold a table of values that differ")
+        raise elements.error("RescaleSlope", "must be a number, not 0, with a RescaleIntercept")
+    items = elements.items("VOILUTSequence")
+    shown = _voi_table(elements, items[0], values) if items else _window(elements, values)
+    if elements.text("PhotometricInterpretation") == "MONOCHROME1":  # the lowest value is white
+        shown = 1.0 - shown
+    return np.repeat(np.rint(255 * shown).astype(np.uint8)[:, None], 3, axis=1)
+
+
+def _voi_table(elements: Elements, item: Elements, values: np.ndarray) -> np.ndarray:
+    """Return values from 0 to 1 after the first table of the VOILUTSequence."""
+    from pydicom.pixels.processing import apply_voi
+
+    count, first, bits = _descriptor(item, "LUTDescriptor")
+    inputs = np.clip(np.rint(values), first, first + count - 1).astype(np.int64)
+    shown, problem = attempt(lambda: apply_voi(inputs, elements.dataset))
+    if problem:
+        raise item.error("LUTData", "does not hold as many entries as its descriptor says")
+    return np.minimum(shown / (2**bits - 1), 1.0)
+
+
+def _window(elements: Elements, values: np.ndarray) -> np.ndarray:
+    """Return values from 0 to 1 after the first window, or of the full range if there is none."""
+    from pydicom.pixels import apply_windowing
+
+    if not elements.text("WindowCenter") + elements.text("WindowWidth"):
+        return (values - values.min()) / (values.max() - values.min())
+    # The infinities give the two ends of pydicom's output range.
+    ends = np.concatenate([[-np.inf], values, [np.inf]])
+    shown, problem = attempt(lambda: apply_windowing(ends, elements.dataset))
+    if problem or not np.isfinite(shown).all():
         raise elements.error(
-            "TransferSyntaxUID",
-            "is not supported. Supported are uncompressed pixels, RLE, JPEG (8 bits) and JPEG "
-            "2000. Convert the file, for instance with gdcmconv --raw",
-            found if found and set(found) <= set("0123456789.") else "none, or a damaged one",
+            "WindowWidth",
+            "must be given with WindowCenter and be at least 1 (above 0 if VOILUTFunction is "
+            "LINEAR_EXACT or SIGMOID)",
         )
-    return found
+    return (shown[1:-1] - shown[0]) / (shown[-1] - shown[0])
+
+
+def _palette(elements: Elements, values: np.ndarray) -> np.ndarray:
+    """Return the colour of each stored value, uint8 [values, 3], PS3.3 C.7.6.3.1.5 and .6."""
+    from pydicom.pixels import apply_color_lut
+
+    count, first, bits = _descriptor(elements, "RedPaletteColorLookupTableDescriptor")
+    for keyword in (f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")):
+        segmented = not elements.has(keyword)
+        data = elements.value(f"Segmented{keyword}" if segmented else keyword) or b""
+        if elements.dataset.original_encoding[1] is False:
+            data = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()
+        # Entries of 8 bits are packed two in a word, the first in its low byte, or not packed.
+        width = 1 if bits == 8 and (segmented or len(data) < 2 * count) else 2
+        if segmented:
+            codes = np.frombuffer(data[: len(data) // width * width], f"<u{width}").tolist()
+            entries, _ = attempt(lambda codes=codes, width=width: _expand(codes, width))
+            data = np.array(entries or [], f"<u{width}").tobytes()
+        if len(data) < count * width:
+            raise elements.error(keyword, "does not hold as many entries as its descriptor says")
+        setattr(elements.dataset, keyword, data[: count * width])
+    # pydicom wraps values beyond the width of an entry.
+    inputs = np.clip(values, first, first + count - 1)
+    colors, problem = attempt(lambda: apply_color_lut(inputs, elements.dataset)[:, :3])
+    if problem:
+        raise elements.error("RedPaletteColorLookupTableDescriptor", "must say 8 or 16 bits")
+    # Some writers state 16 bits and write values of 8 bits; of real 16 bits the high byte is shown.
+    return (colors >> 8 if colors.max() > 255 else colors).astype(np.uint8)
+
+
+def _descriptor(elements: Elements, keyword: str) -> tuple[int, int, int]:
+    """Return the number of entries of a table, its first mapped value and the bits of an entry."""
+    value = elements.value(keyword)
+    numbers, _ = attempt(lambda: [int(number) for number in value])
+    count, first, bits = numbers if numbers and len(numbers) == 3 else (-1, 0, 0)
+    count = count or _MAX_ENTRIES
+    # pydicom wraps the index at the width of an entry.
+    if not 8 <= bits <= 16 or not 1 <= count <= (256 if bits == 8 else _MAX_ENTRIES):
+        rule = "must be three numbers: up to 65536 entries (256 of 8 bits), first value, bits"
+        raise elements.error(keyword, rule)
+    return count, first, bits
+
+
+def _expand(codes: list[int], width: int) -> list[int]:
+    """Expand the segments of a palette, PS3.3 C.7.9.2, whose entries have `width` bytes.
+
+    pydicom 3.0.2 does this without a limit, and counts the offset of a copy in entries, not bytes.
+    """
+    entries: list[int] = []
+    segments = 0
+
+    def add(position: int) -> int:
+        """Append a discrete (0) or linear (1) segment; return where the next one starts."""
+        nonlocal segments
+        kind, length, level = (*codes[position : position + 3], 0)[:3]
+        segments += 1
+        if kind > 1 or segments > _MAX_ENTRIES or len(entries) > _MAX_ENTRIES:
+            raise DamageError("has unknown segments, or too many")
+        if kind == 0:
+            entries.extend(codes[position + 2 : position + 2 + length])
+            return position + 2 + length
+        ramp = np.linspace(entries[-1], level, length + 1)[1:]
+        entries.extend(np.rint(ramp).astype(int).tolist())
+        return position + 3
+
+    position = 0
+    while position + 1 < len(codes):
+        if codes[position] != 2:
+            position = add(position)
+            continue
+        # A copy of earlier segments, whose offset in bytes has its lowest part first.
+        parts = codes[position + 2 : position + 2 + 4 // width]
+        source = sum(part << 8 * width * n for n, part in enumerate(parts)) // width
+        for _ in range(codes[position + 1]):
+            source = add(source)
+        position += 2 + 4 // width
+    return entries

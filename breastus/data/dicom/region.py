@@ -4,8 +4,7 @@ Reference:
     DICOM PS3.3 C.8.5.5, US Region Calibration Module: (0018,6011) Sequence of Ultrasound Regions.
 """
 
-from breastus.data.dicom.elements import Elements
-from breastus.data.dicom.privacy import attempt
+from breastus.data.dicom.privacy import Elements, attempt
 from breastus.errors import ImageError
 
 _TWO_DIMENSIONAL = 1  # Region Spatial Format, C.8.5.5.1.1

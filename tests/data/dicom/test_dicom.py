@@ -20,8 +20,8 @@ from pydicom.uid import (
 )
 
 from breastus.data.dicom.dicom_file import DicomFile
-from breastus.data.dicom.elements import Elements
 from breastus.data.dicom.pixels import PixelReader
+from breastus.data.dicom.privacy import Elements
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (12, 18), np.uint8)
@@ -191,6 +191,18 @@ def test_segmented_palettes():
     assert np.abs(shown[0, :, 0].astype(int) - (entries >> 8)).max() == 0
 
 
+def test_a_copied_palette_segment_starts_at_an_offset_in_bytes():
+    # One entry, two entries from byte 6 on, a copy of the latter segment.
+    codes = [0, 1, 5000, 0, 2, 256, 60000, 2, 1, 6, 0]
+    data = dict.fromkeys(("Red", "Green", "Blue"), struct.pack("<11H", *codes))
+    made = dicom(np.arange(5, dtype=np.uint8)[None], **palette([5, 0, 16], data, "Segmented"))
+    np.testing.assert_array_equal(frame(made)[0, :, 0], [19, 1, 234, 1, 234])
+    # pydicom takes the offset for a number of entries. Drop `_expand` when this no longer raises.
+    read = pydicom.dcmread(io.BytesIO(made))
+    with pytest.raises(ValueError, match="segment"):
+        pydicom.pixels.apply_color_lut(read.pixel_array, read)
+
+
 def rle(pixels: np.ndarray) -> bytes:
     return RLELosslessEncoder.encode(
         np.ascontiguousarray(pixels),
@@ -240,6 +252,22 @@ def test_jpeg_and_jpeg_2000(speckle):
     assert np.abs(frame(data)[..., 0].astype(int) - grey).max() < 30
 
 
+def test_a_jpeg_with_an_adobe_marker_is_converted_once(speckle):
+    color = speckle(32, 48)
+    color[..., 1] //= 2
+    stored = jpeg(color)
+    start = stored.index(b"JFIF") - 4
+    end = start + 2 + int.from_bytes(stored[start + 2 : start + 4], "big")
+    marker = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"  # 1: Y, Cb and Cr
+    data = compressed(
+        [stored[:start] + marker + stored[end:]],
+        color,
+        syntax=JPEGBaseline8Bit,
+        PhotometricInterpretation="YBR_FULL_422",
+    )
+    np.testing.assert_array_equal(frame(data), np.asarray(Image.open(io.BytesIO(stored))))
+
+
 # Of the files that come with pydicom these are ultrasound.
 REAL = ["examples_jpeg2k", "examples_palette", "examples_rgb_color", "examples_ybr_color"]
 
@@ -279,6 +307,7 @@ def test_real_ultrasound_files(name):
         "SC_ybr_full_422_uncompressed.dcm",
         "MR_small_RLE.dcm",
         "MR_small_bigendian.dcm",
+        "MR_small_jp2klossless.dcm",
     ],
 )
 def test_pixels_equal_pydicoms(name):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from dicom_maker import MARKER, compressed, dataset, dicom, encoded, region
 from PIL import Image
+from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     JPEG2000Lossless,
@@ -34,6 +35,19 @@ def jpeg(pixels: np.ndarray, form: str = "JPEG") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, form)
     return buffer.getvalue()
+
+
+def codestream(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG2000", no_jp2=True)
+    return buffer.getvalue()
+
+
+def table(descriptor: list[int], entries: list[int]) -> Dataset:
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData, item.ModalityLUTType = descriptor, entries, "US"
+    item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
+    return item
 
 
 def without(keyword: str) -> bytes:
@@ -119,10 +133,21 @@ WRONG = {
         dicom(GREY, WindowCenter=5, WindowWidth=0),
         r"\(0028,1051\) WindowWidth .* at least 1",
     ),
-    "a flat slope": (dicom(GREY, RescaleSlope=0), r"\(0028,1053\) RescaleSlope"),
+    "a flat slope": (
+        dicom(GREY, RescaleSlope=0, RescaleIntercept=5),
+        r"\(0028,1053\) RescaleSlope",
+    ),
+    "a short table": (
+        dicom(GREY, VOILUTSequence=[table([4, 0, 16], [1, 2, 3])]),
+        r"\(0028,3006\) LUTData does not hold",
+    ),
+    "a table of one value": (
+        dicom(GREY, ModalityLUTSequence=[table([2, 0, 16], [7, 7])]),
+        r"\(0028,3000\) ModalityLUTSequence",
+    ),
     "colours that take JPEG 2000": (
         dicom(COLOR, PhotometricInterpretation="YBR_ICT"),
-        r"\(0028,0004\) PhotometricInterpretation takes compressed pixels. Received: YBR_ICT",
+        r"\(0028,0004\) PhotometricInterpretation .* Received: YBR_ICT",
     ),
     "lossless JPEG": (
         compressed([b"\xff\xd8"], GREY, syntax=JPEGLosslessSV1),
@@ -144,6 +169,23 @@ WRONG = {
         compressed([jpeg(GREY, "JPEG2000")[:200]], GREY, syntax=JPEG2000Lossless),
         r"\(7FE0,0010\) PixelData of frame 1 is truncated",
     ),
+    "a JP2 file": (
+        compressed([jpeg(GREY, "JPEG2000")], GREY, syntax=JPEG2000Lossless),
+        r"\(7FE0,0010\) PixelData of frame 1 is no JPEG 2000 codestream",
+    ),
+    "more bits than stored": (
+        compressed([codestream(GREY)], GREY, syntax=JPEG2000Lossless, BitsStored=7),
+        r"frame 1 has more bits than BitsStored says",
+    ),
+    "RLE outside its data": (
+        compressed([b"\1\0\0\0\xff\xff" + bytes(60)], GREY, syntax=RLELossless),
+        r"frame 1 has an RLE segment that lies outside its data",
+    ),
+    "colours of few bits": (
+        dicom(COLOR, BitsStored=6),
+        r"\(0028,0101\) BitsStored must be 8. Received: 6",
+    ),
+    "a slope without an intercept": (dicom(GREY, RescaleSlope=2), r"\(0028,1053\) RescaleSlope"),
     "RLE without segments": (
         compressed([bytes(64)], GREY, syntax=RLELossless),
         r"frame 1 has another number of RLE segments",
