@@ -10,6 +10,7 @@ under the GPL.
 """
 
 import io
+import itertools
 import struct
 
 import numpy as np
@@ -270,8 +271,8 @@ def _greys(elements: Elements, values: np.ndarray) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut
 
     values, problem = attempt(lambda: apply_modality_lut(values, elements.dataset))
-    lonely = elements.has("RescaleSlope") != elements.has("RescaleIntercept")
-    if problem or lonely or not -np.inf < values.min() < values.max() < np.inf:
+    incomplete = elements.has("RescaleSlope") != elements.has("RescaleIntercept")
+    if problem or incomplete or not -np.inf < values.min() < values.max() < np.inf:
         if elements.has("ModalityLUTSequence"):
             raise elements.error("ModalityLUTSequence", "must hold a table of values that differ")
         raise elements.error("RescaleSlope", "must be a number, not 0, with a RescaleIntercept")
@@ -359,31 +360,28 @@ def _expand(codes: list[int], width: int) -> list[int]:
     pydicom 3.0.2 does this without a limit, and counts the offset of a copy in entries, not bytes.
     """
     entries: list[int] = []
-    segments = 0
+    segments = itertools.count(1)
 
-    def add(position: int) -> int:
-        """Append a discrete (0) or linear (1) segment; return where the next one starts."""
-        nonlocal segments
-        kind, length, level = (*codes[position : position + 3], 0)[:3]
-        segments += 1
-        if kind > 1 or segments > _MAX_ENTRIES or len(entries) > _MAX_ENTRIES:
+    def add(at: int, *, copied: bool = False) -> int:
+        """Append the entries of the segment that starts at `at`; return where the next starts."""
+        kind, length, level = (*codes[at : at + 3], 0)[:3]
+        if next(segments) > _MAX_ENTRIES or len(entries) > _MAX_ENTRIES or kind > 2 - copied:
             raise DamageError("has unknown segments, or too many")
-        if kind == 0:
-            entries.extend(codes[position + 2 : position + 2 + length])
-            return position + 2 + length
-        ramp = np.linspace(entries[-1], level, length + 1)[1:]
-        entries.extend(np.rint(ramp).astype(int).tolist())
-        return position + 3
+        if kind == 0:  # discrete
+            entries.extend(codes[at + 2 : at + 2 + length])
+            return at + 2 + length
+        if kind == 1:  # linear
+            entries.extend(np.rint(np.linspace(entries[-1], level, length + 1)[1:]).astype(int))
+            return at + 3
+        # A copy of `length` segments, whose offset in bytes has its lowest part first.
+        end = at + 2 + 4 // width
+        offset = sum(part << 8 * width * n for n, part in enumerate(codes[at + 2 : end]))
+        source = offset // width
+        for _ in range(length):
+            source = add(source, copied=True)
+        return end
 
     position = 0
     while position + 1 < len(codes):
-        if codes[position] != 2:
-            position = add(position)
-            continue
-        # A copy of earlier segments, whose offset in bytes has its lowest part first.
-        parts = codes[position + 2 : position + 2 + 4 // width]
-        source = sum(part << 8 * width * n for n, part in enumerate(parts)) // width
-        for _ in range(codes[position + 1]):
-            source = add(source)
-        position += 2 + 4 // width
+        position = add(position)
     return entries
