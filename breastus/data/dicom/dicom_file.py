@@ -26,7 +26,7 @@ class DicomFile:
 
     Args:
         elements: its elements.
-        pixels: whether frames will be decoded; false checks the header alone.
+        pixels: true if frames will be decoded, false for the header alone.
 
     Attributes:
         name: name of the file in error messages.
@@ -67,8 +67,8 @@ class DicomFile:
         Args:
             source: path, or the bytes of a file.
             name: name in error messages if `source` is bytes.
-            pixels: whether frames will be decoded; false reads only the header, which is quick
-                from a path.
+            pixels: true if frames will be decoded, false for the header alone, which is quick to
+                read from a path.
 
         Raises:
             ImageError: if the file is missing, too large, not DICOM, not ultrasound (modality US),

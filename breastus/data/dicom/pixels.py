@@ -45,7 +45,7 @@ class PixelReader:
 
     Args:
         elements: elements of the file.
-        need_pixels: whether frames will be decoded; false checks the header alone.
+        need_pixels: true if frames will be decoded, false for the header alone.
 
     Raises:
         ImageError: if an element is missing, impossible or not supported.
@@ -172,7 +172,7 @@ class PixelReader:
         return np.asarray(image)
 
     def _open(self, data: bytes, form: str, *grey_modes: str) -> Image.Image:
-        """Open an image without decoding it, and compare its size with that of the header."""
+        """Open an image without decoding it, and check its size against the header."""
         image = Image.open(io.BytesIO(data), formats=(form,))
         if image.size != (self.columns, self.rows):
             raise DamageError("has another size than Rows and Columns say")
@@ -296,7 +296,7 @@ def _voi_table(elements: Elements, item: Elements, values: np.ndarray) -> np.nda
 
 
 def _window(elements: Elements, values: np.ndarray) -> np.ndarray:
-    """Return values from 0 to 1 after the first window, or of the full range if there is none."""
+    """Return values from 0 to 1 after the first window, or of the full range without one."""
     from pydicom.pixels import apply_windowing
 
     if not elements.text("WindowCenter") + elements.text("WindowWidth"):

@@ -72,7 +72,7 @@ class Elements:
             name: name of the file in error messages.
             stream: the open file.
             keywords: further elements; all others are skipped.
-            pixels: whether the pixel data are read too.
+            pixels: true to read the pixel data too.
 
         Raises:
             ImageError: if pydicom is not installed, or the file is damaged or deflated.
