@@ -36,7 +36,7 @@ PERSONAL = {
 def dataset(pixels: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, **elements) -> Dataset:
     """Return a data set of [H, W], [H, W, 3] or, with NumberOfFrames, one more axis in front.
 
-    With Rows given the pixels are taken for those of one frame.
+    If Rows is given, the pixels belong to one frame.
 
     Args:
         pixels: stored values, uint8 or uint16 (int16: signed).

@@ -1,4 +1,4 @@
-"""Damaged files, made by number, and what the readers make of them. Run in a process of its own.
+"""Damaged files, made by number, and how the readers handle them. Run in a process of its own.
 
     python tests/helpers/fuzzing.py FIRST COUNT FOLDER
 
@@ -159,7 +159,7 @@ def _set_number(rng, data, files):
 
 
 def _set_dimension(rng, data, files):
-    """Replace a number that is that of the width or height by another of the same size."""
+    """Replace the width or height by another number of the same size."""
     for value in rng.permutation([48, 30]):
         for layout in ("<I", ">I", "<H", ">H"):
             if (at := data.find(struct.pack(layout, value))) >= 0 and rng.random() < 0.5:
@@ -199,15 +199,15 @@ def read(path: Path) -> bool:
     """
     images = 0
     for image in expand_frames([SourceImage(name="a", path=path)], frames=1):
-        pixels, said = None, ""
+        pixels, message = None, ""
         try:
             pixels = ImageFile.read(image.path).pixels
         except ImageError as error:
-            said = str(error)
+            message = str(error)
         if pixels is None:
-            assert str(path) in said, f"file not named: {said}"
-            assert MARKER not in said, f"names somebody: {said}"
-            assert "MemoryError" not in said, f"out of memory: {said}"
+            assert str(path) in message, f"file not named: {message}"
+            assert MARKER not in message, f"names somebody: {message}"
+            assert "MemoryError" not in message, f"out of memory: {message}"
         else:
             assert pixels.dtype == np.uint8, pixels.dtype
             assert pixels.ndim == 3, pixels.shape
