@@ -168,7 +168,9 @@ def facts_of(run: Run) -> dict[str, Any]:
 
 def without_text(pretraining: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the facts of a pretraining without the sentence that reports print."""
-    return pretraining and {key: value for key, value in pretraining.items() if key != "words"}
+    return pretraining and {
+        key: value for key, value in pretraining.items() if key != "description"
+    }
 
 
 def code_version() -> str:

@@ -137,7 +137,7 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
     """Return the lines that say what the numbers mean, with the spread between seeds."""
     several = [runs for variants in found.values() for runs in variants.values() if len(runs) > 1]
     each = [
-        mean_metrics(_test(runs), options=EvaluationOptions(resamples=100))["each"]
+        mean_metrics(_test(runs), options=EvaluationOptions(resamples=100))["per_table"]
         for runs in several
     ]
     spread = ", ".join(

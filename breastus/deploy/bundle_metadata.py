@@ -57,8 +57,8 @@ def bundle_metadata(
             "labels": trained_on["label"].value_counts().to_dict(),
             # The path of a folder of weights is not recorded.
             "initial_weights": "pretrained" if pretraining else environment["weights"]["weights"],
-            "pretrained": pretraining.get("words"),
-            "held_out_seen": pretraining.get("held_out_seen", 0),
+            "pretrained": pretraining.get("description"),
+            "held_out_images_seen": pretraining.get("held_out_images_seen", 0),
         },
         "input_statistics": statistics_ranges(measured),
         "versions": environment["versions"],
@@ -77,7 +77,7 @@ def decision_metadata(
     """
     return {
         "threshold": decision.threshold,
-        "threshold_rule": decision.facts["threshold"]["description"],
+        "threshold_rule": decision.selection["threshold"]["description"],
         # 1 for calibrations other than temperature scaling, which have other parameters.
         "temperature": decision.calibrator.temperature,
         "calibration": decision.calibrator.description,

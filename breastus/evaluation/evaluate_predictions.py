@@ -103,8 +103,8 @@ def score_predictions(
 
     Returns:
         The settings; for each split `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`,
-        its bounds, and under each metric's name `value`, `ci_low`, `ci_high`; `study`, as from
-        `published_baseline`.
+        its bounds, and under each metric's name `value`, `ci_low`, `ci_high`; and
+        `published_baseline`, as from the function.
 
     Warns:
         UndefinedMetricWarning: when a metric or an interval is NaN.
@@ -116,7 +116,7 @@ def score_predictions(
         "prevalence": prevalence,
         "confidence": confidence,
         "resamples": options.resamples,
-        "interval": INTERVAL,
+        "interval_method": INTERVAL,
     }
     for split, table in predictions.items():
         y_true, y_prob = truth_and_probability(table)
@@ -143,7 +143,9 @@ def score_predictions(
                 for name in METRICS
             },
         }
-    result["study"] = published_baseline(model, color, confidence=confidence, prevalence=prevalence)
+    result["published_baseline"] = published_baseline(
+        model, color, confidence=confidence, prevalence=prevalence
+    )
     return result
 
 

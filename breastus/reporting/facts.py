@@ -13,14 +13,14 @@ class ModelFacts:
         name: name of the network or bundle.
         phantom: true if it was trained on simulated images.
         groups_ignored: true if images of one patient or scene may lie on both sides of its split.
-        held_out_seen: number of validation and test images that its pretraining saw.
+        held_out_images_seen: number of validation and test images that its pretraining saw.
         random_weights: reason why it started from random weights; "" if that was intended.
     """
 
     name: str
     phantom: bool = False
     groups_ignored: bool = False
-    held_out_seen: int = 0
+    held_out_images_seen: int = 0
     random_weights: str = ""
 
     @classmethod
@@ -31,7 +31,7 @@ class ModelFacts:
             name=info["model"],
             phantom=trained["phantom"],
             groups_ignored=trained.get("groups_ignored", False),
-            held_out_seen=trained.get("held_out_seen", 0),
+            held_out_images_seen=trained.get("held_out_images_seen", 0),
         )
 
 
@@ -41,24 +41,24 @@ class ExternalFacts:
 
     Attributes:
         sources: names of the data sets.
-        home: metrics of the model's own test images, as in metrics.json.
+        internal: metrics of the model's own test images, as in metrics.json.
         seen: number of images that were excluded because they took part in training.
         related: number of images that were excluded as near-duplicates of training images, or as
             images of a patient or scene that took part in training.
         compared: number of training images that were searched for near-duplicates.
         missing: number of training images that could not be searched, as their files are gone.
-        own_test: number of images that are the model's own test images.
+        internal_test_images: number of images that are the model's own test images.
         from_bundle: true if the model is a bundle, which carries no images to search.
         pretrained: true if the network was pretrained with breastus on further images.
     """
 
     sources: tuple[str, ...]
-    home: dict[str, Any]
+    internal: dict[str, Any]
     seen: int
     related: int
     compared: int
     missing: int
-    own_test: int
+    internal_test_images: int
     from_bundle: bool
     pretrained: bool
 

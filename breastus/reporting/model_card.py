@@ -38,7 +38,7 @@ def model_card(info: dict[str, Any]) -> str:
         sources=", ".join(sources),
         referral=_referral(info),
         recalibration=recalibration,
-        scored=None if recalibration else info.get("scored"),
+        test_scoring=None if recalibration else info.get("test_scoring"),
         scores=_SCORES,
         test=info["metrics"]["test"],
     )

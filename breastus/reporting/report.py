@@ -95,7 +95,7 @@ def write_report(
         folds=folds,
         external=external,
         exclusions=texts.exclusions(external) if external else [],
-        study=None if phantom_images else metrics.get("study"),
+        study=None if phantom_images else metrics.get("published_baseline"),
         calibration=_calibration(metrics),
         **_robustness_values(robustness),
         **_recalibration_values(recalibration, tables[0], manifest),
@@ -181,9 +181,9 @@ def _save_figures(
             held_out_after(test, recalibration), before="original", after="recalibrated"
         )
         figures["recalibration"] = save_figure(figure, folder / "recalibration.png")
-        if recalibration["curve"]:
+        if recalibration["learning_curve"]:
             wide["learning_curve"] = lambda narrow: plot_learning_curve(
-                recalibration["curve"], images=recalibration["asked"], narrow=narrow
+                recalibration["learning_curve"], images=recalibration["min_images"], narrow=narrow
             )
     for name, draw in wide.items():
         path = folder / f"{name}.png"

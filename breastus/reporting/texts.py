@@ -66,9 +66,9 @@ def exclusions(external: ExternalFacts) -> list[str]:
     return _lines("text/exclusions.txt.j2", external=external)
 
 
-def home_scores(home: dict[str, Any]) -> str:
+def internal_scores(internal: dict[str, Any]) -> str:
     """Return the scores of a model's own test images."""
-    return sentence("text/home_scores.txt.j2", home=home)
+    return sentence("text/internal_scores.txt.j2", internal=internal)
 
 
 def summaries(
@@ -85,7 +85,7 @@ def summaries(
         recalibration: content of recalibration.json.
     """
     return [
-        *([home_scores(external.home)] if external else []),
+        *([internal_scores(external.internal)] if external else []),
         *([recalibration_summary(recalibration)] if recalibration else []),
         *([robustness_summary(robustness)] if robustness else []),
     ]
@@ -128,7 +128,7 @@ def robustness_facts(robustness: dict[str, Any]) -> dict[str, Any]:
         fallen = [
             entry
             for entry in part["severities"]
-            if entry["beyond_chance"] and entry["roc_auc"]["change"] < 0
+            if entry["roc_auc_significant"] and entry["roc_auc"]["change"] < 0
         ]
         if fallen:
             lowest = min(entry["roc_auc"]["value"] for entry in fallen)
@@ -186,7 +186,7 @@ def change_of(trial: dict[str, Any], name: str) -> str:
 
 def few_groups(trial: dict[str, Any]) -> int | None:
     """Return the number of groups of the rarer class, where it is too small to recalibrate on."""
-    fewest = min(trial["drawn"]["groups_of_class"].values())
+    fewest = min(trial["sample"]["groups_per_class"].values())
     return fewest if fewest < FEW_GROUPS else None
 
 

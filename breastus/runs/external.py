@@ -21,9 +21,9 @@ RECALIBRATION_FILE = "recalibration.json"
 class ExternalEvaluation(ReportFolder):
     """A model evaluated on external images.
 
-    Its `metrics` are those of `evaluate_predictions` for "test" alone, and besides `model` and
-    `sources`; `left_out`, the number of images that took part in training; `near_duplicates`
-    (`left_out`: images that resemble one of these or share its patient or scene, `compared` and
+    Its `metrics` hold what `evaluate_predictions` returns for "test", `model` and `sources`;
+    `excluded_training_images`, the number of images that took part in training; `near_duplicates`
+    (`excluded`: images that resemble one of these or share its patient or scene, `compared` and
     `missing`: training images that could and could not be compared); `pretrained`, whether the
     model had seen further images; `internal`, scores on the model's own test images; and
     `prevalence_estimate`.

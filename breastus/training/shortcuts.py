@@ -38,7 +38,7 @@ def shortcut_test(
         decision: calibration and threshold.
 
     Returns:
-        `drawn` and `removed` as from `flip_rate`, `most` and `confidence`.
+        `marks_added` and `marks_removed` as from `flip_rate`, `max_images` and `confidence`.
     """
     removed = tf.function(remove_annotations, input_signature=[_PIXELS])
     settings = {
@@ -50,15 +50,15 @@ def shortcut_test(
     bare = _first(rows[rows["label"] == LABELS[NO_LUMP]], _has_room)
     marked = _first(rows[rows["label"] == LABELS[LUMP]], _is_marked)
     return {
-        "most": MOST,
+        "max_images": MOST,
         "confidence": config.evaluation.confidence,
-        "drawn": flip_rate(
+        "marks_added": flip_rate(
             *bare,
             change=lambda image, number: draw_annotations(image, config.seed + number),
             to_lump=True,
             **settings,
         ),
-        "removed": flip_rate(
+        "marks_removed": flip_rate(
             *marked,
             change=lambda image, _: removed(image).numpy(),
             to_lump=False,

@@ -186,15 +186,15 @@ def _metrics(
 
 
 def _time_taken(runs: Sequence[Run]) -> dict[str, float | str]:
-    """Return `minutes` of all folds, and what they are `minutes_of`.
+    """Return `minutes` of all folds, and what they include (`minutes_scope`).
 
     The wall time of a resumed fold is unknown; then the minutes are those of the epochs.
     """
-    in_all = [run.environment.get("seconds_in_all") for run in runs]
+    in_all = [run.environment.get("seconds_total") for run in runs]
     if None not in in_all:
-        return {"minutes": sum(in_all) / 60, "minutes_of": "from images to report"}
+        return {"minutes": sum(in_all) / 60, "minutes_scope": "from images to report"}
     epochs = sum(run.environment["seconds_training"] for run in runs)
-    return {"minutes": epochs / 60, "minutes_of": "of training"}
+    return {"minutes": epochs / 60, "minutes_scope": "of training"}
 
 
 def _manifest(result: CrossValidation, config: Config) -> pd.DataFrame:

@@ -151,11 +151,11 @@ def _scored(apart: OutOfFoldPredictions | None, members: int) -> dict[str, Any]:
     if apart is None:
         return {}
     return {
-        "scored": {
-            "networks": [int(apart.networks.min()), int(apart.networks.max())],
-            "of": members,
+        "test_scoring": {
+            "networks_per_image": [int(apart.networks.min()), int(apart.networks.max())],
+            "members": members,
             "decisions": apart.decisions,
-            "thresholds": [float(end(apart.table["threshold"])) for end in (min, max)],
+            "threshold_range": [float(end(apart.table["threshold"])) for end in (min, max)],
         }
     }
 
@@ -195,7 +195,7 @@ def _seen(runs: Sequence[Run]) -> list[str]:
 def _environment(runs: Sequence[Run]) -> dict[str, Any]:
     """Return the environment of the first run, with the leakiest pretraining of any run."""
     found = [run.environment.get("pretraining") for run in runs]
-    worst = max(filter(None, found), key=lambda facts: facts["held_out_seen"], default=None)
+    worst = max(filter(None, found), key=lambda facts: facts["held_out_images_seen"], default=None)
     return {**runs[0].environment, "pretraining": worst}
 
 

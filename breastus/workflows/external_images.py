@@ -26,7 +26,7 @@ class ExternalImages(NamedTuple):
         manifest: all images, with the reasons why some are excluded.
         rows: manifest rows of the images to evaluate on.
         seen: number of images that took part in training.
-        near_duplicates: `left_out`, the number of images that resemble a training image or share
+        near_duplicates: `excluded`, the number of images that resemble a training image or share
             its patient or scene; `compared` and `missing`, the numbers of training images that
             could and could not be compared with.
     """
@@ -61,7 +61,7 @@ def external_images(data: Places, model: ModelArtifact) -> ExternalImages:
     if rows.empty:
         raise DataError(
             f"{join_sources(data)} holds no image to evaluate on: {seen} took part in training, "
-            f"{near_duplicates['left_out']} resemble such images, and the others are excluded or "
+            f"{near_duplicates['excluded']} resemble such images, and the others are excluded or "
             "have no label. Name another data set."
         )
     return ExternalImages(manifest, rows, seen, near_duplicates)
@@ -88,7 +88,7 @@ def _exclude_similar(
     of_group = manifest["group_id"].isin(set(manifest.loc[known, "group_id"]) - {""})
     reason = "duplicate: of one group with an image that took part in training"
     manifest, related = _exclude(manifest, of_group, reason)
-    counts = {"left_out": similar + related, "compared": found.compared, "missing": found.missing}
+    counts = {"excluded": similar + related, "compared": found.compared, "missing": found.missing}
     return manifest, counts
 
 

@@ -171,7 +171,9 @@ def model_facts(run: Run, manifest: pd.DataFrame) -> ModelFacts:
         name=run.config.model.name,
         phantom=has_phantoms(manifest),
         groups_ignored=run.config.data.groups == "ignore",
-        held_out_seen=(run.environment.get("pretraining") or {}).get("held_out_seen", 0),
+        held_out_images_seen=(run.environment.get("pretraining") or {}).get(
+            "held_out_images_seen", 0
+        ),
         random_weights=weights.reason or "No pretrained weights were found." if random else "",
     )
 

@@ -60,7 +60,7 @@ from breastus.workflows.prepare import (
     prepare_splits,
 )
 
-PHANTOMS_AN_EPOCH = 400
+PHANTOMS_PER_EPOCH = 400
 
 
 def pretrain(
@@ -73,7 +73,7 @@ def pretrain(
     config: Config | None = None,
     seed: int | None = None,
     epochs: int | None = None,
-    phantoms: int = PHANTOMS_AN_EPOCH,
+    phantoms: int = PHANTOMS_PER_EPOCH,
     patch: int | None = None,
     mask_ratio: float = 0.6,
     fill: str | None = None,
@@ -145,7 +145,7 @@ def pretrain(
         task = masked_task(network, config, transform, table, masking=masking)
     history = _fit(task, network, config.training.epochs)
     if table is None:
-        found["images"] = task.facts["phantoms_an_epoch"] * config.training.epochs
+        found["images"] = task.facts["phantoms_per_epoch"] * config.training.epochs
     seen = set(found.pop("seen")) | set(earlier["seen"] if earlier else ())
     facts = {
         "network": model,
@@ -155,7 +155,9 @@ def pretrain(
         "epochs": config.training.epochs,
         "seed": config.seed,
         **found,
-        "started_from": describe(earlier) if earlier else config.model.weights or "random weights",
+        "initial_weights": describe(earlier)
+        if earlier
+        else config.model.weights or "random weights",
         "settings": _settings(config),
         "command": command_line(),
         "versions": versions(),

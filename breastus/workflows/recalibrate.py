@@ -50,7 +50,7 @@ def measure_recalibration(
     study = recalibration_study(table, model.config.evaluation, images=images, seed=seed)
     rows = manifest[manifest["image_id"].isin(set(table["image_id"]))]
     study["sources"] = sorted(set(rows["source"]))
-    study["of"] = model.identity
+    study["model_identity"] = model.identity
     folder.write_recalibration(study, table)
     return study
 
@@ -81,7 +81,7 @@ def export_recalibrated(
     model, folder = ModelArtifact.load(model), _external(folder)
     study, manifest = _recalibration(folder, model), folder.read_manifest()
     decision = Decision.from_dict(study["decision"])
-    drawn = manifest[manifest["image_id"].isin(set(study["drawn"]["image_ids"]))]
+    drawn = manifest[manifest["image_id"].isin(set(study["sample"]["image_ids"]))]
     bundle = Bundle.load(model.bundle)
     return write_bundle(
         out,
@@ -106,10 +106,10 @@ def recalibrated_name(model: ModelArtifact, folder: ExternalEvaluation | str | o
 def _metadata(bundle: Bundle, study: dict[str, Any], decision: Decision) -> dict[str, Any]:
     """Return the metadata of a bundle with what the recalibration changed."""
     before = bundle.metadata
-    counts = {name: value for name, value in study["drawn"].items() if name != "image_ids"}
+    counts = {name: value for name, value in study["sample"].items() if name != "image_ids"}
     return before | {
         "threshold": decision.threshold,
-        "threshold_rule": decision.facts["threshold"]["description"],
+        "threshold_rule": decision.selection["threshold"]["description"],
         "conformal": decision.conformal.to_dict(),
         "recalibration": {
             "sources": study["sources"],
@@ -136,7 +136,7 @@ def _recalibration(folder: ExternalEvaluation, model: ModelArtifact) -> dict[str
     study = folder.read_recalibration(folder.read_predictions())
     if study is None:
         raise RunError(f"{folder.path} was evaluated again since it was recalibrated. {way_out}")
-    if study["of"] != model.identity:
+    if study["model_identity"] != model.identity:
         raise RunError(
             f"{folder.path} was recalibrated for another network, or before {model.path} was "
             f"evaluated again. {way_out}"

@@ -165,7 +165,7 @@ def _prepare(run: Run, *, resumed: bool) -> ResolvedWeights:
     if pretraining is not None:
         allow = run.config.model.pretraining_leakage == "allow"
         seen = check_pretraining_leakage(pretraining, manifest, splits, allow=allow)
-        facts = _pretraining_summary(pretraining, held_out_seen=seen)
+        facts = _pretraining_summary(pretraining, held_out_images_seen=seen)
     if not run.begun:
         run.write_manifest(manifest)
         run.write_splits(splits)
@@ -215,14 +215,16 @@ def _pretraining(run: Run, weights: ResolvedWeights, *, resumed: bool) -> dict[s
     return (pretraining_of(run.path) if resumed else None) or read_pretrained(weights.weights)
 
 
-def _pretraining_summary(pretraining: dict[str, Any], *, held_out_seen: int) -> dict[str, Any]:
+def _pretraining_summary(
+    pretraining: dict[str, Any], *, held_out_images_seen: int
+) -> dict[str, Any]:
     """Return what environment.json says of a pretraining; pretrained.json has the rest."""
     names = ("on", "images", "epochs", "seed", "seconds", "data_fingerprint")
     return {
-        "words": describe(pretraining),
+        "description": describe(pretraining),
         **{name: pretraining.get(name) for name in names},
         "weights_sha256": pretraining["weights"].get("sha256"),
-        "held_out_seen": held_out_seen,
+        "held_out_images_seen": held_out_images_seen,
     }
 
 
@@ -246,7 +248,7 @@ def _complete_environment(run: Run, network: keras.Model, seconds: float | None)
             **run.environment,
             "network": size,
             "seconds_training": float(run.history["seconds"].sum()),
-            "seconds_in_all": seconds,
+            "seconds_total": seconds,
             "peak_memory_mb": round(peak_memory_mb()),
         }
     )

@@ -167,18 +167,18 @@ def _evaluate(model: ModelArtifact, images: ExternalImages, table: pd.DataFrame)
     )
     facts = ExternalFacts(
         sources=tuple(images.sources),
-        home={name: model.internal[name] for name in _INTERNAL},
+        internal={name: model.internal[name] for name in _INTERNAL},
         seen=images.seen,
-        related=excluded["left_out"],
+        related=excluded["excluded"],
         compared=excluded["compared"],
         missing=excluded["missing"],
-        own_test=int(images.rows["sha256"].isin(model.test_images).sum()),
+        internal_test_images=int(images.rows["sha256"].isin(model.test_images).sum()),
         from_bundle=model.training_images.empty,
         pretrained=model.pretrained,
     )
     return metrics | {
         "simulated": {"training": model.facts.phantom, "test": has_phantoms(images.manifest)},
-        "left_out": images.seen,
+        "excluded_training_images": images.seen,
         "near_duplicates": excluded,
         "external": dataclasses.asdict(facts),
         "prevalence_estimate": prevalence_estimate(

@@ -216,7 +216,7 @@ def section(result: "CrossValidation", outside: pd.DataFrame | None) -> str:
     network, rotations = run.config.model.name, metrics["val_rotations"]
     # The wall time of a resumed run is unknown.
     seconds = [
-        [one.environment["seconds_in_all"] or np.nan for one in runs] for runs in result.folds
+        [one.environment["seconds_total"] or np.nan for one in runs] for runs in result.folds
     ]
     minutes = np.array(seconds, float).sum(axis=1) / 60
     option = "" if network == NETWORK else f" --network {network}"

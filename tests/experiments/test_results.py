@@ -85,7 +85,13 @@ def test_a_recipe_says_what_it_does_before_its_command(name):
 
 def test_pretrained_networks_are_compared_with_random_weights(page, add_record):
     add_record("precision", "cnn-0")
-    facts = {"on": "images", "images": 1234, "epochs": 7, "seconds": 90.0, "held_out_seen": 0}
+    facts = {
+        "on": "images",
+        "images": 1234,
+        "epochs": 7,
+        "seconds": 90.0,
+        "held_out_images_seen": 0,
+    }
     add_record("pretraining", "cnn-images-0", pretraining=facts)
     text = section(page(), "pretraining")
     assert "Difference from random weights" in text

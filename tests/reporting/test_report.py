@@ -136,7 +136,7 @@ def test_the_figures_take_their_colours_from_the_page(page):
 
 def test_one_number_has_one_interval(run):
     metrics, _ = run
-    whole = metrics["subgroups"]["families"][0]["parts"][0]
+    whole = metrics["subgroups"]["attributes"][0]["subgroups"][0]
     for name in ("sensitivity", "specificity", "roc_auc"):
         for key in ("value", "ci_low", "ci_high"):
             assert whole[name][key] == metrics["test"][name][key]

@@ -34,17 +34,17 @@ def test_subgroups_come_from_json(tmp_path):
     assert "malignant †" in html
     assert ">nan" not in html
     assert "nan to" not in html
-    parts = sum(len(f["parts"]) for f in result["families"]) - 1
+    parts = sum(len(f["subgroups"]) for f in result["attributes"]) - 1
     assert f"There are {parts} subgroups" in html
     assert len(figure.axes) == len(SCORES)
 
 
 def test_shortcuts_of_no_images_are_named():
-    nothing = dict.fromkeys(("share", "ci_low", "ci_high", "mean_change"), math.nan)
+    nothing = dict.fromkeys(("flip_rate", "ci_low", "ci_high", "mean_probability_change"), math.nan)
     none = {"n": 0, "n_groups": 0, "flipped": 0, **nothing}
-    some = {"share": 1.0, "ci_low": 0.3, "ci_high": 1.0, "mean_change": 0.7}
+    some = {"flip_rate": 1.0, "ci_low": 0.3, "ci_high": 1.0, "mean_probability_change": 0.7}
     some |= {"n": 2, "n_groups": 2, "flipped": 2}
-    shortcuts = {"drawn": some, "removed": none, "most": 60, "confidence": 0.95}
+    shortcuts = {"sample": some, "marks_removed": none, "max_images": 60, "confidence": 0.95}
     text = metrics_section("shortcuts", shortcuts=shortcuts)
     assert "2 of 2" in text
     assert "no images of this kind" in text
@@ -60,7 +60,7 @@ def test_another_prevalence_is_estimated_and_told_from_another_hospital():
     )
     found = prevalence_estimate(table, training_prevalence=0.6, settings=SETTINGS, seed=0)
     assert found["estimate"]["ci_low"] < truth.mean() < found["estimate"]["ci_high"]
-    assert found["adjusted"]["log_loss"] < found["as_it_came"]["log_loss"]
+    assert found["adjusted"]["log_loss"] < found["unadjusted"]["log_loss"]
     assert abs(found["adjusted"]["calibration_intercept"]) < 0.2
     stored = json.loads(json.dumps(jsonable(found), allow_nan=False))
     html = metrics_section("prevalence", prevalence_estimate=stored)

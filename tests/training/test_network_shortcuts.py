@@ -9,10 +9,15 @@ from breastus.workflows.evaluate import evaluate_run
 def test_a_run_says_how_many_calls_flip(tiny_run):
     found = json.loads((tiny_run.path / "shortcuts.json").read_text())
     assert tiny_run.metrics["shortcuts"] == found
-    assert found["drawn"]["n"] == tiny_run.metrics["test"]["n_no_lump"]  # fewer than the cap
-    assert 0 <= found["drawn"]["ci_low"] <= found["drawn"]["share"] <= found["drawn"]["ci_high"]
-    assert found["removed"]["n"] == 0  # phantoms have no marks
-    assert found["removed"]["share"] is None
+    assert found["marks_added"]["n"] == tiny_run.metrics["test"]["n_no_lump"]  # fewer than the cap
+    assert (
+        0
+        <= found["marks_added"]["ci_low"]
+        <= found["marks_added"]["flip_rate"]
+        <= found["marks_added"]["ci_high"]
+    )
+    assert found["marks_removed"]["n"] == 0  # phantoms have no marks
+    assert found["marks_removed"]["flip_rate"] is None
     report = (tiny_run.path / "report.html").read_text()
     assert "Shortcut test: burned-in marks" in report
     assert "no images of this kind" in report

@@ -79,7 +79,7 @@ def test_the_report_is_one_file(folds):
 
 
 def test_it_says_how_long_all_folds_took(folds):
-    seconds = sum(run.environment["seconds_in_all"] for run in folds.runs)
+    seconds = sum(run.environment["seconds_total"] for run in folds.runs)
     assert folds.metrics["minutes"] == pytest.approx(seconds / 60)
     minutes = f"All folds took {seconds / 60:.0f} minutes from images to report"
     assert minutes in (folds.path / "report.html").read_text()
@@ -126,7 +126,9 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
     assert "the 2 networks of a fold are averaged" in report
     assert "Images referred to a reader" in report
     assert "Performance by subgroup" in report
-    everyone = result.metrics["subgroups"]["families"][0]["parts"][0]  # each by its own threshold
+    everyone = result.metrics["subgroups"]["attributes"][0]["subgroups"][
+        0
+    ]  # each by its own threshold
     assert everyone["n"] == len(result.predictions)
     for name in ("sensitivity", "specificity"):
         for key in ("value", "ci_low", "ci_high"):
@@ -239,10 +241,10 @@ def test_an_ensemble_of_folds_is_not_scored_by_what_was_fitted_to_its_test(folds
         referred += decision.referred(own["probability"].to_numpy()).sum()
     assert test["referral"]["referred"]["value"] == pytest.approx(referred / len(pooled))
 
-    assert info["scored"]["networks"] == [1, 1]
-    assert (info["scored"]["of"], info["scored"]["decisions"]) == (3, 3)
+    assert info["test_scoring"]["networks_per_image"] == [1, 1]
+    assert (info["test_scoring"]["members"], info["test_scoring"]["decisions"]) == (3, 3)
     ends = [pooled["threshold"].min(), pooled["threshold"].max()]
-    assert info["scored"]["thresholds"] == pytest.approx(ends)
+    assert info["test_scoring"]["threshold_range"] == pytest.approx(ends)
     card = (bundle / "MODEL_CARD.md").read_text()
     assert "each scored by 1 of the 3 networks" in card
     assert "3 such decisions were made, with a threshold of " in card
@@ -256,7 +258,7 @@ def test_an_ensemble_of_folds_is_not_scored_by_what_was_fitted_to_its_test(folds
 def test_an_ensemble_on_one_split_is_scored_by_its_own_decision(tiny_run, tmp_path):
     bundle = export_ensemble([tiny_run, tiny_run], tmp_path / "two")
     info = json.loads((bundle / "bundle.json").read_text())
-    assert "scored" not in info
+    assert "test_scoring" not in info
     assert info["threshold"] == pytest.approx(tiny_run.metrics["decision"]["threshold"])
     assert (
         info["metrics"]["test"]["confusion_matrix"]
@@ -307,7 +309,7 @@ def test_a_run_elsewhere_is_judged_with_nothing_fitted(tiny_run, class_folders, 
 def test_images_that_were_trained_on_are_no_test(tiny_run, tiny_config, tmp_path):
     found = evaluate_external(tiny_run, tiny_config.data.source, out=tmp_path / "again")
     splits = pd.read_csv(tiny_run.path / "splits.csv")["split"]
-    assert found.metrics["left_out"] == (splits != "test").sum()
+    assert found.metrics["excluded_training_images"] == (splits != "test").sum()
     assert found.metrics["test"]["n"] == (splits == "test").sum()
     assert found.metrics["test"]["roc_auc"]["value"] == pytest.approx(
         tiny_run.metrics["test"]["roc_auc"]["value"], nan_ok=True

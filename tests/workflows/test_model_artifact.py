@@ -65,7 +65,7 @@ def test_what_a_bundle_has_seen_is_left_out(tiny_run, bundle, tmp_path):
     model = ModelArtifact.from_bundle(bundle)
     assert model.seen == ModelArtifact.from_run(tiny_run).seen
     splits = evaluate_external(bundle, tiny_run.config.data.source, out=tmp_path / "out")
-    assert splits.metrics["left_out"] == len(model.seen)
+    assert splits.metrics["excluded_training_images"] == len(model.seen)
     assert splits.metrics["test"]["n"] == tiny_run.metrics["test"]["n"]
 
 

@@ -114,7 +114,7 @@ def test_weights_that_saw_the_test_are_refused_or_the_run_says_so(
         np.testing.assert_array_equal(weight, wanted)
 
     assert json.loads((run.path / "pretrained.json").read_text()) == facts
-    count = run.environment["pretraining"]["held_out_seen"]
+    count = run.environment["pretraining"]["held_out_images_seen"]
     assert count > 0
     card = (run.bundle / "MODEL_CARD.md").read_text()
     for text in ((run.path / "report.html").read_text(), card):
@@ -148,7 +148,7 @@ def test_a_pretraining_goes_on_from_one_that_saw_nothing_held_out(from_images, p
         pretrain("cnn", config=config, seed=5, out=tmp_path / "other", **arguments)
     folder = pretrain("cnn", config=config, out=tmp_path / "more", **arguments)
     facts = read_pretrained(folder)
-    assert facts["started_from"].startswith("weights pretrained on 24 phantoms")
+    assert facts["initial_weights"].startswith("weights pretrained on 24 phantoms")
     assert describe(facts).count("weights pretrained on 24 phantoms") == 2
     assert facts["history"][0]["loss"] < read_pretrained(from_images[0])["history"][0]["loss"]
     assert list(tmp_path.iterdir()) == [folder]

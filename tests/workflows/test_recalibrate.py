@@ -71,8 +71,8 @@ def test_the_whole_is_judged_as_it_came_and_the_rest_before_and_after(run, exter
     trial, table = read(external.path), pd.read_csv(external.path / "predictions.csv")
     assert external.metrics["decision"] == read(run.path, "decision.json")
     assert external.metrics["test"]["n"] == len(table) == 44
-    drawn = table["image_id"].isin(trial["drawn"]["image_ids"])
-    assert (drawn.sum(), (~drawn).sum()) == (trial["drawn"]["n"], trial["rest"]["n"])
+    drawn = table["image_id"].isin(trial["sample"]["image_ids"])
+    assert (drawn.sum(), (~drawn).sum()) == (trial["sample"]["n"], trial["held_out"]["n"])
     rest = table[~drawn]
     lump = (rest["label"] == "lump").to_numpy()
     calibrator = Calibrator.from_dict(trial["decision"]["calibrator"])
@@ -120,12 +120,12 @@ def test_the_bundle_applies_it_and_says_so(run, external, tmp_path, monkeypatch,
     assert main(arguments) == 1  # it stands there already
     trial, info = read(external.path), read(bundle, "bundle.json")
     assert info["recalibration"]["sources"] == ["folder"]
-    assert info["recalibration"]["n"] == trial["drawn"]["n"]
+    assert info["recalibration"]["n"] == trial["sample"]["n"]
     assert info["threshold"] == trial["decision"]["threshold"]
-    assert info["metrics"]["test"]["n"] == trial["rest"]["n"]
+    assert info["metrics"]["test"]["n"] == trial["held_out"]["n"]
     assert info["calibrator"] == read(run.bundle, "bundle.json")["calibrator"]
     card = (bundle / "MODEL_CARD.md").read_text()
-    assert f"Recalibrated for: folder, on {trial['drawn']['n']} labelled images" in card
+    assert f"Recalibrated for: folder, on {trial['sample']['n']} labelled images" in card
     assert "from folder, that nothing was fitted on" in card
 
     assert "images of folder that nothing was fitted on" in how_sure(info, 0.5)
@@ -134,8 +134,8 @@ def test_the_bundle_applies_it_and_says_so(run, external, tmp_path, monkeypatch,
     paths = pd.read_csv(external.path / "manifest.csv").set_index("image_id")["path"]
     predictor = Predictor(bundle)
     line = trial["decision"]["calibrator"]
-    drawn = trial["drawn"]["image_ids"][0]
-    other = next(name for name in table.index if name not in trial["drawn"]["image_ids"])
+    drawn = trial["sample"]["image_ids"][0]
+    other = next(name for name in table.index if name not in trial["sample"]["image_ids"])
     for name in (drawn, other):
         odds = np.log(table.loc[name, "probability"] / (1 - table.loc[name, "probability"]))
         expected = 1 / (1 + np.exp(-line["slope"] * odds - line["intercept"]))

@@ -60,9 +60,9 @@ def test_copies_that_were_saved_anew_are_no_test(tiny_run, elsewhere, tmp_path):
     ]
     assert left["excluded"].str.match("duplicate: near-duplicate of folder/.*, which took").all()
     assert found.metrics["test"]["n"] == 13
-    assert found.metrics["left_out"] == 0
+    assert found.metrics["excluded_training_images"] == 0
     seen = (parts_of(tiny_run)["split"] != "test").sum()
-    assert found.metrics["near_duplicates"] == {"left_out": 3, "compared": seen, "missing": 0}
+    assert found.metrics["near_duplicates"] == {"excluded": 3, "compared": seen, "missing": 0}
     text = "3 further images were excluded as near-duplicates"
     assert text in external_summary(found)[0]
     assert text in (tmp_path / "out" / "report.html").read_text()
@@ -80,8 +80,8 @@ def test_other_images_of_a_patient_that_was_seen_are_no_test(tiny_run, class_fol
     lines += [f"{copy},lump,p0", f"{train[1]},lump,p1"]
     (tmp_path / "mine.csv").write_text("\n".join(["path,label,patient_id", *lines]))
     found = evaluate_external(tiny_run, tmp_path / "mine.csv", out=tmp_path / "out")
-    assert found.metrics["left_out"] == 1
-    assert found.metrics["near_duplicates"]["left_out"] == 3
+    assert found.metrics["excluded_training_images"] == 1
+    assert found.metrics["near_duplicates"]["excluded"] == 3
     assert found.metrics["test"]["n"] == 6
 
 

@@ -29,8 +29,8 @@ class CalibratorFit:
         calibrator: calibrator fitted on all images given.
         reason: why this method was chosen.
         losses: one entry per compared method, simplest first: `method`, `log_loss` (mean over
-            images, out of fold), `worse_by` (difference from the best), `standard_error` (of
-            `worse_by`, over groups) and `chosen`. Empty unless the method was "auto".
+            images, out of fold), `difference_from_best` (of the log loss), `standard_error` of that
+            difference over groups, and `selected`. Empty unless the method was "auto".
     """
 
     calibrator: Calibrator
@@ -127,7 +127,7 @@ def fit_calibrator(
         warnings.filterwarnings("ignore", message="The temperature ")
         losses = _cross_validated(y_true, y_prob, groups, methods, shift, repeats, seed)
     rows = _compare(losses, groups)
-    chosen = next(row["method"] for row in rows if row["chosen"])
+    chosen = next(row["method"] for row in rows if row["selected"])
     best = min(rows, key=lambda row: row["log_loss"])["method"]
     reason = (
         "lowest log loss in cross-validation"
@@ -201,10 +201,12 @@ def _compare(losses: dict[str, np.ndarray], groups: np.ndarray) -> list[dict]:
             {
                 "method": method,
                 "log_loss": float(loss.mean()),
-                "worse_by": float(worse.mean()),
+                "difference_from_best": float(worse.mean()),
                 "standard_error": math.sqrt(variance),
-                "chosen": False,
+                "selected": False,
             }
         )
-    next(row for row in rows if row["worse_by"] <= row["standard_error"])["chosen"] = True
+    next(row for row in rows if row["difference_from_best"] <= row["standard_error"])[
+        "selected"
+    ] = True
     return rows

@@ -49,8 +49,8 @@ def learning_curve(
 
     Returns:
         For 0 (no recalibration) and each size in rising order: `images` (the size), `groups` (mean
-        number taken), `one_class` (proportion of samples of one class), `better` (proportion of
-        draws whose log loss falls), and of `log_loss`, `brier` and `ece` (five bins of equal
+        number taken), `single_class` (proportion of samples of one class), `improved` (proportion
+        of draws whose log loss falls), and of `log_loss`, `brier` and `ece` (five bins of equal
         count), all lower is better, the mean over draws with the 10th and 90th percentile as
         `*_low` and `*_high`. NaN when half of the groups have fewer images. Draws share images, so
         they vary less than hospitals do.
@@ -95,7 +95,9 @@ def learning_curve(
                     found = recalibrate(y_true[taken], y_prob[taken], groups[taken], method=method)
                 after = _scores(y_true[held_out], found.calibrator.apply(y_prob[held_out]))
             better = after["log_loss"] < before["log_loss"]
-            draws[size].append({**after, "groups": count, "one_class": one_class, "better": better})
+            draws[size].append(
+                {**after, "groups": count, "single_class": one_class, "improved": better}
+            )
     if missing := [size for size in steps if len(draws[size]) < repeats]:
         warnings.warn(
             f"The learning curve is NaN from {missing[0]} images: half of the groups have fewer.",
@@ -115,10 +117,10 @@ def _scores(y_true, y_prob) -> dict[str, float]:
 
 def _row(size: int, draws: list[dict]) -> dict:
     row = {"images": size}
-    for name in ("groups", "one_class", "better"):
+    for name in ("groups", "single_class", "improved"):
         row[name] = float(np.mean([draw[name] for draw in draws])) if draws else math.nan
     if not size:
-        row["one_class"] = math.nan  # there is no sample
+        row["single_class"] = math.nan  # there is no sample
     for name in _SCORES:
         values = [draw[name] for draw in draws]
         low, high = np.quantile(values, _QUANTILES) if draws else (math.nan, math.nan)

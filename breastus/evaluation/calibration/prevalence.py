@@ -39,7 +39,7 @@ def prevalence_estimate(
 
     Returns:
         `training_prevalence`; `estimate`: `value`, `ci_low`, `ci_high`; `prevalence` (by the
-        labels); `mean_probability`; `confidence`; `as_it_came` and `adjusted`: `log_loss` and the
+        labels); `mean_probability`; `confidence`; `unadjusted` and `adjusted`: `log_loss` and the
         metrics of `SCORES`, all NaN when the prevalence cannot be estimated.
     """
     truth, prob = truth_and_probability(table)
@@ -61,7 +61,7 @@ def prevalence_estimate(
         "prevalence": float(truth.mean()),
         "mean_probability": float(prob.mean()),
         "confidence": settings.confidence,
-        "as_it_came": _scores(truth, prob),
+        "unadjusted": _scores(truth, prob),
         "adjusted": _scores(truth, adjusted),
     }
 

@@ -1,7 +1,7 @@
 """Recalibration study: recalibrate on a sample of a new hospital's images and score its others.
 
     study = recalibration_study(table, settings, images=50, seed=0)
-    study["after"]["ece"], study["difference"]["brier"], study["curve"]
+    study["after"]["ece"], study["difference"]["brier"], study["learning_curve"]
 
 The sample is drawn at random by whole groups (patients or scenes), not by class. The images it is
 fitted on are not scored; before and after are scored on the same images and therefore paired.
@@ -50,13 +50,13 @@ def recalibration_study(
         seed: seed of the sample, the resamples and the learning curve.
 
     Returns:
-        `asked` (the minimum size), `seed`; `drawn`, `rest`: `n`, `n_groups`, `n_lump`, `n_no_lump`,
-        and of `drawn` `groups_of_class` and the `image_ids`; `recalibration` as from
+        `min_images` and `seed`; `sample` and `held_out`: `n`, `n_groups`, `n_lump`, `n_no_lump`,
+        for `sample` also `groups_per_class` and `image_ids`; `recalibration` as from
         `Recalibration.to_dict`; `decision`, as from `Decision.to_dict`, for the model's calibrated
-        probabilities; for each of `SCORES` on the rest, `before` and `after` (`value`, `ci_low`,
-        `ci_high`) and `difference` (after minus before, likewise); `metrics`, as from
-        `score_predictions`, after; `reliability_before`, `reliability`; `curve` as from
-        `learning_curve`, or None with the reason in `no_curve`.
+        probabilities; for each of `SCORES` on the held-out images, `before` and `after` (`value`,
+        `ci_low`, `ci_high`) and `difference` (after minus before, likewise); `metrics`, as from
+        `score_predictions`, after; `reliability_before`, `reliability`; `learning_curve` as from
+        the function, or None with the reason in `no_learning_curve`.
 
     Raises:
         ConfigError: when `images` is no whole number from 1.
@@ -72,10 +72,10 @@ def recalibration_study(
     _warn_of_few(groups_per_class(truth[taken], groups[taken]), images)
 
     found, decision = _fit(truth[taken], prob[taken], groups[taken], settings)
-    rest = table[~taken].reset_index(drop=True)
-    before = rest.assign(probability_uncalibrated=rest["probability"])
+    held_out = table[~taken].reset_index(drop=True)
+    before = held_out.assign(probability_uncalibrated=held_out["probability"])
     after = decision.apply(before)
-    thresholds = float(rest["threshold"].iloc[0]), decision.threshold
+    thresholds = float(held_out["threshold"].iloc[0]), decision.threshold
     options = EvaluationOptions.from_settings(settings, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # the report states what is NaN
@@ -90,21 +90,21 @@ def recalibration_study(
             other_threshold=thresholds[0],
             options=options,
         )
-    curve, no_curve = _curve(truth, prob, groups, images, seed)
-    rest_truth, rest_prob = truth_and_probability(before)
+    curve, no_learning_curve = _curve(truth, prob, groups, images, seed)
+    held_out_truth, held_out_prob = truth_and_probability(before)
     return {
-        "asked": int(images),
+        "min_images": int(images),
         "seed": seed,
         "confidence": settings.confidence,
         "resamples": settings.resamples,
-        "interval": scored[0]["interval"],
+        "interval_method": scored[0]["interval_method"],
         "threshold_before": thresholds[0],
-        "drawn": {
+        "sample": {
             **_counts(truth[taken], groups[taken]),
-            "groups_of_class": groups_per_class(truth[taken], groups[taken]),
+            "groups_per_class": groups_per_class(truth[taken], groups[taken]),
             "image_ids": table.loc[taken, "image_id"].tolist(),
         },
-        "rest": _counts(truth[~taken], groups[~taken]),
+        "held_out": _counts(truth[~taken], groups[~taken]),
         "recalibration": found.to_dict(),
         "decision": decision.to_dict(),
         "before": {name: scored[0]["test"][name] for name in SCORES},
@@ -118,10 +118,10 @@ def recalibration_study(
             for name in SCORES
         },
         "metrics": scored[1],
-        "reliability_before": reliability(rest_truth, rest_prob),
+        "reliability_before": reliability(held_out_truth, held_out_prob),
         "reliability": reliability(*truth_and_probability(after)),
-        "curve": curve,
-        "no_curve": no_curve,
+        "learning_curve": curve,
+        "no_learning_curve": no_learning_curve,
     }
 
 
@@ -146,18 +146,18 @@ def sample_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: i
     """
     check_image_count(images)
     taken = sample_groups(groups, images, seed=seed)
-    drawn, rest = (groups_per_class(truth[part], groups[part]) for part in (taken, ~taken))
+    drawn, held_out = (groups_per_class(truth[part], groups[part]) for part in (taken, ~taken))
     if missing := [label for label, count in drawn.items() if not count]:
         raise DataError(
             f"{_OPTION} must draw images of both classes; {int(taken.sum())} images of "
             f"{len(np.unique(groups[taken]))} whole patients or scenes were drawn and none is "
             f"{missing[0]}. Choose a larger number. Received: {images}"
         )
-    if min(rest.values()) < 2:
+    if min(held_out.values()) < 2:
         raise DataError(
             f"{_OPTION} must leave at least two patients or scenes of each class to score; "
-            f"{images} images leave {rest['lump']} of lump and {rest['no_lump']} of no lump. "
-            f"{_HINT} Received: {images}"
+            f"{images} images leave {held_out['lump']} of lump and {held_out['no_lump']} of no "
+            f"lump. {_HINT} Received: {images}"
         )
     return taken
 
@@ -191,9 +191,11 @@ def held_out_after(table: pd.DataFrame, study: dict[str, Any]) -> pd.DataFrame:
         table: predictions that were given to `recalibration_study`.
         study: result of `recalibration_study`, or the same from JSON.
     """
-    rest = table[~table["image_id"].isin(set(study["drawn"]["image_ids"]))]
-    rest = rest.assign(probability_uncalibrated=rest["probability"]).reset_index(drop=True)
-    return Decision.from_dict(study["decision"]).apply(rest)
+    held_out = table[~table["image_id"].isin(set(study["sample"]["image_ids"]))]
+    held_out = held_out.assign(probability_uncalibrated=held_out["probability"]).reset_index(
+        drop=True
+    )
+    return Decision.from_dict(study["decision"]).apply(held_out)
 
 
 def _warn_of_few(drawn: dict[str, int], images: int) -> None:

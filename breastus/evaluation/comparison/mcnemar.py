@@ -36,8 +36,8 @@ def mcnemar(
 
     Returns:
         `n`, `n_groups`; `only_ours` and `only_theirs`, images that only one model gets right;
-        `uneven_groups`, groups in which these numbers differ; `p_value`, two-sided, 1 without such
-        a group and NaN without images; and `test`, "exact" or "mid-p".
+        `discordant_groups`, groups in which these numbers differ; `p_value`, two-sided, 1 without
+        such a group and NaN without images; and `test`, "exact" or "mid-p".
 
     Raises:
         DataError: when the arguments differ in length, or are not boolean.
@@ -66,7 +66,7 @@ def mcnemar(
         "n_groups": len(balance),
         "only_ours": int((ours & ~theirs).sum()),
         "only_theirs": int((theirs & ~ours).sum()),
-        "uneven_groups": len(uneven),
+        "discordant_groups": len(uneven),
         "p_value": _p_value(uneven, abs(int(balance.sum())), exact) if len(ours) else math.nan,
         "test": "exact" if exact else "mid-p",
     }

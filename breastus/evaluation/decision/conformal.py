@@ -209,8 +209,8 @@ def coverage_report(
         confidence: level of the intervals.
 
     Returns:
-        `asked`, the coverage that was fitted for, and dicts of `value`, `ci_low`, `ci_high`, `n`
-        and `n_groups`: `coverage_no_lump` and `coverage_lump` (mean over groups, as guaranteed,
+        `target_coverage`, and dicts of `value`, `ci_low`, `ci_high`, `n` and `n_groups`:
+        `coverage_no_lump` and `coverage_lump` (mean over groups, as guaranteed,
         with Wilson's interval at the number of groups, which errs on the wide side), `referred`
         (proportion of all images), `referred_no_lump` and `referred_lump` (of the images of the
         class), `sensitivity` and `specificity` of the images that are not referred. NaN without
@@ -226,7 +226,7 @@ def coverage_report(
     referred = decided == REFER
     if threshold is not None:
         referred = decided != predicted_labels(y_prob, threshold)
-    result: dict[str, Any] = {"asked": conformal.coverage}
+    result: dict[str, Any] = {"target_coverage": conformal.coverage}
     shares = {"referred": (referred, np.full(len(y_true), True))}
     for value, label in enumerate(LABELS):
         inside = y_true == value
@@ -238,7 +238,7 @@ def coverage_report(
         shares[name] = decided == label, inside & ~referred
     for name, (hits, among) in shares.items():
         result[name] = clustered_proportion(hits[among], groups[among], confidence=confidence)
-    warn_undefined([name for name in result if name != "asked" and not result[name]["n"]])
+    warn_undefined([name for name in result if name != "target_coverage" and not result[name]["n"]])
     return result
 
 

@@ -35,14 +35,14 @@ class Decision:
         calibrator: calibrator of the network's probability.
         threshold: images are predicted lump when the calibrated probability is at least this.
         conformal: prediction sets of the calibrated probability, for referral to a reader.
-        facts: record of the choice, for a report: `threshold` as from `Threshold.to_dict`,
+        selection: record of the choice, for a report: `threshold` as from `Threshold.to_dict`,
             `calibration` as from `CalibratorFit.to_dict`.
     """
 
     calibrator: Calibrator
     threshold: float
     conformal: ConformalSets
-    facts: dict[str, Any]
+    selection: dict[str, Any]
 
     @classmethod
     def fit(
@@ -82,8 +82,8 @@ class Decision:
             **threshold_rule(settings, y_true),
         )
         conformal = fit_conformal(y_true, calibrated, groups, coverage=settings.coverage)
-        facts = {"threshold": threshold.to_dict(), "calibration": fit.to_dict()}
-        return cls(fit.calibrator, threshold.threshold, conformal, facts)
+        selection = {"threshold": threshold.to_dict(), "calibration": fit.to_dict()}
+        return cls(fit.calibrator, threshold.threshold, conformal, selection)
 
     def apply(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return predictions with `probability`, `threshold` and `predicted` filled in.
@@ -116,7 +116,7 @@ class Decision:
             "calibrator": self.calibrator.to_dict(),
             "threshold": self.threshold,
             "conformal": self.conformal.to_dict(),
-            "facts": self.facts,
+            "selection": self.selection,
         }
 
     @classmethod
@@ -130,7 +130,7 @@ class Decision:
             Calibrator.from_dict(values["calibrator"]),
             float(values["threshold"]),
             ConformalSets.from_dict(values["conformal"]),
-            values["facts"],
+            values["selection"],
         )
 
 

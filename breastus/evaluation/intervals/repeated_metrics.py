@@ -35,8 +35,8 @@ def mean_metrics(
 
     Returns:
         Under each metric's name `value`, `ci_low`, `ci_high`; `confusion_matrix`, the mean counts;
-        `n_tables`, `n` (images of each), `n_groups`, and `each`, the metrics of every table. NaN
-        when one table leaves a metric undefined; intervals are NaN when more than 5 % of the
+        `n_tables`, `n` (images of each), `n_groups`, and `per_table`, the metrics of every table.
+        NaN when one table leaves a metric undefined; intervals are NaN when more than 5 % of the
         resamples do, or a class comes from fewer than two groups.
 
     Raises:
@@ -59,7 +59,7 @@ def mean_metrics(
         "n": [len(table) for table in tables],
         "n_groups": len(set(found.groups)),
         "confusion_matrix": found.means["confusion_matrix"].tolist(),
-        "each": found.each,
+        "per_table": found.each,
         **{
             name: {
                 "value": found.means[name],

@@ -50,8 +50,8 @@ def subgroups(
             computes them as for the other subgroups.
 
     Returns:
-        The settings, `minimum`, and `families`, a list with `name`, `title`, `note` and `parts`, a
-        list with `title`, `n`, `n_groups`, `n_lump`, `n_no_lump`, `against` (images that a
+        The settings, `min_groups`, and `attributes`, a list with `name`, `title`, `note` and
+        `subgroups`, a list with `title`, `n`, `n_groups`, `n_lump`, `n_no_lump`, `compared_with` (images that a
         subgroup of one class is compared with, or "") and for each of `SCORES` `value`, `ci_low`,
         `ci_high` and `reason`, which says why a value is NaN.
 
@@ -66,24 +66,24 @@ def subgroups(
     rows = _joined(predictions, attributes)
     scorer = _Scorer(rows, threshold, confidence)
     everything = ("all", "All images", "", [("all", np.ones(len(rows), bool))])
-    families = [
+    by_attribute = [
         {
             "name": name,
             "title": title,
             "note": note,
-            "parts": [{"title": part, **scorer.score(inside)} for part, inside in parts],
+            "subgroups": [{"title": part, **scorer.score(inside)} for part, inside in parts],
         }
-        for name, title, note, parts in (everything, *_families(rows))
+        for name, title, note, parts in (everything, *_subgroups_by_attribute(rows))
     ]
     if whole is not None:
-        _use_known_scores(families, whole)
+        _use_known_scores(by_attribute, whole)
     return {
         "n": len(rows),
         "n_groups": int(rows["group_id"].nunique()),
         "threshold": np.asarray(threshold).tolist(),
         "confidence": confidence,
-        "minimum": MINIMUM,
-        "families": families,
+        "min_groups": MINIMUM,
+        "attributes": by_attribute,
     }
 
 
@@ -120,8 +120,8 @@ def _joined(predictions: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame
     return rows
 
 
-def _families(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, list]]:
-    """Yield name, title, note and subgroups (title and bool [n] of each) of each family."""
+def _subgroups_by_attribute(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, list]]:
+    """Yield name, title, note and subgroups (title and bool [n] of each) of each attribute."""
     found = rows["finding"].to_numpy()
     parts = [(name, found == name) for name in FINDINGS if (found == name).any()]
     yield "finding", "By finding", "", parts
@@ -164,10 +164,12 @@ def _terciles(rows: pd.DataFrame) -> tuple[str, list] | None:
     return note, parts
 
 
-def _use_known_scores(families: list[dict[str, Any]], whole: dict[str, dict[str, float]]) -> None:
+def _use_known_scores(
+    by_attribute: list[dict[str, Any]], whole: dict[str, dict[str, float]]
+) -> None:
     """Replace the scores of subgroups that hold all lumps, all other images, or both."""
-    counts = families[0]["parts"][0]
-    for part in (part for family in families for part in family["parts"]):
+    counts = by_attribute[0]["subgroups"][0]
+    for part in (part for attribute in by_attribute for part in attribute["subgroups"]):
         complete = {
             "sensitivity": part["n_lump"] == counts["n_lump"],
             "specificity": part["n_no_lump"] == counts["n_no_lump"],
@@ -202,7 +204,7 @@ class _Scorer:
             "n_groups": self._count(inside),
             "n_lump": int(lumps.sum()),
             "n_no_lump": int(others.sum()),
-            "against": against,
+            "compared_with": against,
             "sensitivity": self._proportion(lumps, predicted, "lumps"),
             "specificity": self._proportion(others, ~predicted, "images without a lump"),
             "roc_auc": self._roc_auc(*compared),

@@ -48,7 +48,7 @@ class Corruption:
     Attributes:
         name: key in `CORRUPTIONS`.
         title: title in a table.
-        meaning: cause of the corruption in practice, in one line.
+        description: cause of the corruption in practice, in one line.
         values: strength at severities 1 to 5.
         unit: unit of the values.
         reason: source of the range.
@@ -57,7 +57,7 @@ class Corruption:
 
     name: str
     title: str
-    meaning: str
+    description: str
     values: tuple[float, float, float, float, float]
     unit: str
     reason: str
@@ -110,7 +110,7 @@ def _corruption(**about) -> Callable[[Change], Corruption]:
 
 @_corruption(
     title="Gain up",
-    meaning="the overall gain is set too high",
+    description="the overall gain is set too high",
     values=(3, 6, 9, 12, 15),
     unit="dB",
     reason="our choice: operators differ by a few dB; at 15 dB fat and fasciae are white",
@@ -121,7 +121,7 @@ def gain_up(pixels, value, _):
 
 @_corruption(
     title="Gain down",
-    meaning="the overall gain is set too low",
+    description="the overall gain is set too low",
     values=(3, 6, 9, 12, 15),
     unit="dB",
     reason="our choice: the mirror of gain up; at 15 dB only fasciae and skin stay visible",
@@ -132,7 +132,7 @@ def gain_down(pixels, value, _):
 
 @_corruption(
     title="Attenuation along depth",
-    meaning="time-gain compensation corrects too little of the attenuation in tissue",
+    description="time-gain compensation corrects too little of the attenuation in tissue",
     values=(1, 2, 3, 4, 5),
     unit="dB/cm",
     reason="at most a third of the 15 dB/cm of breast tissue out and back at 10 MHz "
@@ -146,7 +146,7 @@ def depth_attenuation(pixels, value, _):
 
 @_corruption(
     title="Speckle",
-    meaning="coarser, stronger speckle: a cheaper device, without compounding or smoothing",
+    description="coarser, stronger speckle: a cheaper device, without compounding or smoothing",
     values=(1, 2, 3, 4, 5.57),
     unit="dB of spread",
     reason="5.57 dB is the spread of fully developed speckle after log compression, raw and "
@@ -165,7 +165,7 @@ def speckle(pixels, value, rng):
 
 @_corruption(
     title="Blur",
-    meaning="a wider beam: lower frequency, out of focus; the axial blur is a third of the lateral",
+    description="a wider beam: lower frequency, out of focus; axially a third of the lateral blur",
     values=(0.25, 0.4, 0.6, 0.8, 1.1),
     unit="mm across",
     reason="added to the image's own blur: the beam width is wavelength times f-number, 0.3 mm at "
@@ -180,7 +180,7 @@ def blur(pixels, value, _):
 
 @_corruption(
     title="JPEG",
-    meaning="an export or a messenger with strong compression",
+    description="an export or a messenger with strong compression",
     values=(60, 40, 25, 15, 8),
     unit="of 100 in quality",
     reason="our choice: messengers use about 60; blocks are visible at 15 and dominate at 8",
@@ -193,7 +193,7 @@ def jpeg(pixels, value, _):
 
 @_corruption(
     title="Resolution",
-    meaning="shrunk for a slide, a thumbnail or a video, and enlarged again",
+    description="shrunk for a slide, a thumbnail or a video, and enlarged again",
     values=(1.5, 2, 3, 4, 6),
     unit="times smaller",
     reason="our choice: 6 turns 600 pixels into 100, the size of a thumbnail",
@@ -207,7 +207,7 @@ def resolution(pixels, value, _):
 
 @_corruption(
     title="Shadow",
-    meaning="an acoustic shadow of bad contact, a rib or a calcification, over up to a quarter",
+    description="an acoustic shadow of bad contact, a rib or a calcification, over up to a quarter",
     values=(5, 10, 15, 20, 30),
     unit="dB",
     reason="from a transparent shadow to an opaque one: half the dynamic range",
@@ -228,7 +228,7 @@ def shadow(pixels, value, rng):
 
 @_corruption(
     title="Calipers and text",
-    meaning="measurement marks: crosses, dotted lines, numbers and a line of text",
+    description="measurement marks: crosses, dotted lines, numbers and a line of text",
     values=(1, 2, 3, 4, 5),
     unit="sets of marks",
     reason="our choice: one set is usual; five also cover tissue",

@@ -35,7 +35,10 @@ from breastus.evaluation.robustness.scores import (
 from breastus.evaluation.validation import check_count, check_number
 
 # Key in the result to the score whose change it tests.
-SIGNIFICANCE = {"beyond_chance": "roc_auc", "calibration_beyond_chance": CALIBRATION_ERROR}
+SIGNIFICANCE = {
+    "roc_auc_significant": "roc_auc",
+    "calibration_error_significant": CALIBRATION_ERROR,
+}
 
 Images = Sequence[np.ndarray] | Callable[[int], np.ndarray]
 
@@ -76,10 +79,10 @@ def robustness(
 
     Returns:
         `n`, `n_groups`, `n_lump`, `n_no_lump`, the settings; `clean`: for each of `SCORES` `value`,
-        `ci_low`, `ci_high`; `corruptions`: by name `title`, `meaning`, `unit`, `values`, `reason`
-        and `severities`, a list of the scores at each, with `change`, `change_ci_low` and
-        `change_ci_high`, `severity`, `level`, and `beyond_chance` and `calibration_beyond_chance`:
-        whether the change of ROC-AUC and of the calibration error is significant, see
+        `ci_low`, `ci_high`; `corruptions`: by name `title`, `description`, `unit`, `values`,
+        `reason` and `severities`, a list of the scores at each, with `change`, `change_ci_low` and
+        `change_ci_high`, `severity`, `level`, and `roc_auc_significant` and
+        `calibration_error_significant`, whether these two changes are significant, see
         `significant_changes`. Scores are NaN when a class has no image, intervals when it comes
         from fewer than two groups.
 
@@ -130,12 +133,12 @@ def robustness(
         "confidence": confidence,
         "resamples": options.resamples,
         "seed": seed,
-        "interval": _INTERVAL,
+        "interval_method": _INTERVAL,
         "clean": described[0],
         "corruptions": {
             name: {
                 "title": CORRUPTIONS[name].title,
-                "meaning": CORRUPTIONS[name].meaning,
+                "description": CORRUPTIONS[name].description,
                 "unit": CORRUPTIONS[name].unit,
                 "values": [CORRUPTIONS[name].values[severity - 1] for severity in severities],
                 "reason": CORRUPTIONS[name].reason,

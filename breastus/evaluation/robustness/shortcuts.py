@@ -41,8 +41,8 @@ def flip_rate(
         confidence: level of the interval, see `clustered_proportion`.
 
     Returns:
-        `n`, `n_groups`, `flipped`, `share` with `ci_low`, `ci_high`, and `mean_change` of the
-        probability; NaN without images. Images that were predicted the target class before the
+        `n`, `n_groups`, `flipped`, `flip_rate` with `ci_low`, `ci_high`, and
+        `mean_probability_change`; NaN without images. Images that were predicted the target class before the
         change cannot flip and count in `n`.
     """
     if len(images):
@@ -58,8 +58,8 @@ def flip_rate(
         "n": found["n"],
         "n_groups": found["n_groups"],
         "flipped": int(flipped.sum()),
-        "share": found["value"],
+        "flip_rate": found["value"],
         "ci_low": found["ci_low"],
         "ci_high": found["ci_high"],
-        "mean_change": float((after - before).mean()) if len(images) else math.nan,
+        "mean_probability_change": float((after - before).mean()) if len(images) else math.nan,
     }

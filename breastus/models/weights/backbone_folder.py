@@ -156,7 +156,7 @@ def describe(facts: Mapping[str, Any]) -> str:
     """Return what pretrained.json says, such as `weights pretrained on 10,000 phantoms (...)`."""
     what = "phantoms" if facts["on"] == "phantoms" or facts.get("simulated") else "images"
     labels = "" if facts["on"] == "phantoms" else " without their labels"
-    before = str(facts.get("started_from", ""))
+    before = str(facts.get("initial_weights", ""))
     started = f", starting from {before}" if before.startswith("weights pretrained") else ""
     return (
         f"weights pretrained on {facts.get('images') or 0:,} {what}{labels} "

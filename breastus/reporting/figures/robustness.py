@@ -62,7 +62,9 @@ def _draw(axes, part: dict[str, Any], robustness: dict[str, Any], *, first: bool
         axis.fill_between(severity, low, high, color=color, alpha=0.16, lw=0)
         axis.axhline(value[0], color=COLORS["soft"], ls="--", lw=1)
         axis.plot(severity, value, color=color, lw=1.8)
-        beyond = [name == "roc_auc" and entry["beyond_chance"] for entry in part["severities"]]
+        beyond = [
+            name == "roc_auc" and entry["roc_auc_significant"] for entry in part["severities"]
+        ]
         for x, y, filled in zip(severity[1:], value[1:], beyond, strict=True):
             face = color if filled else COLORS["paper"]
             axis.plot(x, y, "o", ms=5, color=color, mfc=face, mew=1.4)

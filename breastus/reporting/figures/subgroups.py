@@ -32,7 +32,7 @@ def plot_subgroups(subgroups: dict[str, Any], *, narrow: bool = False) -> Figure
         narrow: draw the panels below each other, for phones.
     """
     rows = _rows(subgroups)
-    whole = subgroups["families"][0]["parts"][0]
+    whole = subgroups["attributes"][0]["subgroups"][0]
     height = 0.5 + _LINE * len(rows)
     size, grid = ((NARROW, 3 * height + 0.6), (3, 1)) if narrow else ((WIDE, height + 0.5), (1, 3))
     with mpl.rc_context(STYLE):
@@ -63,12 +63,12 @@ def plot_subgroups(subgroups: dict[str, Any], *, narrow: bool = False) -> Figure
 def _rows(subgroups: dict[str, Any]) -> list[Row]:
     """Return text and scores of each row, from top to bottom; no scores for a heading."""
     rows: list[Row] = []
-    for family in subgroups["families"]:
-        if family["name"] != "all":
-            rows.append((family["title"], None))
-        for part in family["parts"]:
-            mark = " †" if part["against"] else ""
-            title = "All images" if family["name"] == "all" else part["title"]
+    for attribute in subgroups["attributes"]:
+        if attribute["name"] != "all":
+            rows.append((attribute["title"], None))
+        for part in attribute["subgroups"]:
+            mark = " †" if part["compared_with"] else ""
+            title = "All images" if attribute["name"] == "all" else part["title"]
             rows.append((f"{title}{mark} ({part['n']}, {part['n_groups']})", part))
     return rows
 

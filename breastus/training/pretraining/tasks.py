@@ -133,7 +133,7 @@ def phantom_task(network: keras.Model, config: Config, transform: Transform, *, 
     facts = {
         "kind": "lump or not, and where" if where else "lump or not",
         "half_sizes_mm": list(STREAM_HALF_SIZES),
-        "phantoms_an_epoch": each,
+        "phantoms_per_epoch": each,
     }
     return Task(model, batches, steps * parts, facts)
 

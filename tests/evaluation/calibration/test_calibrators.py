@@ -246,8 +246,8 @@ def test_auto_bends_where_no_line_fits():
     fit = fit_calibrator(truth, prob, np.arange(2000), repeats=1)
     assert fit.calibrator.method == "isotonic"
     assert [row["method"] for row in fit.losses] == list(METHODS)
-    assert [row["chosen"] for row in fit.losses] == [False, False, False, True]
-    assert fit.losses[3]["worse_by"] == 0
+    assert [row["selected"] for row in fit.losses] == [False, False, False, True]
+    assert fit.losses[3]["difference_from_best"] == 0
     # The step says nothing in half a bit more than knowing the truth of it.
     known = np.where(prob < 0.5, 0.05, 0.6)
     assert fit.losses[3]["log_loss"] < image_log_loss(truth, known).mean() + 0.02

@@ -118,7 +118,7 @@ def test_the_curve_falls_where_hospitals_differ_and_repeats_with_its_seed():
         values = [row[name] for row in rows]
         assert values[0] > values[2] > values[3] - 0.005
         assert rows[2][f"{name}_low"] <= values[2] <= rows[2][f"{name}_high"]
-    assert rows[3]["better"] == 1
+    assert rows[3]["improved"] == 1
     assert [row["groups"] for row in rows] == [0, 10, 40, 200]
     assert rows[1:] == learning_curve(*data, sizes=(200, 40, 10), repeats=12, seed=1)[1:]
     assert rows[3] != learning_curve(*data, sizes=(200,), repeats=12, seed=2)[1]
@@ -128,7 +128,7 @@ def test_where_nothing_changed_few_images_do_harm():
     rows = learning_curve(*draw(600), sizes=(10, 200), repeats=25)
     assert rows[1]["log_loss"] > rows[0]["log_loss"] + 0.005
     assert abs(rows[2]["log_loss"] - rows[0]["log_loss"]) < 0.01
-    assert rows[1]["better"] < 0.5
+    assert rows[1]["improved"] < 0.5
 
 
 def test_groups_are_taken_whole_and_never_judged_by():
@@ -138,11 +138,11 @@ def test_groups_are_taken_whole_and_never_judged_by():
     truth = groups % 2
     rows = learning_curve(truth, np.full(80, 0.9), groups, sizes=(1, 15, 40), repeats=6)
     assert [row["groups"] for row in rows] == [0, 1, 2, 4]
-    assert rows[1]["one_class"] == 1  # one group has one class
+    assert rows[1]["single_class"] == 1  # one group has one class
     assert rows[1]["log_loss"] == rows[0]["log_loss"]
-    assert rows[1]["better"] == 0
-    assert 0 < rows[2]["one_class"] < 1
-    assert rows[3]["one_class"] == 0
+    assert rows[1]["improved"] == 0
+    assert 0 < rows[2]["single_class"] < 1
+    assert rows[3]["single_class"] == 0
     assert rows[3]["log_loss"] < rows[0]["log_loss"]
 
 

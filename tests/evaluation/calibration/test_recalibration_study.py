@@ -23,8 +23,8 @@ SETTINGS = EvaluationConfig(resamples=100)
 def test_where_hospitals_differ_it_helps_and_says_so():
     table = hospital(intercept=-2)
     found = recalibration_study(table, SETTINGS, images=120, seed=1)
-    assert found["drawn"]["n"] == 120
-    assert found["rest"]["n"] == 280
+    assert found["sample"]["n"] == 120
+    assert found["held_out"]["n"] == 280
     assert found["difference"]["brier"]["ci_high"] < 0
     assert found["difference"]["ece"]["value"] < -0.1
     assert abs(found["after"]["calibration_intercept"]["value"]) < 0.7
@@ -36,7 +36,7 @@ def test_where_hospitals_differ_it_helps_and_says_so():
     assert "better" in html
     assert "patients are unknown" not in html
     after = held_out_after(table, json.loads(text))
-    assert not set(after["image_id"]) & set(found["drawn"]["image_ids"])
+    assert not set(after["image_id"]) & set(found["sample"]["image_ids"])
     assert set(after["threshold"]) == {found["decision"]["threshold"]}
 
 
@@ -57,7 +57,7 @@ def test_few_groups_are_warned_of_and_have_no_curve():
         FewGroupsWarning, match=r"\(--recalibrate\) is unreliable .* Choose a larger"
     ):
         found = recalibration_study(table, SETTINGS, images=15, seed=0)
-    assert found["drawn"]["n_groups"] == 3
+    assert found["sample"]["n_groups"] == 3
     few = table.assign(
         finding="unknown",
         label=np.where(table["group_id"].isin(["p0", "p1", "p2"]), "lump", "no_lump"),
@@ -66,7 +66,7 @@ def test_few_groups_are_warned_of_and_have_no_curve():
     seed = next(s for s in range(99) if (few["label"] == "lump")[drawn(few, s)].sum() == 5)
     with pytest.warns(FewGroupsWarning, match="unreliable"):
         found = recalibration_study(few, SETTINGS, images=15, seed=seed)
-    assert found["curve"] is None
+    assert found["learning_curve"] is None
     html = recalibration_section(found, patients_known=False)
     assert "There is no learning curve. A learning curve needs four groups" in html
     assert "patients are unknown" in html

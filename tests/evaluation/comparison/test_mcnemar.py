@@ -27,7 +27,7 @@ def test_a_published_case():
         "n_groups": 21,
         "only_ours": 1,
         "only_theirs": 7,
-        "uneven_groups": 8,
+        "discordant_groups": 8,
         "p_value": found["p_value"],
         "test": "exact",
     }

@@ -166,7 +166,7 @@ def test_the_report_by_hand():
     prob = np.array([0.9, 0.1, 0.5, 0.7, 0.1, 0.4, 0.8])
     groups = ["a", "a", "b", "c", "d", "e", "f"]
     found = coverage_report(truth, prob, groups, conformal)
-    assert found["asked"] == 0.8
+    assert found["target_coverage"] == 0.8
     # Held: 0.9, 0.5 and 0.7; group a counts a half.
     assert found["coverage_lump"]["value"] == pytest.approx(2.5 / 3)
     assert found["coverage_lump"]["n"] == 4

@@ -58,7 +58,7 @@ def test_the_same_table_again_is_no_more_evidence():
     )
     for name in METRICS:
         assert thrice[name] == pytest.approx(once[name], nan_ok=True)
-    assert len(thrice["each"]) == 3
+    assert len(thrice["per_table"]) == 3
 
 
 def test_means_are_of_the_tables_each_called_by_its_own_threshold():

@@ -16,11 +16,11 @@ def judged(predictions, attributes, **options):
 
 
 def family(result, name):
-    return next(f for f in result["families"] if f["name"] == name)
+    return next(f for f in result["attributes"] if f["name"] == name)
 
 
 def part(result, name, title):
-    return next(p for p in family(result, name)["parts"] if p["title"].startswith(title))
+    return next(p for p in family(result, name)["subgroups"] if p["title"].startswith(title))
 
 
 def test_findings_are_each_set_against_the_others():
@@ -39,7 +39,7 @@ def test_findings_are_each_set_against_the_others():
     truth = (found[chosen] == "malignant").astype(int)
     assert malignant["roc_auc"]["value"] == pytest.approx(roc_auc(truth, prob[chosen]))
     assert malignant["roc_auc"]["ci_low"] < malignant["roc_auc"]["value"]
-    assert malignant["against"] == "all images without a lump"
+    assert malignant["compared_with"] == "all images without a lump"
     assert malignant["specificity"]["reason"] == "no images without a lump"
     normal = part(result, "finding", "normal")
     assert normal["specificity"]["value"] == (prob[found == "normal"] < 0.5).mean()
@@ -66,24 +66,24 @@ def test_lumps_by_size_in_thirds():
     result = judged(predictions, attributes)
     sizes = family(result, "lesion_area_fraction")
     titles = ["small, up to 5.67 %", "middle, 5.67 to 10.3 %", "large, above 10.3 %"]
-    assert [p["title"] for p in sizes["parts"]] == titles
-    assert [p["n"] for p in sizes["parts"]] == [5, 5, 5]
+    assert [p["title"] for p in sizes["subgroups"]] == titles
+    assert [p["n"] for p in sizes["subgroups"]] == [5, 5, 5]
     assert sizes["note"] == "Thirds of the 15 lumps whose size is known. Of 1 it is not."
     attributes["lesion_area_fraction"] = np.nan
     result = judged(predictions, attributes)
-    assert not any(f["name"] == "lesion_area_fraction" for f in result["families"])
+    assert not any(f["name"] == "lesion_area_fraction" for f in result["attributes"])
 
 
 def test_flags_and_sources_divide_all():
     result = judged(*subgroup_tables())
     for name in ("flag:caliper", "flag:text", "source"):
-        assert sum(p["n"] for p in family(result, name)["parts"]) == 50
-        assert not any(p["against"] for p in family(result, name)["parts"])
+        assert sum(p["n"] for p in family(result, name)["subgroups"]) == 50
+        assert not any(p["compared_with"] for p in family(result, name)["subgroups"])
     assert part(result, "flag:caliper", "with")["n"] == 17
-    assert [p["title"] for p in family(result, "source")["parts"]] == ["bus_uclm", "busi"]
+    assert [p["title"] for p in family(result, "source")["subgroups"]] == ["bus_uclm", "busi"]
     predictions, attributes = subgroup_tables()
     result = judged(predictions, attributes[["image_id"]])
-    assert [f["name"] for f in result["families"]] == ["all", "finding"]
+    assert [f["name"] for f in result["attributes"]] == ["all", "finding"]
 
 
 @pytest.mark.parametrize("count", [MINIMUM - 1, MINIMUM])

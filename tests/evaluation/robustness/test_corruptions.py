@@ -56,7 +56,7 @@ def test_five_severities_have_a_title_and_a_reason(name):
     assert len(entry.values) == len(set(entry.values)) == len(SEVERITIES)
     steps = np.diff(entry.values)
     assert (steps > 0).all() or (steps < 0).all()
-    assert all((entry.title, entry.meaning, entry.unit, entry.reason))
+    assert all((entry.title, entry.description, entry.unit, entry.reason))
 
 
 @EACH

@@ -75,7 +75,7 @@ def test_scores_are_those_of_the_images_that_were_made_worse():
     # All images are darker by as much: the order stays, fewer are predicted lump.
     assert entries[1]["roc_auc"]["change"] == pytest.approx(0, abs=0.01)
     assert entries[1]["sensitivity"]["change_ci_high"] < 0 < entries[1]["specificity"]["change"]
-    assert not entries[1]["beyond_chance"]
+    assert not entries[1]["roc_auc_significant"]
     assert (found["n"], found["n_groups"], found["n_lump"], found["n_no_lump"]) == (40, 20, 20, 20)
 
 
@@ -85,12 +85,12 @@ def test_a_lost_order_is_beyond_chance_and_said():
     found = judged(images, truth, np.arange(40), corruptions=["gain_up", "resolution"])
     gain = found["corruptions"]["gain_up"]["severities"]
     assert [entry["roc_auc"]["value"] for entry in gain] == [1, 1, 1, 1, 0.5]
-    assert [entry["beyond_chance"] for entry in gain] == [False] * 4 + [True]
+    assert [entry["roc_auc_significant"] for entry in gain] == [False] * 4 + [True]
     html = robustness_section(found)
     assert "gain up from severity 5 (down to 0.50)" in html
     assert "▼ <b>0.50</b> (−0.50)" in html
     assert "(0.00)" in html
-    gain[4]["beyond_chance"] = False
+    gain[4]["roc_auc_significant"] = False
     for text in (robustness_section(found), robustness_summary(found)):
         assert "no corruption lowers ROC-AUC beyond chance" in text
         assert "0.50 (gain up, severity 5), may be chance" in text
@@ -115,10 +115,10 @@ def test_probabilities_that_stop_meaning_what_they_say_are_marked_though_the_ord
         threshold=0.75,
     )
     slight, strong = found["corruptions"]["gain_down"]["severities"]
-    assert strong["calibration_beyond_chance"]
-    assert not strong["beyond_chance"]
+    assert strong["calibration_error_significant"]
+    assert not strong["roc_auc_significant"]
     assert not any(
-        e["calibration_beyond_chance"] for e in found["corruptions"]["jpeg"]["severities"]
+        e["calibration_error_significant"] for e in found["corruptions"]["jpeg"]["severities"]
     )
     html = robustness_section(found)
     assert "no corruption lowers ROC-AUC beyond chance" in html
