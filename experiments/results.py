@@ -175,7 +175,7 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
     Args:
         name: name of the recipe.
         variants: recorded runs by variant.
-        compared: as from `comparison`.
+        compared: result of `comparison`.
     """
     records = [record for group in variants.values() for record in group]
     minutes = np.array([record.facts["seconds_training"] for record in records]) / 60

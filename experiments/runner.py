@@ -257,7 +257,7 @@ def _pretrain(config: Config, on: str) -> None:
     splits the images in the same way.
     """
     network, settings, out = config.model.name, config.to_dict(), Path(config.model.weights)
-    if out.is_dir():  # written whole or not at all; the training checks what they were made of
+    if out.is_dir():  # written atomically; the training checks its origin
         print(f"{out}: already pretrained", flush=True)
         return
     import_tensorflow()

@@ -1,4 +1,4 @@
-"""The audit of a data set; called as `breastus.audit(data)`, it runs the whole of it."""
+"""Audit of a data set; `breastus.audit(data)` calls it as a function."""
 
 import importlib
 import sys

@@ -11,7 +11,7 @@ import pandas as pd
 
 from breastus.data.near_duplicates.grouping import PAIR_COLUMNS
 
-# Kinds of pairs, besides those of `near_duplicate_pairs`.
+# Kinds of pairs that `near_duplicate_pairs` does not know.
 SAME_FILE, SAME_IMAGE, SAME_PATIENT = "same file", "same image", "same patient"
 HELD_OUT = ("val", "test")
 

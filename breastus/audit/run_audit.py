@@ -54,7 +54,7 @@ class Audit:
         measured: result of `breastus.audit.measure.measure`.
         flags: result of `flags_by_label` for the images in use.
         statistics: result of `statistics_by_label` for the images in use.
-        splits: split of the user or of the folders if there is one, then that of breastus.
+        splits: split of the user or of the folders if there is one, then the split by breastus.
         split_error: reason why breastus cannot split these images, or "".
         random_split: expected leakage of a random 80/20 split of images: rows `readable` and
             `used`; columns `images`, `near_duplicate` and `leaked` (proportions of the test images,
@@ -116,8 +116,8 @@ def run_audit(
 
     Args:
         data: result of `breastus.data.manifest.build.build_manifest_with_pairs`.
-        members: `image_id` and `split` of the split to audit; None takes that of the folders
-            train/, val/ and test/ if they exist.
+        members: `image_id` and `split` of the split to audit; None takes the folders train/,
+            val/ and test/ if they exist.
         title: name of the split in a sentence, such as "the split mine.csv".
         settings: threshold of near-duplicates, and scheme of the split that breastus makes.
         seed: seed of the split that breastus makes.

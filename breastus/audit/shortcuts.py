@@ -1,4 +1,4 @@
-"""Shortcuts: how far marks, size or brightness alone tell the class, with 95 % intervals.
+"""Shortcuts: how well marks, size or brightness alone predict the class, with 95 % intervals.
 
 All intervals count groups (patients or scenes) and not images, which may repeat each other.
 """
@@ -37,14 +37,14 @@ def strata(manifest: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def flags_by_label(used: pd.DataFrame) -> pd.DataFrame:
-    """Compare how often each flag stands on images of lump and of no_lump.
+    """Compare how often images of lump and of no_lump have each flag.
 
     Args:
         used: manifest rows that have a label.
 
     Returns:
         A table with the columns of `FLAG_COLUMNS`, the largest difference of each source first. A
-        share of no images, and what is made of it, is NaN.
+        share of no images is NaN, and so is its difference.
     """
     rows = []
     for source, part in strata(used).items():
@@ -58,11 +58,11 @@ def flags_by_label(used: pd.DataFrame) -> pd.DataFrame:
 
 
 def statistics_by_label(used: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """Say how well each statistic of the pixels alone would tell lump from no_lump.
+    """Return how well each statistic of the pixels alone separates lump from no_lump.
 
     Args:
         used: manifest rows that have a label.
-        measured: index `image_id`, a column for each of `STATISTICS`; NaN where unreadable.
+        measured: index `image_id`, a column for each of `STATISTICS`; NaN if unreadable.
 
     Returns:
         A table with the columns of `STATISTIC_COLUMNS`: the ROC-AUC of the statistic as the score

@@ -1,4 +1,4 @@
-"""The base of all augmentations: NumPy and OpenCV on images, with a seed for each image.
+"""Base classes of augmentations: NumPy and OpenCV on images, with a seed for each image.
 
     image = layer(image, seed)        # [H, W, C], values 0 to 255; seed int32 [2]
 

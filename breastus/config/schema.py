@@ -1,4 +1,4 @@
-"""Every setting of an experiment, as frozen dataclasses that go to YAML and come back.
+"""Every setting of an experiment, as frozen dataclasses that are written to YAML and read back.
 
     config = Config.from_yaml("config.yaml").override(["training.epochs=5", "seed=1"])
 

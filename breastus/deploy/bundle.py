@@ -83,12 +83,12 @@ class Bundle:
 
 
 def is_bundle(path: str | os.PathLike) -> bool:
-    """Whether a folder holds a bundle, whole or not."""
+    """Whether a folder holds a bundle, complete or not."""
     return (Path(path) / METADATA_FILE).is_file()
 
 
 def find_bundle(path: str | os.PathLike) -> Path:
-    """Return the bundle folder that a path means: itself, or that of a run or cross-validation.
+    """Return the bundle folder at a path, or in the run or cross-validation at a path.
 
     Raises:
         RunError: if a run is not finished, or a cross-validation was not exported.
@@ -124,7 +124,7 @@ def write_files(folder: Path, metadata: dict[str, Any], *, card: str, seen: Iter
 
 
 def publish(bundle: Path, out: str | os.PathLike) -> Path:
-    """Copy a bundle to where it is served from, replacing an older one in one step."""
+    """Copy a bundle to the folder that is deployed, replacing an older one in one step."""
     with write_folder_aside(out) as folder:
         shutil.copytree(bundle, folder, dirs_exist_ok=True)
     return Path(out)

@@ -33,7 +33,7 @@ def bundle_metadata(
         trained_on: manifest rows of the images the weights were fitted on.
         phantom: whether any image is simulated.
         parameters: number of parameters of the network.
-        decision: what `decision_metadata` returns.
+        decision: result of `decision_metadata`.
     """
     pretraining = environment.get("pretraining") or {}
     measured = [image_statistics(read_image(path)) for path in trained_on["path"]]
@@ -72,7 +72,7 @@ def decision_metadata(
 
     Args:
         decision: calibration, threshold and referral.
-        metrics: what `evaluate_predictions` returns.
+        metrics: result of `evaluate_predictions`.
         validation: predictions that the decision was fitted on.
     """
     return {

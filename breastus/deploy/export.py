@@ -27,7 +27,7 @@ def write_bundle(
     card: Callable[[dict[str, Any]], str],
     seen: Iterable[str],
 ) -> Path:
-    """Write a bundle folder, whole or not at all; an existing bundle is replaced.
+    """Write a bundle folder atomically; an existing bundle is replaced.
 
     Args:
         out: the bundle folder.

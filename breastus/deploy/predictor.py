@@ -168,7 +168,7 @@ class Predictor:
     def _refers(self, probabilities: np.ndarray, label: str) -> bool | None:
         if self._sets is None:
             return None
-        # From both classes, as float32 cannot tell probabilities of lump near 1 apart.
+        # From both classes, because float32 rounds probabilities of lump near 1.
         return bool(self._sets.decide(lump_probability(probabilities))[0] != label)
 
     def _conformal_sets(self) -> ConformalSets | None:

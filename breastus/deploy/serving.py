@@ -28,7 +28,7 @@ class ServingModule(tf.Module):
 
     Args:
         model: network from z-scored images to softmax probabilities.
-        transform: from an image to the network's input.
+        transform: image transform of the network.
         calibrators: applied to the network's probabilities one after the other.
         views: views of test-time augmentation, whose logits are averaged before calibration.
     """
@@ -95,7 +95,7 @@ class ServingModule(tf.Module):
 def calibrated(logs: tf.Tensor, calibrator: Calibrator) -> tf.Tensor:
     """Return the logarithms of calibrated probabilities, up to a constant for each image.
 
-    The formulas are those of `breastus.evaluation.calibration.calibrators`. Platt scaling and
+    The formulas equal `breastus.evaluation.calibration.calibrators`. Platt scaling and
     isotonic calibration need two classes.
 
     Args:

@@ -1,4 +1,4 @@
-"""The check of a model on images from elsewhere: a bundle and a handful of images in, one page out.
+"""The check of a model on external images: a bundle and a few images in, one page out.
 
 For each image: the prediction, whether a reader has to judge it, how often such a probability was
 right on the validation images, and what is unusual about the image. An image that cannot be read is
@@ -52,7 +52,7 @@ def check(
         out: HTML file to write.
 
     Returns:
-        One prediction for each case; that of an image that cannot be read carries its `error`.
+        One prediction for each case; an unreadable image has a prediction with an `error`.
 
     Raises:
         RunError: when the page cannot be written.
@@ -123,7 +123,7 @@ def how_sure(info: Mapping[str, Any], probability: float) -> str:
 
 
 def rounded_apart(probability: float, threshold: float) -> tuple[str, str]:
-    """Return both with three digits, or as many as show on which side of the threshold one is."""
+    """Return both with at least three digits, and as many as show which of them is larger."""
     for digits in range(3, 16):
         rounded = f"{probability:.{digits}f}", f"{threshold:.{digits}f}"
         if (float(rounded[0]) >= float(rounded[1])) == (probability >= threshold):

@@ -46,7 +46,7 @@ class CrossValidation(ReportFolder):
 
     @property
     def bundle(self) -> Path:
-        """Where a bundle of all folds is looked for."""
+        """The folder of the bundle of all folds, which may not exist."""
         return self.path / BUNDLE_FOLDER
 
     @property
@@ -65,7 +65,7 @@ class CrossValidation(ReportFolder):
         Args:
             repeat: number of the repeat, from 0.
             fold: number of the test fold, from 0.
-            rotation: which of the other folds is the validation part, from 0.
+            rotation: number of the validation fold among the other folds, from 0.
         """
         suffix = f"-rotation-{rotation}" if rotation else ""
         return self.path / f"repeat-{repeat}-fold-{fold}{suffix}"

@@ -193,8 +193,8 @@ def open_run(
     Args:
         out: the folder.
         config: all settings, none left to the hardware; `run.config` returns them.
-        resume: from the settings of an unfinished run to those it would be resumed with, if
-            some depend on the hardware; None takes `config`.
+        resume: function from the settings of an unfinished run to those to resume it with, if some
+            depend on the hardware; None takes `config`.
 
     Raises:
         RunError: if `out` holds a finished run, a run with other settings or something else, or

@@ -21,7 +21,7 @@ class Registry:
     """Names to builders, which a decorator adds.
 
     Args:
-        kind: what is built, such as "loss".
+        kind: kind of object, such as "loss".
         setting: name of the setting that takes these names, for messages.
     """
 
@@ -54,7 +54,7 @@ class Registry:
         """Return the builder of a name.
 
         Raises:
-            ConfigError: if there is none.
+            ConfigError: if no such name exists.
         """
         if name not in self._builders:
             near = difflib.get_close_matches(name, self._builders, n=1)

@@ -1,4 +1,4 @@
-"""Compare two runs on the images that both were tested on: differences, and whether by chance."""
+"""Compare two runs on the images that both were tested on: differences and their significance."""
 
 import os
 from typing import Any

@@ -75,8 +75,8 @@ def cross_validate(
         repeats: number of times the folds are drawn, at least 1.
         val_rotations: number of networks for each fold, 1 to `folds - 1`, each with another
             validation part.
-        **settings: single settings by name, such as `epochs=2`; `seed` is that of the first
-            repeat, and later repeats take the next ones.
+        **settings: single settings by name, such as `epochs=2`; `seed` is the seed of the
+            first repeat, and later repeats take the next ones.
 
     Raises:
         BreastusError: as `breastus.train`; a RunError if `out` holds a cross-validation of other
@@ -188,7 +188,7 @@ def _metrics(
 def _time_taken(runs: Sequence[Run]) -> dict[str, float | str]:
     """Return `minutes` of all folds, and what they include (`minutes_scope`).
 
-    The wall time of a resumed fold is unknown; then the minutes are those of the epochs.
+    The wall time of a resumed fold is unknown; then the minutes cover the epochs.
     """
     in_all = [run.environment.get("seconds_total") for run in runs]
     if None not in in_all:
@@ -207,7 +207,7 @@ def _manifest(result: CrossValidation, config: Config) -> pd.DataFrame:
     if any(not name.startswith(".") for name in names - {SETTINGS_FILE}):
         raise RunError(f"{folder} exists and is not a cross-validation. Choose another --out.")
     manifest = prepare_manifest(config)
-    # Written before the images, so that these are never taken for those of other settings.
+    # Written before the images, which are then never used with other settings.
     source = absolute_source(config.data.source)
     result.write_settings(config.replace({"data": {"source": source}}))
     result.write_manifest(manifest)

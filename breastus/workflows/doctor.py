@@ -59,7 +59,7 @@ class Examination:
 
         Args:
             names: names of `breastus.list_models()`.
-            image_size: side of the input in pixels; None takes that of each network.
+            image_size: side of the input in pixels; None takes the default of each network.
 
         Yields:
             `model`, `image_size`, `precision`, `largest_batch`, `batch` (the default), `parts` that

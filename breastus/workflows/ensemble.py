@@ -3,7 +3,7 @@
     export_ensemble([run_1, run_2, run_3], "models/three")
 
 Logits are averaged. Calibration, threshold and referral are fitted on the validation images: each
-with the mean of the runs that validated on it. The scores in the bundle are those of test images,
+with the mean of the runs that validated on it. The scores in the bundle come from test images,
 each predicted by the runs that tested it.
 
 If the runs split the images differently, as folds do, test images of one run are validation images
@@ -60,7 +60,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
 
     Raises:
         RunError: if there are fewer than two runs, one is not finished, they differ in something
-            that must be the same, or no validation image is left for a decision.
+            that must be the same, or no validation image remains for a decision.
         DataError: if an earlier version wrote their predictions.
     """
     members = [run if isinstance(run, Run) else Run.load(run) for run in runs]

@@ -48,13 +48,13 @@ def evaluate_robustness(
         What `breastus.evaluation.robustness.evaluate.robustness` returns.
 
     Raises:
-        ConfigError: for an unknown corruption or severity.
+        ConfigError: if a corruption or severity is unknown.
         RunError: if the run is not finished.
         DataError: if an image has changed since the run was tested on it, cannot be read, or is
             too small for a corruption.
 
     Warns:
-        UndefinedMetricWarning: for metrics that one class or few groups leave undefined.
+        UndefinedMetricWarning: if one class or few groups leave a metric undefined.
     """
     cells(corruptions, severities)  # reports wrong names before any image is read
     run = run if isinstance(run, Run) else Run.load(run)

@@ -51,7 +51,7 @@ def external_images(data: Places, model: ModelArtifact) -> ExternalImages:
     """Read a data set and exclude what the model has seen.
 
     Raises:
-        DataError: if no image with a label is left.
+        DataError: if no image with a label remains.
     """
     config = model.config
     manifest = load_manifest(join_sources(data), settings=config.data, seed=config.seed)

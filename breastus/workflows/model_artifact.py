@@ -39,7 +39,7 @@ class ModelArtifact:
         name: name of the model, for readers.
         reports: folder for reports about external images.
         config: settings; of a bundle those that its network needs, and defaults otherwise.
-        environment: what a report says about its origin, with `data_fingerprint`.
+        environment: origin of the model for a report, with `data_fingerprint`.
         decision: calibration, threshold and referral.
         network_file: the network, a `.keras` file.
         bundle: folder of the bundle.
@@ -50,7 +50,7 @@ class ModelArtifact:
             bundle, which does not list files.
         test_images: SHA-256 of its own test images, if they are known.
         pretrained: whether it started from weights that had seen further images.
-        facts: what a reader of a report must know about it.
+        facts: facts about it that every report states.
     """
 
     path: Path
@@ -74,7 +74,7 @@ class ModelArtifact:
         """Open a run, a bundle, or a cross-validation with a bundle.
 
         Raises:
-            RunError: if the folder is none of these, or the run is not finished.
+            RunError: if the folder is something else, or the run is not finished.
             BundleError: if the bundle is damaged or was recalibrated.
         """
         if isinstance(model, ModelArtifact):

@@ -32,7 +32,7 @@ def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
 
     Returns:
         A predictions table in the order of image ids; `probability_uncalibrated` is the sigmoid of
-        the mean logit. Other columns that depend on a decision are those of the first run.
+        the mean logit. Other columns that depend on a decision come from the first run.
 
     Raises:
         RunError: if two runs disagree on the label or group of an image.
@@ -76,10 +76,10 @@ def fit_pooled_decision(
     Args:
         runs: finished runs; the first one gives the seed.
         settings: settings of the decision.
-        without: groups whose images are left out.
+        without: groups whose images are excluded.
 
     Raises:
-        RunError: if no image is left, or as `mean_predictions`.
+        RunError: if no image remains, or as `mean_predictions`.
     """
     shift = float(np.mean([prior_correction_of(run) for run in runs]))  # logits are averaged
     validation = mean_predictions(runs, "val")
@@ -125,7 +125,7 @@ def out_of_fold_predictions(
     """Predict each test image by the runs that tested it, and by nothing else.
 
     Their decision is fitted on their own validation predictions, without groups that one of them
-    tests. So neither the label of an image nor those of the images tested with it influence its
+    tests. So neither the label of an image nor the labels of images tested with it influence its
     prediction. For a single cross-validation this equals its report. With several repeats, the
     folds of an image are taken together, which leaves fewer images to fit on.
 

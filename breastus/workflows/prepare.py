@@ -33,7 +33,7 @@ def prepare(
     config: Config | None = None,
     **settings: Any,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write which images are used, which are left out and why, and how they are split.
+    """Write which images are used, which are excluded and why, and how they are split.
 
     Args:
         data: as for `breastus.train`.

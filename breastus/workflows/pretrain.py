@@ -186,7 +186,7 @@ def images_to_learn_from(
         has a label.
 
     Raises:
-        DataError: when no image is left, or the data cannot be loaded or split.
+        DataError: if no image remains, or the data cannot be loaded or split.
     """
     manifest = prepare_manifest(config)
     if included(manifest).empty:  # nothing can be held out, and nothing tested
@@ -200,7 +200,7 @@ def images_to_learn_from(
 
     everything = manifest
     if unlabelled is not None:
-        # Once more with the others, so that twins and patients are found across data sets.
+        # Read again with the others, to find near-duplicates and patients across data sets.
         places = [*split_sources(config.data.source), *split_sources(unlabelled)]
         everything = load_manifest(places, settings=config.data, seed=config.seed)
     sha256 = everything["sha256"]
@@ -275,7 +275,7 @@ def _images(
         "simulated": has_phantoms(rows),
         "sources": sources,
         "held_out": held_out,
-        # The same as that of a run with the same images, labels and split.
+        # A run with the same images, labels and split has the same fingerprint.
         "data_fingerprint": data_fingerprint(manifest, splits),
         "seen": rows["sha256"].tolist(),
     }

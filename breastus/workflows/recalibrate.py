@@ -4,7 +4,7 @@
       predictions.csv  ->  recalibration.json
                        ->  models/compact-bus_uclm/, by `export_recalibrated`
 
-The network stays as it is. A second calibration, the threshold and the referral are fitted on some
+The network is not changed. A second calibration, the threshold and the referral are fitted on some
 labelled images of the new hospital, which take no part in the scores.
 """
 
@@ -63,7 +63,7 @@ def export_recalibrated(
     """Write the bundle of a model as recalibrated for a new hospital.
 
     Its graph applies the recalibration. bundle.json and the card name the data set and the number
-    of images; the scores are those of the images there that nothing was fitted on.
+    of images; the scores come from the images there that nothing was fitted on.
 
     Args:
         model: a finished run, a bundle, or a cross-validation with a bundle.

@@ -1,4 +1,4 @@
-"""What subgroups of images are formed by: a manifest in, a table out."""
+"""Attributes that form subgroups of images: a manifest in, a table out."""
 
 import math
 from collections.abc import Iterable

@@ -218,7 +218,7 @@ def _pretraining(run: Run, weights: ResolvedWeights, *, resumed: bool) -> dict[s
 def _pretraining_summary(
     pretraining: dict[str, Any], *, held_out_images_seen: int
 ) -> dict[str, Any]:
-    """Return what environment.json says of a pretraining; pretrained.json has the rest."""
+    """Return what environment.json says of a pretraining; pretrained.json says more."""
     names = ("on", "images", "epochs", "seed", "seconds", "data_fingerprint")
     return {
         "description": describe(pretraining),

@@ -3,8 +3,8 @@
     external = evaluate_external("runs/compact", data="path/to/BUS-UCLM")
     external.metrics["test"]["roc_auc"]
 
-Calibration, threshold and referral are those of the model, because what happens to them at another
-hospital is the question. Images that the model has seen are excluded. With `recalibrate`, some
+Calibration, threshold and referral of the model are not changed, because the question is how they
+do at another hospital. Images that the model has seen are excluded. With `recalibrate`, some
 labelled images recalibrate the model, and the others show what that changes.
 """
 
@@ -81,10 +81,10 @@ def evaluate_external(
         ConfigError: if an option is out of range.
         RunError: if the run is not finished.
         BundleError: if the bundle is damaged or was recalibrated.
-        DataError: if no image with a label is left, or too few for `recalibrate`.
+        DataError: if no image with a label remains, or too few for `recalibrate`.
 
     Warns:
-        UndefinedMetricWarning: for metrics that one class or few groups leave undefined.
+        UndefinedMetricWarning: if one class or few groups leave a metric undefined.
     """
     # Impossible options are reported before any image is read.
     cells(corruptions, severities)
@@ -138,7 +138,7 @@ def evaluate_external(
 
 
 def _folder(model: ModelArtifact, images: ExternalImages, data: Places) -> Path:
-    # Data sets that are not known share the name of their kind; their own names tell them apart.
+    # Unknown data sets share the name of their layout, so their own names identify them.
     names = {Path(place).stem for place in split_sources(join_sources(data))}
     known = not any(map(is_layout, images.sources))
     return model.reports / "-".join(images.sources if known else sorted(names))

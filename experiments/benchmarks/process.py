@@ -30,7 +30,7 @@ def last_json(
 
     Args:
         command: program and arguments.
-        environment: variables beside those of this process.
+        environment: further environment variables.
         limit: time limit in seconds.
 
     Raises:

@@ -74,7 +74,7 @@ def load_manifest(
         DataError: if the data does not exist, its layout is unknown, or no image can be read.
 
     Warns:
-        DataWarning: for each file with a flaw.
+        DataWarning: if files have problems, one for each.
     """
     settings = settings or DataConfig()
     parts = _read_parts(sources, settings, seed)

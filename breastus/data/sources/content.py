@@ -62,7 +62,7 @@ class SourceContent:
     """The images of a data set.
 
     Attributes:
-        images: in natural order of their names.
+        images: images in natural order of their names.
         problems: sentences about files that are missing, misplaced or unexpected.
         source: name of the source, the first part of every image id; filled in by `read_content`.
     """

@@ -5,7 +5,7 @@ files are in class folders, which `breastus.data.sources.class_folders` reads. O
 `data.dicom_frames` frames are taken, evenly spaced; they share file and patient, so no split
 separates them.
 
-Patients become `patient-0001` etc. in the order in which they first occur, which identifies nobody.
+Patients become `patient-0001` etc. in the order of their first file, so that no id is kept.
 The names of files and folders are kept as they are.
 """
 

@@ -47,8 +47,8 @@ def make_splits(
         seed: seed of everything that is drawn.
         fold: fold that is the test part, counted from 0 (only for `kfold`).
         folds: number of folds (only for `kfold`).
-        val_rotation: which of the other folds is val; 0 is the one after the test fold (only for
-            `kfold`).
+        val_rotation: number of the val fold among the other folds, where 0 is the one after the
+            test fold (only for `kfold`).
 
     Returns:
         A table of `image_id`, `split` (train, val, test) and `fold`, in the manifest's order.

@@ -29,8 +29,8 @@ class SplitOptions(NamedTuple):
         seed: seed of everything that is drawn.
         fold: fold that is the test part, counted from 0 (only for `kfold`).
         folds: number of folds (only for `kfold`).
-        val_rotation: which of the other folds is val; 0 is the one after the test fold (only for
-            `kfold`).
+        val_rotation: number of the val fold among the other folds, where 0 is the one after the
+            test fold (only for `kfold`).
     """
 
     seed: int = 0

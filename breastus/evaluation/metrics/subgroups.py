@@ -51,9 +51,9 @@ def subgroups(
 
     Returns:
         The settings, `min_groups`, and `attributes`, a list with `name`, `title`, `note` and
-        `subgroups`, a list with `title`, `n`, `n_groups`, `n_lump`, `n_no_lump`, `compared_with` (images that a
-        subgroup of one class is compared with, or "") and for each of `SCORES` `value`, `ci_low`,
-        `ci_high` and `reason`, which says why a value is NaN.
+        `subgroups`, a list with `title`, `n`, `n_groups`, `n_lump`, `n_no_lump`, `compared_with`
+        (images that a subgroup of one class is compared with, or "") and for each of `SCORES`
+        `value`, `ci_low`, `ci_high` and `reason`, which says why a value is NaN.
 
     Raises:
         ConfigError: when an option is out of range.

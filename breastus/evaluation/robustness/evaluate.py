@@ -157,7 +157,7 @@ def cells(corruptions: Sequence[str] | None, severities: Sequence[int]) -> list[
         severities: severities, 1 to 5.
 
     Raises:
-        ConfigError: when a corruption or severity is unknown or repeated, or there is none.
+        ConfigError: when a corruption or severity is unknown, repeated or missing.
     """
     names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
     for severity in severities:

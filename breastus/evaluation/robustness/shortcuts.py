@@ -42,8 +42,8 @@ def flip_rate(
 
     Returns:
         `n`, `n_groups`, `flipped`, `flip_rate` with `ci_low`, `ci_high`, and
-        `mean_probability_change`; NaN without images. Images that were predicted the target class before the
-        change cannot flip and count in `n`.
+        `mean_probability_change`; NaN without images. Images that were predicted the target
+        class before the change cannot flip and count in `n`.
     """
     if len(images):
         before = predict_probabilities(predict, images)

@@ -143,7 +143,7 @@ class TopKMean(layers.Layer):
     """Mean evidence of the strongest cells of [B, h, w, 1], for several shares of the cells.
 
     Args:
-        shares: of the cells, 0 to 1; at least one cell counts.
+        shares: shares of the cells, 0 to 1; at least one cell counts.
     """
 
     def __init__(self, shares, **kwargs):

@@ -104,7 +104,7 @@ def relative_position_index(window: int) -> np.ndarray:
 
 
 def shift_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
-    """Return what keeps tokens apart that the shift brought together across the map's edge.
+    """Return the mask of token pairs that only the shift across the map's edge brings together.
 
     Returns:
         float32 [windows, 1, window^2, window^2]: 0 for pairs that may meet, -100 for the others.

@@ -32,7 +32,7 @@ _NEEDED = {"network": str, "image_size": int, "on": str, "weights": dict, "seen"
 
 
 def is_pretrained(weights: str | os.PathLike) -> bool:
-    """Whether a name of weights is a folder as `write_pretrained` writes it, damaged or not."""
+    """Whether a name of weights is a folder that `write_pretrained` wrote, damaged or not."""
     folder = Path(weights)
     return any(os.path.isfile(folder / name) for name in (PRETRAINED_FILE, WEIGHTS_FILE))
 
