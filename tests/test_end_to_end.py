@@ -30,7 +30,7 @@ def test_busi_in_and_an_outside_hospital_checked(real_data, tmp_path, monkeypatc
     assert set(test["image_id"]) == set(splits.loc[splits["split"] == "test", "image_id"])
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test"]["n"] == len(test)
-    assert metrics["study"]["confusion_matrix"] == [[21, 5], [14, 52]]
+    assert metrics["published_baseline"]["confusion_matrix"] == [[21, 5], [14, 52]]
     assert "never seen a patient" not in (run / "report.html").read_text()
 
     images = sorted((real_data / "bus_uclm_sample" / "BUS-UCLM" / "images").glob("*.png"))[:3]

@@ -28,7 +28,7 @@ def test_every_metric_has_a_value_and_an_interval():
 def test_predictive_values_stand_beside_their_prevalence():
     rare, common = evaluated(prevalence=0.01), evaluated(prevalence=0.4)
     assert (rare["prevalence"], common["prevalence"]) == (0.01, 0.4)
-    for part in ("test", "study"):
+    for part in ("test", "published_baseline"):
         assert rare[part]["ppv"]["value"] < common[part]["ppv"]["value"]
     assert rare["test"]["ppv"]["ci_high"] < common["test"]["ppv"]["ci_low"]
 

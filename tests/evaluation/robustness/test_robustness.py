@@ -79,7 +79,7 @@ def test_scores_are_those_of_the_images_that_were_made_worse():
     assert (found["n"], found["n_groups"], found["n_lump"], found["n_no_lump"]) == (40, 20, 20, 20)
 
 
-def test_a_lost_order_is_beyond_chance_and_said():
+def test_a_lost_order_is_significant_and_reported():
     truth = np.arange(40) % 2
     images = flat(np.where(truth == 1, 254, 200))  # 15 dB make both white
     found = judged(images, truth, np.arange(40), corruptions=["gain_up", "resolution"])
