@@ -1,4 +1,4 @@
-"""`breastus predict BUNDLE IMAGE...`: one line, or one JSON object, an image."""
+"""`breastus predict BUNDLE IMAGE...`: one line, or one JSON object, per image."""
 
 import argparse
 import json

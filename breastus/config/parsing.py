@@ -55,7 +55,7 @@ def setting(
 
 
 class SettingInfo(NamedTuple):
-    """Description of one setting, for a person.
+    """Description of one setting.
 
     Attributes:
         name: full name, such as `training.epochs`.

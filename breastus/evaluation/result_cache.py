@@ -1,4 +1,4 @@
-"""Cached results that took long to measure, as JSON with a record of their predictions.
+"""Cache of slow results, as JSON with a record of their predictions.
 
     write_cached_result(path, result, predictions=table)
     result = read_cached_result(path, predictions=table)  # None when the predictions changed

@@ -1,4 +1,4 @@
-"""Views of test-time augmentation: few, fixed, and in whole numbers, so that a graph repeats them.
+"""Views of test-time augmentation: few, fixed, and in whole pixels, as the exported graph needs.
 
 For images uint8 [n, S, S, 3] a view applies, in this order:
 

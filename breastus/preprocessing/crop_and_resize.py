@@ -29,7 +29,7 @@ def border_box(image: tf.Tensor) -> tf.Tensor:
 
 
 def crop(image: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    """Return the part of an image [H, W, C] in a box, as from `border_box`."""
+    """Return the part of an image [H, W, C] in a box from `border_box`."""
     top, bottom, left, right = tf.unstack(box)
     return image[top:bottom, left:right]
 

@@ -66,7 +66,7 @@ def summary(audit: Audit) -> str:
 
 
 def overview(audit: Audit) -> str:
-    """Return what the data set holds, in a sentence."""
+    """Return the content of the data set in one sentence."""
     labels = audit.used["label"].value_counts()
     return sentence(
         "text/audit_overview.txt.j2",

@@ -84,7 +84,7 @@ def check_page(
 
 
 def summary(predictions: Sequence["Prediction"]) -> str:
-    """Return what the model says of the images, in a sentence or two."""
+    """Return a summary of the predictions in one or two sentences."""
     read = [prediction for prediction in predictions if not prediction.error]
     return sentence(
         "text/check_summary.txt.j2",

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What a reader must know about the model that a report is about.
+    """Facts about the model of a report that every reader must know.
 
     Attributes:
         name: name of the network or bundle.

@@ -1,4 +1,4 @@
-"""How pages, cards and messages write values: numbers, intervals and counts in, text out.
+"""Format values for pages, cards and messages: numbers, intervals and counts in, text out.
 
 Metrics come as entries, dicts of `value`, `ci_low` and `ci_high`. A value is undefined when it is
 NaN, or None as JSON has it. Each function is a filter of the templates.
@@ -105,7 +105,7 @@ def count(number: float, noun: str = "", plural: str = "") -> str:
 
 
 def span(ends: Sequence[float]) -> str:
-    """Return the two ends of a range; one number where they are equal."""
+    """Return the two ends of a range; one number if they are equal."""
     low, high = (short(end) for end in ends)
     return low if low == high else f"{low} to {high}"
 
@@ -138,7 +138,7 @@ def nested(values: Mapping[str, Any], indent: str = "") -> str:
 
 
 def data_uri(encoded: bytes | Path) -> str:
-    """Return a PNG or JPEG, given as bytes or as a file, as an address inside the page."""
+    """Return a PNG or JPEG, given as bytes or as a file, as a data URI."""
     data = encoded if isinstance(encoded, bytes) else encoded.read_bytes()
     kind = "jpeg" if data.startswith(_JPEG) else "png"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -44,7 +44,7 @@ def scores_of(metrics: dict[str, Any]) -> dict[str, Any]:
 def notices(
     model: ModelFacts, *, phantom_images: bool = False, patient_images: bool = False
 ) -> list[str]:
-    """Return what must not be overlooked on a page.
+    """Return the notices at the top of a page.
 
     Args:
         model: facts about the model.
@@ -56,7 +56,7 @@ def notices(
 
 
 def data_notices(*, phantom_images: bool, patient_images: bool) -> list[str]:
-    """Return what must not be overlooked on a page about images; the arguments are of `notices`."""
+    """Return the notices of a page about images; see `notices` for the arguments."""
     values = {"phantom_images": phantom_images, "patient_images": patient_images}
     return _lines("text/data_notices.txt.j2", **values)
 
@@ -115,7 +115,7 @@ def robustness_summary(robustness: dict[str, Any]) -> str:
 
 
 def robustness_facts(robustness: dict[str, Any]) -> dict[str, Any]:
-    """Return what robustness.json comes down to.
+    """Return the key facts of robustness.json.
 
     Returns:
         `falls`: for each corruption that lowers ROC-AUC beyond chance its `title`, the `severity`
@@ -185,7 +185,7 @@ def change_of(trial: dict[str, Any], name: str) -> str:
 
 
 def few_groups(trial: dict[str, Any]) -> int | None:
-    """Return the number of groups of the rarer class, where it is too small to recalibrate on."""
+    """Return the number of groups of the rarer class if it is too small to recalibrate on."""
     fewest = min(trial["sample"]["groups_per_class"].values())
     return fewest if fewest < FEW_GROUPS else None
 

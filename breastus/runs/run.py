@@ -83,7 +83,7 @@ class Run(ReportFolder):
 
     @property
     def begun(self) -> bool:
-        """Whether images were found and split."""
+        """Whether manifest and splits were written."""
         return self.has(MANIFEST_FILE) and self.has(SPLITS_FILE)
 
     @cached_property

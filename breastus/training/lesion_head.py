@@ -1,4 +1,4 @@
-"""A second task that learns from lesion masks where a lump is, beside whether there is one.
+"""A second task of a network: learn from lesion masks where a lump is.
 
 The layer `lesion_logits` of a network gives one logit for each cell of a coarse grid. A network
 without this layer gets one on top of its `feature_map`, for the training only: the network that is

@@ -81,7 +81,7 @@ class TrainingState(keras.callbacks.BackupAndRestore):
 
     @property
     def epochs_done(self) -> int:
-        """Number of epochs that are done, also before `restore`."""
+        """Number of finished epochs, also before `restore`."""
         return len(self._history.rows)
 
     def restore(self, optimizer: keras.optimizers.Optimizer) -> None:
@@ -108,7 +108,10 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         else:
             best.best_weights = state.of("best")
         if [weight.shape for weight in best.best_weights] != [w.shape for w in model.weights]:
-            raise RunError(f"The training state {state.path} holds no best weights.")
+            raise RunError(
+                f"The training state {state.path} holds no best weights. Delete it to start "
+                "this run again."
+            )
         with in_place([weight.value for weight in model.weights], best.best_weights):
             best.save()
         self._history.write()
@@ -209,7 +212,7 @@ def save_state(folder: Path, owners: Mapping[str, Sequence], record: dict) -> No
 
 
 def load_state(folder: Path) -> SavedState | None:
-    """Return the newest state that is whole, or None if there is none; report a damaged one.
+    """Return the newest complete state, or None; report a damaged one.
 
     Raises:
         RunError: if there are states and all are damaged.
@@ -234,8 +237,8 @@ def load_state(folder: Path) -> SavedState | None:
     if damage:
         path, error = damage[0]
         raise RunError(
-            f"The training state {path} is damaged ({error}), and no earlier one is whole. Delete "
-            "it to start this run again, or choose another place with --out."
+            f"The training state {path} is damaged ({error}), and no earlier one is complete. "
+            "Delete it to start this run again, or choose another place with --out."
         ) from error
     return None
 

@@ -20,7 +20,7 @@ from breastus.workflows.prepare import Places, free_name, with_settings
 
 
 class AuditReport(NamedTuple):
-    """What an audit found and wrote.
+    """Result and files of an audit.
 
     Attributes:
         audit: the findings.

@@ -15,7 +15,7 @@ from breastus.workflows.prepare import Places, free_name
 
 
 class CheckReport(NamedTuple):
-    """What a check found and wrote.
+    """Result and page of a check.
 
     Attributes:
         predictions: one prediction for each image; one that could not be read has an `error`.

@@ -1,4 +1,4 @@
-"""A trained model that is evaluated on other images: a run or a bundle in, all that this needs out.
+"""A trained model to evaluate on other images: a run or bundle in, network, decision, facts out.
 
 A run is one network with everything it was trained with. A bundle may hold several networks, such
 as the folds of a cross-validation, with their decision and what they have seen.
@@ -159,7 +159,7 @@ class ModelArtifact:
 
 
 def model_facts(run: Run, manifest: pd.DataFrame) -> ModelFacts:
-    """Return what a reader must know about the model of a run.
+    """Return the facts about the model of a run that every report states.
 
     Args:
         run: the run.

@@ -24,7 +24,7 @@ from breastus.training.prior_correction import prior_correction_of
 
 
 def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
-    """Return each image of a split once, with the mean logit of the runs that had it there.
+    """Return each image of a split once, with the mean logit of the runs that have it in the split.
 
     Args:
         runs: finished runs.
@@ -122,7 +122,7 @@ def splits_overlap(runs: Sequence[Run]) -> bool:
 def out_of_fold_predictions(
     runs: Sequence[Run], settings: EvaluationConfig
 ) -> OutOfFoldPredictions:
-    """Predict each test image by the runs that tested it, and by nothing else.
+    """Predict each test image only by the runs that tested it.
 
     Their decision is fitted on their own validation predictions, without groups that one of them
     tests. So neither the label of an image nor the labels of images tested with it influence its

@@ -172,7 +172,7 @@ def pretrain(
 def images_to_learn_from(
     config: Config, unlabelled: Places | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the images that a self-supervised pretraining may see, and the split that says so.
+    """Return the images that a self-supervised pretraining may see, with manifest and splits.
 
     These are the training part of the data set, its images without a label, and further ones;
     never one of val or test, nor another of the same patient or scene.

@@ -1,4 +1,4 @@
-"""Calipers: a grey image in, whether measuring crosses are drawn on it out.
+"""Calipers: a grey image in, true out if measuring crosses are drawn on it.
 
 Both arms of a drawn cross are brighter than everything beside them, and of one brightness. Speckle
 and tissue borders are bright along one line at most, and fade.

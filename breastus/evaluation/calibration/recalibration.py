@@ -55,7 +55,7 @@ class Recalibration:
     threshold: Threshold | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as plain JSON values."""
+        """Return the recalibration as plain JSON values."""
         return {
             "method": self.method,
             "calibrator": self.calibrator.to_dict(),

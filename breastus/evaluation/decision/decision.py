@@ -53,7 +53,7 @@ class Decision:
         seed: int,
         shift: float = 0.0,
     ) -> "Decision":
-        """Fit all three on validation predictions.
+        """Fit calibrator, threshold and conformal sets on validation predictions.
 
         Args:
             validation: predictions table with `probability_uncalibrated`.
@@ -111,7 +111,7 @@ class Decision:
         return self.conformal.decide(y_prob) != predicted_labels(y_prob, self.threshold)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
+        """Return the decision as JSON values."""
         return {
             "calibrator": self.calibrator.to_dict(),
             "threshold": self.threshold,

@@ -48,7 +48,7 @@ class Threshold:
     specificity: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
+        """Return the threshold as JSON values."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""Intervals of metrics that are the same in every resample, as if they were certain.
+"""Intervals of metrics that are the same in every resample, whose percentiles have no width.
 
 That happens when all images are right or all are wrong: without a missed lump every resample has a
 sensitivity of 1. A proportion then has Wilson's interval of as many independent images as its

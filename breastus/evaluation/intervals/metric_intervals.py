@@ -71,7 +71,7 @@ class Sample:
 
 
 class Resampled:
-    """The metrics of several samples, as they are and in each resample.
+    """Metrics of several samples, and of each resample.
 
     Attributes:
         y_true, groups: of all samples, one after the other.

@@ -54,7 +54,7 @@ def newcombe_interval(
 
 
 def kish_size(groups: Sequence) -> float:
-    """Return the number of groups of one size that grouped images are worth (Kish, 1965, 8.2).
+    """Return the effective number of groups if their sizes differ (Kish, 1965, 8.2).
 
     n^2 over the sum of squared group sizes; the number of groups when all have one size, 0 without
     images. It is the effective size when the images of a group are all alike.
@@ -64,7 +64,7 @@ def kish_size(groups: Sequence) -> float:
 
 
 def effective_size(hits: Sequence[bool], groups: Sequence) -> float:
-    """Return the number of independent images that grouped images are worth for a proportion.
+    """Return the effective number of independent images for a proportion of grouped images.
 
     The number of images divided by a design effect: the variance of the proportion between groups
     over the variance for independent images, at least 1 (Rao and Scott, Biometrics 48, 1992, 577).

@@ -114,7 +114,7 @@ def _by_score(y_true, y_prob, weights) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a metric is computed from.
+    """Inputs of a metric.
 
     Attributes:
         counts: float [..., 2, 2], confusion matrices as from `confusion_matrix`.

@@ -25,7 +25,7 @@ SCORES = {
 
 
 class ImageScores:
-    """Scores of one state of the images, as they are and in each resample.
+    """Scores of the clean or corrupted images, and of each resample.
 
     Attributes:
         values: name of `SCORES` to float; NaN when undefined.

@@ -38,7 +38,7 @@ def is_pretrained(weights: str | os.PathLike) -> bool:
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
-    """Return what comes up to the layer `features`, of the same layers.
+    """Return the part of a network up to the layer `features`; its layers are shared.
 
     Raises:
         ModelError: when the network has no such layer.
@@ -83,7 +83,7 @@ def write_pretrained(
 
 
 def read_pretrained(folder: str | os.PathLike) -> dict[str, Any]:
-    """Return what pretrained.json says.
+    """Return the content of pretrained.json.
 
     Raises:
         WeightsError: when it is missing, damaged or of another format.
@@ -153,7 +153,7 @@ def load_pretrained(model: keras.Model, folder: str | os.PathLike, *, network: s
 
 
 def describe(facts: Mapping[str, Any]) -> str:
-    """Return what pretrained.json says, such as `weights pretrained on 10,000 phantoms (...)`."""
+    """Describe a pretraining, such as `weights pretrained on 10,000 phantoms (...)`."""
     what = "phantoms" if facts["on"] == "phantoms" or facts.get("simulated") else "images"
     labels = "" if facts["on"] == "phantoms" else " without their labels"
     before = str(facts.get("initial_weights", ""))

@@ -1,4 +1,4 @@
-"""The figure of how a number is distributed in groups of images: values in, a figure out."""
+"""The figure of distributions: values of groups of images in, a figure out."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How every figure looks, and how it is saved: a matplotlib figure in, PNG and SVG out.
+"""Style and files of all figures: a matplotlib figure in, PNG and SVG out.
 
 The PNG is for the run folder. The SVG stands in a page, takes its colours and its font from there,
 and so follows the light or dark setting of the reader's system.

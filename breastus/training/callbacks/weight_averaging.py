@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is what is validated, saved and used for predictions.
+"""A moving average of the weights, which is validated, saved and used for predictions.
 
     average <- d * average + (1 - d) * weights,   d = min(decay, (1 + t) / (10 + t))
 

@@ -254,7 +254,7 @@ def _parts(model: keras.Model, config: Config, profile: Profile, devices: int) -
 
 
 def does_not_fit(config: Config, profile: Profile, plan: MemoryPlan) -> str:
-    """Return the message for a network of which a single image does not fit into memory."""
+    """Return the message that not even one image of a network fits into memory."""
     size = config.model.image_size
     return (
         f"{config.model.name} at {size} x {size} pixels does not fit: one image needs {plan}, and "
