@@ -145,8 +145,8 @@ class Predictor:
 
     def _predict(self, image: Image) -> Prediction:
         file = ImageFile.read(_file(image))
-        served = self._predict_bytes(encoded=tf.constant([file.encoded]))
-        probability = float(served["lump"][0])
+        outputs = self._predict_bytes(encoded=tf.constant([file.encoded]))
+        probability = float(outputs["lump"][0])
         label = self.labels[int(probability >= self.threshold)]
         reasons = self._reasons(file)
         return Prediction(
@@ -156,7 +156,7 @@ class Predictor:
             threshold=self.threshold,
             flags=tuple(reasons),
             reasons=reasons,
-            referred=self._refers(served["probabilities"].numpy(), label),
+            referred=self._refers(outputs["probabilities"].numpy(), label),
         )
 
     def _reasons(self, file: ImageFile) -> dict[str, str]:

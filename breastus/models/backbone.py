@@ -36,7 +36,7 @@ def split_backbone_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 
 def nested_layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """Yield the layers of a model in the order of computation, and those of models within it."""
+    """Yield the layers of a model in the order of computation, including nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from nested_layers(layer)

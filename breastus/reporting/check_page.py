@@ -1,8 +1,8 @@
 """The check of a model on external images: a bundle and a few images in, one page out.
 
-For each image: the prediction, whether a reader has to judge it, how often such a probability was
-right on the validation images, and what is unusual about the image. An image that cannot be read is
-reported, and the check continues.
+For each image: the prediction, whether a reader has to judge it, how often a similar probability
+was right on the validation images, and what is unusual about the image. An image that cannot be
+read is reported, and the check continues.
 """
 
 import os

@@ -88,7 +88,7 @@ def compile_model(
         config: settings of the experiment.
         labels: class ids of the training images, from which class weights follow.
         steps_per_epoch: number of weight updates an epoch, for learning rate schedules.
-        execution: how the training runs; None takes it from the settings.
+        execution: execution of the training; None takes it from the settings.
         first_epoch: first of the epochs that this optimizer is for.
         metrics: further metrics of the probabilities.
     """

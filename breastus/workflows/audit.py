@@ -49,7 +49,7 @@ def audit(
     """Look for near-duplicates, contradicting labels, shortcuts, and the leaks of a split.
 
     Args:
-        data: as for `breastus.train`.
+        data: see `breastus.train`.
         splits: CSV file with a split of your own: columns `split`, and `image_id` or `path`. None
             takes splits.csv beside a manifest.csv, or the folders train/ and test/.
         out: a new HTML file; None takes audit.html, or the next free audit-2.html, ...

@@ -68,7 +68,7 @@ def cross_validate(
 
     Args:
         model: a name of `breastus.list_models()`.
-        data: as for `breastus.train`.
+        data: see `breastus.train`.
         out: the folder; None takes `runs/<model>-cv`.
         config: all settings; None takes `breastus.default_config(model)`.
         folds: number of folds, at least 3; each time one is test and one validation.
@@ -79,7 +79,7 @@ def cross_validate(
             first repeat, and later repeats take the next ones.
 
     Raises:
-        BreastusError: as `breastus.train`; a RunError if `out` holds a cross-validation of other
+        BreastusError: see `breastus.train`; a RunError if `out` holds a cross-validation of other
             data or settings. Settings of the hardware, such as `training.profile`, may differ.
     """
     if repeats < 1:

@@ -34,7 +34,7 @@ def evaluate_run(
 
     Args:
         run: a run with predictions.
-        decision: what `fit_decision` returned; None fits it again.
+        decision: result of `fit_decision`; None fits it again.
 
     Returns:
         The content of metrics.json.

@@ -36,7 +36,7 @@ def evaluate_robustness(
 ) -> dict[str, Any]:
     """Corrupt a run's test images, evaluate them, and write robustness.json and the report.
 
-    The test images are predicted once for each corruption and severity, and once more: 46 times
+    The test images are predicted unchanged, and for each corruption and severity: 46 times
     with all of them.
 
     Args:
@@ -90,11 +90,11 @@ def measure_robustness(
         network: its network.
         table: the predictions.
         manifest: manifest with a row for each of them.
-        severities: as for `evaluate_robustness`.
-        corruptions: as for `evaluate_robustness`.
+        severities: see `evaluate_robustness`.
+        corruptions: see `evaluate_robustness`.
 
     Raises:
-        DataError: as for `evaluate_robustness`.
+        DataError: see `evaluate_robustness`.
     """
     config, decision = model.config, model.decision
     rows = table[["image_id"]].merge(manifest, on="image_id", validate="one_to_one")

@@ -61,8 +61,8 @@ def external_images(data: Places, model: ModelArtifact) -> ExternalImages:
     if rows.empty:
         raise DataError(
             f"{join_sources(data)} holds no image to evaluate on: {seen} took part in training, "
-            f"{near_duplicates['excluded']} resemble such images, and the others are excluded or "
-            "have no label. Name another data set."
+            f"{near_duplicates['excluded']} resemble training images, and the others are excluded "
+            "or have no label. Name another data set."
         )
     return ExternalImages(manifest, rows, seen, near_duplicates)
 

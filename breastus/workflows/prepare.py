@@ -36,7 +36,7 @@ def prepare(
     """Write which images are used, which are excluded and why, and how they are split.
 
     Args:
-        data: as for `breastus.train`.
+        data: see `breastus.train`.
         out: a new or empty folder for manifest.csv and splits.csv.
         config: all settings; None takes the defaults.
         **settings: single settings by name, such as `split="kfold"` or `seed=1`.

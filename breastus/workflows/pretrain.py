@@ -7,8 +7,8 @@
 phantoms   supervised, on simulated images that are never repeated: lump or not, and where
 images     self-supervised: hidden patches are reconstructed, labels are not read
 
-Only the training part of a data set is used: settings and seed must be those of the training that
-follows, so that the split is the same. The checksums of the images are written beside the weights,
+Only the training part of a data set is used: settings and seed must equal those of the training
+that follows, so that the split is the same. The checksums of the images are written beside the weights,
 and a training with one of them in val or test is refused.
 """
 

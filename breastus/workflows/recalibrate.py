@@ -42,10 +42,10 @@ def measure_recalibration(
         table: the predictions.
         manifest: manifest of the new hospital.
         images: smallest number of images to recalibrate on.
-        seed: seed of the draw.
+        seed: random seed of the sample.
 
     Raises:
-        BreastusError: as `recalibration_study`.
+        BreastusError: see `recalibration_study`.
     """
     study = recalibration_study(table, model.config.evaluation, images=images, seed=seed)
     rows = manifest[manifest["image_id"].isin(set(table["image_id"]))]
@@ -98,7 +98,7 @@ def recalibrated_name(model: ModelArtifact, folder: ExternalEvaluation | str | o
     """Return the name of a recalibrated bundle, made of network and sources.
 
     Raises:
-        RunError: as `export_recalibrated`.
+        RunError: see `export_recalibrated`.
     """
     return "-".join([model.config.model.name, *_recalibration(_external(folder), model)["sources"]])
 

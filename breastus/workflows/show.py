@@ -29,7 +29,7 @@ def show(
     """Draw some images, and with `augment` augmented copies of them.
 
     Args:
-        data: as for `breastus.train`.
+        data: see `breastus.train`.
         out: a new PNG file; None takes sheet.png, which is replaced.
         count: number of images.
         augment: whether to draw augmented copies.

@@ -87,7 +87,7 @@ def train(
         config: all settings; None takes `breastus.default_config(model)`. Settings that depend on
             the hardware are decided here and written into the run.
         publish: a folder to which the finished bundle is also copied, such as `models/cnn`.
-        callbacks: Keras callbacks of your own, called after those of breastus.
+        callbacks: Keras callbacks of your own, called after the callbacks of breastus.
         metrics: Keras metrics of your own, for history.csv and TensorBoard.
         shared: features of a frozen backbone, for several runs on the same images.
         **settings: single settings by name, such as `epochs=2`, `image_size=160` or `seed=1`.

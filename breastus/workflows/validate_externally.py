@@ -63,12 +63,12 @@ def evaluate_external(
 
     Args:
         model: a finished run, a bundle, or a cross-validation with a bundle.
-        data: as for `breastus.train`.
+        data: see `breastus.train`.
         out: folder of the report; None takes `external/<sources>` in the run, and beside a bundle
             `<bundle>-external/<sources>`.
         recalibrate: smallest number of labelled images to recalibrate on, drawn by whole groups;
             the others are evaluated before and after. None does not recalibrate. The scores of all
-            images stay those of the model as it is.
+            images stay those of the original model.
         seed: seed of that draw; None takes the model's.
         robustness: whether to corrupt the images as well, as `evaluate_robustness` does.
         severities: severities of the corruptions, 1 to 5.

@@ -4,7 +4,7 @@
     busi/benign (1),train    path relative to the CSV or absolute, or the end of one
     scans/b.png,test         split: train, val, test; optional: fold, a whole number
 
-Training uses such a split unchanged or refuses it. An audit reads it with `read_split_csv` and
+Training uses the split unchanged or refuses it. An audit reads it with `read_split_csv` and
 `match_images`, which accept leaks, because finding them is its purpose.
 """
 
