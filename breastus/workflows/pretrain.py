@@ -8,8 +8,8 @@ phantoms   supervised, on simulated images that are never repeated: lump or not,
 images     self-supervised: hidden patches are reconstructed, labels are not read
 
 Only the training part of a data set is used: settings and seed must equal those of the training
-that follows, so that the split is the same. The checksums of the images are written beside the weights,
-and a training with one of them in val or test is refused.
+that follows, so that the split is the same. The checksums of the images are written beside the
+weights, and a training with one of them in val or test is refused.
 """
 
 import functools
