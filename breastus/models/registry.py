@@ -89,10 +89,10 @@ def build_model(
         num_classes: number of classes, at least 2.
         image_size: side of the square input in pixels.
         weights: None for random ones; a folder as `breastus.pretrain` writes it, which any network
-            takes; or what the network takes besides, such as "imagenet". The head is always new.
+            takes; or another value of the network, such as "imagenet". The head is always new.
             Weights that cannot be loaded are an error; only "auto" falls back to random ones (see
             `resolve_weights`).
-        **options: what the model of that name takes besides, such as `dropout`.
+        **options: further arguments of the model, such as `dropout`.
 
     Returns:
         An uncompiled `keras.Model`: z-scored images [B, image_size, image_size, 3] to softmax

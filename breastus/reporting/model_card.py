@@ -1,4 +1,4 @@
-"""The model card: bundle.json in, Markdown for a person out."""
+"""The model card: bundle.json in, Markdown out."""
 
 from typing import Any
 

@@ -30,8 +30,8 @@ _FOLDS = "repeat-*-fold-*"
 class CrossValidation(ReportFolder):
     """A cross-validation on disk.
 
-    Its `metrics` are means over repeats with intervals, as from `mean_metrics`, and besides
-    `referral` and `subgroups` of the first repeat.
+    Its `metrics` hold the means over repeats that `mean_metrics` returns, and `referral` and
+    `subgroups` of the first repeat.
 
     Args:
         path: the folder.

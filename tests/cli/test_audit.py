@@ -294,7 +294,7 @@ def test_masks_that_are_wrong_are_named(class_folders, elsewhere):
     }.items():
         (root / f"{name}_mask.png").write_bytes(mask)
     assert run("--data", root) == 0
-    rows = Page((elsewhere / "audit.html").read_text()).table("worth a look")
+    rows = Page((elsewhere / "audit.html").read_text()).table("problem")
     assert rows == {
         "lump without a mask": ["1", "folder/lump/lump 3"],
         "lump whose mask is empty": ["1", "folder/lump/lump 1"],

@@ -11,7 +11,7 @@ import numpy as np
 from breastus.utils.opencv import cv2
 
 _ARM = 5  # pixels from the centre of an upright cross to the least end of its arms; BUSI's have 7
-_DIAGONAL = 4  # likewise of a slanted one, in pixels to the right
+_DIAGONAL = 4  # the same for a slanted one, in pixels to the right
 _BESIDE = 4  # pixels from the centre to where no cross is; arms are up to 3 pixels thick
 # Grey levels by which the darkest pixel of the arms exceeds the brightest place beside them.
 # BUSI's calipers have 60 and more, its normal images stay below 20.

@@ -10,7 +10,7 @@ The table has one row per image: CaseID, Image_filename, Mask_tumor_filename, Ma
 (both `&`-joined if there are several), Pixel_size, ..., Classification. Masks named `other` show
 findings that are no tumour and are ignored. The table may also be saved as a CSV file with the same
 columns, which is preferred. Known faults: hardly any image is normal, so a network needs another
-source besides.
+source as well.
 
 Reference:
     Pawlowska, Cwierz-Pienkowska, Domalik, Jagus, Kasprzak, Matkowski, Fura, Nowicki, Zolek: Curated

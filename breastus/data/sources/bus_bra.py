@@ -8,7 +8,7 @@ category. Licence: CC BY 4.0. As released:
 
 `bus_data.csv` has one row per image: ID, Case (the patient), Histology, Pathology, BIRADS, Device,
 Width, Height, Side, BBOX. Known faults: no image is without a lump, so a network needs another
-source besides; many patients have several images, which must stay together.
+source as well; many patients have several images, which must stay together.
 
 Reference:
     Gomez-Flores, Gregorio-Calas, Coelho de Albuquerque Pereira: BUS-BRA: A breast ultrasound

@@ -9,7 +9,7 @@ agreement. As released:
 DatasetB.csv is preferred to DatasetB.xlsx. Some copies have no table but the classes as folders,
 `Benign/original/000001.png` or `original/Benign/000001.png`; these are read too. Known faults: some
 papers count 109 benign and 54 malignant; there are no patient ids; no image is without a lump, so a
-network needs another source besides.
+network needs another source as well.
 
 Reference:
     Yap, Pons, Marti, Ganau, Sentis, Zwiggelaar, Davison, Marti: Automated breast ultrasound lesions

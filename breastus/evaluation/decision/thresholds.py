@@ -36,8 +36,8 @@ class Threshold:
         rule: one of `RULES`.
         description: the rule and its numbers, for a report.
         attained: success of the rule; false when no threshold proves the sensitivity.
-        sensitivity: on validation, as from `clustered_proportion`.
-        specificity: on validation, likewise.
+        sensitivity: sensitivity on validation, result of `clustered_proportion`.
+        specificity: specificity on validation, in the same form.
     """
 
     threshold: float

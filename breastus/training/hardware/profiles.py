@@ -38,7 +38,7 @@ class Profile:
         memory: number of bytes that a plan may use.
         gpu: whether training runs on a GPU.
         parallel_calls: number of images decoded and augmented at the same time.
-        why: reasons for precision and memory, for a person.
+        why: reasons for precision and memory, in a sentence.
         prefetch: number of batches prepared ahead of the model.
         xla: "on" or "off". It is off everywhere: on a processor it slows the study's CNN down, and
             on GPUs it was not measured.
