@@ -44,7 +44,7 @@ def test_shortcuts_of_no_images_are_named():
     none = {"n": 0, "n_groups": 0, "flipped": 0, **nothing}
     some = {"flip_rate": 1.0, "ci_low": 0.3, "ci_high": 1.0, "mean_probability_change": 0.7}
     some |= {"n": 2, "n_groups": 2, "flipped": 2}
-    shortcuts = {"sample": some, "marks_removed": none, "max_images": 60, "confidence": 0.95}
+    shortcuts = {"marks_added": some, "marks_removed": none, "max_images": 60, "confidence": 0.95}
     text = metrics_section("shortcuts", shortcuts=shortcuts)
     assert "2 of 2" in text
     assert "no images of this kind" in text
