@@ -126,9 +126,8 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
     assert "the 2 networks of a fold are averaged" in report
     assert "Images referred to a reader" in report
     assert "Performance by subgroup" in report
-    everyone = result.metrics["subgroups"]["attributes"][0]["subgroups"][
-        0
-    ]  # each by its own threshold
+    whole = result.metrics["subgroups"]["attributes"][0]
+    (everyone,) = whole["subgroups"]  # each image by its own threshold
     assert everyone["n"] == len(result.predictions)
     for name in ("sensitivity", "specificity"):
         for key in ("value", "ci_low", "ci_high"):
@@ -252,7 +251,7 @@ def test_an_ensemble_of_folds_is_not_scored_by_what_was_fitted_to_its_test(folds
     assert "took no part in training" not in card
     check(Predictor(bundle), [], tmp_path / "check.html")
     page = (tmp_path / "check.html").read_text()
-    assert "images scored by those of its 3 networks that had not seen them" in page
+    assert "of its 3 networks, only those that had not seen an image" in page
 
 
 def test_an_ensemble_on_one_split_is_scored_by_its_own_decision(tiny_run, tmp_path):
@@ -333,7 +332,7 @@ def test_two_runs_are_compared_on_the_same_images(tiny_run, folds, tmp_path):
     ours = shutil.copytree(tiny_run.path, tmp_path / "ours")
     result = compare_runs(type(tiny_run)(other), type(tiny_run)(ours))
     text = comparison_summary(result)
-    assert text.startswith("other less ours, on the same")
+    assert text.startswith("other minus ours, on the same")
     assert result["metrics"]["roc_auc"]["ours"] == 1
     assert "McNemar" in text
     assert (other / "comparison-ours.json").is_file()
