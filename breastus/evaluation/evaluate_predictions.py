@@ -1,8 +1,4 @@
-"""Evaluation of predictions: tables and their decision in, the content of metrics.json out.
-
-`score_predictions` computes the metrics with intervals. `evaluate_predictions` adds calibration
-before and after, referral, the decision curve and the subgroups of the test images.
-"""
+"""Evaluation of predictions: tables and their decision in, the content of metrics.json out."""
 
 import warnings
 from typing import Any
@@ -17,15 +13,12 @@ from breastus.evaluation.decision.conformal import coverage_report
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.decision.decision_curve import decision_curve
 from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
-from breastus.evaluation.metrics.metrics import (
-    METRICS,
-    compute_metrics,
-    confusion_matrix,
-)
+from breastus.evaluation.metrics.metrics import METRICS, compute_metrics, confusion_matrix
 from breastus.evaluation.metrics.subgroups import subgroups
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.published_baseline import published_baseline
+from breastus.evaluation.validation import image_counts, with_interval
 from breastus.labels import POSITIVE
 
 # Metrics that are also given for the uncalibrated probabilities.
@@ -47,15 +40,13 @@ def evaluate_predictions(
     settings: EvaluationConfig,
     seed: int,
 ) -> dict[str, Any]:
-    """Evaluate predictions with the decision that was made on validation.
+    """Add calibration before and after, referral, decision curve and subgroups to the scores.
 
     Args:
-        predictions: split to predictions table with `probability_uncalibrated`, "test" among them,
-            as `Decision.apply` returns them.
+        predictions: split, "test" among them, to predictions as `Decision.apply` returns them.
         decision: decision that was fitted on validation.
         attributes: attributes of the test images for `subgroups`.
-        model: name of the network, for `published_baseline`.
-        color: "plain" or "parula", for `published_baseline`.
+        model, color: arguments of `published_baseline`.
         settings: level and resamples of the intervals, prevalence.
         seed: seed of the resamples.
 
@@ -98,8 +89,7 @@ def score_predictions(
         predictions: split to predictions table.
         threshold: images are predicted lump when their probability is at least this.
         options: resamples, level, prevalence and seed.
-        model: name of the network, for `published_baseline`.
-        color: "plain" or "parula", for `published_baseline`.
+        model, color: arguments of `published_baseline`.
 
     Returns:
         The settings; for each split `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`,
@@ -131,17 +121,11 @@ def score_predictions(
         counts = confusion_matrix(y_true, y_prob, threshold=threshold)
         low, high = bounds["confusion_matrix"]
         result[split] = {
-            "n": len(table),
-            "n_groups": int(table["group_id"].nunique()),
-            "n_lump": int(y_true.sum()),
-            "n_no_lump": int((1 - y_true).sum()),
+            **image_counts(y_true, table["group_id"]),
             "confusion_matrix": counts.astype(int).tolist(),
             "confusion_matrix_ci_low": low.tolist(),
             "confusion_matrix_ci_high": high.tolist(),
-            **{
-                name: {"value": values[name], "ci_low": bounds[name][0], "ci_high": bounds[name][1]}
-                for name in METRICS
-            },
+            **{name: with_interval(values[name], bounds[name]) for name in METRICS},
         }
     result["published_baseline"] = published_baseline(
         model, color, confidence=confidence, prevalence=prevalence

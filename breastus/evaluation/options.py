@@ -16,9 +16,6 @@ class EvaluationOptions:
         confidence: level of the intervals, above 0 and below 1.
         prevalence: prevalence of lumps for PPV and NPV, above 0 and below 1.
         seed: seed of the resamples.
-
-    Raises:
-        ConfigError: when an option is out of range.
     """
 
     resamples: int = 2000

@@ -13,12 +13,7 @@ PredictFn = Callable[[Sequence[np.ndarray]], np.ndarray]
 def predict_probabilities(
     predict: PredictFn, images: Sequence[np.ndarray], *, of: str = "images"
 ) -> np.ndarray:
-    """Return the probability of lump of each image, float [n], 0 to 1.
-
-    Args:
-        predict: function of images that returns their probabilities of lump, [n].
-        images: its argument.
-        of: description of the images, for errors.
+    """Return the probability of lump of each image, float [n]; `of` names the images in errors.
 
     Raises:
         DataError: when the result is not one number from 0 to 1 for each image.

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import DataError
-from breastus.evaluation.validation import first_missing
 from breastus.labels import FINDINGS, LABELS, LUMP, label_of_finding
 from breastus.utils.files import write_csv
 
@@ -99,64 +98,35 @@ def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if missing := [column for column in COLUMNS if column not in table]:
         raise DataError(f"{name} lacks the column {', '.join(missing)}.")
     table = table[[*COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in table)]].copy()
-    _check_named(table, name)
-    if (repeated := table["image_id"].duplicated()).any():
-        raise DataError(
-            f"{name}: image_id must be unique. "
-            f"Received: {table.loc[repeated, 'image_id'].iloc[0]} twice"
-        )
-    for column in ("label", "predicted"):
-        if not (known := table[column].isin(LABELS)).all():
-            row = table[~known].iloc[0]
-            raise DataError(
-                f"{name}: the {column} of {row['image_id']} must be one of {', '.join(LABELS)}. "
-                f"Received: {row[column]!r}"
-            )
-    _check_findings(table, name)
-    for column in ("probability", *OPTIONAL_COLUMNS):
-        if column not in table:
-            continue
-        number = pd.to_numeric(table[column], errors="coerce")
-        if not (fine := number.between(0, 1)).all():  # false for NaN as well
-            row = table[~fine].iloc[0]
-            raise DataError(
-                f"{name}: the {column} of {row['image_id']} must be from 0 to 1. "
-                f"Received: {row[column] or 'nothing'}"
-            )
-        table[column] = number
-    return table
 
-
-def _check_named(table: pd.DataFrame, name: str) -> None:
-    ways_out = {
-        "image_id": "Each row needs the name of its image.",
-        # Images without a group would pass for images of one patient.
-        "group_id": "Name its patient or scene; where none is known, give it a group of its own.",
-    }
-    for column, way_out in ways_out.items():
-        if (place := first_missing(table[column])) is not None:
+    def refuse(wrong: pd.Series, column: str, rule: str) -> None:
+        """Raise DataError at the first wrong row, if any."""
+        if wrong.any():
+            place = int(np.flatnonzero(wrong)[0])
             row = table.iloc[place]
             raise DataError(
-                f"{name}, row {place + 2}: {column} must not be empty. {way_out} "
-                f"Received: {column}={row[column]!r}, image_id={row['image_id']!r}"
+                f"{name}, row {place + 2}: {column} {rule}. Received: {column}={row[column]!r}, "
+                f"image_id={row['image_id']!r}, label={row['label']!r}"
             )
 
-
-def _check_findings(table: pd.DataFrame, name: str) -> None:
-    """Raise DataError at a finding that is unknown or contradicts the label; it may be empty."""
+    for column, way_out in (
+        ("image_id", "Each row needs the name of its image"),
+        # Images without a group would pass for images of one patient.
+        ("group_id", "Name its patient or scene; where none is known, give it a group of its own"),
+    ):
+        missing = table[column].isna() | (table[column].astype(str).str.strip() == "")
+        refuse(missing, column, f"must not be empty. {way_out}")
+    refuse(table["image_id"].duplicated(), "image_id", "must be unique")
+    for column in ("label", "predicted"):
+        refuse(~table[column].isin(LABELS), column, f"must be one of {', '.join(LABELS)}")
     label = table["finding"].astype(object).fillna("").map(_LABELS_OF_FINDINGS)
-    unknown = label.isna()
-    wrong = unknown | ((label != "") & (label != table["label"]))
-    if not wrong.any():
-        return
-    place = int(np.flatnonzero(wrong)[0])
-    row = table.iloc[place]
-    rule = (
-        f"must be one of {', '.join(FINDINGS)}, or empty"
-        if unknown.iloc[place]
-        else f"means the label {label.iloc[place]}, not {row['label']}; correct one of them"
-    )
-    raise DataError(
-        f"{name}, row {place + 2}: the finding of {row['image_id']} {rule}. "
-        f"Received: finding={row['finding']!r}, label={row['label']!r}"
-    )
+    refuse(label.isna(), "finding", f"must be one of {', '.join(FINDINGS)}, or empty")
+    for meant, other in (LABELS, LABELS[::-1]):
+        rule = f"means the label {meant}, not {other}; correct one of them"
+        refuse((label == meant) & (table["label"] == other), "finding", rule)
+    for column in ("probability", *OPTIONAL_COLUMNS):
+        if column in table:
+            number = pd.to_numeric(table[column], errors="coerce")
+            refuse(~number.between(0, 1), column, "must be from 0 to 1")  # false for NaN as well
+            table[column] = number
+    return table

@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from breastus.evaluation.intervals.proportions import wilson_interval
-from breastus.evaluation.metrics.metrics import METRICS, PREVALENCE, Inputs
+from breastus.evaluation.metrics.metrics import METRICS, PREVALENCE, PROPORTIONS, Inputs
+from breastus.evaluation.validation import with_interval
 
 # Rows actual (no lump, lump), columns predicted (no lump, lump).
 CONFUSION = {
@@ -21,17 +22,6 @@ CONFUSION = {
 }
 TITLE = "The published study"
 
-# Metrics that are proportions, as (cells of the hits, cells of all); these have intervals.
-_PROPORTIONS = {
-    "accuracy": (((0, 0), (1, 1)), ((0, 0), (0, 1), (1, 0), (1, 1))),
-    "sensitivity": (((1, 1),), ((1, 0), (1, 1))),
-    "specificity": (((0, 0),), ((0, 0), (0, 1))),
-    "precision": (((1, 1),), ((0, 1), (1, 1))),
-    "recall": (((1, 1),), ((1, 0), (1, 1))),
-    "precision_no_lump": (((0, 0),), ((0, 0), (1, 0))),
-    "recall_no_lump": (((0, 0),), ((0, 0), (0, 1))),
-}
-
 
 def published_baseline(
     model: str, color: str, *, confidence: float = 0.95, prevalence: float = PREVALENCE
@@ -41,12 +31,8 @@ def published_baseline(
     Args:
         model: "cnn" or "swin".
         color: "plain" or "parula".
-        confidence: level of the intervals.
+        confidence: level of the intervals, which are NaN for a metric that is no proportion.
         prevalence: prevalence of lumps for PPV and NPV.
-
-    Returns:
-        `title`, `n`, `confusion_matrix` and, for each metric that follows from it, `value`,
-        `ci_low`, `ci_high` (NaN when it is no proportion).
     """
     if (model, color) not in CONFUSION:
         return None
@@ -55,10 +41,10 @@ def published_baseline(
     for name, metric in METRICS.items():
         if metric.needs_scores:
             continue
-        low = high = math.nan
-        if name in _PROPORTIONS:
-            part, whole = (sum(int(matrix[cell]) for cell in cells) for cells in _PROPORTIONS[name])
-            low, high = wilson_interval(part, whole, confidence=confidence)
         value = float(metric.compute(Inputs(matrix, prevalence=prevalence)))
-        row[name] = {"value": value, "ci_low": low, "ci_high": high}
+        interval = math.nan, math.nan
+        if name in PROPORTIONS:
+            of = matrix * np.array(PROPORTIONS[name])
+            interval = wilson_interval(np.trace(of), of.sum(), confidence=confidence)
+        row[name] = with_interval(value, interval)
     return row

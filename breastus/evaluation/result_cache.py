@@ -18,19 +18,12 @@ from breastus.utils.files import read_json, write_json
 
 # Probabilities of one network on one image differ by about 1e-6 between machines.
 _TOLERANCE = 1e-4
-_COLUMNS = ("label", "group_id")
 
 
 def write_cached_result(
     path: str | os.PathLike, result: dict[str, Any], *, predictions: pd.DataFrame
 ) -> None:
-    """Write a result as JSON, with a record of its predictions.
-
-    Args:
-        path: path of the file.
-        result: result, of JSON values and NaN.
-        predictions: predictions table with `threshold`.
-    """
+    """Write a result of JSON values and NaN, with a record of its predictions and `threshold`."""
     write_json(path, {**result, "predictions": _record(predictions)})
 
 
@@ -41,10 +34,6 @@ def read_cached_result(
 
     A result of other predictions is deleted: images, labels, groups and threshold must be the same,
     and probabilities within 1e-4.
-
-    Args:
-        path: path of the file.
-        predictions: current predictions table.
 
     Raises:
         RunError: when the file cannot be read or deleted.
@@ -75,7 +64,7 @@ def _record(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "threshold": float(rows["threshold"].iloc[0]),
         "images": {
-            row.image_id: [*(getattr(row, name) for name in _COLUMNS), round(row.probability, 6)]
+            row.image_id: [row.label, row.group_id, round(row.probability, 6)]
             for row in rows.itertuples()
         },
     }

@@ -60,9 +60,6 @@ def gain_table(decibels: float) -> np.ndarray:
 
     Args:
         decibels: gain in dB, -5 to 5, so that no level overtakes another.
-
-    Raises:
-        ConfigError: when it is out of range.
     """
     if not abs(decibels) <= 5:
         raise ConfigError(f"gain must be from -5 to 5 dB. Received: {decibels}")

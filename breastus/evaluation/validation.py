@@ -1,7 +1,6 @@
 """Checks that all statistics of predictions share: arrays of one length, labels, groups, options.
 
-Arrays that do not fit raise DataError, options that do not fit raise ConfigError; both are
-ValueErrors. What valid data do not define is NaN, with an UndefinedMetricWarning.
+DataError and ConfigError, which these raise, are ValueErrors.
 """
 
 import difflib
@@ -29,9 +28,6 @@ def check_arrays(
 
     Returns:
         int [n], float [n] and float [..., n].
-
-    Raises:
-        DataError: when the lengths differ, or a label, a score or a weight is invalid.
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, float)
     if y_true.shape != y_prob.shape or y_true.ndim != 1:
@@ -60,11 +56,7 @@ def check_arrays(
 
 
 def check_grouped(y_true, y_prob, groups: Sequence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return labels, probabilities and the group number of each image, all [n].
-
-    Raises:
-        DataError: when `check_arrays` or `group_numbers` raises it.
-    """
+    """Return what `check_arrays` and `group_numbers` return: labels, probabilities, groups, [n]."""
     y_true, y_prob, _ = check_arrays(y_true, y_prob)
     return y_true, y_prob, group_numbers(groups, len(y_true))
 
@@ -76,9 +68,6 @@ def check_probabilities(y_prob, name: str = "y_prob", *, ndim: int = 1) -> np.nd
         y_prob: probabilities, 0 to 1.
         name: name of the argument, for the error.
         ndim: number of dimensions that the array must have.
-
-    Raises:
-        DataError: when the shape is another one, or a number is not from 0 to 1.
     """
     y_prob = np.asarray(y_prob, float)
     if y_prob.ndim != ndim:
@@ -95,13 +84,7 @@ def check_probabilities(y_prob, name: str = "y_prob", *, ndim: int = 1) -> np.nd
 def group_numbers(groups: Sequence | None, count: int) -> np.ndarray:
     """Return the number of each image's group, int [count], from 0 in the order of the names.
 
-    Args:
-        groups: name of each image's group (patient or scene); None makes each image its own group.
-        count: number of images.
-
-    Raises:
-        DataError: when there is not one group for each image, or one is missing: None, NaN, NA or
-            blank text.
+    A group of None, NaN, NA or blank text is refused.
     """
     if groups is None:
         return np.arange(count)
@@ -111,29 +94,43 @@ def group_numbers(groups: Sequence | None, count: int) -> np.ndarray:
             f"groups must name the group of each of {count} images. Received: shape {array.shape}"
         )
     # The argument is searched, not the array, in which NaN beside text has become "nan".
-    if (position := first_missing(groups)) is not None:
-        raise DataError(
-            "groups must name the group of each image; where none is known, give the image a group "
-            f"of its own. Received: a missing group at position {position}"
-        )
-    return np.unique(array, return_inverse=True)[1]
-
-
-def first_missing(groups: Sequence) -> int | None:
-    """Return the position of the first missing group; None when none is missing.
-
-    Pooled as one group, images of many unknown patients would count as images of one patient.
-    """
+    # Pooled as one group, images of many unknown patients would count as images of one patient.
     for position, value in enumerate(groups):
         if pd.isna(value) or (isinstance(value, str) and not value.strip()):
-            return position
-    return None
+            raise DataError(
+                "groups must name the group of each image; where none is known, give the image a "
+                f"group of its own. Received: a missing group at position {position}"
+            )
+    return np.unique(array, return_inverse=True)[1]
 
 
 def groups_per_class(y_true: np.ndarray, groups: np.ndarray) -> dict[str, int]:
     """Return label name to the number of groups that its images come from."""
     y_true, groups = np.asarray(y_true), np.asarray(groups)
     return {label: len(np.unique(groups[y_true == value])) for value, label in enumerate(LABELS)}
+
+
+def image_counts(y_true: np.ndarray, groups: np.ndarray) -> dict[str, int]:
+    """Return `n`, `n_groups`, `n_lump` and `n_no_lump`."""
+    lumps = int(np.sum(y_true))
+    return {
+        "n": len(y_true),
+        "n_groups": len(np.unique(groups)),
+        "n_lump": lumps,
+        "n_no_lump": len(y_true) - lumps,
+    }
+
+
+def with_interval(value: float, interval: tuple) -> dict[str, float]:
+    """Return `value`, `ci_low` and `ci_high`."""
+    return {"value": value, "ci_low": interval[0], "ci_high": interval[1]}
+
+
+def check_unique(table: pd.DataFrame, name: str) -> None:
+    """Raise DataError unless the `image_id` of each row is unique; `name` names the table."""
+    if (repeated := table["image_id"].duplicated()).any():
+        image = table.loc[repeated, "image_id"].iloc[0]
+        raise DataError(f"{name} must hold each image once. Received: {image} twice")
 
 
 def check_both_classes(y_true: np.ndarray, purpose: str) -> None:
@@ -159,20 +156,26 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
 def check_number(
     name: str, value: float, low: float = 0, high: float = 1, *, inclusive: bool = False
 ) -> float:
-    """Return a number between two bounds; raise ConfigError unless it is one.
-
-    Args:
-        name: name of the argument.
-        value: the argument.
-        low: lower bound.
-        high: upper bound.
-        inclusive: allow the bounds themselves.
-    """
+    """Return a number between two bounds, or at one if `inclusive`; raise ConfigError otherwise."""
     is_number = not isinstance(value, bool) and isinstance(value, int | float | np.number)
     if is_number and (low < value < high or (inclusive and low <= value <= high)):
         return float(value)
     rule = f"from {low:g} to {high:g}" if inclusive else f"above {low:g} and below {high:g}"
     raise ConfigError(f"{name} must be a number {rule}. Received: {name}={value!r}")
+
+
+def check_thresholds(threshold: float | np.ndarray, count: int) -> np.ndarray:
+    """Return one threshold, [], or one an image, [count]; raise ConfigError unless 0 to 1."""
+    values = np.asarray(threshold, float)
+    if values.shape not in ((), (count,)):
+        raise ConfigError(
+            f"threshold must be one number, or one for each of {count} images. "
+            f"Received: shape {values.shape}"
+        )
+    # With NaN no image is predicted lump, which would pass for a sensitivity of 0.
+    if (wrong := ~((values >= 0) & (values <= 1))).any():
+        raise ConfigError(f"threshold must be from 0 to 1. Received: threshold={values[wrong][0]}")
+    return values
 
 
 def check_count(name: str, value: int, low: int = 1, high: float = math.inf) -> int:

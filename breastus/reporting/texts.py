@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from breastus.evaluation.calibration.recalibration import FEW_GROUPS
-from breastus.evaluation.robustness.scores import CALIBRATION_ERROR
+from breastus.evaluation.robustness.evaluate import CALIBRATION_ERROR
 from breastus.reporting.facts import ExternalFacts, ModelFacts
 from breastus.reporting.format import is_undefined
 from breastus.reporting.render import render, sentence

@@ -20,7 +20,7 @@ import pandas as pd
 from breastus.config.parsing import join_sources, split_sources
 from breastus.data.manifest.schema import has_phantoms
 from breastus.data.sources.registry import is_layout
-from breastus.evaluation.calibration.prevalence import prevalence_estimate
+from breastus.evaluation.calibration.prior_shift import prevalence_estimate
 from breastus.evaluation.calibration.recalibration_study import check_image_count, sample_images
 from breastus.evaluation.evaluate_predictions import evaluate_predictions
 from breastus.evaluation.predictions import lump_probability

@@ -45,12 +45,12 @@ def test_a_finding_may_be_unknown_or_empty(tmp_path):
         ({"image_id": ["x/1", "", "", "x/4"]}, "row 3: image_id must not be empty"),
         (
             {"finding": ["normal", "cyst", "unknown", ""]},
-            "row 3: the finding of x/2 must be one of .*, or empty. Received: finding='cyst'",
+            "row 3: finding must be one of .*, or empty. Received: finding='cyst'",
         ),
         (
             {"finding": ["benign", "benign", "unknown", ""]},
-            "row 2: the finding of x/1 means the label lump, not no_lump; correct one of them. "
-            "Received: finding='benign', label='no_lump'",
+            "row 2: finding means the label lump, not no_lump; correct one of them. "
+            "Received: finding='benign', image_id='x/1', label='no_lump'",
         ),
         ({"finding": ["normal", "benign", "", "normal"]}, "row 5: .*means the label no_lump, not"),
     ],

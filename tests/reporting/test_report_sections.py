@@ -10,7 +10,7 @@ from report_sections import metrics_section
 
 from breastus.config.schema import EvaluationConfig
 from breastus.evaluation.calibration.logistic import sigmoid
-from breastus.evaluation.calibration.prevalence import prevalence_estimate
+from breastus.evaluation.calibration.prior_shift import prevalence_estimate
 from breastus.evaluation.metrics.subgroups import SCORES, subgroups
 from breastus.reporting.figures.subgroups import plot_subgroups
 from breastus.utils.files import jsonable

@@ -19,7 +19,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
@@ -39,7 +39,6 @@ _PARAMETERS = {
     "isotonic": ("knots",),
 }
 METHODS = tuple(_PARAMETERS)
-_DEFAULTS = {"temperature": 1.0, "shift": 0.0, "slope": 1.0, "intercept": 0.0, "knots": ()}
 
 
 @dataclass(frozen=True)
@@ -75,25 +74,16 @@ class Calibrator:
         check_number("intercept", self.intercept, -math.inf, math.inf)
         if self.method == "isotonic" or self.knots:
             _check_knots(self.knots)
-        for name, default in _DEFAULTS.items():
-            value = getattr(self, name)
-            if value != default and name not in _PARAMETERS[self.method]:
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if value != field.default and field.name not in _PARAMETERS[self.method]:
                 raise ConfigError(
-                    f"The calibration {self.method} has no {name}. Received: {name}={value!r}"
+                    f"The calibration {self.method} has no {field.name}. "
+                    f"Received: {field.name}={value!r}"
                 )
 
     def apply(self, y_prob: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities of lump.
-
-        Args:
-            y_prob: [n], the network's probability of lump, 0 to 1.
-
-        Returns:
-            [n], 0 to 1.
-
-        Raises:
-            DataError: when `y_prob` does not hold probabilities.
-        """
+        """Return the calibrated probabilities of lump, [n], from the network's, [n]."""
         y_prob = check_probabilities(y_prob)
         if self.method == "temperature":
             both = np.stack([1 - y_prob, y_prob], axis=-1)
@@ -121,12 +111,8 @@ class Calibrator:
     def to_dict(self) -> dict[str, Any]:
         """Return `method` and its parameters as plain JSON values."""
         values = {name: getattr(self, name) for name in _PARAMETERS[self.method]}
-        if "knots" in values:
-            values["knots"] = [[float(x), float(y)] for x, y in self.knots]
-        return {
-            "method": self.method,
-            **{n: float(v) if n != "knots" else v for n, v in values.items()},
-        }
+        numbers = {name: np.asarray(value, float).tolist() for name, value in values.items()}
+        return {"method": self.method, **numbers}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Calibrator":
@@ -151,17 +137,16 @@ class Calibrator:
             )
         parameters = {name: values[name] for name in _PARAMETERS[method]}
         if "knots" in parameters:
-            _check_knots(parameters["knots"])
-            parameters["knots"] = tuple((float(x), float(y)) for x, y in parameters["knots"])
+            parameters["knots"] = _check_knots(parameters["knots"])
         return cls(method, **parameters)
 
 
-def _check_knots(knots: Any) -> None:
+def _check_knots(knots: Any) -> tuple[tuple[float, float], ...]:
     try:
-        pairs = [
-            (check_number("x", x, 0, 1, inclusive=True), check_number("y", y, 0, 1, inclusive=True))
+        pairs = tuple(
+            (check_number("knots", x, inclusive=True), check_number("knots", y, inclusive=True))
             for x, y in knots
-        ]
+        )
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"knots must be pairs of numbers from 0 to 1. Received: knots={knots!r}"
@@ -172,3 +157,4 @@ def _check_knots(knots: Any) -> None:
             "knots must have an x that rises from 0 to 1 and a y that never falls. "
             f"Received: knots={knots!r}"
         )
+    return pairs

@@ -12,7 +12,6 @@ from breastus.evaluation.calibration.calibrators import METHODS, Calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, fit_logistic, logit
 from breastus.evaluation.calibration.reliability import image_log_loss
 from breastus.evaluation.calibration.temperature import fit_temperature
-from breastus.evaluation.group_folds import group_folds
 from breastus.evaluation.validation import check_choice, check_grouped, groups_per_class
 
 FOLDS = 5
@@ -69,9 +68,7 @@ def fit_calibrator(
                  each class. With fewer than five groups of a class, `none` is chosen.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], the network's probability of lump, 0 to 1.
-        groups: [n], name of each image's group.
+        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
         method: none, temperature, platt, isotonic or auto.
         shift: log odds of lump that class weights or balanced sampling added in training.
         repeats: repeats of the cross-validation (only for `auto`).
@@ -79,7 +76,6 @@ def fit_calibrator(
 
     Raises:
         ConfigError: when the method is unknown.
-        DataError: when the arrays do not fit each other.
 
     Warns:
         UndefinedMetricWarning: when one class only, or too few groups to compare methods, leave the
@@ -197,16 +193,26 @@ def _compare(losses: dict[str, np.ndarray], groups: np.ndarray) -> list[dict]:
         worse = loss - best
         by_group = np.bincount(groups, weights=worse - worse.mean())
         variance = number / (number - 1) * (by_group**2).sum() / len(worse) ** 2
-        rows.append(
-            {
-                "method": method,
-                "log_loss": float(loss.mean()),
-                "difference_from_best": float(worse.mean()),
-                "standard_error": math.sqrt(variance),
-                "selected": False,
-            }
-        )
+        row = {
+            "method": method,
+            "log_loss": float(loss.mean()),
+            "difference_from_best": float(worse.mean()),
+        }
+        rows.append({**row, "standard_error": math.sqrt(variance), "selected": False})
     next(row for row in rows if row["difference_from_best"] <= row["standard_error"])[
         "selected"
     ] = True
     return rows
+
+
+def group_folds(y_true: np.ndarray, groups: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+    """Return the fold of each image, int [n]: whole groups, classes spread evenly."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fold = np.empty(len(y_true), int)
+    splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        for number, (_, held_out) in enumerate(splits.split(y_true, y_true, groups)):
+            fold[held_out] = number
+    return fold

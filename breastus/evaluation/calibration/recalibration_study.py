@@ -7,6 +7,7 @@ The sample is drawn at random by whole groups (patients or scenes), not by class
 fitted on are not scored; before and after are scored on the same images and therefore paired.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,17 +17,33 @@ import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import DataError, FewGroupsWarning, UndefinedMetricWarning
-from breastus.evaluation.calibration.learning_curve import learning_curve
-from breastus.evaluation.calibration.recalibration import FEW_GROUPS, Recalibration, recalibrate
-from breastus.evaluation.calibration.reliability import reliability
+from breastus.evaluation.calibration.fit import group_folds
+from breastus.evaluation.calibration.recalibration import (
+    FEW_GROUPS,
+    RECALIBRATIONS,
+    Recalibration,
+    recalibrate,
+)
+from breastus.evaluation.calibration.reliability import (
+    expected_calibration_error,
+    image_log_loss,
+    reliability,
+)
 from breastus.evaluation.comparison.paired import compare
 from breastus.evaluation.decision.conformal import fit_conformal
 from breastus.evaluation.decision.decision import Decision, threshold_rule
 from breastus.evaluation.evaluate_predictions import score_predictions
 from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.validation import check_count, groups_per_class
-from breastus.labels import LABELS
+from breastus.evaluation.validation import (
+    check_both_classes,
+    check_choice,
+    check_count,
+    check_grouped,
+    groups_per_class,
+    image_counts,
+    with_interval,
+)
 
 # Metrics that are reported before and after, in the order of the report.
 SCORES = (
@@ -34,6 +51,8 @@ SCORES = (
     *("sensitivity", "specificity", "balanced_accuracy", "roc_auc"),
 )
 SIZES = (10, 20, 50, 100, 200)  # of the learning curve
+_CURVE_SCORES = ("log_loss", "brier", "ece")
+_QUANTILES = (0.1, 0.9)  # of the draws
 _OPTION = "recalibrate (--recalibrate)"
 _HINT = "Choose another number, or name more data."
 
@@ -69,8 +88,15 @@ def recalibration_study(
     truth, prob = truth_and_probability(table)
     groups = table["group_id"].to_numpy()
     taken = sample_images(truth, groups, images, seed=seed)
-    _warn_of_few(groups_per_class(truth[taken], groups[taken]), images)
-
+    of_class = groups_per_class(truth[taken], groups[taken])
+    if min(of_class.values()) < FEW_GROUPS:
+        warnings.warn(
+            f"{_OPTION} is unreliable with fewer than {FEW_GROUPS} patients or scenes of a class: "
+            f"the sample has {of_class['lump']} of lump and {of_class['no_lump']} of no lump. "
+            f"Choose a larger number. Received: {images}",
+            FewGroupsWarning,
+            stacklevel=2,
+        )
     found, decision = _fit(truth[taken], prob[taken], groups[taken], settings)
     held_out = table[~taken].reset_index(drop=True)
     before = held_out.assign(probability_uncalibrated=held_out["probability"])
@@ -84,11 +110,7 @@ def recalibration_study(
             for part, threshold in zip((before, after), thresholds, strict=True)
         ]
         paired = compare(
-            after,
-            before,
-            threshold=thresholds[1],
-            other_threshold=thresholds[0],
-            options=options,
+            after, before, threshold=thresholds[1], other_threshold=thresholds[0], options=options
         )
     curve, no_learning_curve = _curve(truth, prob, groups, images, seed)
     held_out_truth, held_out_prob = truth_and_probability(before)
@@ -100,22 +122,19 @@ def recalibration_study(
         "interval_method": scored[0]["interval_method"],
         "threshold_before": thresholds[0],
         "sample": {
-            **_counts(truth[taken], groups[taken]),
-            "groups_per_class": groups_per_class(truth[taken], groups[taken]),
+            **image_counts(truth[taken], groups[taken]),
+            "groups_per_class": of_class,
             "image_ids": table.loc[taken, "image_id"].tolist(),
         },
-        "held_out": _counts(truth[~taken], groups[~taken]),
+        "held_out": image_counts(truth[~taken], groups[~taken]),
         "recalibration": found.to_dict(),
         "decision": decision.to_dict(),
         "before": {name: scored[0]["test"][name] for name in SCORES},
         "after": {name: scored[1]["test"][name] for name in SCORES},
         "difference": {
-            name: {
-                "value": paired["metrics"][name]["difference"],
-                "ci_low": paired["metrics"][name]["ci_low"],
-                "ci_high": paired["metrics"][name]["ci_high"],
-            }
+            name: with_interval(entry["difference"], (entry["ci_low"], entry["ci_high"]))
             for name in SCORES
+            for entry in [paired["metrics"][name]]
         },
         "metrics": scored[1],
         "reliability_before": reliability(held_out_truth, held_out_prob),
@@ -131,18 +150,10 @@ def check_image_count(images: int) -> None:
 
 
 def sample_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
-    """Return bool [n], a sample of whole groups, as `sample_groups`, that has both classes.
-
-    Args:
-        truth: int [n], 1 for lump.
-        groups: [n], name of each image's group.
-        images: minimum size of the sample.
-        seed: random seed.
+    """Return bool [n], a sample of both classes as from `sample_groups`, `truth` being int [n].
 
     Raises:
-        ConfigError: when `images` is no whole number from 1.
-        DataError: when there are too few images, the sample lacks a class, or the others have fewer
-            than two groups of one.
+        ConfigError, DataError: as `recalibration_study`.
     """
     check_image_count(images)
     taken = sample_groups(groups, images, seed=seed)
@@ -165,11 +176,6 @@ def sample_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: i
 def sample_groups(groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
     """Return bool [n], whole groups in random order until there are enough images.
 
-    Args:
-        groups: [n], name of each image's group.
-        images: minimum size of the sample, below n.
-        seed: random seed.
-
     Raises:
         DataError: when there are no more than `images`.
     """
@@ -187,26 +193,13 @@ def sample_groups(groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
 def held_out_after(table: pd.DataFrame, study: dict[str, Any]) -> pd.DataFrame:
     """Return the held-out predictions, `probability_uncalibrated` before and `probability` after.
 
-    Args:
-        table: predictions that were given to `recalibration_study`.
-        study: result of `recalibration_study`, or the same from JSON.
+    `study` is the result of `recalibration_study` for `table`, or the same from JSON.
     """
     held_out = table[~table["image_id"].isin(set(study["sample"]["image_ids"]))]
     held_out = held_out.assign(probability_uncalibrated=held_out["probability"]).reset_index(
         drop=True
     )
     return Decision.from_dict(study["decision"]).apply(held_out)
-
-
-def _warn_of_few(drawn: dict[str, int], images: int) -> None:
-    if min(drawn.values()) < FEW_GROUPS:
-        warnings.warn(
-            f"{_OPTION} is unreliable with fewer than {FEW_GROUPS} patients or scenes of a class: "
-            f"the sample has {drawn['lump']} of lump and {drawn['no_lump']} of no lump. Choose a "
-            f"larger number. Received: {images}",
-            FewGroupsWarning,
-            stacklevel=3,
-        )
 
 
 def _fit(
@@ -218,26 +211,17 @@ def _fit(
         found = recalibrate(truth, prob, groups, confidence=settings.confidence, **rule)
         calibrated = found.calibrator.apply(prob)
         conformal = fit_conformal(truth, calibrated, groups, coverage=settings.coverage)
-    decision = Decision(
-        found.calibrator,
-        found.threshold.threshold,
-        conformal,
-        {
-            # The description is also shown alone, so it names the images of the choice.
-            "threshold": {
-                **found.threshold.to_dict(),
-                "description": found.threshold.description.replace(
-                    "validation", "the recalibration images"
-                ),
-            },
-            "calibration": {"reason": f"recalibrated by {found.method}", "losses": []},
-        },
-    )
-    return found, decision
+    # The description is also shown alone, so it names the images of the choice.
+    description = found.threshold.description.replace("validation", "the recalibration images")
+    facts = {
+        "threshold": {**found.threshold.to_dict(), "description": description},
+        "calibration": {"reason": f"recalibrated by {found.method}", "losses": []},
+    }
+    return found, Decision(found.calibrator, found.threshold.threshold, conformal, facts)
 
 
 def _curve(truth, prob, groups, images: int, seed: int) -> tuple[list[dict] | None, str]:
-    sizes: Sequence[int] = [size for size in sorted({*SIZES, images}) if size <= len(truth) // 2]
+    sizes = [size for size in sorted({*SIZES, images}) if size <= len(truth) // 2]
     try:
         with warnings.catch_warnings():
             # A size that half of the groups cannot reach has no point in the figure.
@@ -248,9 +232,103 @@ def _curve(truth, prob, groups, images: int, seed: int) -> tuple[list[dict] | No
     return rows, ""
 
 
-def _counts(truth: np.ndarray, groups: np.ndarray) -> dict[str, int]:
+def learning_curve(
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    groups: Sequence,
+    *,
+    sizes: Sequence[int] = SIZES,
+    method: str = "auto",
+    repeats: int = 50,
+    seed: int = 0,
+) -> list[dict]:
+    """Recalibrate on N images of the new hospital and score the others, for rising N.
+
+    Each draw holds out half of the groups, with both classes split evenly. From the other half
+    whole groups are taken in random order until there are N images. A sample of one class, which
+    `recalibrate` refuses, leaves the probabilities as they are.
+
+    Args:
+        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
+        sizes: numbers of labelled images, each at least 1.
+        method: method of `recalibrate`.
+        repeats: number of draws.
+        seed: seed of the draws.
+
+    Returns:
+        For 0 (no recalibration) and each size in rising order: `images` (the size), `groups` (mean
+        number taken), `single_class` (proportion of samples of one class), `improved` (proportion
+        of draws whose log loss falls), and of `log_loss`, `brier` and `ece` (five bins of equal
+        count), all lower is better, the mean over draws with the 10th and 90th percentile as
+        `*_low` and `*_high`. NaN when half of the groups have fewer images. Draws share images, so
+        they vary less than hospitals do.
+
+    Raises:
+        DataError: when a class has fewer than four groups.
+
+    Warns:
+        UndefinedMetricWarning: when a size is NaN.
+    """
+    check_choice("method", method, RECALIBRATIONS)
+    for name, values in (("sizes", sizes), ("repeats", [repeats])):
+        for value in values:
+            check_count(name, value)
+    y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
+    check_both_classes(y_true, "A learning curve")
+    if min((number := groups_per_class(y_true, groups)).values()) < 4:
+        raise DataError(
+            "A learning curve needs four groups of each class, two to fit and two to test. "
+            f"Received: {number}"
+        )
+    rng = np.random.default_rng(seed)
+    steps = [0, *sorted({int(size) for size in sizes})]
+    draws: dict[int, list[dict]] = {size: [] for size in steps}
+    for _ in range(repeats):
+        held_out = group_folds(y_true, groups, 2, seed=int(rng.integers(2**31))) == 0
+        pool = rng.permutation(np.unique(groups[~held_out]))
+        until = np.cumsum([(groups == group).sum() for group in pool])
+        before = _scores(y_true[held_out], y_prob[held_out])
+        for size in steps:
+            if size > until[-1]:
+                continue
+            count = int(np.searchsorted(until, size)) + 1 if size else 0
+            taken = np.isin(groups, pool[:count])
+            one_class = len(np.unique(y_true[taken])) < 2
+            after = before
+            if not one_class:
+                with warnings.catch_warnings():
+                    # The curve itself shows what few groups do.
+                    warnings.simplefilter("ignore", FewGroupsWarning)
+                    found = recalibrate(y_true[taken], y_prob[taken], groups[taken], method=method)
+                after = _scores(y_true[held_out], found.calibrator.apply(y_prob[held_out]))
+            better = after["log_loss"] < before["log_loss"]
+            draws[size].append(
+                {**after, "groups": count, "single_class": one_class, "improved": better}
+            )
+    if missing := [size for size in steps if len(draws[size]) < repeats]:
+        warnings.warn(
+            f"The learning curve is NaN from {missing[0]} images: half of the groups have fewer.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+    return [_row(size, draws[size] if size not in missing else []) for size in steps]
+
+
+def _scores(y_true, y_prob) -> dict[str, float]:
     return {
-        "n": len(truth),
-        "n_groups": len(np.unique(groups)),
-        **{f"n_{label}": int((truth == value).sum()) for value, label in enumerate(LABELS)},
+        "log_loss": float(image_log_loss(y_true, y_prob).mean()),
+        "brier": float(((y_prob - y_true) ** 2).mean()),
+        "ece": float(expected_calibration_error(y_true, y_prob)),
     }
+
+
+def _row(size: int, draws: list[dict]) -> dict:
+    row = {"images": size}
+    for name in ("groups", "single_class", "improved", *_CURVE_SCORES):
+        values = [draw[name] for draw in draws] or [math.nan]
+        row[name] = float(np.mean(values))
+        if name in _CURVE_SCORES:
+            row[f"{name}_low"], row[f"{name}_high"] = map(float, np.quantile(values, _QUANTILES))
+    if not size:
+        row["single_class"] = math.nan  # there is no sample
+    return row

@@ -2,22 +2,19 @@
 
 import numpy as np
 
+from breastus.evaluation.calibration.logistic import TINY
 from breastus.evaluation.validation import check_arrays, check_choice, check_count, ratio
 
 STRATEGIES = ("count", "width")  # bins of equally many images, or of equal width
-_TINY = 1e-12  # lower bound of a probability before its logarithm, as in the exported graph
 
 
 def image_log_loss(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
     """Return the log loss of each image, [n]: minus the logarithm of its class's probability.
 
     0 or more, lower is better; probabilities are clipped at 1e-12.
-
-    Raises:
-        DataError: when the arrays do not fit each other.
     """
     y_true, y_prob, _ = check_arrays(y_true, y_prob)
-    return -np.log(np.maximum(np.where(y_true == 1, y_prob, 1 - y_prob), _TINY))
+    return -np.log(np.maximum(np.where(y_true == 1, y_prob, 1 - y_prob), TINY))
 
 
 def reliability(
@@ -26,18 +23,13 @@ def reliability(
     """Compare predicted probabilities with the proportion of lumps, in bins of probability.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump.
+        y_true, y_prob: label and probability of lump of each image, [n].
         bins: number of bins; there are fewer when there are fewer distinct probabilities.
         strategy: "count" for bins of equally many images, "width" for bins of equal width from 0 to
             1, without the empty ones.
 
     Returns:
         For each bin, in rising order: `low`, `high`, `count`, `lumps`, `mean_probability`.
-
-    Raises:
-        ConfigError: when the strategy or the number of bins is invalid.
-        DataError: when the arrays do not fit each other.
     """
     check_choice("strategy", strategy, STRATEGIES)
     check_count("bins", bins)
@@ -49,19 +41,16 @@ def reliability(
     else:
         edges = np.unique(np.quantile(y_prob, np.linspace(0, 1, bins + 1)))
     place = np.clip(np.searchsorted(edges, y_prob, side="right") - 1, 0, max(len(edges) - 2, 0))
-    table = []
-    for number in np.unique(place):
-        inside = place == number
-        table.append(
-            {
-                "low": float(y_prob[inside].min()),
-                "high": float(y_prob[inside].max()),
-                "count": int(inside.sum()),
-                "lumps": int(y_true[inside].sum()),
-                "mean_probability": float(y_prob[inside].mean()),
-            }
-        )
-    return table
+    return [
+        {
+            "low": float(y_prob[inside].min()),
+            "high": float(y_prob[inside].max()),
+            "count": int(inside.sum()),
+            "lumps": int(y_true[inside].sum()),
+            "mean_probability": float(y_prob[inside].mean()),
+        }
+        for inside in (place == number for number in np.unique(place))
+    ]
 
 
 def expected_calibration_error(
@@ -74,19 +63,13 @@ def expected_calibration_error(
     above 0, see `chance_ece`.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump.
-        bins: number of bins; there are fewer when there are fewer distinct probabilities.
-        strategy: bins of equal "count" or equal "width".
+        y_true, y_prob: label and probability of lump of each image, [n].
+        bins, strategy: as for `reliability`.
         weights: [..., n], how often each image counts, for the edges of the bins as well; None
             counts each image once.
 
     Returns:
         Values of the weights' leading shape; NaN without images.
-
-    Raises:
-        ConfigError: when the strategy or the number of bins is invalid.
-        DataError: when the arrays do not fit each other.
     """
     check_choice("strategy", strategy, STRATEGIES)
     check_count("bins", bins)
@@ -123,8 +106,7 @@ def chance_ece(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> n
     The mean gap of each bin is moved to 0, so that what a resample of groups shows is chance.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump.
+        y_true, y_prob: label and probability of lump of each image, [n].
         weights: [..., n], how often each image counts.
     """
     gaps = bin_gaps(y_true, y_prob)
@@ -146,8 +128,7 @@ def ece_interval(
 
     Args:
         value: ECE of the images themselves.
-        drawn: float [resamples], ECE of the resamples.
-        chance: float [resamples], as from `chance_ece`.
+        drawn, chance: ECE and `chance_ece` of the resamples, float [resamples].
         tail: share left out on either side, such as 0.025.
     """
     low, high = np.quantile(drawn, [tail, 1 - tail])

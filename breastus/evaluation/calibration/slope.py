@@ -18,10 +18,10 @@ import math
 import numpy as np
 from scipy.special import expit, logit
 
+from breastus.evaluation.calibration.logistic import TINY
 from breastus.evaluation.validation import check_arrays
 
-_TINY = 1e-12
-_FAR = -logit(_TINY)
+_FAR = -logit(TINY)
 _STEPS = 100  # Newton steps; a dozen are common, more than these mean that there is no fit
 _CLOSE = 1e-10  # relative change of every image's logit in the last step at convergence
 
@@ -30,8 +30,7 @@ def calibration_slope(y_true: np.ndarray, y_prob: np.ndarray, weights=None) -> n
     """Return the slope of the logistic regression of the label on the logit; any number, ideal 1.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], 0 to 1.
+        y_true, y_prob: label and probability of lump of each image, [n].
         weights: [..., n], how often each image counts; None counts each image once.
 
     Returns:
@@ -135,7 +134,7 @@ def _fit(truth, z, rows, guess) -> tuple[np.ndarray, np.ndarray]:
         spread = some * mean * (1 - mean)
         a, b, c = spread.sum(-1), spread @ z, spread @ (z * z)
         g, h = error.sum(-1), error @ z
-        area = np.maximum(a * c - b * b, _TINY**2)
+        area = np.maximum(a * c - b * b, TINY**2)
         step = np.stack([(c * g - b * h) / area, (a * h - b * g) / area], axis=-1)
         # A line changes most at one of its ends.
         move = np.abs(step[:, :1] + step[:, 1:] * np.array([z.min(), z.max()])).max(-1)

@@ -9,11 +9,18 @@ import warnings
 import numpy as np
 
 from breastus.errors import DataError, UndefinedMetricWarning
+from breastus.evaluation.calibration.logistic import TINY
 from breastus.evaluation.validation import check_probabilities
 from breastus.labels import LUMP
 
-_TINY = 1e-12  # lower bound of a probability before its logarithm, as in the exported graph
-_BOUNDS = (0.05, 20.0)  # a temperature beyond these means that the fit has failed
+# A temperature beyond these means that the fit has failed.
+_BOUNDS = {
+    0.05: "lower bound, 0.05: on validation the network is right far more often than its "
+    "probabilities say. Train longer, or use evaluation.calibration=platt.",
+    20.0: "upper bound, 20: on validation the network is not more often right where it is more "
+    "confident. Check for swapped labels, train longer, or use evaluation.calibration=platt if all "
+    "probabilities are too high or low.",
+}
 
 
 def apply_temperature(
@@ -26,7 +33,7 @@ def apply_temperature(
         temperature: above 1 makes probabilities less extreme, below 1 more; the order stays.
         shift: number subtracted from the logarithm of lump first.
     """
-    logits = np.log(np.maximum(np.asarray(probabilities, float), _TINY))
+    logits = np.log(np.maximum(np.asarray(probabilities, float), TINY))
     logits[..., LUMP] -= shift
     logits /= temperature
     raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -56,21 +63,6 @@ def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, *, shift: flo
         UndefinedMetricWarning: when the temperature stays 1.
         UserWarning: when the lowest cross-entropy lies beyond 0.05 or 20, where it stops.
     """
-    y_true, probabilities = _classes_and_probabilities(y_true, probabilities)
-    if reason := _why_undefined(y_true, probabilities, shift):
-        warnings.warn(f"The temperature stays 1: {reason}", UndefinedMetricWarning, stacklevel=2)
-        return 1.0
-    temperature = _lowest_loss(y_true, probabilities, shift, floor=_TINY)
-    if (_own(y_true, probabilities, temperature, shift) <= _TINY).any():
-        # The floor caps the loss of a wrong image, so that the search may sacrifice one for the
-        # others. It is repeated without the cap.
-        temperature = _lowest_loss(y_true, probabilities, shift, floor=np.finfo(float).tiny)
-    if temperature in _BOUNDS:
-        warnings.warn(_describe_bound(temperature), stacklevel=2)
-    return temperature
-
-
-def _classes_and_probabilities(y_true, probabilities) -> tuple[np.ndarray, np.ndarray]:
     y_true, probabilities = np.asarray(y_true), np.asarray(probabilities, float)
     if probabilities.ndim != 2 or y_true.shape != probabilities.shape[:1]:
         raise DataError(
@@ -83,7 +75,18 @@ def _classes_and_probabilities(y_true, probabilities) -> tuple[np.ndarray, np.nd
             f"y_true must hold class ids from 0 to {probabilities.shape[1] - 1}. "
             f"Received: {y_true[~known][0]}"
         )
-    return y_true.astype(int), probabilities
+    y_true = y_true.astype(int)
+    if reason := _why_undefined(y_true, probabilities, shift):
+        warnings.warn(f"The temperature stays 1: {reason}", UndefinedMetricWarning, stacklevel=2)
+        return 1.0
+    temperature = _lowest_loss(y_true, probabilities, shift, floor=TINY)
+    if (_own(y_true, probabilities, temperature, shift) <= TINY).any():
+        # The floor caps the loss of a wrong image, so that the search may sacrifice one for the
+        # others. It is repeated without the cap.
+        temperature = _lowest_loss(y_true, probabilities, shift, floor=np.finfo(float).tiny)
+    if temperature in _BOUNDS:
+        warnings.warn(f"The temperature is at its {_BOUNDS[temperature]}", stacklevel=2)
+    return temperature
 
 
 def _own(y_true, probabilities, temperature: float, shift: float) -> np.ndarray:
@@ -98,7 +101,7 @@ def _why_undefined(y_true: np.ndarray, probabilities: np.ndarray, shift: float) 
         return "the validation images have one class only."
     likeliest = apply_temperature(probabilities, 1.0, shift=shift).max(axis=1)
     # By more than rounding.
-    if (_own(y_true, probabilities, 1.0, shift) < likeliest - _TINY).any():
+    if (_own(y_true, probabilities, 1.0, shift) < likeliest - TINY).any():
         return ""
     return (
         "on every validation image the network's likeliest class is the right one, so no finite "
@@ -114,24 +117,10 @@ def _lowest_loss(y_true, probabilities, shift: float, *, floor: float) -> float:
         own = _own(y_true, probabilities, np.exp(log_temperature), shift)
         return -np.log(np.maximum(own, floor)).mean()
 
-    ends = np.log(_BOUNDS)
+    ends = np.log(list(_BOUNDS))
     fit = minimize_scalar(cross_entropy, bounds=ends, method="bounded")
     # The search stops short of a bound, by some times its tolerance of 1e-5.
     for bound, end in zip(_BOUNDS, ends, strict=True):
         if abs(fit.x - end) < 1e-4:
             return bound
     return float(np.exp(fit.x))
-
-
-def _describe_bound(temperature: float) -> str:
-    if temperature == _BOUNDS[1]:
-        return (
-            f"The temperature is at its upper bound, {temperature:g}: on validation the network is "
-            "not more often right where it is more confident. Check for swapped labels, train "
-            "longer, or use evaluation.calibration=platt if all probabilities are too high or low."
-        )
-    return (
-        f"The temperature is at its lower bound, {temperature:g}: on validation the network is "
-        "right far more often than its probabilities say. Train longer, or use "
-        "evaluation.calibration=platt."
-    )

@@ -45,12 +45,14 @@ def mcnemar(
     Warns:
         UndefinedMetricWarning: without images.
     """
-    ours, theirs = (_truths(values) for values in (ours_right, theirs_right))
-    if ours.shape != theirs.shape:
+    ours, theirs = np.asarray(ours_right), np.asarray(theirs_right)
+    boolean = not len(ours) or ours.dtype == theirs.dtype == bool
+    if ours.ndim != 1 or ours.shape != theirs.shape or not boolean:
         raise DataError(
-            "ours_right and theirs_right must have the same length. "
-            f"Received: shapes {ours.shape} and {theirs.shape}"
+            "ours_right and theirs_right must be boolean, [n], and have the same length. Received: "
+            f"{ours.dtype} of shape {ours.shape} and {theirs.dtype} of shape {theirs.shape}"
         )
+    ours, theirs = ours.astype(bool), theirs.astype(bool)
     member = group_numbers(groups, len(ours))
     balance = np.bincount(member, ours.astype(int) - theirs.astype(int)).astype(int)
     uneven = np.abs(balance[balance != 0])
@@ -83,13 +85,3 @@ def _p_value(sizes: np.ndarray, outcome: int, exact: bool) -> float:
     away = np.abs(np.arange(-total, total + 1))
     equal = chance[away == outcome].sum()
     return float(min(1.0, chance[away > outcome].sum() + (equal if exact else equal / 2)))
-
-
-def _truths(values) -> np.ndarray:
-    values = np.asarray(values)
-    if values.ndim != 1 or (len(values) and values.dtype != bool):
-        raise DataError(
-            "ours_right and theirs_right must be boolean, [n]. "
-            f"Received: {values.dtype} of shape {values.shape}"
-        )
-    return values.astype(bool)

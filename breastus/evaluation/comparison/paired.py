@@ -8,20 +8,16 @@ import math
 import warnings
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.comparison.mcnemar import mcnemar
 from breastus.evaluation.intervals.delong import delong_difference
-from breastus.evaluation.intervals.metric_intervals import (
-    Resampled,
-    Sample,
-    difference_intervals,
-)
+from breastus.evaluation.intervals.metric_intervals import Resampled, Sample, difference_intervals
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import check_predictions, truth_and_probability
-from breastus.labels import LABELS, LUMP, NO_LUMP, POSITIVE
+from breastus.evaluation.validation import image_counts
+from breastus.labels import LUMP, POSITIVE
 
 
 def compare(
@@ -52,7 +48,6 @@ def compare(
         undefined, or a class comes from fewer than two groups.
 
     Raises:
-        ConfigError: when a threshold is out of range.
         DataError: when a table is damaged, or they differ in images, labels or groups.
 
     Warns:
@@ -67,15 +62,16 @@ def compare(
     ]
     pair = [Resampled([sample], options) for sample in samples]
     metrics = difference_intervals(*pair)
-    if sparse := pair[0].bootstrap.sparse:
-        _warn(f"the images of {' and '.join(sparse)} come from fewer than two groups.")
-    elif missing := [name for name, entry in metrics.items() if math.isnan(entry["ci_low"])]:
-        _warn(f"{', '.join(missing)}: often undefined, or the same in every resample.")
+    missing = [name for name, entry in metrics.items() if math.isnan(entry["ci_low"])]
+    if missing:
+        undefined = f"{', '.join(missing)}: often undefined, or the same in every resample"
+        reason = pair[0].bootstrap.sparse_reason or undefined
+        warnings.warn(
+            f"Some differences have no interval: {reason}.", UndefinedMetricWarning, stacklevel=2
+        )
     truth = samples[0].y_true
     right = [(sample.y_prob >= sample.threshold) == truth for sample in samples]
-    classes = {"all": np.full(len(truth), True)} | {
-        LABELS[value]: truth == value for value in (LUMP, NO_LUMP)
-    }
+    classes = {"all": truth >= 0, "lump": truth == LUMP, "no_lump": truth != LUMP}
     with warnings.catch_warnings(record=True) as undefined:
         warnings.simplefilter("always", UndefinedMetricWarning)
         areas = delong_difference(
@@ -89,10 +85,7 @@ def compare(
         warnings.warn(str(warning.message), warning.category, stacklevel=2)
     return {
         "positive": POSITIVE,
-        "n": len(truth),
-        "n_groups": len(np.unique(groups)),
-        "n_lump": int((truth == LUMP).sum()),
-        "n_no_lump": int((truth == NO_LUMP).sum()),
+        **image_counts(truth, groups),
         "threshold": threshold,
         "other_threshold": other_threshold,
         "prevalence": options.prevalence,
@@ -125,11 +118,3 @@ def _aligned(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[pd.DataFrame, pd
                 f"{ours.loc[image, column]!r} and {theirs.loc[image, column]!r}"
             )
     return ours, theirs
-
-
-def _warn(reason: str) -> None:
-    warnings.warn(
-        f"Some differences have no interval: {reason}",
-        UndefinedMetricWarning,
-        stacklevel=3,
-    )

@@ -28,6 +28,7 @@ from breastus.evaluation.validation import (
     check_probabilities,
     groups_per_class,
     warn_undefined,
+    with_interval,
 )
 from breastus.labels import LABELS, LUMP, NO_LUMP
 
@@ -43,8 +44,6 @@ class ConformalSets:
         lump_from: lowest probability of lump at which the set contains lump; 0 is always.
         no_lump_to: highest probability of lump at which the set contains no lump; 1 is always.
 
-    Raises:
-        ConfigError: when a number is out of range.
     """
 
     coverage: float
@@ -67,7 +66,8 @@ class ConformalSets:
         An image is referred when its set contains both classes (either is possible) or none (the
         image is unlike both).
         """
-        return _decide(self.sets(y_prob))
+        sets = self.sets(y_prob)
+        return np.where(sets.sum(axis=1) == 1, np.array(LABELS)[sets.argmax(axis=1)], REFER)
 
     def to_dict(self) -> dict[str, float]:
         """Return the three numbers as JSON values."""
@@ -109,14 +109,8 @@ def fit_conformal(
     the same images. If they also chose the epoch, the guarantee is no longer exact.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump, 0 to 1.
-        groups: [n], name of each image's group.
+        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
         coverage: proportion of the images of each class whose set contains it.
-
-    Raises:
-        ConfigError: when coverage is not between 0 and 1.
-        DataError: when the arrays do not fit each other.
 
     Warns:
         FewGroupsWarning: when a class comes from fewer than coverage / (1 - coverage) groups. Every
@@ -156,11 +150,6 @@ def _bound(scores, groups, coverage: float, *, always: float) -> float:
     return float(scores[order[place]]) if place < len(order) else always
 
 
-def _decide(sets: np.ndarray) -> np.ndarray:
-    """Return the only label in each set, bool [n, 2], or "refer" for sets of both or none."""
-    return np.where(sets.sum(axis=1) == 1, np.array(LABELS)[sets.argmax(axis=1)], REFER)
-
-
 def predicted_labels(y_prob: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
     """Return "lump" or "no_lump" for each image, [n], by one threshold or one an image."""
     return np.where(np.asarray(y_prob) >= threshold, LABELS[LUMP], LABELS[NO_LUMP])
@@ -183,9 +172,7 @@ class PrecomputedSets:
         del y_prob
         return self.held
 
-    def decide(self, y_prob: np.ndarray) -> np.ndarray:
-        """Return "no_lump", "lump" or "refer" for each image, as `ConformalSets.decide`."""
-        return _decide(self.sets(y_prob))
+    decide = ConformalSets.decide
 
 
 def coverage_report(
@@ -246,11 +233,6 @@ def _mean_of_groups(hits, groups, confidence: float) -> dict[str, float]:
     names, member = np.unique(groups, return_inverse=True)
     number = len(names)
     part = (np.bincount(member, weights=hits) / np.bincount(member)).sum()
-    low, high = wilson_interval(min(part, number), number, confidence=confidence)
-    return {
-        "value": float(part / number) if number else math.nan,
-        "ci_low": low,
-        "ci_high": high,
-        "n": len(hits),
-        "n_groups": number,
-    }
+    interval = wilson_interval(min(part, number), number, confidence=confidence)
+    value = float(part / number) if number else math.nan
+    return {**with_interval(value, interval), "n": len(hits), "n_groups": number}

@@ -18,11 +18,7 @@ from breastus.config.schema import EvaluationConfig
 from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.calibration.fit import fit_calibrator
-from breastus.evaluation.decision.conformal import (
-    ConformalSets,
-    fit_conformal,
-    predicted_labels,
-)
+from breastus.evaluation.decision.conformal import ConformalSets, fit_conformal, predicted_labels
 from breastus.evaluation.decision.thresholds import choose_threshold
 from breastus.evaluation.predictions import truth_and_probability
 
@@ -46,12 +42,7 @@ class Decision:
 
     @classmethod
     def fit(
-        cls,
-        validation: pd.DataFrame,
-        settings: EvaluationConfig,
-        *,
-        seed: int,
-        shift: float = 0.0,
+        cls, validation: pd.DataFrame, settings: EvaluationConfig, *, seed: int, shift: float = 0.0
     ) -> "Decision":
         """Fit calibrator, threshold and conformal sets on validation predictions.
 
@@ -64,9 +55,6 @@ class Decision:
         Returns:
             The decision. When validation has one class only, the probabilities are not calibrated
             and the threshold is 0.5, with a warning each.
-
-        Raises:
-            DataError: when the predictions are damaged.
         """
         y_true, y_prob = truth_and_probability(validation, column="probability_uncalibrated")
         groups = validation["group_id"].tolist()
@@ -74,12 +62,9 @@ class Decision:
             y_true, y_prob, groups, method=settings.calibration, shift=shift, seed=seed
         )
         calibrated = fit.calibrator.apply(y_prob)
+        rule = threshold_rule(settings, y_true)
         threshold = choose_threshold(
-            y_true,
-            calibrated,
-            groups,
-            confidence=settings.confidence,
-            **threshold_rule(settings, y_true),
+            y_true, calibrated, groups, confidence=settings.confidence, **rule
         )
         conformal = fit_conformal(y_true, calibrated, groups, coverage=settings.coverage)
         selection = {"threshold": threshold.to_dict(), "calibration": fit.to_dict()}
@@ -121,11 +106,7 @@ class Decision:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Decision":
-        """Read what `to_dict` wrote.
-
-        Raises:
-            ConfigError: when a part of it is damaged.
-        """
+        """Read what `to_dict` wrote; raise ConfigError when a part of it is damaged."""
         return cls(
             Calibrator.from_dict(values["calibrator"]),
             float(values["threshold"]),
@@ -151,14 +132,6 @@ def threshold_rule(settings: EvaluationConfig, y_true: np.ndarray) -> dict[str, 
             stacklevel=3,
         )
         return {"rule": "fixed", "threshold": 0.5}
-    return {
-        "youden": {"rule": "youden"},
-        "likelihood": {"rule": "likelihood"},
-        "sensitivity": {"rule": "sensitivity", "target": settings.target_sensitivity},
-        "cost": {
-            "rule": "cost",
-            "cost_miss": settings.cost_ratio,
-            "cost_alarm": 1.0,
-            "prevalence": settings.prevalence,
-        },
-    }[settings.threshold_rule]
+    cost = {"cost_miss": settings.cost_ratio, "cost_alarm": 1.0, "prevalence": settings.prevalence}
+    numbers = {"sensitivity": {"target": settings.target_sensitivity}, "cost": cost}
+    return {"rule": settings.threshold_rule, **numbers.get(settings.threshold_rule, {})}

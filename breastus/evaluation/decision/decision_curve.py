@@ -45,10 +45,6 @@ def net_benefit(
 
     Returns:
         float [..., t]; NaN with one class only.
-
-    Raises:
-        ConfigError: when an option is out of range.
-        DataError: when the arrays do not fit each other.
     """
     y_true, y_prob, weights = check_arrays(y_true, y_prob, weights)
     thresholds = np.asarray(thresholds, float)
@@ -76,9 +72,7 @@ def decision_curve(
     """Return the net benefit of the model, of treating all and of treating none, with bands.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], calibrated probability of lump.
-        groups: [n], name of each image's group; None makes each image its own group.
+        y_true, y_prob, groups: label, calibrated probability of lump and group of each image, [n].
         thresholds: float [t], above 0 and below 1; None: 0.01, 0.02 to 0.99.
         prevalence: prevalence of lumps where the model is used; None: prevalence in these images,
             which is far too high for screening when the women were referred.
@@ -91,10 +85,6 @@ def decision_curve(
         none does, and for treating all at a given prevalence. NaN with one class only; bands are
         NaN when a class comes from fewer than two groups, or more than 5 % of the resamples lack
         it.
-
-    Raises:
-        ConfigError: when an option is out of range.
-        DataError: when the arrays do not fit each other.
 
     Warns:
         UndefinedMetricWarning: when something is NaN.
@@ -115,9 +105,7 @@ def decision_curve(
     for name, values in bootstrap.scores(curves).items():
         table[f"{name}_ci_low"], table[f"{name}_ci_high"] = bootstrap.interval(values)
     if table["model_ci_low"].isna().any():
-        reason = "too many resamples lack a class"
-        if bootstrap.sparse:
-            reason = f"{' and '.join(bootstrap.sparse)} comes from fewer than two groups"
+        reason = bootstrap.sparse_reason or "too many resamples lack a class"
         warnings.warn(
             f"The decision curve has no bands: {reason}.", UndefinedMetricWarning, stacklevel=2
         )

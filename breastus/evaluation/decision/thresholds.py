@@ -24,7 +24,15 @@ from breastus.evaluation.validation import (
     warn_undefined,
 )
 
-RULES = ("fixed", "youden", "likelihood", "sensitivity", "cost")
+# Rule to the numbers that it needs.
+_NUMBERS = {
+    "fixed": ("threshold",),
+    "youden": (),
+    "likelihood": (),
+    "sensitivity": ("target",),
+    "cost": ("cost_miss", "cost_alarm", "prevalence"),
+}
+RULES = tuple(_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -85,14 +93,11 @@ def choose_threshold(
     the lower bound that the rule sensitivity guarantees.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump, 0 to 1.
-        groups: [n], name of each image's group.
+        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
         rule: one of `RULES`; its numbers must be given, and no others.
         threshold: the threshold, 0 to 1 (only for `fixed`).
         target: sensitivity to attain, above 0 and below 1 (only for `sensitivity`).
-        cost_miss: cost of a false negative, above 0 (only for `cost`).
-        cost_alarm: cost of a false positive, above 0 (only for `cost`).
+        cost_miss, cost_alarm: costs of a false negative and positive, above 0 (only for `cost`).
         prevalence: prevalence where the threshold is used, above 0 and below 1 (only for `cost`).
         confidence: level of the intervals (two-sided) and of the bound of sensitivity (one-sided).
 
@@ -109,44 +114,33 @@ def choose_threshold(
         Angelopoulos, Bates, Candes, Jordan, Lei: Learn then Test. 2021 (fixed sequence testing).
     """
     check_choice("rule", rule, RULES)
-    given = {
-        "threshold": threshold,
-        "target": target,
-        "cost_miss": cost_miss,
-        "cost_alarm": cost_alarm,
-        "prevalence": prevalence,
-    }
-    _check_numbers(rule, given)
+    costs = {"cost_miss": cost_miss, "cost_alarm": cost_alarm, "prevalence": prevalence}
+    _check_numbers(rule, {"threshold": threshold, "target": target, **costs})
     check_number("confidence", confidence, 0.5, 1)
     y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
-    attained = True
+    lump, attained = y_true == 1, True
     if rule == "fixed":
         chosen, description = float(threshold), f"fixed at {threshold:g}"
     else:
         check_both_classes(y_true, f"The rule {rule}")
         candidates = _candidates(y_prob)
     if rule == "youden":
-        sensitivity, specificity = _operating_points(y_true, y_prob, candidates)
-        chosen = _lowest_best(candidates, sensitivity + specificity)
+        chosen = _lowest_best(candidates, y_prob, lump)
         description = "maximum of sensitivity + specificity - 1 on validation (Youden)"
     elif rule == "likelihood":
-        chosen = float((y_true == 1).mean())
+        chosen = float(lump.mean())
         description = f"likelihood ratio of at least 1: the prevalence on validation, {chosen:.3f}"
     elif rule == "cost":
-        sensitivity, specificity = _operating_points(y_true, y_prob, candidates)
-        misses = prevalence * cost_miss * (1 - sensitivity)
-        alarms = (1 - prevalence) * cost_alarm * (1 - specificity)
-        chosen = _lowest_best(candidates, -(misses + alarms))
+        weights = prevalence * cost_miss, (1 - prevalence) * cost_alarm
+        chosen = _lowest_best(candidates, y_prob, lump, weights)
         description = (
             f"minimum cost on validation, {cost_miss:g} for a miss and {cost_alarm:g} for a false "
             f"alarm, at a prevalence of {prevalence:g}"
         )
     elif rule == "sensitivity":
-        lump = y_true == 1
         chosen, attained, description = _sensitive(
             y_prob[lump], groups[lump], candidates, target, confidence
         )
-    lump = y_true == 1
     result = Threshold(
         chosen,
         rule,
@@ -169,23 +163,15 @@ def groups_for_sensitivity(target: float, *, confidence: float = 0.95) -> int:
 
 
 def _check_numbers(rule: str, given: dict[str, float | None]) -> None:
-    needed = {
-        "fixed": ("threshold",),
-        "youden": (),
-        "likelihood": (),
-        "sensitivity": ("target",),
-        "cost": ("cost_miss", "cost_alarm", "prevalence"),
-    }[rule]
+    needed = _NUMBERS[rule]
     if missing := [name for name in needed if given[name] is None]:
         raise ConfigError(f"The rule {rule} needs {' and '.join(missing)}. Received: None")
     for name, value in given.items():
         if value is not None and name not in needed:
             raise ConfigError(f"The rule {rule} takes no {name}. Received: {name}={value!r}")
     for name in needed:
-        if name == "threshold":
-            check_number(name, given[name], inclusive=True)
-        else:
-            check_number(name, given[name], 0, math.inf if name.startswith("cost") else 1)
+        high = math.inf if name.startswith("cost") else 1
+        check_number(name, given[name], 0, high, inclusive=name == "threshold")
 
 
 def _candidates(y_prob: np.ndarray) -> np.ndarray:
@@ -199,15 +185,12 @@ def _candidates(y_prob: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], middle]) if scores[0] == 0 else middle
 
 
-def _operating_points(y_true, y_prob, thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """Return sensitivity and specificity at each threshold."""
-    lumps, others = np.sort(y_prob[y_true == 1]), np.sort(y_prob[y_true == 0])
-    caught = 1 - np.searchsorted(lumps, thresholds, side="left") / len(lumps)
-    cleared = np.searchsorted(others, thresholds, side="left") / len(others)
-    return caught, cleared
-
-
-def _lowest_best(candidates, merit) -> float:
+def _lowest_best(candidates, y_prob, lump, weights=(1, 1)) -> float:
+    """Return the lowest threshold of the lowest weighted sum of misses and false alarms."""
+    lumps, others = np.sort(y_prob[lump]), np.sort(y_prob[~lump])
+    missed = np.searchsorted(lumps, candidates, side="left") / len(lumps)
+    alarms = 1 - np.searchsorted(others, candidates, side="left") / len(others)
+    merit = -(weights[0] * missed + weights[1] * alarms)
     # Equal sums may differ by rounding.
     return float(candidates[np.flatnonzero(merit >= merit.max() - 1e-12)[0]])
 

@@ -22,10 +22,6 @@ def resample_weights(groups: Sequence, *, resamples: int, seed: int) -> np.ndarr
     """Return how often each image counts in each resample, int [resamples, n].
 
     Each resample draws as many groups, with replacement, as there are.
-
-    Raises:
-        ConfigError: when `resamples` is below 1.
-        DataError: when a group is missing.
     """
     check_count("resamples", resamples)
     groups = group_numbers(groups, len(groups))
@@ -47,12 +43,6 @@ def expanded_tail(confidence: float, y_true: np.ndarray, groups: np.ndarray) -> 
     return float(norm.cdf(-reach))
 
 
-def sparse_classes(y_true: np.ndarray, groups: np.ndarray) -> list[str]:
-    """Return the names of the classes whose images come from fewer than two groups."""
-    counts = groups_per_class(y_true, groups)
-    return [label.replace("_", " ") for label, count in counts.items() if count < 2]
-
-
 @dataclass(frozen=True)
 class GroupBootstrap:
     """Resamples of whole groups, drawn once for all scores that are to be compared.
@@ -69,28 +59,20 @@ class GroupBootstrap:
     tail: float
     sparse: tuple[str, ...]
 
+    @property
+    def sparse_reason(self) -> str:
+        """Why there are no intervals, for a warning; empty text if no class is sparse."""
+        names = " and ".join(self.sparse)
+        return f"the images of {names} come from fewer than two groups" if names else ""
+
     @classmethod
     def draw(
-        cls,
-        y_true: np.ndarray,
-        groups: Sequence | None,
-        options: EvaluationOptions,
-        *,
-        expand: bool = True,
+        cls, y_true: np.ndarray, groups: Sequence | None, options: EvaluationOptions, *, expand=True
     ) -> "GroupBootstrap":
-        """Draw resamples.
-
-        Args:
-            y_true: int [n], 1 for lump.
-            groups: [n], name of each image's group; None makes each image its own group.
-            options: resamples, level and seed.
-            expand: widen the intervals for the number of groups, see `expanded_tail`.
-
-        Raises:
-            DataError: when a group is missing.
-        """
+        """Draw resamples; `expand` widens the intervals for few groups, see `expanded_tail`."""
         y_true, groups = np.asarray(y_true), group_numbers(groups, len(y_true))
-        sparse = tuple(sparse_classes(y_true, groups))
+        counts = groups_per_class(y_true, groups)
+        sparse = tuple(label.replace("_", " ") for label, count in counts.items() if count < 2)
         tail = (1 - options.confidence) / 2
         if sparse:
             return cls(np.zeros((0, len(y_true)), int), tail, sparse)
@@ -100,9 +82,7 @@ class GroupBootstrap:
         return cls(weights, tail, sparse)
 
     def scores(
-        self,
-        score: Callable[[np.ndarray], dict[str, np.ndarray]],
-        columns: slice = slice(None),
+        self, score: Callable[[np.ndarray], dict[str, np.ndarray]], columns: slice = slice(None)
     ) -> dict[str, np.ndarray]:
         """Return each score of each resample, name to [resamples, ...].
 
@@ -115,19 +95,15 @@ class GroupBootstrap:
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     def interval(self, values: np.ndarray) -> tuple:
-        """Return the percentile interval of the resampled values [resamples, ...].
-
-        Returns:
-            Low and high, floats or arrays of the trailing shape. NaN when more than 5 % of the
-            resamples are undefined, or a class is sparse.
-        """
+        """Return the `percentile_interval` of the resampled values [resamples, ...]."""
         return percentile_interval(values, self.tail)
 
 
 def percentile_interval(values: np.ndarray, tail: float) -> tuple:
     """Return the quantiles `tail` and `1 - tail` of values [resamples, ...].
 
-    NaN without values, or when more than 5 % of the resamples are undefined.
+    Floats, or arrays of the trailing shape. NaN without values, as when a class is sparse, or when
+    more than 5 % of the resamples are undefined.
     """
     undefined = np.isnan(values).any(axis=tuple(range(1, values.ndim)))
     if not len(values) or undefined.mean() > MAX_UNDEFINED:

@@ -41,18 +41,12 @@ def delong_interval(
     and another image as can be formed with no group in two pairs. It errs on the wide side.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability or any other score.
-        groups: [n], name of each image's group; None makes each image its own group.
+        y_true, y_prob, groups: label, score (any number) and group of each image, [n].
         confidence: level, such as 0.95.
 
     Returns:
         `value`, `standard_error`, `ci_low`, `ci_high`. All are NaN with one class only; all but the
         value when a class comes from fewer than two groups.
-
-    Raises:
-        ConfigError: when the level is out of range.
-        DataError: when the arrays do not fit each other.
 
     Warns:
         UndefinedMetricWarning: when something is NaN.
@@ -74,18 +68,14 @@ def mean_delong_interval(
         tables: (y_true, y_prob, groups) of each table.
         confidence: level, such as 0.95.
     """
-    number = [len(groups) for _, _, groups in tables]
-    every = group_numbers(
-        np.concatenate([np.asarray(groups) for _, _, groups in tables]), sum(number)
-    )
-    parts, truths = [], []
-    for (y_true, y_prob, _), member in zip(
-        tables, np.split(every, np.cumsum(number)[:-1]), strict=True
-    ):
-        truth, (lumps, others) = _placements(y_true, y_prob, confidence=confidence)
-        parts.append((truth, lumps, others, member))
-        truths.append(truth)
-    truth = np.concatenate(truths)
+    check_number("confidence", confidence)
+    ends = np.cumsum([len(groups) for _, _, groups in tables])
+    every = group_numbers(np.concatenate([np.asarray(groups) for _, _, groups in tables]), ends[-1])
+    parts = [
+        (*_placements(y_true, y_prob), member)
+        for (y_true, y_prob, _), member in zip(tables, np.split(every, ends[:-1]), strict=True)
+    ]
+    truth = np.concatenate([part[0] for part in parts])
     whole = all(len(lumps) and len(others) for _, lumps, others, _ in parts)
     value = float(np.mean([lumps.mean() for _, lumps, _, _ in parts])) if whole else math.nan
     error = _standard_error(parts) if whole else math.nan
@@ -95,7 +85,7 @@ def mean_delong_interval(
     elif error < _EPSILON:
         low, high = degenerate_auc_interval(value, truth, every, confidence=confidence)
     else:
-        half = _quantile(confidence) * error / (value * (1 - value))
+        half = NormalDist().inv_cdf((1 + confidence) / 2) * error / (value * (1 - value))
         low, high = (float(expit(logit(value) + end)) for end in (-half, half))
     return {"value": value, "standard_error": error, "ci_low": low, "ci_high": high}
 
@@ -120,10 +110,8 @@ def delong_difference(
     """Return the difference of the ROC-AUCs of two scores of the same images.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability or any other score.
-        other_prob: float [n], the other score of the same images in the same order.
-        groups: [n], name of each image's group; None makes each image its own group.
+        y_true, groups: label and group of each image, [n].
+        y_prob, other_prob: two scores of the same images, any number, [n].
         confidence: level, such as 0.95.
 
     Returns:
@@ -132,15 +120,12 @@ def delong_difference(
         does not vary, because both scores order all images alike, it has no interval, and a p-value
         of 1 if it is 0.
 
-    Raises:
-        ConfigError: when the level is out of range.
-        DataError: when the arrays do not fit each other.
-
     Warns:
         UndefinedMetricWarning: when something is NaN.
     """
-    truth, ours = _placements(y_true, y_prob, confidence=confidence)
-    _, theirs = _placements(y_true, other_prob, confidence=confidence)
+    check_number("confidence", confidence)
+    truth, *ours = _placements(y_true, y_prob)
+    _, *theirs = _placements(y_true, other_prob)
     member = group_numbers(groups, len(truth))
     # The variance of the difference follows from the differences of placement values.
     lumps, others = (one - other for one, other in zip(ours, theirs, strict=True))
@@ -158,7 +143,7 @@ def delong_difference(
             stacklevel=2,
         )
     else:
-        half = _quantile(confidence) * error
+        half = NormalDist().inv_cdf((1 + confidence) / 2) * error
         low, high = max(-1.0, difference - half), min(1.0, difference + half)
         p_value = math.erfc(abs(difference) / error / math.sqrt(2))
     return {
@@ -170,22 +155,18 @@ def delong_difference(
     }
 
 
-def _placements(
-    y_true, y_prob, *, confidence: float
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+def _placements(y_true, y_prob) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return bool [n], lumps, and the placement values of the lumps and of the other images.
 
-    The placement value of a lump is the proportion of other images that score below it; the
-    placement value of another image is the proportion of lumps above it. Ties count half.
+    Ties count half.
     """
-    check_number("confidence", confidence)
     y_true, y_prob, _ = check_arrays(y_true, y_prob, any_score=True)
     lump = y_true == 1
     lumps, others = y_prob[lump], y_prob[~lump]
     rank = rankdata(y_prob)
     below = (rank[lump] - rankdata(lumps)) / max(len(others), 1)
     above = 1 - (rank[~lump] - rankdata(others)) / max(len(lumps), 1)
-    return lump, (below, above)
+    return lump, below, above
 
 
 def _standard_error(parts: Sequence[tuple]) -> float:
@@ -216,10 +197,6 @@ def _standard_error(parts: Sequence[tuple]) -> float:
 
 def _groups_of(lump: np.ndarray, member: np.ndarray) -> tuple[int, int]:
     return len(np.unique(member[lump])), len(np.unique(member[~lump]))
-
-
-def _quantile(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def _warn(what: str, lump: np.ndarray, member: np.ndarray) -> None:

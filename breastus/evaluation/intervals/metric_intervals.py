@@ -19,29 +19,111 @@ from breastus.evaluation.calibration.reliability import (
     ece_interval,
 )
 from breastus.evaluation.intervals.bootstrap import GroupBootstrap
-from breastus.evaluation.intervals.degenerate_intervals import (
-    replace_degenerate_intervals,
-)
 from breastus.evaluation.intervals.delong import mean_delong_interval
 from breastus.evaluation.intervals.proportions import kish_size, wilson_interval
 from breastus.evaluation.metrics.metrics import (
     METRICS,
+    PREVALENCE,
+    PROPORTIONS,
     compute_metrics,
     confusion_matrix,
+    predictive_values,
 )
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.validation import group_numbers
-from breastus.labels import LUMP, NO_LUMP
+from breastus.labels import LUMP
 
-# Metrics that are a proportion of the same images for two models: of which class, None for all.
-_PROPORTION_OF = {
-    "accuracy": None,
-    "sensitivity": LUMP,
-    "recall": LUMP,
-    "specificity": NO_LUMP,
-    "recall_no_lump": NO_LUMP,
+Interval = tuple[float, float]
+
+# The average precision is treated as a proportion of the images of its class (Boyd, Eng, Page: Area
+# under the precision-recall curve, ECML PKDD 2013, section 4: the binomial interval).
+_PROPORTIONS = {
+    **PROPORTIONS,
+    "pr_auc_lump": PROPORTIONS["sensitivity"],
+    "pr_auc_no_lump": PROPORTIONS["specificity"],
 }
+# F1 is 2 j / (1 + j) of the proportion j of true positives among all that are, or are predicted,
+# of the class.
+_F1 = {"f1": [[0, 1], [1, 1]], "f1_no_lump": [[1, 1], [1, 0]]}
+_MEANS = {
+    "balanced_accuracy": ("sensitivity", "specificity"),
+    "pr_auc_macro": ("pr_auc_lump", "pr_auc_no_lump"),
+}
+# Metrics that are a proportion of the same images for two models.
+_SHARED_PROPORTIONS = set(PROPORTIONS) - {"precision", "precision_no_lump"}
 _EPSILON = 1e-12  # differences below this are rounding
+
+
+def replace_degenerate_intervals(
+    intervals: dict[str, Interval],
+    values: dict[str, float],
+    *,
+    lump: np.ndarray,
+    predicted_lump: np.ndarray,
+    groups: Sequence,
+    confidence: float,
+    prevalence: float = PREVALENCE,
+) -> dict[str, Interval]:
+    """Return the intervals, with those of metrics that are the same in every resample replaced.
+
+    That happens when all images are right or all are wrong: without a missed lump every resample
+    has a sensitivity of 1, as if it were certain. A proportion then has Wilson's interval of as
+    many independent images as its groups are worth; metrics that follow from proportions take their
+    intervals from those.
+
+    Args:
+        intervals: name to (low, high).
+        values: name to the metric itself.
+        lump, predicted_lump: label and prediction of each image, bool [n].
+        groups: [n], name of each image's group.
+        prevalence: prevalence of lumps for PPV and NPV.
+        confidence: level of the intervals.
+    """
+    groups, found = np.asarray(groups), dict(intervals)
+    degenerate = {name for name, interval in intervals.items() if is_degenerate(interval)}
+
+    def wilson(value: float, cells: list) -> Interval:
+        among = np.array(cells, bool)[lump.astype(int), predicted_lump.astype(int)]
+        return degenerate_proportion(value, groups[among], confidence=confidence)
+
+    for name in degenerate & set(_PROPORTIONS):
+        found[name] = wilson(values[name], _PROPORTIONS[name])
+    for name in degenerate & set(_F1):
+        low, high = wilson(values[name] / (2 - values[name]), _F1[name])
+        found[name] = 2 * low / (1 + low), 2 * high / (1 + high)
+    for name in degenerate & set(_MEANS):
+        parts = _MEANS[name]
+        found[name] = mean_interval([values[of] for of in parts], [found[of] for of in parts])
+    ends = zip(found["sensitivity"], found["specificity"], strict=True)
+    both = [predictive_values(*shares, prevalence) for shares in ends]
+    for number, name in enumerate(("ppv", "npv")):
+        if name in degenerate:
+            found[name] = tuple(float(pair[number]) for pair in both)
+    return found
+
+
+def degenerate_proportion(value: float, groups: np.ndarray, *, confidence: float) -> Interval:
+    """Return Wilson's interval of a proportion without variance, of images of these groups."""
+    size = kish_size(groups)
+    return wilson_interval(value * size, size, confidence=confidence)
+
+
+def is_degenerate(interval: Interval) -> bool:
+    """Return whether an interval is a point; an interval of NaN or of an array is not."""
+    return np.ndim(interval[0]) == 0 and abs(interval[1] - interval[0]) <= _EPSILON
+
+
+def mean_interval(values: Sequence[float], intervals: Sequence[Interval]) -> Interval:
+    """Return the interval of a mean of independent values from their own intervals.
+
+    The distances of the ends from the values are added as variances are: the method of variance
+    estimates recovery (Zou, Donner, Statistics in Medicine 27, 2008, 1693), to which Newcombe's
+    interval of a difference belongs.
+    """
+    centre = float(np.mean(values))
+    below = [value - low for value, (low, _) in zip(values, intervals, strict=True)]
+    above = [high - value for value, (_, high) in zip(values, intervals, strict=True)]
+    return centre - math.hypot(*below) / len(below), centre + math.hypot(*above) / len(above)
 
 
 @dataclass(frozen=True)
@@ -49,9 +131,7 @@ class Sample:
     """One table of predictions as arrays.
 
     Attributes:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump.
-        groups: [n], name of each image's group.
+        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
         threshold: images are predicted lump when `y_prob >= threshold`; one, or one an image, [n].
     """
 
@@ -110,10 +190,7 @@ class Resampled:
         bootstrap, drawn, means = self.bootstrap, self.drawn, self.means
         found = {name: bootstrap.interval(drawn[name]) for name in (*METRICS, "confusion_matrix")}
         if bootstrap.sparse:
-            _warn(
-                f"are no intervals: {' and '.join(bootstrap.sparse)} comes from fewer than two "
-                "groups"
-            )
+            _warn(f"are no intervals: {bootstrap.sparse_reason}")
             return found
         found["ece"] = ece_interval(means["ece"], drawn["ece"], drawn["chance_ece"], bootstrap.tail)
         if not math.isnan(means["roc_auc"]):
@@ -150,19 +227,13 @@ def bootstrap_intervals(
     See `Resampled.intervals` for the methods, and `expanded_tail` for few groups.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump.
-        groups: [n], name of each image's group; groups are drawn as a whole.
+        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
         threshold: images are predicted lump when `y_prob >= threshold`; one, or one an image, [n].
         options: resamples, level, prevalence and seed.
 
     Returns:
         Name to (low, high); for "confusion_matrix" each is [2, 2]. NaN when more than 5 % of the
         resamples leave a metric undefined, or a class comes from fewer than two groups.
-
-    Raises:
-        ConfigError: when a threshold is out of range.
-        DataError: when the arrays do not fit each other.
 
     Warns:
         UndefinedMetricWarning: when an interval is NaN.
@@ -209,11 +280,10 @@ def _difference_interval(
         if name == "ece":
             return ece_difference_interval(difference, drawn, ours.bootstrap.tail)
         return ours.bootstrap.interval(drawn)
-    if name not in _PROPORTION_OF or abs(difference) > _EPSILON:
+    if name not in _SHARED_PROPORTIONS or abs(difference) > _EPSILON:
         return math.nan, math.nan
-    of = _PROPORTION_OF[name]
-    groups = ours.groups if of is None else ours.groups[ours.y_true == of]
-    reach = wilson_interval(0, kish_size(groups), confidence=ours.options.confidence)[1]
+    among = np.array(PROPORTIONS[name], bool)[ours.y_true, 0]
+    reach = degenerate_proportion(0, ours.groups[among], confidence=ours.options.confidence)[1]
     return -reach, reach
 
 

@@ -11,6 +11,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from breastus.evaluation.validation import with_interval
+
 _PRIOR_GROUPS = 10  # groups that are taken to hold images that are all alike, see effective_size
 
 
@@ -97,8 +99,7 @@ def clustered_proportion(
     """Return a proportion of grouped images with Wilson's interval at their `effective_size`.
 
     Args:
-        hits: bool [n], images that count for the proportion.
-        groups: [n], name of each image's group.
+        hits, groups: as for `effective_size`.
         confidence: level of the interval.
 
     Returns:
@@ -106,11 +107,5 @@ def clustered_proportion(
     """
     hits, groups = np.asarray(hits, bool), np.asarray(list(groups))
     value, size = float(hits.mean()) if len(hits) else math.nan, effective_size(hits, groups)
-    low, high = wilson_interval(value * size, size, confidence=confidence)
-    return {
-        "value": value,
-        "ci_low": low,
-        "ci_high": high,
-        "n": len(hits),
-        "n_groups": len(np.unique(groups)),
-    }
+    interval = wilson_interval(value * size, size, confidence=confidence)
+    return {**with_interval(value, interval), "n": len(hits), "n_groups": len(np.unique(groups))}

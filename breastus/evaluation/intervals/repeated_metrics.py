@@ -12,20 +12,15 @@ from typing import Any
 import pandas as pd
 
 from breastus.errors import DataError, UndefinedMetricWarning
-from breastus.evaluation.intervals.metric_intervals import (
-    Resampled,
-    Sample,
-    difference_intervals,
-)
+from breastus.evaluation.intervals.metric_intervals import Resampled, Sample, difference_intervals
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import thresholds_of, truth_and_probability
+from breastus.evaluation.validation import check_unique, with_interval
 
 
 def mean_metrics(
-    tables: Sequence[pd.DataFrame],
-    *,
-    options: EvaluationOptions = DEFAULTS,
+    tables: Sequence[pd.DataFrame], *, options: EvaluationOptions = DEFAULTS
 ) -> dict[str, Any]:
     """Return the mean of each metric over several tables of predictions.
 
@@ -60,14 +55,7 @@ def mean_metrics(
         "n_groups": len(set(found.groups)),
         "confusion_matrix": found.means["confusion_matrix"].tolist(),
         "per_table": found.each,
-        **{
-            name: {
-                "value": found.means[name],
-                "ci_low": intervals[name][0],
-                "ci_high": intervals[name][1],
-            }
-            for name in METRICS
-        },
+        **{name: with_interval(found.means[name], intervals[name]) for name in METRICS},
     }
 
 
@@ -99,14 +87,10 @@ def mean_difference(
                     f"labels and groups. Received: tables that differ in {column}"
                 )
     pair = [Resampled(_samples(each), options) for each in (ours, theirs)]
-    if sparse := pair[0].bootstrap.sparse:
-        warnings.warn(
-            f"There are no intervals: {' and '.join(sparse)} comes from fewer than two groups.",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
+    if reason := pair[0].bootstrap.sparse_reason:
+        warnings.warn(f"There are no intervals: {reason}.", UndefinedMetricWarning, stacklevel=2)
     return {
-        name: {"value": entry["difference"], "ci_low": entry["ci_low"], "ci_high": entry["ci_high"]}
+        name: with_interval(entry["difference"], (entry["ci_low"], entry["ci_high"]))
         for name, entry in difference_intervals(*pair).items()
     }
 
@@ -117,11 +101,7 @@ def _samples(tables: Sequence[pd.DataFrame]) -> list[Sample]:
     for table in tables:
         if not len(table):
             raise DataError("Each table must have at least one prediction. Received: an empty one")
-        if (repeated := table["image_id"].duplicated()).any():
-            raise DataError(
-                "Each image must be unique in a table of predictions. "
-                f"Received: {table.loc[repeated, 'image_id'].iloc[0]} twice"
-            )
+        check_unique(table, "A table of predictions")
     return [
         Sample(*truth_and_probability(table), table["group_id"].to_numpy(), thresholds_of(table))
         for table in tables

@@ -15,10 +15,29 @@ import numpy as np
 from breastus.errors import ConfigError
 from breastus.evaluation.calibration.reliability import expected_calibration_error
 from breastus.evaluation.calibration.slope import calibration_intercept, calibration_slope
-from breastus.evaluation.validation import check_arrays, check_number, ratio, warn_undefined
+from breastus.evaluation.validation import (
+    check_arrays,
+    check_number,
+    check_thresholds,
+    ratio,
+    warn_undefined,
+)
 from breastus.labels import LUMP, NO_LUMP
 
 PREVALENCE = 0.1  # default prevalence of lumps for PPV and NPV: women examined for a symptom
+
+_LUMPS, _OTHERS = [[0, 0], [1, 1]], [[1, 1], [0, 0]]
+# Metrics that are the proportion of some images that are predicted right, as the cells of those
+# images in the confusion matrix: rows actual, columns predicted.
+PROPORTIONS = {
+    "accuracy": [[1, 1], [1, 1]],
+    "sensitivity": _LUMPS,
+    "specificity": _OTHERS,
+    "precision": [[0, 1], [0, 1]],
+    "recall": _LUMPS,
+    "precision_no_lump": [[1, 0], [1, 0]],
+    "recall_no_lump": _OTHERS,
+}
 
 
 def confusion_matrix(
@@ -27,38 +46,18 @@ def confusion_matrix(
     """Count images by their label and their predicted label.
 
     Args:
-        y_true: int [n].
-        y_prob: float [n].
+        y_true, y_prob: label and probability of lump of each image, [n].
         threshold: images are predicted lump when `y_prob >= threshold`, 0 to 1; one, or one an
             image, [n].
         weights: [..., n], how often each image counts; None counts each image once.
 
     Returns:
         float [..., 2, 2]: rows actual (no lump, lump), columns predicted (no lump, lump).
-
-    Raises:
-        ConfigError: when a threshold is not from 0 to 1.
-        DataError: when the arrays do not fit each other.
     """
     y_true, y_prob, weights = check_arrays(y_true, y_prob, weights, any_score=True)
-    threshold = _thresholds(threshold, len(y_prob))
-    cell = 2 * (y_true == 1) + (y_prob >= threshold)
+    cell = 2 * (y_true == 1) + (y_prob >= check_thresholds(threshold, len(y_prob)))
     counts = weights @ (cell[:, None] == np.arange(4)).astype(float)
     return counts.reshape(*weights.shape[:-1], 2, 2)
-
-
-def _thresholds(threshold, count: int) -> np.ndarray:
-    """Return one threshold, [], or one an image, [n]."""
-    values = np.asarray(threshold, float)
-    if values.shape not in ((), (count,)):
-        raise ConfigError(
-            f"threshold must be one number, or one for each of {count} images. "
-            f"Received: shape {values.shape}"
-        )
-    # With NaN no image is predicted lump, which would pass for a sensitivity of 0.
-    if (wrong := ~((values >= 0) & (values <= 1))).any():
-        raise ConfigError(f"threshold must be from 0 to 1. Received: threshold={values[wrong][0]}")
-    return values
 
 
 def predictive_values(sensitivity, specificity, prevalence: float) -> tuple:
@@ -118,8 +117,7 @@ class Inputs:
 
     Attributes:
         counts: float [..., 2, 2], confusion matrices as from `confusion_matrix`.
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump.
+        y_true, y_prob: label and probability of lump of each image, [n].
         weights: float [..., n], how often each image counts.
         prevalence: prevalence of lumps for PPV and NPV.
     """
@@ -130,24 +128,31 @@ class Inputs:
     weights: np.ndarray | None = None
     prevalence: float = PREVALENCE
 
+    def proportion(self, name: str) -> np.ndarray:
+        """Return the proportion of the images of `PROPORTIONS` that are predicted right."""
+        counts = self.counts * np.array(PROPORTIONS[name])
+        return ratio(counts[..., 0, 0] + counts[..., 1, 1], counts.sum((-1, -2)))
+
     @property
     def sensitivity(self) -> np.ndarray:
         """Proportion of the lumps that are predicted lump."""
-        return ratio(self.counts[..., 1, 1], self.counts[..., 1, :].sum(-1))
+        return self.proportion("sensitivity")
 
     @property
     def specificity(self) -> np.ndarray:
         """Proportion of the images without a lump that are predicted no lump."""
-        return ratio(self.counts[..., 0, 0], self.counts[..., 0, :].sum(-1))
-
-    def precision(self, label: int) -> np.ndarray:
-        """Return the proportion of the images predicted `label` that are of it."""
-        return ratio(self.counts[..., label, label], self.counts[..., :, label].sum(-1))
+        return self.proportion("specificity")
 
     def f1(self, label: int) -> np.ndarray:
         """Return the harmonic mean of precision and recall of `label`."""
         of, predicted = self.counts[..., label, :].sum(-1), self.counts[..., :, label].sum(-1)
         return ratio(2 * self.counts[..., label, label], of + predicted)
+
+    def average_precision(self, label: int) -> np.ndarray:
+        """Return the average precision of `label`."""
+        if label == LUMP:
+            return average_precision(self.y_true, self.y_prob, self.weights)
+        return average_precision(1 - self.y_true, -self.y_prob, self.weights)
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ METRICS: dict[str, Metric] = {
     "accuracy": Metric(
         "Accuracy",
         "proportion of images predicted right; misleading when one class is rare",
-        lambda x: ratio(x.counts[..., 0, 0] + x.counts[..., 1, 1], x.counts.sum((-1, -2))),
+        lambda x: x.proportion("accuracy"),
     ),
     "balanced_accuracy": Metric(
         "Balanced accuracy",
@@ -179,9 +184,7 @@ METRICS: dict[str, Metric] = {
         lambda x: (x.sensitivity + x.specificity) / 2,
     ),
     "sensitivity": Metric(
-        "Sensitivity",
-        "proportion of lumps predicted lump, TP / (TP + FN)",
-        lambda x: x.sensitivity,
+        "Sensitivity", "proportion of lumps predicted lump, TP / (TP + FN)", lambda x: x.sensitivity
     ),
     "specificity": Metric(
         "Specificity",
@@ -191,7 +194,7 @@ METRICS: dict[str, Metric] = {
     "precision": Metric(
         "Precision (lump)",
         "proportion of images predicted lump that are lumps; depends on prevalence",
-        lambda x: x.precision(LUMP),
+        lambda x: x.proportion("precision"),
     ),
     "recall": Metric("Recall (lump)", "another name for sensitivity", lambda x: x.sensitivity),
     "f1": Metric(
@@ -200,15 +203,13 @@ METRICS: dict[str, Metric] = {
     "precision_no_lump": Metric(
         "Precision (no lump)",
         "proportion of images predicted no lump that are without one; depends on prevalence",
-        lambda x: x.precision(NO_LUMP),
+        lambda x: x.proportion("precision_no_lump"),
     ),
     "recall_no_lump": Metric(
         "Recall (no lump)", "another name for specificity", lambda x: x.specificity
     ),
     "f1_no_lump": Metric(
-        "F1 (no lump)",
-        "harmonic mean of precision and recall of no lump",
-        lambda x: x.f1(NO_LUMP),
+        "F1 (no lump)", "harmonic mean of precision and recall of no lump", lambda x: x.f1(NO_LUMP)
     ),
     "roc_auc": Metric(
         "ROC-AUC",
@@ -219,25 +220,19 @@ METRICS: dict[str, Metric] = {
     "pr_auc_lump": Metric(
         "PR-AUC (lump)",
         "average precision of lump; guessing gives the proportion of lumps",
-        lambda x: average_precision(x.y_true, x.y_prob, x.weights),
+        lambda x: x.average_precision(LUMP),
         needs_scores=True,
     ),
     "pr_auc_no_lump": Metric(
         "PR-AUC (no lump)",
         "average precision of no lump; guessing gives the proportion of no lump",
-        lambda x: average_precision(1 - x.y_true, -x.y_prob, x.weights),
+        lambda x: x.average_precision(NO_LUMP),
         needs_scores=True,
     ),
     "pr_auc_macro": Metric(
         "PR-AUC (mean of both)",
         "mean of the average precisions of lump and of no lump; guessing gives 0.5",
-        lambda x: (
-            (
-                average_precision(x.y_true, x.y_prob, x.weights)
-                + average_precision(1 - x.y_true, -x.y_prob, x.weights)
-            )
-            / 2
-        ),
+        lambda x: (x.average_precision(LUMP) + x.average_precision(NO_LUMP)) / 2,
         needs_scores=True,
     ),
     "brier": Metric(
@@ -321,8 +316,7 @@ def compute_metrics(
     """Compute every metric of `METRICS`.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump.
+        y_true, y_prob: label and probability of lump of each image, [n].
         threshold: images are predicted lump when `y_prob >= threshold`, 0 to 1; one, or one an
             image, [n].
         prevalence: prevalence of lumps for PPV and NPV.
@@ -330,10 +324,6 @@ def compute_metrics(
 
     Returns:
         Name to value, a float or an array of the weights' leading shape; NaN where undefined.
-
-    Raises:
-        ConfigError: when an option is out of range.
-        DataError: when the arrays do not fit each other, or hold an invalid label or probability.
 
     Warns:
         UndefinedMetricWarning: when a metric is NaN and no weights were given.

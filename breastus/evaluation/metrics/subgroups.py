@@ -12,11 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from breastus.errors import ConfigError, DataError
+from breastus.errors import DataError
 from breastus.evaluation.intervals.delong import delong_interval
 from breastus.evaluation.intervals.proportions import clustered_proportion
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.validation import check_number
+from breastus.evaluation.validation import (
+    check_number,
+    check_thresholds,
+    check_unique,
+    image_counts,
+)
 from breastus.labels import FINDINGS, LABELS, LUMP
 
 # Wilson's interval of 5 of 5 reaches down to 0.57; a score of fewer groups says nothing.
@@ -56,12 +61,10 @@ def subgroups(
         `value`, `ci_low`, `ci_high` and `reason`, which says why a value is NaN.
 
     Raises:
-        ConfigError: when an option is out of range.
         DataError: when there is no prediction, a column is missing, or `attributes` lacks an image
             or holds it twice.
     """
-    if not bool(np.all((np.asarray(threshold) >= 0) & (np.asarray(threshold) <= 1))):
-        raise ConfigError(f"threshold must be from 0 to 1. Received: threshold={threshold}")
+    check_thresholds(threshold, len(predictions))
     check_number("confidence", confidence)
     rows = _joined(predictions, attributes)
     scorer = _Scorer(rows, threshold, confidence)
@@ -88,16 +91,15 @@ def subgroups(
 
 
 def _joined(predictions: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame:
-    if missing := [column for column in _NEEDED if column not in predictions]:
-        raise DataError(f"predictions lack the column {', '.join(missing)}.")
-    if "image_id" not in attributes:
-        raise DataError("attributes lack the column image_id.")
     if not len(predictions):
         raise DataError("There must be at least one prediction. Received: none")
-    for what, given in (("predictions", predictions), ("attributes", attributes)):
-        if (repeated := given["image_id"].duplicated()).any():
-            name = given.loc[repeated, "image_id"].iloc[0]
-            raise DataError(f"{what} must hold each image once. Received: {name} twice")
+    for what, table, needed in (
+        ("predictions", predictions, _NEEDED),
+        ("attributes", attributes, _NEEDED[:1]),
+    ):
+        if missing := [column for column in needed if column not in table]:
+            raise DataError(f"{what} lack the column {', '.join(missing)}.")
+        check_unique(table, what)
     if not (valid := predictions["probability"].between(0, 1)).all():  # false for NaN as well
         row = predictions[~valid].iloc[0]
         raise DataError(
@@ -200,40 +202,32 @@ class _Scorer:
             against, compared = "all lumps", (self.lump, others)
         predicted = self.prob >= self.threshold
         return {
-            "n": int(inside.sum()),
-            "n_groups": self._count(inside),
-            "n_lump": int(lumps.sum()),
-            "n_no_lump": int(others.sum()),
+            **image_counts(self.lump[inside], self.groups[inside]),
             "compared_with": against,
             "sensitivity": self._proportion(lumps, predicted, "lumps"),
             "specificity": self._proportion(others, ~predicted, "images without a lump"),
             "roc_auc": self._roc_auc(*compared),
         }
 
-    def _count(self, chosen: np.ndarray) -> int:
-        return len(np.unique(self.groups[chosen]))
-
     def _too_few(self, chosen: np.ndarray, what: str) -> str:
         if not chosen.any():
             return f"no {what}"
-        count = self._count(chosen)
+        count = len(np.unique(self.groups[chosen]))
         return f"{what} of {count} groups, fewer than {MINIMUM}" if count < MINIMUM else ""
 
     def _proportion(self, among: np.ndarray, right: np.ndarray, what: str) -> dict[str, Any]:
-        if reason := self._too_few(among, what):
-            return _undefined(reason)
         found = clustered_proportion(right[among], self.groups[among], confidence=self.confidence)
-        return {**{key: found[key] for key in _BOUNDS}, "reason": ""}
+        return _entry(found, self._too_few(among, what))
 
     def _roc_auc(self, lumps: np.ndarray, others: np.ndarray) -> dict[str, Any]:
         reasons = self._too_few(lumps, "lumps"), self._too_few(others, "images without a lump")
         if reason := "; ".join(filter(None, reasons)):
-            return _undefined(reason)
+            return _entry({}, reason)
         chosen = lumps | others
         truth, prob = self.lump[chosen].astype(int), self.prob[chosen]
         found = delong_interval(truth, prob, self.groups[chosen], confidence=self.confidence)
-        return {**{key: found[key] for key in _BOUNDS}, "reason": ""}
+        return _entry(found, "")
 
 
-def _undefined(reason: str) -> dict[str, Any]:
-    return {"value": math.nan, "ci_low": math.nan, "ci_high": math.nan, "reason": reason}
+def _entry(found: dict[str, float], reason: str) -> dict[str, Any]:
+    return {**{key: math.nan if reason else found[key] for key in _BOUNDS}, "reason": reason}

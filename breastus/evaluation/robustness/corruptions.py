@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from breastus.data.annotations.drawing import MIN_SIDE as ANNOTATION_MIN_SIDE
 from breastus.data.annotations.drawing import draw_annotations
@@ -72,10 +73,9 @@ class Corruption:
             seed: seed of the random parts.
 
         Raises:
-            ConfigError: when the severity is out of range.
             ImageError: when the image has another type or shape, or is too small.
         """
-        check_severity(severity, lowest=0)
+        check_count("severity", severity, 0, SEVERITIES[-1])
         _check_pixels(pixels)
         if severity == 0:
             return pixels.copy()
@@ -88,11 +88,6 @@ CORRUPTIONS: dict[str, Corruption] = {}
 def corruption(name: str) -> Corruption:
     """Return a corruption by name; raise ConfigError, with a close match, for an unknown one."""
     return CORRUPTIONS[check_choice("corruption", name, tuple(CORRUPTIONS))]
-
-
-def check_severity(severity: int, *, lowest: int = 1) -> None:
-    """Raise ConfigError unless a severity is a whole number from `lowest` to 5."""
-    check_count("severity", severity, lowest, SEVERITIES[-1])
 
 
 def _corruption(**about) -> Callable[[Change], Corruption]:
@@ -221,8 +216,8 @@ def shadow(pixels, value, rng):
     below = depth - start
     across = np.abs((np.arange(width)[None] + 0.5) / width - centre - lean * below)
     edge = 0.02 + 0.04 * np.clip(below, 0, 1)  # edges soften with depth, as the beam has a width
-    inside = _sigmoid((half + spread * below - across) / (edge / 2))
-    inside *= _sigmoid((below - 0.06) / 0.025)
+    inside = expit((half + spread * below - across) / (edge / 2))
+    inside *= expit((below - 0.06) / 0.025)
     return _amplified(pixels, -value * inside)
 
 
@@ -280,10 +275,6 @@ def _beam_rows(pixels: np.ndarray) -> tuple[int, int]:
     bright = (pixels > _BLACK).any(axis=-1).mean(axis=1) > 0.05
     rows = np.flatnonzero(bright)
     return (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, len(pixels))
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
 
 
 def _rounded(image: np.ndarray) -> np.ndarray:

@@ -15,25 +15,35 @@ import numpy as np
 from tqdm import tqdm
 
 from breastus.errors import ConfigError, DataError, ImageError, UndefinedMetricWarning
-from breastus.evaluation.intervals.bootstrap import GroupBootstrap
+from breastus.evaluation.calibration.reliability import bin_gaps
+from breastus.evaluation.intervals.bootstrap import GroupBootstrap, percentile_interval
+from breastus.evaluation.intervals.delong import degenerate_auc_interval
+from breastus.evaluation.intervals.metric_intervals import (
+    is_degenerate,
+    replace_degenerate_intervals,
+)
+from breastus.evaluation.metrics.metrics import METRICS, roc_auc
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predict_fn import PredictFn, predict_probabilities
-from breastus.evaluation.robustness.corruptions import (
-    CORRUPTIONS,
-    SEVERITIES,
-    check_severity,
-    corruption,
+from breastus.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corruption
+from breastus.evaluation.validation import (
+    check_count,
+    check_grouped,
+    check_number,
+    image_counts,
+    ratio,
+    with_interval,
 )
-from breastus.evaluation.robustness.scores import (
-    CALIBRATION_ERROR,
-    SCORES,
-    ImageScores,
-    score_interval,
-    score_intervals,
-    significant_changes,
-)
-from breastus.evaluation.validation import check_count, check_number
 
+CALIBRATION_ERROR = "calibration_error"
+# Name to title; all but the last are metrics of `METRICS`, and equal to them.
+SCORES = {
+    **{
+        name: METRICS[name].title
+        for name in ("roc_auc", "balanced_accuracy", "sensitivity", "specificity", "brier")
+    },
+    CALIBRATION_ERROR: "Calibration error",
+}
 # Key in the result to the score whose change it tests.
 SIGNIFICANCE = {
     "roc_auc_significant": "roc_auc",
@@ -46,6 +56,130 @@ _INTERVAL = (
     "percentile bootstrap over groups (patients or scenes) with shared resamples; Wilson's over "
     "groups for a proportion of exactly 0 or 1"
 )
+
+
+class ImageScores:
+    """Scores of the clean or corrupted images, and of each resample.
+
+    Attributes:
+        values: name of `SCORES` to float; NaN when undefined.
+        drawn: name to float [resamples].
+    """
+
+    def __init__(self, y_true, y_prob, threshold: float, bootstrap: GroupBootstrap):
+        """Compute all scores of labels and probabilities, [n], and resamples of these images."""
+        self.y_true, self.y_prob = np.asarray(y_true), np.asarray(y_prob, float)
+        lump, predicted = self.y_true == 1, self.y_prob >= threshold
+        # What each image adds to the sums that the scores are made of; one product sums them all.
+        parts = [lump, ~lump, lump & predicted, ~lump & ~predicted, (self.y_prob - lump) ** 2]
+        self._columns = np.column_stack([*parts, bin_gaps(self.y_true, self.y_prob)]).astype(float)
+        whole = self._scores(np.ones((1, len(self.y_true))))
+        self.values = {name: float(score[0]) for name, score in whole.items()}
+        self.drawn = bootstrap.scores(self._scores)
+
+    def _scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the scores for weights [rows, n], each [rows].
+
+        The calibration error has the five bins of equal count of all images, in every resample.
+        """
+        sums = (np.asarray(weights, float) @ self._columns).T
+        lumps, others, found, cleared, squares, *gaps = sums
+        sensitivity, specificity = ratio(found, lumps), ratio(cleared, others)
+        return {
+            "roc_auc": roc_auc(self.y_true, self.y_prob, weights),
+            "balanced_accuracy": (sensitivity + specificity) / 2,
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "brier": ratio(squares, lumps + others),
+            CALIBRATION_ERROR: ratio(np.abs(gaps).sum(axis=0), lumps + others),
+        }
+
+
+def score_interval(name: str, value: float, drawn: np.ndarray, tail: float) -> tuple[float, float]:
+    """Return the percentile interval of a score, or of its change.
+
+    For the calibration error it is moved by the bootstrap bias: noise only adds to the error, so
+    that resamples have a larger one than the images they are drawn from (Efron and Tibshirani: An
+    Introduction to the Bootstrap, 1993, chapter 10).
+
+    Args:
+        name: name of the score.
+        value: score of the images themselves.
+        drawn: float [resamples].
+        tail: share of the resamples left out on either side.
+    """
+    low, high = percentile_interval(drawn, tail)
+    if name == CALIBRATION_ERROR and not np.isnan(low):
+        bias = float(np.nanmedian(drawn)) - value
+        return low - bias, high - bias
+    return low, high
+
+
+def score_intervals(
+    scores: ImageScores, groups: np.ndarray, *, tail: float, confidence: float
+) -> dict[str, tuple[float, float]]:
+    """Return the interval of each score within its range.
+
+    A score that is the same in every resample, such as a proportion of exactly 1, has the intervals
+    of `replace_degenerate_intervals`.
+
+    Args:
+        scores: the scores.
+        groups: [n], name of each image's group.
+        tail: share of the resamples left out on either side.
+        confidence: level of the intervals.
+    """
+    values = scores.values
+    found = {name: score_interval(name, values[name], scores.drawn[name], tail) for name in values}
+    lump = scores.y_true == 1
+    found = replace_degenerate_intervals(
+        # Which images are predicted lump does not matter for these scores.
+        found,
+        values,
+        lump=lump,
+        predicted_lump=lump,
+        groups=groups,
+        confidence=confidence,
+    )
+    if is_degenerate(found["roc_auc"]):
+        found["roc_auc"] = degenerate_auc_interval(
+            values["roc_auc"], scores.y_true, groups, confidence=confidence
+        )
+    low, high = found[CALIBRATION_ERROR]
+    found[CALIBRATION_ERROR] = float(np.maximum(low, 0)), float(np.maximum(high, 0))
+    return found
+
+
+def significant_changes(change: np.ndarray, drawn: np.ndarray, confidence: float) -> np.ndarray:
+    """Return which of several changes are larger than chance explains, tested jointly.
+
+    A change counts when it exceeds what the largest of as many changes would be by chance: each is
+    divided by its standard deviation over the resamples, and the limit is the quantile of the
+    largest of them (studentized maximum; Romano and Wolf, Econometrica 73, 2005, 1237). The limit
+    so accounts for the number of changes and for their correlation. The median standard deviation
+    is added to each (Tusher, Tibshirani and Chu, PNAS 98, 2001, 5116), because for a
+    tiny change, which depends on a single image, it does not measure the tails.
+
+    Args:
+        change: float [changes]; NaN is not significant.
+        drawn: float [changes, resamples], of the same resamples.
+        confidence: joint level of all changes, such as 0.95.
+
+    Returns:
+        bool [changes].
+    """
+    significant = np.zeros(len(change), bool)
+    known = np.flatnonzero(~np.isnan(drawn).all(axis=1) & ~np.isnan(change))
+    spread = np.nanstd(drawn[known], axis=1)
+    # A change that is the same in every resample is not chance, unless it is 0.
+    significant[known] = change[known] != 0
+    varies, spread = known[spread > 0], spread[spread > 0]
+    if len(varies):
+        spread = spread + np.median(spread)
+        away = np.abs(drawn[varies] - change[varies, None]) / spread[:, None]
+        limit = np.quantile(np.nan_to_num(away).max(axis=0), confidence)
+        significant[varies] = np.abs(change[varies]) > limit * spread
+    return significant
 
 
 def robustness(
@@ -103,10 +237,18 @@ def robustness(
     probabilities = _probabilities(
         predict, images, len(y_true), chosen, seed=seed, batch_size=batch_size, progress=progress
     )
-    _warn_sparse(y_true, bootstrap.sparse)
+    for name in bootstrap.sparse:
+        what = "Intervals" if (y_true == (name == "lump")).any() else "Scores and their intervals"
+        warnings.warn(
+            f"{what} are NaN: the images of {name} come from fewer than two groups.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
     clean, *corrupted = [ImageScores(y_true, row, threshold, bootstrap) for row in probabilities]
     described = [
-        _described(scores, groups, bootstrap.tail, confidence) for scores in (clean, *corrupted)
+        {name: with_interval(scores.values[name], interval) for name, interval in each.items()}
+        for scores in (clean, *corrupted)
+        for each in [score_intervals(scores, groups, tail=bootstrap.tail, confidence=confidence)]
     ]
     significant = {
         key: _significant(score, clean, corrupted, confidence)
@@ -124,10 +266,7 @@ def robustness(
         tests = {key: bool(found[number]) for key, found in significant.items()}
         by_name[name].append({"severity": int(severity), "level": level, **entry, **tests})
     return {
-        "n": len(y_true),
-        "n_groups": len(np.unique(groups)),
-        "n_lump": int(y_true.sum()),
-        "n_no_lump": int((1 - y_true).sum()),
+        **image_counts(y_true, groups),
         "threshold": threshold,
         "severities": [int(severity) for severity in severities],
         "confidence": confidence,
@@ -137,10 +276,10 @@ def robustness(
         "clean": described[0],
         "corruptions": {
             name: {
-                "title": CORRUPTIONS[name].title,
-                "description": CORRUPTIONS[name].description,
-                "unit": CORRUPTIONS[name].unit,
-                "values": [CORRUPTIONS[name].values[severity - 1] for severity in severities],
+                **{
+                    key: getattr(CORRUPTIONS[name], key) for key in ("title", "description", "unit")
+                },
+                "values": [entry["level"] for entry in entries],
                 "reason": CORRUPTIONS[name].reason,
                 "severities": entries,
             }
@@ -150,18 +289,14 @@ def robustness(
 
 
 def cells(corruptions: Sequence[str] | None, severities: Sequence[int]) -> list[tuple[str, int]]:
-    """Return the pairs of corruption and severity to measure, in order.
-
-    Args:
-        corruptions: names of `CORRUPTIONS`; None takes them all.
-        severities: severities, 1 to 5.
+    """Return the pairs of corruption and severity to measure, in order; None takes all corruptions.
 
     Raises:
         ConfigError: when a corruption or severity is unknown, repeated or missing.
     """
     names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
     for severity in severities:
-        check_severity(severity)
+        check_count("severity", severity, 1, SEVERITIES[-1])
     for what, chosen in (("corruptions", names), ("severities", list(severities))):
         if not chosen or len(set(chosen)) < len(chosen):
             raise ConfigError(f"{what} must name at least one, each once. Received: {chosen}")
@@ -179,7 +314,7 @@ def _significant(score: str, clean: ImageScores, corrupted: list, confidence: fl
 
 
 def _check_images(images: Images, y_true, groups) -> tuple[np.ndarray, np.ndarray]:
-    y_true, groups = np.asarray(list(y_true)), np.asarray(list(groups))
+    y_true, groups = list(y_true), list(groups)
     count = len(y_true) if callable(images) else len(images)
     if not count:
         raise DataError("There must be at least one image to corrupt. Received: none")
@@ -188,9 +323,8 @@ def _check_images(images: Images, y_true, groups) -> tuple[np.ndarray, np.ndarra
             "images, y_true and groups must have the same length. "
             f"Received: {count}, {len(y_true)}, {len(groups)}"
         )
-    if not np.isin(y_true, (0, 1)).all():
-        raise DataError(f"y_true must hold 0 and 1. Received: {sorted(set(y_true.tolist()))}")
-    return y_true.astype(int), groups
+    y_true, _, groups = check_grouped(y_true, np.zeros(count), groups)
+    return y_true, groups
 
 
 def _probabilities(
@@ -228,21 +362,3 @@ def _corrupted(clean, numbers, name: str, severity: int, seed: int) -> Iterator[
                 f"Image number {number} cannot be corrupted by {name}. Leave out one of the two. "
                 f"{error}"
             ) from error
-
-
-def _warn_sparse(y_true: np.ndarray, sparse: Sequence[str]) -> None:
-    for name in sparse:
-        what = "Intervals" if (y_true == (name == "lump")).any() else "Scores and their intervals"
-        warnings.warn(
-            f"{what} are NaN: the images of {name} come from fewer than two groups.",
-            UndefinedMetricWarning,
-            stacklevel=3,
-        )
-
-
-def _described(scores: ImageScores, groups, tail: float, confidence: float) -> dict[str, dict]:
-    intervals = score_intervals(scores, groups, tail=tail, confidence=confidence)
-    return {
-        name: {"value": scores.values[name], "ci_low": low, "ci_high": high}
-        for name, (low, high) in intervals.items()
-    }

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from breastus.evaluation.robustness.scores import CALIBRATION_ERROR
+from breastus.evaluation.robustness.evaluate import CALIBRATION_ERROR
 from breastus.reporting.figures.style import COLORS, NARROW, STYLE
 from breastus.reporting.format import percent
 

@@ -8,7 +8,6 @@ from scipy.optimize import minimize
 
 from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.calibrators import Calibrator
-from breastus.evaluation.calibration.learning_curve import learning_curve
 from breastus.evaluation.calibration.logistic import SLOPES, logit, sigmoid
 from breastus.evaluation.calibration.recalibration import (
     INTERCEPT_PENALTY,
@@ -16,6 +15,7 @@ from breastus.evaluation.calibration.recalibration import (
     SLOPE_PENALTY,
     recalibrate,
 )
+from breastus.evaluation.calibration.recalibration_study import learning_curve
 from breastus.evaluation.calibration.reliability import image_log_loss
 
 

@@ -226,7 +226,7 @@ def test_the_confusion_matrix_has_bounds():
 @pytest.mark.parametrize("truth", [[1, 1, 1, 1], [1, 1, 1, 0]])
 def test_too_few_groups_have_no_interval(truth):
     prob = np.array([0.9, 0.8, 0.7, 0.1])
-    with pytest.warns(UndefinedMetricWarning, match="no intervals: no lump"):
+    with pytest.warns(UndefinedMetricWarning, match="no intervals: the images of no lump"):
         found = bootstrap_intervals(
             np.array(truth), prob, np.arange(4), options=EvaluationOptions(resamples=100)
         )

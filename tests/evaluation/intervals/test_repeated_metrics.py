@@ -124,7 +124,7 @@ def test_what_a_table_leaves_undefined_is_said():
 @pytest.mark.parametrize("score", [mean_metrics, lambda tables: mean_difference(tables, tables)])
 def test_one_group_of_a_class_gives_no_interval(score):
     alone = table().assign(group_id=lambda t: np.where(t["label"] == "lump", t["group_id"], "one"))
-    with pytest.warns(UndefinedMetricWarning, match="no lump comes from fewer than two groups"):
+    with pytest.warns(UndefinedMetricWarning, match="no lump come from fewer than two groups"):
         found = score([alone])
     assert found["roc_auc"]["value"] == found["roc_auc"]["value"]
     assert all(np.isnan(found[name]["ci_low"]) for name in METRICS)
