@@ -10,6 +10,7 @@ from breastus.cli.options import image_files, settings
 from breastus.config.parsing import describe_settings
 from breastus.config.presets import default_config
 from breastus.data.images import to_png
+from breastus.models import registry
 from breastus.models.registry import list_models
 
 TINY = [
@@ -268,7 +269,9 @@ def test_settings_explains_every_setting(capsys):
     assert "Did you mean epochs?" in capsys.readouterr().err
 
 
-def test_a_network_of_ones_own_is_imported(elsewhere, capsys):
+def test_a_network_of_ones_own_is_imported(elsewhere, capsys, monkeypatch):
+    list_models()  # so that what is removed afterwards is the network of this test alone
+    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
     (elsewhere / "my_network.py").write_text(
         "import keras\n"
         "import breastus\n"
