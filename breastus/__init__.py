@@ -46,8 +46,6 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
 def __getattr__(name: str):
-    if name == "audit":  # the room of this name, which can be called
-        return importlib.import_module("breastus.audit")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'breastus' has no attribute {name!r}")
     module = _PUBLIC[name]

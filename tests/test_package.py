@@ -23,7 +23,7 @@ ORDER = [
     ["augmentation"],
     ["models"],
     ["evaluation"],
-    ["audit"],
+    ["auditing"],
     ["runs"],
     ["training"],
     ["deploy"],

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 import breastus
-from breastus.audit.leakage import SAME_PATIENT
-from breastus.audit.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, pairs_table
-from breastus.audit.scenes import Scene
-from breastus.audit.shortcuts import strata
-from breastus.audit.verdicts import verdicts
+from breastus.auditing.leakage import SAME_PATIENT
+from breastus.auditing.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, pairs_table
+from breastus.auditing.scenes import Scene
+from breastus.auditing.shortcuts import strata
+from breastus.auditing.verdicts import verdicts
 from breastus.data.image_statistics import STATISTICS
 from breastus.data.manifest.schema import SIMULATED, exclusion_kinds, has_phantoms
 from breastus.labels import LABELS, SPLITS

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from breastus.audit.leakage import HELD_OUT
+from breastus.auditing.leakage import HELD_OUT
 from breastus.errors import PretrainingLeakageWarning, RunError, WeightsError
 from breastus.models.weights.backbone_folder import PRETRAINED_FILE
 from breastus.utils.files import read_json

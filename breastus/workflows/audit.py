@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from breastus.audit.run_audit import Audit, run_audit
+from breastus.auditing.run_audit import Audit, run_audit
 from breastus.config.schema import Config
 from breastus.data.manifest.build import build_manifest_with_pairs
 from breastus.data.manifest.schema import MANIFEST_FILE

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from breastus.audit.leakage import HELD_OUT
+from breastus.auditing.leakage import HELD_OUT
 from breastus.augmentation.policies import check_policy
 from breastus.config.parsing import join_sources, split_sources
 from breastus.config.presets import pretraining_config

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from breastus.audit.shortcuts import (
+from breastus.auditing.shortcuts import (
     ALL,
     flags_by_label,
     statistics_by_label,

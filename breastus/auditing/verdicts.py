@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from breastus.audit.run_audit import Audit, SplitAudit
-from breastus.audit.shortcuts import ALL
+from breastus.auditing.run_audit import Audit, SplitAudit
+from breastus.auditing.shortcuts import ALL
 from breastus.data.image_statistics import STATISTICS
 from breastus.data.manifest.schema import exclusion_kinds
 from breastus.labels import LABELS

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from breastus.audit.scenes import scenes
+from breastus.auditing.scenes import scenes
 
 
 def manifest(*rows) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from breastus.audit.measure import measure
+from breastus.auditing.measure import measure
 from breastus.data.image_statistics import STATISTICS, image_statistics
 from breastus.data.images import read_image, to_png
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from breastus.audit.leakage import duplicate_pairs, leakage_rates, leaks, random_split_leakage
-from breastus.audit.measure import measure
-from breastus.audit.scenes import Scene, scenes
-from breastus.audit.shortcuts import flags_by_label, statistics_by_label
+from breastus.auditing.leakage import duplicate_pairs, leakage_rates, leaks, random_split_leakage
+from breastus.auditing.measure import measure
+from breastus.auditing.scenes import Scene, scenes
+from breastus.auditing.shortcuts import flags_by_label, statistics_by_label
 from breastus.config.schema import DataConfig
 from breastus.data.manifest.build import ManifestWithPairs
 from breastus.data.manifest.schema import included
@@ -32,8 +32,8 @@ class SplitAudit:
         title: name of the split in a sentence, such as "the split mine.csv".
         own: whether breastus made the split.
         members: table of `image_id` and `split`.
-        leaks: result of `breastus.audit.leakage.leaks`.
-        rates: result of `breastus.audit.leakage.leakage_rates`.
+        leaks: result of `breastus.auditing.leakage.leaks`.
+        rates: result of `breastus.auditing.leakage.leakage_rates`.
     """
 
     title: str
@@ -49,9 +49,9 @@ class Audit:
 
     Attributes:
         manifest: the images, with the columns of `breastus.data.manifest.build.COLUMNS`.
-        pairs: near-duplicate pairs, result of `breastus.audit.leakage.duplicate_pairs`.
+        pairs: near-duplicate pairs, result of `breastus.auditing.leakage.duplicate_pairs`.
         scenes: groups of near-duplicates, the most alarming first.
-        measured: result of `breastus.audit.measure.measure`.
+        measured: result of `breastus.auditing.measure.measure`.
         flags: result of `flags_by_label` for the images in use.
         statistics: result of `statistics_by_label` for the images in use.
         splits: split of the user or of the folders if there is one, then the split by breastus.

@@ -39,7 +39,7 @@ def scenes(manifest: pd.DataFrame, pairs: pd.DataFrame) -> list[Scene]:
 
     Args:
         manifest: result of `load_manifest`.
-        pairs: result of `breastus.audit.leakage.duplicate_pairs`.
+        pairs: result of `breastus.auditing.leakage.duplicate_pairs`.
 
     Returns:
         Contradictions first (lump against no lump before kinds of lump), then scenes that lie in

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breastus.audit.leakage import (
+from breastus.auditing.leakage import (
     SAME_FILE,
     SAME_IMAGE,
     SAME_PATIENT,
