@@ -126,8 +126,9 @@ def test_turns_judge_their_test_part_together(folds, tmp_path):
     assert "the 2 networks of a fold are averaged" in report
     assert "Images referred to a reader" in report
     assert "Performance by subgroup" in report
-    whole = result.metrics["subgroups"]["attributes"][0]
-    (everyone,) = whole["subgroups"]  # each image by its own threshold
+    (everyone,) = result.metrics["subgroups"]["attributes"][0][
+        "subgroups"
+    ]  # each image by its own threshold
     assert everyone["n"] == len(result.predictions)
     for name in ("sensitivity", "specificity"):
         for key in ("value", "ci_low", "ci_high"):
