@@ -63,8 +63,8 @@ def check_consistent(rows: pd.DataFrame) -> None:
         if len(wrong := several[several.map(len) > 1]):
             raise RunError(
                 f"Runs that are averaged must give each image one {column}. Received: "
-                f"{' and '.join(map(repr, wrong.iloc[0]))} of {wrong.index[0]}, one of "
-                f"{len(wrong)} images. Train them on the same manifest.csv."
+                f"{' and '.join(map(repr, wrong.iloc[0]))} of {wrong.index[0]} "
+                f"({len(wrong)} in all). Train them on the same manifest.csv."
             )
 
 

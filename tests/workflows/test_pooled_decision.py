@@ -187,8 +187,12 @@ def test_nothing_left_to_decide_by_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("label", "no_lump", r"one label\. Received: 'lump' and 'no_lump' of site/000, and 1 such"),
-        ("group_id", "x", r"one group_id\. Received: 'site/000' and 'x' of site/000, and 1 such"),
+        (
+            "label",
+            "no_lump",
+            r"one label\. Received: 'lump' and 'no_lump' of site/000 \(1 in all\)",
+        ),
+        ("group_id", "x", r"one group_id\. Received: 'site/000' and 'x' of site/000 \(1 in all\)"),
     ],
 )
 def test_runs_that_disagree_on_an_image_are_not_averaged(tmp_path, column, value, message):
