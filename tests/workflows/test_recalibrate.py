@@ -115,20 +115,20 @@ def test_the_bundle_applies_it_and_says_so(run, external, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     arguments = ["export", str(run.path), "--recalibrated", str(external.path)]
     assert main(arguments) == 0
-    bundle = tmp_path / "models" / "cnn-folder"
+    bundle = tmp_path / "models" / "cnn-phantom"
     assert f"Bundle: {bundle.relative_to(tmp_path)}" in capsys.readouterr().out
     assert main(arguments) == 1  # it stands there already
     trial, info = read(external.path), read(bundle, "bundle.json")
-    assert info["recalibration"]["sources"] == ["folder"]
+    assert info["recalibration"]["sources"] == ["phantom"]
     assert info["recalibration"]["n"] == trial["sample"]["n"]
     assert info["threshold"] == trial["decision"]["threshold"]
     assert info["metrics"]["test"]["n"] == trial["held_out"]["n"]
     assert info["calibrator"] == read(run.bundle, "bundle.json")["calibrator"]
     card = (bundle / "MODEL_CARD.md").read_text()
-    assert f"Recalibrated for: folder, on {trial['sample']['n']} labelled images" in card
-    assert "from folder, that nothing was fitted on" in card
+    assert f"Recalibrated for: phantom, on {trial['sample']['n']} labelled images" in card
+    assert "from phantom, that nothing was fitted on" in card
 
-    assert "images of folder that nothing was fitted on" in how_sure(info, 0.5)
+    assert "images of phantom that nothing was fitted on" in how_sure(info, 0.5)
 
     table = pd.read_csv(external.path / "predictions.csv").set_index("image_id")
     paths = pd.read_csv(external.path / "manifest.csv").set_index("image_id")["path"]
