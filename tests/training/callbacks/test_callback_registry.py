@@ -8,8 +8,8 @@ from breastus.training.callbacks.registry import make_callbacks, register_callba
 
 
 def test_callbacks_are_made_by_name():
-    register_callback("test_callback_registry_lambda")(keras.callbacks.LambdaCallback)
-    first, second = make_callbacks("test_callback_registry_lambda, test_registry_lambda")
+    register_callback("test_registry_lambda")(keras.callbacks.LambdaCallback)
+    first, second = make_callbacks("test_registry_lambda, test_registry_lambda")
     assert isinstance(first, keras.callbacks.LambdaCallback)
     assert first is not second
     assert make_callbacks("") == []
