@@ -1,5 +1,6 @@
 """What `make` would run, without running it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,9 +13,15 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 
 
 def commands(*arguments):
-    """The lines of `make --dry-run`."""
+    """The lines of `make --dry-run`, the same where the tests were themselves started by make."""
+    alone = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     done = subprocess.run(
-        ["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--dry-run", *arguments],
+        cwd=ROOT,
+        env=alone,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.splitlines()
 
