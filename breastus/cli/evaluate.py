@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
         return _elsewhere(args, worse)
     trained = Run.load(args.run_folder)
     if args.against:
-        from breastus.workflows.compare import compare_runs, comparison_summary
+        from breastus.reporting.texts import comparison_summary
+        from breastus.workflows.compare import compare_runs
 
         print(comparison_summary(compare_runs(trained, Run.load(args.against))))
         return 0

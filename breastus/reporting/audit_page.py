@@ -13,11 +13,11 @@ from breastus.auditing.leakage import SAME_PATIENT
 from breastus.auditing.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, pairs_table
 from breastus.auditing.scenes import Scene
 from breastus.auditing.shortcuts import strata
-from breastus.auditing.verdicts import verdicts
 from breastus.data.image_statistics import STATISTICS
 from breastus.data.manifest.schema import SIMULATED, exclusion_kinds, has_phantoms
 from breastus.labels import LABELS, SPLITS
 from breastus.reporting import texts
+from breastus.reporting.audit_verdicts import verdicts
 from breastus.reporting.figures.distributions import plot_distributions
 from breastus.reporting.figures.style import to_svg
 from breastus.reporting.format import count, words

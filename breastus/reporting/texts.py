@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from breastus.evaluation.calibration.recalibration import FEW_GROUPS
+from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.robustness.evaluate import CALIBRATION_ERROR
 from breastus.reporting.facts import ExternalFacts, ModelFacts
 from breastus.reporting.format import is_undefined
@@ -12,6 +13,7 @@ from breastus.runs.external import ExternalEvaluation
 
 # Whether a higher (1) or a lower (-1) value is better. The other scores have an ideal in between.
 _DIRECTION = {"ece": -1, "brier": -1, "sensitivity": 1, "specificity": 1, "balanced_accuracy": 1}
+_COMPARED = ("roc_auc", "balanced_accuracy", "sensitivity", "specificity", "brier")
 
 
 def verdict(metrics: dict[str, Any]) -> str:
@@ -163,6 +165,15 @@ def _cell(part: dict[str, Any], severity: int, value: float) -> dict[str, Any]:
     title = part["title"]
     inside_a_sentence = title if title.isupper() else title[0].lower() + title[1:]  # JPEG
     return {"title": inside_a_sentence, "severity": severity, "value": value}
+
+
+def comparison_summary(comparison: dict[str, Any]) -> str:
+    """Return the differences between two runs with their intervals, a line each.
+
+    Args:
+        comparison: what `breastus.workflows.compare.compare_runs` returns.
+    """
+    return render("text/comparison.txt.j2", comparison=comparison, shown=_COMPARED, METRICS=METRICS)
 
 
 def recalibration_summary(trial: dict[str, Any]) -> str:

@@ -5,11 +5,8 @@ from typing import Any
 
 from breastus.errors import RunError
 from breastus.evaluation.comparison.paired import compare
-from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.options import EvaluationOptions
 from breastus.runs.run import Run
-
-_SHOWN = ("roc_auc", "balanced_accuracy", "sensitivity", "specificity", "brier")
 
 
 def compare_runs(run: Run | str | os.PathLike, other: Run | str | os.PathLike) -> dict[str, Any]:
@@ -37,26 +34,3 @@ def compare_runs(run: Run | str | os.PathLike, other: Run | str | os.PathLike) -
     result = {"ours": run.path.name, "theirs": other.path.name, **result}
     run.write_comparison(other, result)
     return result
-
-
-def comparison_summary(result: dict[str, Any]) -> str:
-    """Return the differences with their intervals, in a few lines."""
-    level = f"{100 * result['confidence']:.0f} %"
-    lines = [
-        f"{result['ours']} minus {result['theirs']}, on the same {result['n']} test images of "
-        f"{result['n_groups']} patients or scenes ({level} intervals):"
-    ]
-    for name in _SHOWN:
-        entry = result["metrics"][name]
-        lines.append(
-            f"  {METRICS[name].title}: {_number(entry['ours'])} minus {_number(entry['theirs'])} = "
-            f"{_number(entry['difference'])} ({_number(entry['ci_low'])} to "
-            f"{_number(entry['ci_high'])})"
-        )
-    lines.append(f"  ROC-AUC, DeLong: p = {_number(result['delong']['p_value'], 3)}")
-    lines.append(f"  Predictions, McNemar: p = {_number(result['mcnemar']['all']['p_value'], 3)}")
-    return "\n".join(lines)
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "undefined" if value is None or value != value else f"{value:.{digits}f}"

@@ -7,6 +7,7 @@ its splits and its training state; what follows the training is repeated.
 """
 
 import functools
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -243,13 +244,14 @@ def _complete_environment(run: Run, network: keras.Model, seconds: float | None)
         "parameters": network.count_params(),
         "gflops": round(flops(network) / 1e9, 3),
     }
+    peak = peak_memory_mb()
     run.write_environment(
         {
             **run.environment,
             "network": size,
             "seconds_training": float(run.history["seconds"].sum()),
             "seconds_total": seconds,
-            "peak_memory_mb": round(peak_memory_mb()),
+            "peak_memory_mb": None if math.isnan(peak) else round(peak),
         }
     )
 

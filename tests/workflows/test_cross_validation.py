@@ -23,9 +23,10 @@ from breastus.models.ensemble import ensemble
 from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
 from breastus.reporting.check_page import check
+from breastus.reporting.texts import comparison_summary
 from breastus.runs.cross_validation import CrossValidation
 from breastus.training.feature_cache import FeatureCache
-from breastus.workflows.compare import compare_runs, comparison_summary
+from breastus.workflows.compare import compare_runs
 from breastus.workflows.cross_validate import cross_validate, evaluate_folds
 from breastus.workflows.ensemble import export_ensemble
 from breastus.workflows.validate_externally import evaluate_external

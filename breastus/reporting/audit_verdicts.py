@@ -9,6 +9,7 @@ from breastus.auditing.shortcuts import ALL
 from breastus.data.image_statistics import STATISTICS
 from breastus.data.manifest.schema import exclusion_kinds
 from breastus.labels import LABELS
+from breastus.reporting.format import count, percent, words
 
 ALARM, WARNING, GOOD = "alarm", "warning", "good"
 # Smaller differences are of little use to a network, however certain they are (our choice).
@@ -42,28 +43,11 @@ def verdicts(audit: Audit) -> list[Verdict]:
     return sorted(found, key=lambda verdict: order.index(verdict.level))
 
 
-def counted(count: int, noun: str = "image") -> str:
-    """Return `1 image`, `2 images`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def words(label: str) -> str:
-    """Return a label as words: `no lump` for `no_lump`."""
-    return label.replace("_", " ")
-
-
-def percent(share: float) -> str:
-    """Return a share as `42 %`, a small one with a decimal; `undefined` for NaN."""
-    if share != share:
-        return "undefined"
-    return f"{share:.1%}".replace("%", " %") if 0 < share < 0.01 else f"{100 * share:.0f} %"
-
-
 def _of_split(split: SplitAudit, patients: bool) -> Verdict:
     # Tuples keep the counts whole numbers, which rows of a table would not.
     rates = list(split.rates.itertuples())[::-1]
     parts = [
-        f"{row.leaked} of {counted(row.images, f'{row.Index} image')} ({percent(row.rate)}) "
+        f"{row.leaked} of {count(row.images, f'{row.Index} image')} ({percent(row.rate)}) "
         f"{'have' if row.leaked > 1 else 'has'} {_in_training(row)} in training"
         for row in rates
         if row.leaked
@@ -76,7 +60,7 @@ def _of_split(split: SplitAudit, patients: bool) -> Verdict:
         )
     if not rates:
         return Verdict(WARNING, f"{_capital(split.title)} holds no images of val or test.")
-    whole = " and ".join(counted(row.images, f"{row.Index} image") for row in rates)
+    whole = " and ".join(count(row.images, f"{row.Index} image") for row in rates)
     return Verdict(
         GOOD,
         f"{_capital(split.title)}: none of its {whole} has a near-duplicate"
@@ -110,7 +94,7 @@ def _of_random(audit: Audit) -> list[Verdict]:
         Verdict(
             WARNING,
             f"Do not split these images one by one. In a random 80/20 split of all "
-            f"{counted(int(row['images']))}, {percent(row['leaked'])} of the test images are "
+            f"{count(row['images'], 'image')}, {percent(row['leaked'])} of the test images are "
             f"expected to have {what}.",
         )
     ]
@@ -127,7 +111,7 @@ def _of_scenes(audit: Audit) -> list[Verdict]:
         found.append(
             Verdict(
                 WARNING if excluded else ALARM,
-                f"{counted(len(contradicting), 'scene')} carry findings that contradict each other"
+                f"{count(len(contradicting), 'scene')} carry findings that contradict each other"
                 + (f", {grave} of them lump against no lump" if grave else "")
                 + ("; their images are excluded." if excluded else "; they are NOT excluded."),
             )
@@ -136,7 +120,7 @@ def _of_scenes(audit: Audit) -> list[Verdict]:
         found.append(
             Verdict(
                 WARNING,
-                f"{counted(across, 'scene')} lie in more than one source: one of these sources "
+                f"{count(across, 'scene')} lie in more than one source: one of these sources "
                 "cannot be the external test set of another.",
             )
         )
@@ -144,8 +128,8 @@ def _of_scenes(audit: Audit) -> list[Verdict]:
         found.append(
             Verdict(
                 WARNING,
-                f"{counted(held)} of {len(audit.manifest):,} have a near-duplicate; they show "
-                f"{counted(len(audit.scenes), 'scene')}. Keep all images of a scene in one split.",
+                f"{count(held, 'image')} of {len(audit.manifest):,} have a near-duplicate; they "
+                f"show {count(len(audit.scenes), 'scene')}. Keep each scene in one split.",
             )
         )
     return found
@@ -155,10 +139,11 @@ def _of_files(audit: Audit) -> list[Verdict]:
     if audit.unreadable:
         return [
             Verdict(
-                ALARM, f"{counted(len(audit.unreadable))} cannot be read; they are listed below."
+                ALARM,
+                f"{count(len(audit.unreadable), 'image')} cannot be read; see the list below.",
             )
         ]
-    return [Verdict(GOOD, f"All {counted(len(audit.manifest))} can be read.")]
+    return [Verdict(GOOD, f"All {count(len(audit.manifest), 'image')} can be read.")]
 
 
 def _of_classes(audit: Audit) -> list[Verdict]:
@@ -173,7 +158,7 @@ def _of_classes(audit: Audit) -> list[Verdict]:
         found.append(
             Verdict(
                 WARNING,
-                f"Only {counts.min()} of {counted(int(counts.sum()))} in use ({percent(share)}) "
+                f"Only {counts.min()} of {count(counts.sum(), 'image')} in use ({percent(share)}) "
                 f"are {words(counts.idxmin())}: look at balanced accuracy, not at accuracy.",
             )
         )
@@ -189,7 +174,7 @@ def _of_classes(audit: Audit) -> list[Verdict]:
         )
     without = exclusion_kinds(audit.manifest).eq("") & audit.manifest["label"].eq("")
     if without.any():
-        found.append(Verdict(WARNING, f"{counted(int(without.sum()))} without a label."))
+        found.append(Verdict(WARNING, f"{count(without.sum(), 'image')} without a label."))
     return found
 
 
@@ -200,7 +185,7 @@ def _of_patients(audit: Audit) -> list[Verdict]:
     return [
         Verdict(
             WARNING,
-            f"The patient of {counted(unknown)} is unknown: images of one patient are kept "
+            f"The patient of {count(unknown, 'image')} is unknown: images of one patient are kept "
             "together only if they look alike.",
         )
     ]
@@ -246,7 +231,9 @@ def _of_masks(audit: Audit) -> list[Verdict]:
     if not (audit.measured["masks"] > 0).any():
         return []
     found = [
-        Verdict(ALARM if "no lump" in what else WARNING, f"Masks: {counted(len(ids))}: {what}.")
+        Verdict(
+            ALARM if "no lump" in what else WARNING, f"Masks: {count(len(ids), 'image')}: {what}."
+        )
         for what, ids in masks.items()
         if len(ids)
     ]
