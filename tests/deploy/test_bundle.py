@@ -109,7 +109,8 @@ def test_bytes_pixels_and_the_training_pipeline_agree(tiny_run, served, scans, f
             np.testing.assert_allclose(found[0], expected[row], atol=1e-6)
 
 
-@pytest.mark.parametrize("marks", ["remove", pytest.param("only", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("marks", ["remove", "only"])
 def test_marks_are_treated_in_the_exported_graph_as_in_training(scans, tmp_path, marks):
     mean = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D()])
     sides = keras.layers.Dense(2, activation="softmax", kernel_initializer="ones")

@@ -61,7 +61,9 @@ def calibrated_by(run, method, folder):
     return Run(folder)
 
 
-@pytest.mark.parametrize("method", ["platt", "temperature", "isotonic"])
+@pytest.mark.parametrize(
+    "method", ["platt", pytest.param("temperature", marks=pytest.mark.slow), "isotonic"]
+)
 def test_the_bundle_refers_whom_the_decision_of_the_run_refers(run, method, tmp_path):
     if method != "platt":
         run = calibrated_by(run, method, tmp_path / "cnn")

@@ -68,10 +68,8 @@ def test_it_says_the_mean_of_logits_before_and_after_saving(name, shared, images
     )
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["efficientnet_mil", pytest.param("efficientnet_mil_ensemble", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["efficientnet_mil", "efficientnet_mil_ensemble"])
 def test_one_backbone_is_there_once(name):
     apart = ensemble(networks(name)).count_params()
     models = with_the_backbone_of_the_first(networks(name))

@@ -8,13 +8,8 @@ import pytest
 from breastus.models.registry import build_model
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "efficientnet_mil",
-        *[pytest.param(n, marks=pytest.mark.slow) for n in ("resnet50", "swin_micro")],
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["efficientnet_mil", "resnet50", "swin_micro"])
 def test_in_a_process_of_its_own(name, tmp_path):
     size = {"swin_micro": 112}.get(name, 64)
     model = build_model(name, image_size=size)

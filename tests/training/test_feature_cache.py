@@ -68,6 +68,7 @@ def test_killed_and_taken_up_it_ends_alike(head_only, kept, tables, tmp_path, in
     assert not list((tmp_path / "run").glob("tmp*"))
 
 
+@pytest.mark.slow
 def test_runs_on_other_parts_of_the_same_images_share_them(
     head_only, tables, tmp_path, monkeypatch
 ):

@@ -96,6 +96,7 @@ def test_interrupted_in_the_middle_of_an_epoch(
     assert_same(train_and_keep(config, tmp_path / "run"), unbroken)
 
 
+@pytest.mark.slow
 def test_interrupted_between_the_best_model_and_the_state(config, unbroken, tmp_path, monkeypatch):
     calls = []
 
@@ -165,6 +166,7 @@ def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
     assert_same(Run(tmp_path / "run"), unbroken, model=None, optimizer=None)
 
 
+@pytest.mark.slow
 def test_interrupted_with_every_remedy_at_work(config, uneven_tables, tmp_path, interrupted):
     config = config.replace(
         {
@@ -284,6 +286,7 @@ def test_when_both_states_are_damaged_it_says_so(config, tmp_path, how):
     assert "pickle" not in str(raised.value)  # as numpy would advise
 
 
+@pytest.mark.slow
 def test_a_run_whose_last_state_was_damaged_ends_as_an_unbroken_one(
     config, unbroken, tmp_path, monkeypatch
 ):

@@ -138,14 +138,8 @@ def unbroken(staged, tables, tmp_path_factory):
     return fit(tmp_path_factory.mktemp("staged") / "run", staged, tables)
 
 
-@pytest.mark.parametrize(
-    ("epoch", "step"),
-    [
-        pytest.param(1, 2, marks=pytest.mark.slow),
-        (2, 0),
-        pytest.param(3, 1, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("epoch", "step"), [(1, 2), (2, 0), (3, 1)])
 def test_resumed_before_at_and_after_the_boundary(
     staged, unbroken, tables, tmp_path, interrupted, epoch, step
 ):

@@ -83,6 +83,7 @@ def test_the_whole_is_judged_as_it_came_and_the_rest_before_and_after(run, exter
     assert trial["after"]["brier"]["value"] == pytest.approx(((after - lump) ** 2).mean())
 
 
+@pytest.mark.slow
 def test_evaluating_again_keeps_what_was_recalibrated(run, elsewhere, external, tmp_path):
     folder = shutil.copytree(external.path, tmp_path / "again")
     again = evaluate_external(run, elsewhere, out=folder)

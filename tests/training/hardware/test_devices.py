@@ -36,16 +36,14 @@ np.testing.assert_allclose(one["history"], two["history"], rtol=1e-4)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "training",
     [
         # The last batch of an epoch cannot be shared evenly: 24 images.
         {"epochs": 2, "batch_size": 14},
-        pytest.param(
-            {"epochs": 4, "batch_size": 14, "ema": 0.9, "head_epochs": 1, "layer_decay": 0.8},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param({"epochs": 2, "optimizer": "sgd", "clip_norm": 1.0}, marks=pytest.mark.slow),
+        {"epochs": 4, "batch_size": 14, "ema": 0.9, "head_epochs": 1, "layer_decay": 0.8},
+        {"epochs": 2, "optimizer": "sgd", "clip_norm": 1.0},
     ],
 )
 def test_two_devices_learn_what_one_learns(tiny_config, tmp_path, training):
