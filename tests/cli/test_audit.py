@@ -93,34 +93,34 @@ def brighter(path, copy):
 
 @pytest.fixture
 def leaky(class_folders, write_image):
-    """A folder with twins, a contradiction and an equal file; the twins; and a split of it."""
+    """A folder with near-duplicates, the pairs of them, and a split that separates some."""
     root = class_folders(no_lump=10, lump=10)
-    brighter(root / "lump" / "lump 0.png", root / "lump" / "twin 0.png")
-    brighter(root / "lump" / "lump 1.png", root / "lump" / "twin 1.png")
+    brighter(root / "lump" / "lump 0.png", root / "lump" / "copy 0.png")
+    brighter(root / "lump" / "lump 1.png", root / "lump" / "copy 1.png")
     brighter(root / "lump" / "lump 2.png", root / "no_lump" / "other 2.png")
     (root / "no_lump" / "equal.png").write_bytes((root / "no_lump" / "no_lump 0.png").read_bytes())
-    twins = [
-        ("folder/lump/lump 0", "folder/lump/twin 0"),
-        ("folder/lump/lump 1", "folder/lump/twin 1"),
+    duplicates = [
+        ("folder/lump/lump 0", "folder/lump/copy 0"),
+        ("folder/lump/lump 1", "folder/lump/copy 1"),
         ("folder/lump/lump 2", "folder/no_lump/other 2"),
         ("folder/no_lump/no_lump 0", "folder/no_lump/equal"),
     ]
     ids = load_manifest(root)["image_id"]
     rng = np.random.default_rng(1)
     split = pd.Series(rng.choice(["train", "val", "test"], len(ids), p=[0.6, 0.2, 0.2]), index=ids)
-    split[[first for first, _ in twins]] = ["test", "train", "val", "test"]
-    split[[second for _, second in twins]] = ["train", "test", "train", "test"]
+    split[[first for first, _ in duplicates]] = ["test", "train", "val", "test"]
+    split[[second for _, second in duplicates]] = ["train", "test", "train", "test"]
     split.rename("split").to_csv("mine.csv", index_label="image_id")
-    return root, twins, split
+    return root, duplicates, split
 
 
 def test_leaks_on_the_page_are_the_leaks_there_are(leaky, elsewhere, capsys):
-    root, twins, split = leaky
+    root, duplicates, split = leaky
     assert run("--data", root, "--splits", "mine.csv") == 0
     page = Page((elsewhere / "audit.html").read_text())
 
     leaking = {"test": set(), "val": set()}
-    for first, second in twins:
+    for first, second in duplicates:
         for held, other in ((first, second), (second, first)):
             if split[held] != "train" and split[other] == "train":
                 leaking[split[held]].add(frozenset({held, other}))
@@ -147,13 +147,13 @@ def test_leaks_on_the_page_are_the_leaks_there_are(leaky, elsewhere, capsys):
     assert "Page: audit.html" in printed
 
 
-def test_twins_are_shown_side_by_side_and_listed(leaky, elsewhere):
-    root, twins, split = leaky
+def test_near_duplicates_are_shown_side_by_side_and_listed(leaky, elsewhere):
+    root, duplicates, split = leaky
     assert run("--data", root, "--splits", "mine.csv") == 0
     page = Page((elsewhere / "audit.html").read_text())
     cards = page.cards["Near-duplicates"]
-    assert {frozenset(card) for card in cards} == {frozenset(pair) for pair in twins}
-    assert set(cards[0]) == set(twins[2])  # the contradiction comes first
+    assert {frozenset(card) for card in cards} == {frozenset(pair) for pair in duplicates}
+    assert set(cards[0]) == set(duplicates[2])  # the contradiction comes first
     assert "lump against normal" in page.text
 
     listed = pd.read_csv("audit_near_duplicates.csv", keep_default_na=False)
@@ -161,7 +161,8 @@ def test_twins_are_shown_side_by_side_and_listed(leaky, elsewhere):
         frozenset(pair) for pair in zip(listed["image_id"], listed["duplicate_id"], strict=True)
     ]
     assert dict(zip(pairs, listed["kind"], strict=True)) == {
-        frozenset(pair): "same file" if "equal" in pair[1] else "near-duplicate" for pair in twins
+        frozenset(pair): "same file" if "equal" in pair[1] else "near-duplicate"
+        for pair in duplicates
     }
     assert (listed["split"] == listed["image_id"].map(split)).all()
     assert (listed["duplicate_split"] == listed["duplicate_id"].map(split)).all()
@@ -213,14 +214,14 @@ def test_patients_are_counted_and_never_named(class_folders, elsewhere, capsys):
     assert str(elsewhere) not in written
 
 
-def test_twins_of_a_prepared_manifest_are_found(leaky, elsewhere):
-    root, twins, _ = leaky
+def test_near_duplicates_of_a_prepared_manifest_are_found(leaky, elsewhere):
+    root, duplicates, _ = leaky
     write_manifest(load_manifest(root), "prepared/manifest.csv")
     assert run("--data", "prepared") == 0
     assert run("--data", "prepared/manifest.csv") == 0  # and the next free name
     first, second = ((elsewhere / f"audit{n}.html").read_text() for n in ("", "-2"))
     assert first.replace("audit_near_duplicates", "audit-2_near_duplicates") == second
-    assert len(Page(first).cards["Near-duplicates"]) == len(twins)
+    assert len(Page(first).cards["Near-duplicates"]) == len(duplicates)
 
 
 def test_folders_that_are_split_already_are_judged_as_they_are(class_folders, elsewhere):

@@ -1,4 +1,4 @@
-"""Images from elsewhere that a run has seen in another file are left out, and how many is text."""
+"""External images that a run was trained on under another name are excluded and counted."""
 
 import io
 import shutil
