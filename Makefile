@@ -40,6 +40,7 @@ help:
 
 install: $(STAMP)
 $(STAMP): setup.cfg pyproject.toml constraints.txt
+	@echo "Installing TensorFlow and the other packages into $(VENV); this takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--editable ".[dev$(EXTRA)]"
