@@ -47,7 +47,7 @@ def check(
         images: image files.
         data: instead of images: a data set to draw them from, as for `breastus.train`.
         count: number of images to draw.
-        seed: random seed of the draw from `data`.
+        seed: random seed for choosing images from `data`.
         out: a new HTML file; None takes check.html, or the next free check-2.html, ...
 
     Raises:

@@ -3,7 +3,7 @@
 Both networks of the study are trained with the settings of its Tables II and III, on two kinds of
 split:
 
-- `group`: leak-free. The known faults of BUSI are left out, images are split 60/20/20 by scene, and
+- `group`: leak-free. Known faults of BUSI are excluded, images are split 60/20/20 by scene, and
   calibration and threshold come from the validation images. This is the score to believe.
 - `study`: the protocol of the study. All images, in the sizes of its Table I (459 images), split
   image by image, so that many test images have a near-duplicate in training; threshold 0.5, no
