@@ -55,8 +55,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _line(prediction: "Prediction") -> str:
+    from breastus.reporting.format import rounded_apart
+
+    probability, threshold = rounded_apart(prediction.probability, prediction.threshold)
     side = "at least" if prediction.probability >= prediction.threshold else "below"
     referred = ", refer to a reader" if prediction.referred else ""
     flags = f"  ({', '.join(prediction.flags)})" if prediction.flags else ""
-    called = f"{prediction.path}: {prediction.label}, P(lump) = {prediction.probability:.3f}"
-    return f"{called}, {side} the threshold {prediction.threshold:.3f}{referred}{flags}"
+    called = f"{prediction.path}: {prediction.label}, P(lump) = {probability}"
+    return f"{called}, {side} the threshold {threshold}{referred}{flags}"

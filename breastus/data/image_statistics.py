@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-# name: (description, format of its value)
+# name: (description, fewest decimals of its value, presentation type of `format`)
 STATISTICS = {
-    "width": ("width in pixels", "{:.0f}"),
-    "height": ("height in pixels", "{:.0f}"),
-    "aspect": ("width divided by height", "{:.2f}"),
-    "brightness": ("mean grey level, 0 to 255", "{:.0f}"),
-    "contrast": ("standard deviation of the grey levels", "{:.0f}"),
-    "black": ("fraction of pixels darker than 10", "{:.0%}"),
-    "white": ("fraction of pixels brighter than 245", "{:.1%}"),
-    "color": ("fraction of coloured pixels", "{:.1%}"),
-    "detail": ("mean difference between neighbouring pixels, in grey levels", "{:.1f}"),
+    "width": ("width in pixels", 0, "f"),
+    "height": ("height in pixels", 0, "f"),
+    "aspect": ("width divided by height", 2, "f"),
+    "brightness": ("mean grey level, 0 to 255", 0, "f"),
+    "contrast": ("standard deviation of the grey levels", 0, "f"),
+    "black": ("fraction of pixels darker than 10", 0, "%"),
+    "white": ("fraction of pixels brighter than 245", 1, "%"),
+    "color": ("fraction of coloured pixels", 1, "%"),
+    "detail": ("mean difference between neighbouring pixels, in grey levels", 1, "f"),
 }
 
 
@@ -79,10 +79,22 @@ def unusual(
         value = statistics[name]
         if low <= value <= high:
             continue
-        meaning, layout = STATISTICS[name]
         flag = f"{name}_{'low' if value < low else 'high'}"
-        found[flag] = (
-            f"{meaning} is {layout.format(value)}; "
-            f"the training images have {layout.format(low)} to {layout.format(high)}"
-        )
+        value, low, high = _rounded(name, value, low, high)
+        found[flag] = f"{STATISTICS[name][0]}: {value}; the training images have {low} to {high}"
     return found
+
+
+def value_format(name: str, extra: int = 0) -> str:
+    """Return the format string of a statistic, such as "{:.1%}", with `extra` decimals."""
+    _, decimals, kind = STATISTICS[name]
+    return f"{{:.{decimals + extra}{kind}}}"
+
+
+def _rounded(name: str, value: float, low: float, high: float) -> list[str]:
+    """Return a value and the ends of its range with as many digits as show that it lies outside."""
+    for extra in range(6):
+        rounded = [value_format(name, extra).format(number) for number in (value, low, high)]
+        if rounded[0] not in rounded[1:]:
+            break
+    return [text.replace("%", " %") for text in rounded]

@@ -13,7 +13,7 @@ from breastus.auditing.leakage import SAME_PATIENT
 from breastus.auditing.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, pairs_table
 from breastus.auditing.scenes import Scene
 from breastus.auditing.shortcuts import strata
-from breastus.data.image_statistics import STATISTICS
+from breastus.data.image_statistics import STATISTICS, value_format
 from breastus.data.manifest.schema import SIMULATED, exclusion_kinds, has_phantoms
 from breastus.labels import LABELS, SPLITS
 from breastus.reporting import texts
@@ -264,8 +264,8 @@ def _distributions(audit: Audit) -> Iterator[dict[str, Any]]:
                     rows.append((title, label or "soft", values))
         if not rows:
             continue
-        meaning, form = STATISTICS[statistic]
+        form = value_format(statistic)
         distinct = np.unique(np.concatenate([values for _, _, values in rows]))
         constant = form.format(distinct[0]) if len(distinct) == 1 else ""
         svg = "" if constant else to_svg(plot_distributions(rows, form=form), statistic)
-        yield {"title": meaning.capitalize(), "constant": constant, "svg": svg}
+        yield {"title": STATISTICS[statistic][0].capitalize(), "constant": constant, "svg": svg}

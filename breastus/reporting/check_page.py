@@ -17,7 +17,7 @@ from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.labels import LABELS, LUMP
 from breastus.reporting import texts
 from breastus.reporting.facts import ModelFacts
-from breastus.reporting.format import listed
+from breastus.reporting.format import listed, rounded_apart
 from breastus.reporting.render import render, sentence
 from breastus.utils.files import write_text
 
@@ -122,15 +122,6 @@ def how_sure(info: Mapping[str, Any], probability: float) -> str:
     )
 
 
-def rounded_apart(probability: float, threshold: float) -> tuple[str, str]:
-    """Return both with at least three digits, and as many as show which of them is larger."""
-    for digits in range(3, 16):
-        rounded = f"{probability:.{digits}f}", f"{threshold:.{digits}f}"
-        if (float(rounded[0]) >= float(rounded[1])) == (probability >= threshold):
-            break
-    return rounded
-
-
 def _facts(info: Mapping[str, Any], case: Case, prediction: "Prediction") -> dict[str, Any]:
     """Return what the page shows of an image."""
     facts = {
@@ -142,13 +133,27 @@ def _facts(info: Mapping[str, Any], case: Case, prediction: "Prediction") -> dic
     if prediction.error:
         return facts
     probability, threshold = rounded_apart(prediction.probability, prediction.threshold)
+    side = "at least" if prediction.probability >= prediction.threshold else "below"
     return facts | {
         "picture": to_png(read_image(case.path), side=_SIDE),
         "referral": _referral(info, prediction),
-        "bar": f"probability of a lump {probability}; threshold {threshold} (the mark)",
+        "bar": _bar(prediction.probability, prediction.threshold),
+        "probability": f"P(lump) = {probability}, {side} the threshold {threshold}",
         "how_sure": how_sure(info, prediction.probability),
         "unusual": _unusual(prediction),
     }
+
+
+def _bar(probability: float, threshold: float) -> dict[str, float]:
+    """Return where the bar starts and how long it is, in per cent; the threshold is its middle.
+
+    Each half has a scale of its own: 0 to the threshold on the left, the threshold to 1 on the
+    right.
+    """
+    if probability < threshold:
+        reach = 50 * (1 - probability / threshold)
+        return {"start": 50 - reach, "length": reach}
+    return {"start": 50, "length": 50 * (probability - threshold) / (1 - threshold or 1)}
 
 
 def _referral(info: Mapping[str, Any], prediction: "Prediction") -> str:

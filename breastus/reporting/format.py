@@ -40,6 +40,21 @@ def short(value: float | None) -> str:
     return UNDEFINED if is_undefined(value) else f"{value:.3g}".replace("-", _MINUS)
 
 
+def rounded_apart(value: float, limit: float, digits: int = 3) -> tuple[str, str]:
+    """Return a value and a limit with as many digits as show whether the value reaches it.
+
+    Args:
+        value: a number, such as a probability.
+        limit: the number that it is compared with, such as a threshold.
+        digits: fewest decimals.
+    """
+    for decimals in range(digits, 16):
+        rounded = f"{value:.{decimals}f}", f"{limit:.{decimals}f}"
+        if (float(rounded[0]) >= float(rounded[1])) == (value >= limit):
+            break
+    return rounded
+
+
 def percent(value: float | None) -> str:
     """Return a share of 0 to 1 in per cent; one below 1 % has a decimal."""
     if is_undefined(value):

@@ -47,3 +47,20 @@ def test_single_pixels_are_measured():
     found = image_statistics(np.zeros((1, 1, 3), np.uint8))
     assert set(found) == set(STATISTICS)
     assert found["detail"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "low", "high", "texts"),
+    [
+        ("white", 0.001, 0.0, 0.0004, ("0.1 %", "0.0 %")),
+        ("white", 0.00013, 0.0, 0.00012, ("0.013 %", "0.012 %")),
+        ("width", 20.0, 300.0, 800.0, ("20", "300", "800")),
+    ],
+)
+def test_a_value_never_reads_as_the_end_of_its_range(name, value, low, high, texts):
+    inside = dict.fromkeys(STATISTICS, 1.0)
+    ranges = dict.fromkeys(STATISTICS, (1.0, 1.0)) | {name: (low, high)}
+    (sentence,) = unusual(inside | {name: value}, ranges).values()
+    shown = sentence.replace("; the training images have ", ": ").replace(" to ", ": ").split(": ")
+    assert shown[1] not in shown[2:]
+    assert set(texts) <= set(shown)

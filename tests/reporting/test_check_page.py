@@ -7,7 +7,8 @@ import pytest
 
 from breastus.data.images import to_png
 from breastus.deploy.predictor import Predictor
-from breastus.reporting.check_page import Case, check, how_sure, rounded_apart
+from breastus.reporting.check_page import Case, check, how_sure
+from breastus.reporting.format import rounded_apart
 
 
 def test_the_check_page(tiny_run, tmp_path, speckle):
@@ -28,7 +29,7 @@ def test_the_check_page(tiny_run, tmp_path, speckle):
     assert "&lt;bad&gt;.png is empty" in html
     assert "<bad>" not in html
     assert "1 image could not be read" in html
-    assert "mean grey level, 0 to 255 is 255" in html
+    assert "mean grey level, 0 to 255: 255" in html
     assert "has never seen a patient" in html
     assert "not a medical device" in html
     assert not re.findall(r'(?:src|href)="(?!data:)', html)
