@@ -59,7 +59,13 @@ def _line(prediction: "Prediction") -> str:
 
     probability, threshold = rounded_apart(prediction.probability, prediction.threshold)
     side = "at least" if prediction.probability >= prediction.threshold else "below"
+    answer = f"{prediction.label}, P(lump) = {probability}, {side} the threshold {threshold}"
+    if prediction.unsuitable:
+        why = "; ".join(prediction.reasons[flag] for flag in prediction.unsuitable)
+        return (
+            f"{prediction.path}: refer to a reader, the model does not know such images: {why}  "
+            f"(it would answer {answer})"
+        )
     referred = ", refer to a reader" if prediction.referred else ""
     flags = f"  ({', '.join(prediction.flags)})" if prediction.flags else ""
-    called = f"{prediction.path}: {prediction.label}, P(lump) = {probability}"
-    return f"{called}, {side} the threshold {threshold}{referred}{flags}"
+    return f"{prediction.path}: {answer}{referred}{flags}"

@@ -11,22 +11,14 @@ import PIL.Image
 import PIL.ImageOps
 import tensorflow as tf
 
-from breastus.data.annotations.flags import MEANINGS, annotation_flags
-from breastus.data.image_statistics import image_statistics, unusual
 from breastus.data.images import ImageFile, to_png
 from breastus.deploy.bundle import METADATA_FILE, Bundle, find_bundle
+from breastus.deploy.flags import UNSUITABLE, prediction_flags
 from breastus.errors import BundleError, ConfigError, ImageError
 from breastus.evaluation.calibration.logistic import TINY
 from breastus.evaluation.decision.conformal import ConformalSets
 from breastus.evaluation.predictions import lump_probability
 
-PHANTOM_FLAG = "trained_on_phantoms"
-SEEN_FLAG = "seen_in_training"
-_MEANINGS = {
-    **MEANINGS,
-    PHANTOM_FLAG: "the model was trained on simulated images (phantoms) and never saw a patient",
-    SEEN_FLAG: "this file took part in the model's training, so its prediction proves nothing",
-}
 # Log odds by which the float32 graph may differ from the float64 in which referral was fitted:
 # 0.000025 at a probability of 0.5, less near 0 and 1.
 _ROUNDING = 1e-4
@@ -45,11 +37,12 @@ class Prediction:
         threshold: the label is "lump" if `probability >= threshold`.
         flags: annotations on the image, and what is unusual about the image or the model, such as
             `caliper`, `brightness_high` or `trained_on_phantoms`.
-        reasons: meaning of each flag.
+        reasons: meaning of each flag, and of `undecided` where the conformal sets refer the image.
         error: why the image could not be read, else "".
-        referred: whether a reader must look at the image, because the conformal sets of the bundle
-            hold both labels, none, or not `label`; None if the bundle has no sets or the image
-            could not be read, which does not mean that the prediction is certain.
+        referred: whether a reader must look at the image, because the model does not know such
+            images (`unsuitable`), or because the conformal sets of the bundle hold both labels,
+            none, or not `label`. None if the bundle has no sets or the image could not be read,
+            which does not mean that the prediction is certain.
     """
 
     path: str
@@ -60,6 +53,11 @@ class Prediction:
     reasons: dict[str, str] = field(default_factory=dict)
     error: str = ""
     referred: bool | None = None
+
+    @property
+    def unsuitable(self) -> tuple[str, ...]:
+        """Flags with which `label` means nothing, as the model does not know such images."""
+        return tuple(flag for flag in self.flags if flag in UNSUITABLE)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `breastus predict --format json` prints; absent values are None."""
@@ -148,28 +146,40 @@ class Predictor:
         outputs = self._predict_bytes(encoded=tf.constant([file.encoded]))
         probability = float(outputs["lump"][0])
         label = self.labels[int(probability >= self.threshold)]
-        reasons = self._reasons(file)
+        reasons = prediction_flags(
+            file.pixels,
+            phantom=self.trained_on_phantoms,
+            seen=self.has_seen(file.sha256),
+            ranges=self.metadata["input_statistics"],
+        )
+        undecided = self._undecided(outputs["probabilities"].numpy(), label)
+        referred = bool(undecided) if self._sets is not None else None
         return Prediction(
             path=_path(image),
             label=label,
             probability=probability,
             threshold=self.threshold,
             flags=tuple(reasons),
-            reasons=reasons,
-            referred=self._refers(outputs["probabilities"].numpy(), label),
+            reasons=reasons | ({"undecided": undecided} if undecided else {}),
+            referred=any(flag in UNSUITABLE for flag in reasons) or referred,
         )
 
-    def _reasons(self, file: ImageFile) -> dict[str, str]:
-        flags = [PHANTOM_FLAG] if self.trained_on_phantoms else []
-        flags += [SEEN_FLAG] if self.has_seen(file.sha256) else []
-        reasons = {flag: _MEANINGS[flag] for flag in (*flags, *annotation_flags(file.pixels))}
-        return reasons | unusual(image_statistics(file.pixels), self.metadata["input_statistics"])
-
-    def _refers(self, probabilities: np.ndarray, label: str) -> bool | None:
+    def _undecided(self, probabilities: np.ndarray, label: str) -> str:
+        """Return why the conformal sets refer an image to a reader; "" if they do not."""
         if self._sets is None:
-            return None
+            return ""
         # From both classes, because float32 rounds probabilities of lump near 1.
-        return bool(self._sets.decide(lump_probability(probabilities))[0] != label)
+        probability = lump_probability(probabilities)
+        if self._sets.decide(probability)[0] == label:
+            return ""
+        low, high = self._sets.lump_from, self._sets.no_lump_to
+        if not min(low, high) <= probability[0] <= max(low, high):
+            return "the threshold and the bounds of referral contradict each other here"
+        if (low, high) == (0, 1):
+            return "the bundle refers every image, as it was fitted on too few patients or scenes"
+        if low <= high:
+            return "with this probability neither “lump” nor “no lump” can be ruled out"
+        return "this probability is unusual for images with a lump, and for images without one"
 
     def _conformal_sets(self) -> ConformalSets | None:
         if self.metadata.get("conformal") is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from breastus.data.images import read_image, to_png
+from breastus.deploy.flags import PHANTOM
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.labels import LABELS, LUMP
 from breastus.reporting import texts
@@ -25,7 +26,6 @@ if TYPE_CHECKING:  # they load TensorFlow
     from breastus.deploy.predictor import Prediction, Predictor
 
 _SIDE = 480  # longer side of a picture on the page, in pixels
-_PHANTOM_FLAG = "trained_on_phantoms"  # a notice above all images says so once
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _facts(info: Mapping[str, Any], case: Case, prediction: "Prediction") -> dic
     side = "at least" if prediction.probability >= prediction.threshold else "below"
     return facts | {
         "picture": to_png(read_image(case.path), side=_SIDE),
-        "referral": _referral(info, prediction),
+        "referral": _referral(prediction),
         "bar": _bar(prediction.probability, prediction.threshold),
         "probability": f"P(lump) = {probability}, {side} the threshold {threshold}",
         "how_sure": how_sure(info, prediction.probability),
@@ -156,20 +156,16 @@ def _bar(probability: float, threshold: float) -> dict[str, float]:
     return {"start": 50, "length": 50 * (probability - threshold) / (1 - threshold or 1)}
 
 
-def _referral(info: Mapping[str, Any], prediction: "Prediction") -> str:
-    """Return why an image is referred: always, contradiction, both or none; "" if it is not."""
-    if not prediction.referred:
-        return ""
-    bounds = info["conformal"]["lump_from"], info["conformal"]["no_lump_to"]
-    if not min(bounds) <= prediction.probability <= max(bounds):  # between bounds and threshold
-        return "contradiction"
-    if bounds == (0, 1):
-        return "always"
-    return "both" if bounds[0] <= bounds[1] else "none"
+def _referral(prediction: "Prediction") -> list[str]:
+    """Return why a reader must look at the image; empty if none must."""
+    causes = (*prediction.unsuitable, "undecided")
+    return [text for flag, text in prediction.reasons.items() if flag in causes]
 
 
 def _unusual(prediction: "Prediction") -> list[str]:
-    return [text for flag, text in prediction.reasons.items() if flag != _PHANTOM_FLAG]
+    """Return what else is unusual about the image, or calls for care."""
+    elsewhere = (*prediction.unsuitable, "undecided", PHANTOM)  # PHANTOM: in a notice above
+    return [text for flag, text in prediction.reasons.items() if flag not in elsewhere]
 
 
 def _recalibrated_for(info: Mapping[str, Any]) -> str:

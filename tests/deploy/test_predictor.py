@@ -94,7 +94,39 @@ def test_pixels_of_another_kind_are_refused(predictor, pixels):
 def test_what_is_unusual_is_said(predictor):
     found = predictor(np.full((30, 2000, 3), 250, np.uint8))
     assert {"width_high", "height_low", "brightness_high"} <= set(found.flags)
-    assert set(found.reasons) == set(found.flags)
+    assert set(found.reasons) - {"undecided"} == set(found.flags)
+
+
+def _noise(height: int, width: int) -> np.ndarray:
+    grey = np.random.default_rng(0).integers(0, 256, (height, width, 1))
+    return np.repeat(grey.astype(np.uint8), 3, axis=-1)
+
+
+def _page_of_text() -> np.ndarray:
+    page = _noise(300, 400)
+    page[:, :300] = 255
+    return page
+
+
+@pytest.mark.parametrize(
+    ("pixels", "flag"),
+    [
+        (np.zeros((300, 400, 3), np.uint8), "blank"),
+        (np.full((300, 400, 3), 90, np.uint8), "blank"),
+        (_noise(20, 20), "tiny"),
+        (_page_of_text(), "not_b_mode"),
+        (_noise(300, 400) * np.array([1, 0, 0], np.uint8), "color_mode"),
+    ],
+)
+@pytest.mark.parametrize("sets", [None, {"coverage": 0.5, "lump_from": 0.5, "no_lump_to": 0.5}])
+def test_an_absurd_image_is_referred_with_a_reason(bundle, pixels, flag, sets):
+    # Also where the conformal sets would not refer it, or are missing.
+    metadata = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps({**metadata, "conformal": sets}))
+    found = Predictor(bundle)(pixels)
+    assert found.referred is True
+    assert flag in found.unsuitable
+    assert found.to_dict()["reasons"][flag]
 
 
 def test_marks_on_the_image_are_said(predictor, scan):

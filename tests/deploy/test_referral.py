@@ -1,5 +1,6 @@
 """The bundle refers the same images to a reader as the decision of the run; pages say why."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,7 +10,7 @@ import pytest
 
 from breastus.cli.main import main
 from breastus.data.manifest.schema import read_manifest
-from breastus.deploy.predictor import Prediction, Predictor, tolerant
+from breastus.deploy.predictor import Predictor, tolerant
 from breastus.errors import BundleError
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.decision.conformal import ConformalSets
@@ -153,29 +154,38 @@ def test_damaged_sets_are_named(bundle):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "why", "card"),
+    ("low", "high", "why"),
     [
-        (0.0, 1.0, "the bundle refers every image", "reader: every image, as there were too few"),
-        (0.2, 0.7, "neither “lump” nor “no lump” can be ruled out", "of 0.2 to 0.7, where neither"),
-        (
-            0.7,
-            0.2,
-            "unusual for images with a lump, and for",
-            "of 0.2 to 0.7, where both classes are",
-        ),
+        (lambda p: 0.0, lambda p: 1.0, "the bundle refers every image"),
+        (lambda p: p / 2, lambda p: (1 + p) / 2, "neither “lump” nor “no lump” can be ruled out"),
+        (lambda p: (1 + p) / 2, lambda p: p / 2, "unusual for images with a lump, and for"),
     ],
 )
-def test_page_and_card_say_it_in_words(bundle, run, low, high, why, card):
-    info = info_of(bundle) | {"conformal": {"coverage": 0.9, "lump_from": low, "no_lump_to": high}}
+def test_the_page_says_why_an_image_is_referred(bundle, run, low, high, why):
     path = paths_of(run).iloc[0]
-    told = {"path": path, "label": "lump", "probability": 0.5, "threshold": 0.4}
-    predictions = [Prediction(**told, referred=referred) for referred in (True, False, None)]
-    html = " ".join(check_page(info, [Case(path)] * 3, predictions).split("\n"))
+    probability = Predictor(bundle)(path).probability
+    sets = {"coverage": 0.9, "lump_from": low(probability), "no_lump_to": high(probability)}
+    referred = with_sets(bundle, sets)(path)
+    assert why in referred.reasons["undecided"]
+    predictions = [referred, dataclasses.replace(referred, referred=False, reasons={})]
+    html = " ".join(check_page(info_of(bundle), [Case(path)] * 2, predictions).split("\n"))
     assert html.count("<b>Refer to a reader</b>") == 1
     assert why in html
-    assert "a lump in 3 of 3 images. Refer to a reader: 1 of them" in html
+    assert "Refer to a reader: 1 of them" in html
     assert "90\N{NO-BREAK SPACE}% of the images of each class" in html
-    assert card in model_card(info)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.0, 1.0, "reader: every image, as there were too few"),
+        (0.2, 0.7, "of 0.2 to 0.7, where neither"),
+        (0.7, 0.2, "of 0.2 to 0.7, where both classes are"),
+    ],
+)
+def test_the_card_says_which_images_are_referred(bundle, low, high, text):
+    sets = {"coverage": 0.9, "lump_from": low, "no_lump_to": high}
+    assert text in model_card(info_of(bundle) | {"conformal": sets})
 
 
 def test_the_commands_say_it(run, tmp_path, monkeypatch, capsys):
