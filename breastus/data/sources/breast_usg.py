@@ -23,7 +23,13 @@ from pathlib import Path
 
 from breastus.data.sources.content import SourceContent, SourceImage, files_below, find_root
 from breastus.data.sources.registry import register_source
-from breastus.data.sources.tables import check_unique, check_values, columns_of, read_table
+from breastus.data.sources.tables import (
+    check_unique,
+    check_values,
+    columns_of,
+    patients_of,
+    read_table,
+)
 
 _COLUMNS = (
     "CaseID",
@@ -52,14 +58,16 @@ def read(folder: Path) -> SourceContent:
     """List the images with patient, finding and the masks of tumours.
 
     Raises:
-        DataError: if the table cannot be read, lacks a column, names an image twice or has an
-            unknown class, or if it is an Excel file and openpyxl is not installed.
+        DataError: if the table cannot be read, lacks a column, names an image twice, has an
+            unknown class or a row without a case, or if it is an Excel file and openpyxl is not
+            installed.
     """
     root = find_root(folder, _find_table)
     path = _find_table(root)
     table = read_table(path, _COLUMNS)
     check_unique(table, "Image_filename", path)
     check_values(table, "Classification", ("benign", "malignant", "normal"), path)
+    table["CaseID"] = patients_of(table, "CaseID", path, required=True)
     content = SourceContent()
     files = {file.name: file for file in files_below(root)}
     for row in table.to_dict("records"):

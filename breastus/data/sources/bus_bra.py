@@ -20,8 +20,12 @@ from pathlib import Path
 
 from breastus.data.sources.content import SourceContent, SourceImage, files_below, find_root
 from breastus.data.sources.registry import register_source
-from breastus.data.sources.tables import check_unique, check_values, read_table
-from breastus.errors import DataError
+from breastus.data.sources.tables import (
+    check_unique,
+    check_values,
+    patients_of,
+    read_table,
+)
 
 _TABLE = "bus_data.csv"
 
@@ -43,11 +47,7 @@ def read(folder: Path) -> SourceContent:
     table = read_table(path, ["ID", "Case", "Pathology"])
     check_unique(table, "ID", path)
     check_values(table, "Pathology", ("benign", "malignant"), path)
-    if (table["Case"] == "").any():
-        name = table.loc[table["Case"] == "", "ID"].iloc[0]
-        raise DataError(
-            f"{path} must name the patient of each image. Received: {name} without Case"
-        )
+    table["Case"] = patients_of(table, "Case", path, required=True)
     content = SourceContent()
     files = {file.stem: file for file in files_below(root / "Images")}
     masks = {file.stem: file for file in files_below(root / "Masks")}

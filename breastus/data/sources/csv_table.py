@@ -1,14 +1,14 @@
 """A user's table of images: `--data my.csv`, or a folder that holds images.csv or a single CSV.
 
-    path,label,patient_id            path (or image, or file) is relative to the CSV, or absolute
-    scans/a.png,lump,001             label: lump, no_lump, benign, malignant, normal, or empty
-    scans/b.png,no_lump,002          (unknown); or a column finding: benign, malignant, normal,
-                                     unknown; or both
+    path,label,patient_id            path (or file, filename, image, ...) is relative to the CSV, or
+    scans/a.png,lump,001             absolute; label: lump, no_lump, benign, malignant, normal, or
+    scans/b.png,no_lump,002          empty (unknown); or a column finding: benign, malignant,
+                                     normal, unknown; or both
 
-Optional columns: `patient_id`; `mask_paths` and `flags`, each `;`-joined; `source`, the hospital or
-data set, which `source:NAME` can then test on; `excluded`, the reason why an image is not used. The
-origin of the labels is unknown. A value that is not understood is refused with its row, because a
-guessed label would be worse than none.
+Optional columns: `patient_id`, filled in every row or in none; `mask_paths` and `flags`, each
+`;`-joined; `source`, the hospital or data set, which `source:NAME` can then test on; `excluded`,
+the reason why an image is not used. The origin of the labels is unknown. A value that is not
+understood is refused with its row, because a guessed label would be worse than none.
 """
 
 import difflib
@@ -22,12 +22,21 @@ import pandas as pd
 from breastus.data.sources.class_folders import has_class_folders, parse_class
 from breastus.data.sources.content import SourceContent, SourceImage
 from breastus.data.sources.registry import register_source
-from breastus.data.sources.tables import check_values, columns_of, read_table, row_name
+from breastus.data.sources.tables import (
+    IMAGE_COLUMNS,
+    check_values,
+    columns_of,
+    file_of,
+    find_image_column,
+    names_images,
+    patients_of,
+    read_image_table,
+    row_name,
+)
 from breastus.errors import DataError
 from breastus.labels import FINDINGS, label_of_finding
 
 _TABLE = "images.csv"
-_PATHS = ("path", "image", "file")
 _LABELS = ("label", "finding")
 _OPTIONAL = ("patient_id", "mask_paths", "flags", "source", "excluded")
 _SOURCE = re.compile(r"[\w .-]+")
@@ -36,8 +45,8 @@ _NO_REASON = {"yes", "no", "true", "false", "0", "1"}
 
 
 def _is_table_of_images(path: Path) -> bool:
-    columns = {name.lower() for name in columns_of(path)}
-    return bool(columns & set(_PATHS)) and bool(columns & set(_LABELS))
+    columns = columns_of(path)
+    return names_images(columns) and any(name.lower() in _LABELS for name in columns)
 
 
 def _find_table(folder: Path) -> Path | None:
@@ -66,11 +75,19 @@ def read(path: Path) -> SourceContent:
     content = SourceContent()
     table, path_column = _read(path, content)
     check_values(table, "finding", FINDINGS, path, empty=True)
-    files = [path.parent / text for text in table[path_column]]
+    is_labelled = ~table[list(_LABELS)].isin(["", "unknown"]).all(axis=1)
+    patients = patients_of(
+        table,
+        "patient_id",
+        path,
+        scope="source",
+        used=is_labelled & (table["excluded"] == ""),
+    )
+    files = [file_of(path.parent, text) for text in table[path_column]]
     _check_files_differ(table, files, path)
     names = _names(path.parent, files)
-    for row, cells, file, name in zip(
-        table.index, table.to_dict("records"), files, names, strict=True
+    for row, cells, file, name, patient in zip(
+        table.index, table.to_dict("records"), files, names, patients, strict=True
     ):
         where = f"{path}, {row_name(table, row)}"
         finding, label = _finding_and_label(cells["finding"].lower(), cells["label"], where)
@@ -80,7 +97,7 @@ def read(path: Path) -> SourceContent:
             mask_paths=_masks(path, cells["mask_paths"], content),
             finding=finding,
             label=label,
-            patient_id=cells["patient_id"],
+            patient_id=patient,
             flags=_flags(cells["flags"], where),
             excluded=_reason(cells["excluded"], where),
             source=_source(cells["source"], where),
@@ -92,25 +109,22 @@ def read(path: Path) -> SourceContent:
     if not content.images:
         raise DataError(
             f"{path} names no existing image. Its paths must be absolute, or relative to "
-            f"{path.parent}."
+            f"{path.parent}. Received: {table[path_column].iloc[0]}"
         )
     return content
 
 
 def _read(path: Path, content: SourceContent) -> tuple[pd.DataFrame, str]:
     """Return the table with all columns, and the name of the column of paths."""
-    table = read_table(path)
-    table.columns = [name.lower() for name in table.columns]
-    if (repeated := table.columns.duplicated()).any():
-        raise DataError(f"{path} has two columns {table.columns[repeated][0]}.")
-    path_columns = [name for name in _PATHS if name in table]
+    table = read_image_table(path)
+    path_column = find_image_column(table, path)
     known = [*_LABELS, *_OPTIONAL]
-    if len(path_columns) != 1 or not any(name in table for name in _LABELS):
+    if path_column is None or not any(name in table for name in _LABELS):
         raise DataError(
-            f"{path} must have one column of {', '.join(_PATHS)}, and label or finding. "
+            f"{path} must have one column of {', '.join(IMAGE_COLUMNS)}, and label or finding. "
             f"Received: {', '.join(table.columns)}"
         )
-    others = [name for name in table if name not in (*path_columns, *known)]
+    others = [name for name in table if name not in (path_column, *known)]
     for name in others:
         # An ignored misspelling of patient_id would put one patient on both sides of a split.
         if near := difflib.get_close_matches(name, known, n=1, cutoff=0.8):
@@ -122,10 +136,10 @@ def _read(path: Path, content: SourceContent) -> tuple[pd.DataFrame, str]:
         content.problems.append(f"{path}: the columns {', '.join(others)} are not used.")
     if table.empty:
         raise DataError(f"{path} names no images: it has no row below the column names.")
-    table = table.reindex(columns=[*path_columns, *known], fill_value="")
-    if (empty := table[path_columns[0]] == "").any():
-        raise DataError(f"{path}, row {empty.idxmax() + 2}: {path_columns[0]} must not be empty.")
-    return table, path_columns[0]
+    table = table.reindex(columns=[path_column, *known], fill_value="")
+    if (empty := table[path_column] == "").any():
+        raise DataError(f"{path}, row {empty.idxmax() + 2}: {path_column} must not be empty.")
+    return table, path_column
 
 
 def _finding_and_label(finding: str, cell: str, where: str) -> tuple[str, str]:
@@ -149,7 +163,7 @@ def _finding_and_label(finding: str, cell: str, where: str) -> tuple[str, str]:
 
 
 def _masks(table: Path, cell: str, content: SourceContent) -> tuple[Path, ...]:
-    masks = [table.parent / text for text in map(str.strip, cell.split(";")) if text]
+    masks = [file_of(table.parent, text) for text in map(str.strip, cell.split(";")) if text]
     content.problems += [
         f"{table} names the mask {mask}, which does not exist."
         for mask in masks

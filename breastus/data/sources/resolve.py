@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from breastus.config.parsing import split_sources
-from breastus.data.sources.content import SourceContent
+from breastus.data.sources.content import SourceContent, SourceImage
 from breastus.data.sources.dicom_folder import expand_frames
 from breastus.data.sources.registry import find_source, recognise_source
 from breastus.errors import DataError, DataWarning, HubError
@@ -110,7 +110,25 @@ def read_content(
             f"{next(iter(content.problems), '')}"
         )
     content.source = source.name
+    content.problems += _lacking_patients(content)
     return content.exclude_faulty(keep=keep_faults if known_faults else FAULTS)
+
+
+def _lacking_patients(content: SourceContent) -> list[str]:
+    """Return a sentence for each source that names the patients of some used images only."""
+    of_source: dict[str, list[SourceImage]] = {}
+    for image in content.images:
+        if image.label and not image.excluded:
+            of_source.setdefault(image.source or content.source, []).append(image)
+    problems = []
+    for source, images in of_source.items():
+        lacking = [image.name for image in images if not image.patient_id]
+        if 0 < len(lacking) < len(images):
+            problems.append(
+                f"{source}: {len(lacking)} of {len(images)} images have no patient, such as "
+                f"{lacking[0]}. Images of one patient may be split apart."
+            )
+    return problems
 
 
 def cache_dir() -> Path:

@@ -1,21 +1,39 @@
 """Tables that come with images: a CSV or Excel file in, its rows as text out.
 
-Column names and values are stripped; an empty cell is the empty text. Errors number rows as a
-spreadsheet does, in which the first line holds the column names.
+Values are stripped; an empty cell is the empty text. Errors number rows as a spreadsheet does, in
+which the first line holds the column names.
 """
 
+import re
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from breastus.errors import DataError
+from breastus.data.sources.csv_dialect import read_csv_rows
+from breastus.errors import DataError, DataWarning
 
+# Columns that name the image file of a row in a user's own table, whether of images or of a split.
+IMAGE_COLUMNS = (
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+    "image",
+    "image_file",
+    "image_name",
+    "image_path",
+)
+_OTHER_IMAGE_COLUMNS = ("name", "image_id")  # which often hold something else
 _EXCEL = (".xlsx", ".xlsm")
+_NO_PATIENT = {"", "-", "?", "na", "n/a", "nan", "none", "null", "unknown"}
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a table whose columns are separated by commas, semicolons or tabs.
+    """Read a table: an Excel file, or a CSV file of any dialect.
 
     Args:
         path: a .csv, .xlsx or .xlsm file.
@@ -25,30 +43,135 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         A table of text in the file's order. The row with index i is row i + 2 of the file.
 
     Raises:
-        DataError: if it cannot be read, lacks a column, or is an Excel file and openpyxl is not
-            installed.
+        DataError: if it cannot be read, lacks a column, has a row with more cells than columns, or
+            is an Excel file and openpyxl is not installed.
+
+    Warns:
+        DataWarning: if the encoding of the file is a guess.
     """
-    table = _read_excel(path) if path.suffix.lower() in _EXCEL else _read_csv(path)
-    table.columns = [str(name).strip() for name in table.columns]
-    table = table.apply(lambda column: column.fillna("").astype(str).str.strip())
-    if (repeated := table.columns.duplicated()).any():
-        raise DataError(
-            f"{path} has two columns {table.columns[repeated][0]}. Rename or remove one."
-        )
+    if path.suffix.lower() in _EXCEL:
+        rows, first, separator = _read_excel(path), 1, ""
+    else:
+        rows, first, separator, problem = read_csv_rows(path)
+        if problem:
+            warnings.warn(problem, DataWarning, stacklevel=2)
+    names, *rows = [[cell.strip() for cell in row] for row in rows]
+    for number, row in enumerate(rows, first + 1):
+        if any(row[len(names) :]):
+            raise DataError(
+                f"{path}, row {number} has {len(row)} cells for {len(names)} columns. Put a cell "
+                f"that contains {separator!r} in quotation marks."
+            )
+    unnamed = [f"column {number}" for number, name in enumerate(names, 1) if not name]
+    names = [name or f"column {number}" for number, name in enumerate(names, 1)]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"{path} has two columns {repeated}. Rename or remove one.")
+    table = pd.DataFrame(
+        [(row + [""] * len(names))[: len(names)] for row in rows],
+        index=range(first - 1, first - 1 + len(rows)),
+        columns=names,
+        dtype=object,
+    )
     if missing := [name for name in columns if name not in table]:
         raise DataError(
             f"{path} lacks the column {', '.join(missing)}. Received: {', '.join(table.columns)}"
         )
-    # Spreadsheets leave lines of separators below a table.
+    # Spreadsheets leave lines of separators below a table, and columns of them beside it.
+    table = table.drop(columns=[name for name in unnamed if (table[name] == "").all()])
     return table[(table != "").any(axis=1)]
+
+
+def read_image_table(path: Path) -> pd.DataFrame:
+    """Read a user's own table with one image a row.
+
+    Returns:
+        The table of `read_table`, its column names in lower case with `_` for blanks.
+
+    Raises:
+        DataError: see `read_table`; or if two column names differ in case only.
+    """
+    table = read_table(path)
+    table.columns = [_plain(name) for name in table.columns]
+    if (repeated := table.columns.duplicated()).any():
+        raise DataError(
+            f"{path} has two columns {table.columns[repeated][0]}. Rename or remove one."
+        )
+    return table
+
+
+def find_image_column(table: pd.DataFrame, path: Path) -> str | None:
+    """Return the name of the column of a user's table that names the image files, or None.
+
+    Raises:
+        DataError: if several columns may be meant.
+    """
+    found = [name for name in IMAGE_COLUMNS if name in table]
+    if len(found) > 1:
+        raise DataError(
+            f"{path} must have one column of {', '.join(IMAGE_COLUMNS)}. Rename the others. "
+            f"Received: {', '.join(found)}"
+        )
+    return next(iter(found or [name for name in _OTHER_IMAGE_COLUMNS if name in table]), None)
 
 
 def columns_of(path: Path) -> list[str]:
     """Return the column names of a CSV file, none if it cannot be read as one."""
     try:
-        return [str(name).strip() for name in _read_csv(path, rows=0).columns]
+        return [name.strip() for name in read_csv_rows(path).rows[0]]
     except DataError:
         return []
+
+
+def names_images(columns: Sequence[str]) -> bool:
+    """Return whether a column of a user's table is named as one of image files."""
+    return any(_plain(name) in IMAGE_COLUMNS for name in columns)
+
+
+def file_of(folder: Path, cell: str) -> Path:
+    """Return the file that a cell names, relative to a folder or absolute.
+
+    Backslashes separate folders, as on Windows, if no file has them in its name.
+    """
+    file = folder / cell
+    return file if "\\" not in cell or file.is_file() else folder / cell.replace("\\", "/")
+
+
+def patients_of(
+    table: pd.DataFrame,
+    column: str,
+    path: Path,
+    *,
+    scope: str | None = None,
+    used: pd.Series | None = None,
+    required: bool = False,
+) -> pd.Series:
+    """Return the patient of each row, "" if unknown.
+
+    Words such as "unknown" and "n/a" count as empty cells.
+
+    Args:
+        table: table from `read_table`.
+        column: column of patients.
+        path: file of the table, for the error message.
+        scope: column of hospitals, each of which may know its patients or not.
+        used: bool, whether the image of each row is used; None means all.
+        required: whether a table without any patient is refused as well.
+
+    Raises:
+        DataError: if only some of the used rows have a patient, as where a spreadsheet had merged
+            cells: images of one patient would be split apart.
+    """
+    patients = table[column].where(~table[column].str.lower().isin(_NO_PATIENT), "")
+    known = patients != ""
+    some = known.groupby(table[scope]).transform("any") if scope else known.any()
+    lacking = ~known & (some | required) & (True if used is None else used)
+    if lacking.any():
+        raise DataError(
+            f"{path}: {lacking.sum()} of {len(table)} rows have no {column}, the first is "
+            f"{row_name(table, lacking.idxmax())}. Merged cells? Fill in every row; give an image "
+            "of an unknown patient an id of its own; or remove the column if no patient is known."
+        )
+    return patients
 
 
 def check_values(
@@ -96,26 +219,12 @@ def row_name(table: pd.DataFrame, row: int) -> str:
     return f"row {row + 2} ({table.iloc[table.index.get_loc(row), 0]})"
 
 
-def _read_csv(path: Path, rows: int | None = None) -> pd.DataFrame:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            header = file.readline()
-        separator = max(",;\t", key=header.count)
-        return pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            encoding="utf-8-sig",
-            keep_default_na=False,
-            skip_blank_lines=False,  # so that rows keep their numbers
-            index_col=False,
-            nrows=rows,
-        )
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a table: {error}") from error
+def _plain(name: str) -> str:
+    name = name.strip().lower()
+    return re.sub(r"[\s-]+", "_", name) if re.fullmatch(r"[\w\s-]+", name) else name
 
 
-def _read_excel(path: Path) -> pd.DataFrame:
+def _read_excel(path: Path) -> list[list[str]]:
     import zipfile
 
     try:
@@ -126,6 +235,9 @@ def _read_excel(path: Path) -> pd.DataFrame:
             f"it as CSV, as {path.with_suffix('.csv').name} beside it."
         ) from error
     try:
-        return pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
+        table = pd.read_excel(
+            path, header=None, dtype=str, keep_default_na=False, engine="openpyxl"
+        )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as an Excel file: {error}") from error
+    return table.fillna("").astype(str).to_numpy().tolist() or [[]]

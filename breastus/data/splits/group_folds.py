@@ -23,6 +23,7 @@ from breastus.labels import LABELS, SPLITS
 FOLDS = 5  # of the split 60/20/20: one is test, one is val
 _SPLIT_OF_FOLD = ("test", "val", "train", "train", "train")
 _SHUFFLES = 20  # of which the most balanced is taken
+_DEALS = 1000  # of groups that are too few for five folds
 _BALANCED = 1e-3  # deviation at which the search ends; with many thousand images all reach it
 
 
@@ -50,8 +51,12 @@ def split_by_fold(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
         folds,
         arrange=lambda number, labels: number,
         deviation=lambda number, labels: _deviation_of_folds(number, labels, folds),
-        failure=f"No {folds} folds have both classes in each of them.",
     )
+    if number is None:
+        raise SplitError(
+            f"No {folds} folds have both classes in each of them. "
+            f"{describe_counts(rows)} Add images of other patients, or lower data.folds."
+        )
     split = np.full(len(rows), "train", object)
     split[number == options.fold] = "test"
     split[number == (options.fold + 1 + options.val_rotation) % folds] = "val"
@@ -59,21 +64,28 @@ def split_by_fold(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
 
 
 def draw_folds(rows: pd.DataFrame, seed: int) -> np.ndarray:
-    """Return the fold of each row, 0 to 4; the two closest to a fifth of each class come first."""
+    """Return the fold of each row: 0 is test, 1 is val, and 2 to 4 are train.
+
+    Of five folds the two closest to a fifth of each class come first. If the groups are too few for
+    five folds they are dealt to 0, 1 and 2.
+    """
     _check_enough_groups(
         rows,
         len(SPLITS),
         "one for each of train, val and test",
         "split the images into folders train/, val/ and test/ yourself",
     )
-    return _most_balanced(
-        rows,
-        seed,
-        FOLDS,
-        arrange=_most_balanced_first,
-        deviation=_deviation_of_splits,
-        failure="No split has both classes in train, val and test.",
+    fold = _most_balanced(
+        rows, seed, FOLDS, arrange=_most_balanced_first, deviation=_deviation_of_splits
     )
+    if fold is None:
+        fold = _deal(rows, seed)
+    if fold is None:
+        raise SplitError(
+            "No split has both classes in train, val and test. "
+            f"{describe_counts(rows)} Add images of other patients."
+        )
+    return fold
 
 
 def _check_enough_groups(rows: pd.DataFrame, least: int, why: str, way_out: str) -> None:
@@ -91,18 +103,19 @@ def _most_balanced(
     *,
     arrange: Callable[[np.ndarray, np.ndarray], np.ndarray],
     deviation: Callable[[np.ndarray, np.ndarray], float],
-    failure: str,
-) -> np.ndarray:
-    """Return the folds of the most balanced shuffle, renumbered by `arrange`."""
+) -> np.ndarray | None:
+    """Return the folds of the most balanced shuffle, renumbered by `arrange`.
+
+    Returns:
+        None if there are too few groups or images, or if no shuffle has a finite deviation.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels = rows["label"].to_numpy()
     groups = rows["group_id"].to_numpy()
-    if rows["label"].value_counts().max() < folds:
-        raise SplitError(
-            f"At least one class needs {folds} images. {describe_counts(rows)} Add images, or "
-            "split them into folders train/, val/ and test/ yourself."
-        )
+    # The limits of StratifiedGroupKFold.
+    if rows["group_id"].nunique() < folds or rows["label"].value_counts().max() < folds:
+        return None
     best, least = None, np.inf
     for attempt in range(_SHUFFLES):
         folding = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + attempt * 10_007)
@@ -117,8 +130,19 @@ def _most_balanced(
             best, least = fold, error
         if least < _BALANCED:
             break
-    if best is None:
-        raise SplitError(f"{failure} {describe_counts(rows)} Add images of other patients.")
+    return best
+
+
+def _deal(rows: pd.DataFrame, seed: int) -> np.ndarray | None:
+    """Return the most balanced of many random deals of the groups to test, val and train."""
+    labels = rows["label"].to_numpy()
+    group = rows["group_id"].factorize()[0]
+    rng = np.random.default_rng(seed)
+    best, least = None, np.inf
+    for _ in range(_DEALS):
+        fold = rng.integers(0, len(SPLITS), group.max() + 1)[group]
+        if (error := _deviation_of_splits(fold, labels)) < least:
+            best, least = fold, error
     return best
 
 

@@ -96,7 +96,7 @@ def read_splits(path: str | os.PathLike, manifest: pd.DataFrame) -> pd.DataFrame
             an unknown split, or separates a group.
     """
     try:
-        splits = pd.read_csv(path, dtype={"image_id": str, "split": str})
+        splits = pd.read_csv(path, dtype={"image_id": str, "split": str, "fold": int})
     except (OSError, ValueError) as error:
         raise SplitError(f"The splits {path} cannot be read: {error}") from error
     if missing := [column for column in COLUMNS if column not in splits]:

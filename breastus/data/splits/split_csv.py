@@ -1,7 +1,7 @@
 """A user's split: a CSV file in, the split of each image of a manifest out.
 
-    image_id,split           or path, file, filename, file_name, image or name, with an image id, a
-    busi/benign (1),train    path relative to the CSV or absolute, or the end of one
+    image_id,split           or path, file, filename, image, ... as in a table of images: an image
+    busi/benign (1),train    id, a path relative to the CSV or absolute, or the end of one
     scans/b.png,test         split: train, val, test; optional: fold, a whole number
 
 Training uses the split unchanged or refuses it. An audit reads it with `read_split_csv` and
@@ -16,13 +16,18 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from breastus.data.sources.class_folders import parse_split
-from breastus.data.sources.tables import read_table, row_name
+from breastus.data.sources.tables import (
+    IMAGE_COLUMNS,
+    find_image_column,
+    read_image_table,
+    row_name,
+)
 from breastus.data.splits.folders import draw_missing_val
 from breastus.data.splits.scheme import check_classes, check_groups, split_table
 from breastus.errors import DataError, DataWarning, SplitError
 from breastus.labels import SPLITS
 
-_IMAGE_COLUMNS = ("image_id", "path", "file", "filename", "file_name", "image", "name")
+_ID = "image_id"
 _SHOWN = 5  # unknown images in an error message
 
 
@@ -43,12 +48,6 @@ def split_by_csv(manifest: pd.DataFrame, rows: pd.DataFrame, seed: int, path: Pa
         DataWarning: if the file names excluded images, or lacks included ones.
     """
     table = read_split_csv(path)
-    if not (whole := table["fold"].str.fullmatch(r"\d*")).all():
-        row = whole.idxmin()
-        raise SplitError(
-            f"{path}, {row_name(table, row)}: fold must be a whole number or empty. "
-            f"Received: {table.at[row, 'fold']!r}"
-        )
     table["image_id"] = match_images(table["image"], manifest, path)
     if (repeated := table["image_id"].duplicated(keep=False)).any():
         image = table.loc[repeated, "image_id"].iloc[0]
@@ -89,18 +88,17 @@ def read_split_csv(path: str | os.PathLike) -> pd.DataFrame:
 
     Raises:
         SplitError: if the file cannot be read, has no rows, lacks a column, or has an unknown
-            split.
+            split or fold.
     """
     path = Path(path)
     try:
-        table = read_table(path)
+        table = read_image_table(path)
+        column = _ID if _ID in table else find_image_column(table, path)
     except DataError as error:
         raise SplitError(f"The splits cannot be read. {error}") from error
-    table.columns = [name.lower() for name in table.columns]
-    column = next((name for name in _IMAGE_COLUMNS if name in table), None)
     if column is None or "split" not in table:
         raise SplitError(
-            f"{path} must have a column split and one of {', '.join(_IMAGE_COLUMNS)}. "
+            f"{path} must have a column split and one of {', '.join([_ID, *IMAGE_COLUMNS])}. "
             f"Received: {', '.join(table.columns)}"
         )
     if table.empty:
@@ -115,6 +113,12 @@ def read_split_csv(path: str | os.PathLike) -> pd.DataFrame:
                 f"Received: {cell!r}"
             )
         listed.at[row, "split"] = split
+    if not (whole := listed["fold"].str.fullmatch(r"\d*")).all():
+        row = whole.idxmin()
+        raise SplitError(
+            f"{path}, {row_name(listed, row)}: fold must be a whole number or empty. "
+            f"Received: {listed.at[row, 'fold']!r}"
+        )
     return listed
 
 
@@ -144,8 +148,10 @@ def match_images(names: pd.Series, manifest: pd.DataFrame, path: str | os.PathLi
     folder = os.path.dirname(os.path.abspath(path))
     found, unknown = [], []
     for row, name in names.items():
-        means = {name} & ids or {by_path.get(os.path.normpath(os.path.join(folder, name)))} - {None}
-        if not means and (parts := PurePosixPath(name.replace("\\", "/")).parts):
+        slashed = name.replace("\\", "/")  # as a path of Windows
+        places = (os.path.normpath(os.path.join(folder, text)) for text in (name, slashed))
+        means = {name} & ids or set(map(by_path.get, places)) - {None}
+        if not means and (parts := PurePosixPath(slashed).parts):
             means = {
                 image_id
                 for before, image_id in by_last_part[parts[-1]]

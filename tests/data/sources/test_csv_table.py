@@ -94,9 +94,12 @@ def test_label_and_finding(table, columns, row, expected):
         ("path,label", "names no images"),
         (
             "path,diagnosis\nscans/a.png,lump",
-            "must have one column of path, image, file, and label",
+            "must have one column of path, file, filename.*, and label",
         ),
-        ("path,file,label\na,scans/a.png,lump", "must have one column of path, image, file"),
+        (
+            "path,file,label\na,scans/a.png,lump",
+            "must have one column of path, file.* Received: path, file",
+        ),
         ("path,label,Label\nscans/a.png,lump,lump", "two columns label"),
         ("path,label,patientid\nscans/a.png,lump,1", "a column patientid.*patient_id"),
         ("path,label,excluded\nscans/a.png,lump,no", "excluded must hold the reason.*'no'"),
@@ -170,3 +173,49 @@ def test_a_manifest_is_not_taken_for_a_users_table(table, tmp_path):
     for name in ("manifest.csv", "renamed.csv"):
         manifest.to_csv(tmp_path / "scans" / name, index=False)
         assert load_manifest(tmp_path / "scans" / name).equals(manifest)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # A spreadsheet that had merged cells.
+        (
+            "path,label,patient_id\nscans/a.png,lump,P1\nscans/b.png,no_lump,\nscans/c.png,lump,P2",
+            r"1 of 3 rows have no patient_id, the first is row 3 \(scans/b.png\). Merged cells\?",
+        ),
+        ("path,label,Patient ID\nscans/a.png,lump,P1\nscans/b.png,no_lump,n/a", "no patient_id"),
+        (
+            "path,label,source,patient_id\nscans/a.png,lump,A,1\nscans/b.png,lump,B,\n"
+            "scans/c.png,lump,A,",
+            r"1 of 3 rows have no patient_id, the first is row 4 \(scans/c.png\)",
+        ),
+    ],
+)
+def test_patients_of_some_rows_only_are_refused(table, text, message):
+    with pytest.raises(DataError, match=message):
+        content(table(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "patients"),
+    [
+        (
+            "path,label,patient_id\nscans/a.png,lump,unknown\nscans/b.png,no_lump,Unknown",
+            ["", ""],
+        ),
+        # One of two hospitals knows its patients.
+        (
+            "path,label,source,patient_id\nscans/a.png,lump,A,1\nscans/b.png,lump,B,\n"
+            "scans/c.png,lump,A,1",
+            ["1", "", "1"],
+        ),
+        # Images that are not used need no patient.
+        (
+            "path,label,patient_id,excluded\nscans/a.png,lump,1,\nscans/b.png,,,\n"
+            "scans/c.png,lump,,blurred",
+            ["1", "", ""],
+        ),
+    ],
+)
+def test_patients_may_be_unknown(table, text, patients):
+    assert [image.patient_id for image in content(table(text)).images] == patients

@@ -102,6 +102,10 @@ def test_class_folders_may_hold_them(tmp_path, write_dicom, write_image):
     ]
     assert [images[name].label for name in sorted(images)] == [*["lump"] * 3, "no_lump", "lump"]
     assert len(images["lump/a"].mask_paths) == 1
+    assert [problem for problem in found.problems if "patient" in problem] == [
+        "folder: 1 of 5 images have no patient, such as no_lump/b. Images of one patient may be "
+        "split apart."
+    ]
 
 
 def test_frames_of_one_file_are_never_split_apart(tmp_path, write_dicom):

@@ -37,6 +37,8 @@ def write(tmp_path):
         "split,File\ntraining,benign/a.png\ntesting,c.png\n",
         "\ufefffilename,split\n.\\benign\\a.png, Train\nnormal/c,TEST\n",
         "name,split\nbusi/benign/a.png,train\nc,test\nc.png,test\n",
+        "Image ID;Split\nbusi/benign/a;train\nbusi/normal/c;test\n",
+        "image_id,path,split\nbusi/benign/a,/elsewhere/a.png,train\nbusi/normal/c,,test\n",
     ],
 )
 def test_images_may_be_named_in_many_ways(manifest, write, text):
@@ -65,6 +67,8 @@ def test_an_image_may_stand_in_two_splits(manifest, write):
             "image_id,split\nbusi/a,train\nbusi/b,dev\nbusi/c,\n",
             r"row 3 \(busi/b\).*Received: 'dev'",
         ),
+        ("path,split,fold\na,train,1\nb,test,x\n", r"row 3 \(b\): fold must be a whole.*'x'"),
+        ("path,file,split\na,b,train\n", "must have one column of path, file"),
     ],
 )
 def test_damaged_files_are_refused(write, text, message):

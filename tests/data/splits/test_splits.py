@@ -118,7 +118,7 @@ def test_excluded_and_unlabelled_images_take_no_part():
         (manifest([], [1] * 9), {}, "no images of no_lump"),
         (manifest([1] * 9, []), {}, "no images of lump"),
         (manifest([5, 5], [1] * 9), {}, r"at least 3 groups .*10 images of no_lump in 2 groups"),
-        (manifest([1] * 4, [1] * 4), {}, "needs 5 images. There are 4 images of no_lump"),
+        (manifest([1] * 4, [1] * 4), {"scheme": "kfold"}, "at least 5 groups"),
         (manifest([1] * 9, [1] * 9), {"scheme": "study"}, "needs 326 images of lump"),
         (manifest([140], [1] * 400), {"scheme": "study"}, "cannot reach its sizes"),
         (manifest([1] * 9, [1] * 9), {"scheme": "folders"}, "folders train/, val/ and test/"),
@@ -128,6 +128,25 @@ def test_excluded_and_unlabelled_images_take_no_part():
 def test_what_cannot_be_split_is_said(table, options, message):
     with pytest.raises(SplitError, match=message):
         make_splits(table, **options)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("no_lump", "lump", "shared"),
+    [
+        ([1] * 3, [1] * 3, 0),
+        ([1] * 4, [1] * 4, 0),
+        ([2] * 4, [2] * 4, 4),  # four patients with both classes
+        ([1] * 3, [1] * 3, 1),  # one with both, four with one
+        ([5, 1, 1], [1, 7, 2], 3),
+        ([1] * 3, [1] * 40, 2),
+    ],
+)
+def test_three_groups_of_each_label_are_enough(no_lump, lump, shared, seed):
+    table = manifest(no_lump, lump)
+    for number in range(shared):
+        table.loc[table["group_id"] == f"glump{number}", "group_id"] = f"gno_lump{number}"
+    assert_sound(make_splits(table, seed=seed), table)
 
 
 def folder_names(train, val, test):
