@@ -32,6 +32,9 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     warnings.showwarning = _show_warning
+    if hasattr(sys.stdout, "reconfigure"):
+        # A name that the terminal's encoding lacks is escaped; by default printing it would fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
     parser = build_parser(argv)
     if not argv:

@@ -18,6 +18,7 @@ from breastus.errors import BundleError, ConfigError, ImageError
 from breastus.evaluation.calibration.logistic import TINY
 from breastus.evaluation.decision.conformal import ConformalSets
 from breastus.evaluation.predictions import lump_probability
+from breastus.utils.files import printable
 
 # Log odds by which the float32 graph may differ from the float64 in which referral was fitted:
 # 0.000025 at a probability of 0.5, less near 0 and 1.
@@ -134,7 +135,7 @@ class Predictor:
                     label="",
                     probability=float("nan"),
                     threshold=self.threshold,
-                    error=str(error),
+                    error=printable(str(error)),
                 )
 
     def has_seen(self, sha256: str) -> bool:
@@ -211,7 +212,7 @@ def tolerant(sets: ConformalSets) -> ConformalSets:
 
 
 def _path(image: Image) -> str:
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else ""
+    return printable(image) if isinstance(image, str | os.PathLike) else ""
 
 
 def _file(image: Image) -> str | os.PathLike | bytes:

@@ -20,7 +20,7 @@ from breastus.reporting import texts
 from breastus.reporting.facts import ModelFacts
 from breastus.reporting.format import listed, rounded_apart
 from breastus.reporting.render import render, sentence
-from breastus.utils.files import write_text
+from breastus.utils.files import printable, write_text
 
 if TYPE_CHECKING:  # they load TensorFlow
     from breastus.deploy.predictor import Prediction, Predictor
@@ -125,7 +125,7 @@ def how_sure(info: Mapping[str, Any], probability: float) -> str:
 def _facts(info: Mapping[str, Any], case: Case, prediction: "Prediction") -> dict[str, Any]:
     """Return what the page shows of an image."""
     facts = {
-        "name": os.path.basename(os.fspath(case.path)),
+        "name": printable(os.path.basename(case.path)),
         "known": case.known,
         "prediction": prediction,
         "picture": b"",

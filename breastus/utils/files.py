@@ -72,10 +72,19 @@ def write_folder_aside(path: str | os.PathLike) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def printable(text: str | os.PathLike) -> str:
+    """Return a path, or a text with paths, in which bytes that are not UTF-8 are escaped.
+
+    >>> printable(os.fsdecode(b"l\xe9sion.png"))
+    'l\\xe9sion.png'
+    """
+    return os.fsencode(text).decode(errors="backslashreplace")
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write text as UTF-8, atomically."""
+    """Write text as UTF-8, atomically; file names that are not UTF-8 are escaped."""
     with write_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

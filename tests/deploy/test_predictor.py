@@ -41,6 +41,20 @@ def test_an_image(predictor, scan):
     assert found.flags[0] == "trained_on_phantoms"
 
 
+def test_a_name_that_is_not_utf8_is_escaped(predictor, scan, tmp_path):
+    names = [tmp_path / "l\udce9sion.png", tmp_path / "\udce9.png"]
+    try:
+        names[0].write_bytes(scan.read_bytes())
+        names[1].write_bytes(b"no image")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    found, bad = predictor(names)
+    assert found.probability == predictor(scan).probability
+    assert (found.path, bad.path) == (rf"{tmp_path}/l\xe9sion.png", rf"{tmp_path}/\xe9.png")
+    assert r"\xe9.png" in bad.error
+    assert json.dumps([found.to_dict(), bad.to_dict()], ensure_ascii=False).encode()
+
+
 def test_file_bytes_and_pixels_agree(predictor, scan, speckle):
     probability = predictor(scan).probability
     assert predictor(scan.read_bytes()).probability == pytest.approx(probability, abs=1e-7)

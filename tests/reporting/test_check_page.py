@@ -14,7 +14,7 @@ from breastus.reporting.format import rounded_apart
 def test_the_check_page(tiny_run, tmp_path, speckle):
     scan = tmp_path / "скан (1).png"
     scan.write_bytes(to_png(speckle(120, 150)))
-    bad = tmp_path / "<bad>.png"
+    bad = tmp_path / "<bad \udce9>.png"
     bad.touch()
     odd = tmp_path / "odd.png"
     odd.write_bytes(to_png(np.full((40, 40, 3), 255, np.uint8)))
@@ -26,8 +26,8 @@ def test_the_check_page(tiny_run, tmp_path, speckle):
     html = out.read_text()
     assert "скан (1).png" in html
     assert "Known finding: benign" in html
-    assert "&lt;bad&gt;.png is empty" in html
-    assert "<bad>" not in html
+    assert r"&lt;bad \xe9&gt;.png is empty" in html
+    assert "<bad" not in html
     assert "1 image could not be read" in html
     assert "mean grey level, 0 to 255: 255" in html
     assert "has never seen a patient" in html

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from breastus.errors import RunError
-from breastus.utils.files import write_aside, write_folder_aside, write_json, write_text
+from breastus.utils.files import printable, write_aside, write_folder_aside, write_json, write_text
 
 
 def _fail_half_way(writing, write) -> None:
@@ -18,6 +18,13 @@ def _fail_half_way(writing, write) -> None:
 
     with pytest.raises(KeyError):
         run()
+
+
+def test_names_that_are_not_utf8_are_written_escaped(tmp_path):
+    name = os.fsdecode(b"l\xe9sion \xc3\xa9")
+    assert printable(name) == r"l\xe9sion é"
+    write_json(tmp_path / "a.json", {"path": name})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"path": name}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -12,6 +12,7 @@ from breastus.data.sources.dicom_folder import expand_frames
 from breastus.data.sources.registry import find_source, recognise_source
 from breastus.errors import DataError, DataWarning, HubError
 from breastus.labels import FAULTS
+from breastus.utils.files import printable
 
 RAW = Path("data", "raw")
 _NAMES = ("hub", "phantom", "auto")
@@ -110,8 +111,21 @@ def read_content(
             f"{next(iter(content.problems), '')}"
         )
     content.source = source.name
+    _check_names(path, content)
     content.problems += _lacking_patients(content)
     return content.exclude_faulty(keep=keep_faults if known_faults else FAULTS)
+
+
+def _check_names(path: Path, content: SourceContent) -> None:
+    """Refuse file names that no manifest can hold."""
+    files = [file for image in content.images for file in (image.path, *image.mask_paths)]
+    bad = [file for file in files if printable(file.absolute()) != str(file.absolute())]
+    if bad:
+        raise DataError(
+            f"{printable(path)} has names of files or folders that are not UTF-8, of {len(bad)} of "
+            f"{len(files)} files. Rename them (Linux: convmv -f latin1 -t utf8 -r --notest). "
+            f"Received: {printable(bad[0])}"
+        )
 
 
 def _lacking_patients(content: SourceContent) -> list[str]:

@@ -86,3 +86,16 @@ def test_places_are_looked_for_before_anything_is_fetched(elsewhere, monkeypatch
     monkeypatch.setenv("BREASTUS_DATA", "gone")
     with pytest.raises(DataError, match=r"\$BREASTUS_DATA must be a directory.* Received: gone"):
         check_sources_exist("auto")
+
+
+@pytest.mark.parametrize("where", ["lump/l\udce9sion.png", "lump \udce9/a.png"])
+def test_a_name_that_is_not_utf8_is_refused(elsewhere, class_folders, where):
+    root = class_folders(no_lump=2, lump=2)
+    bad = root / "benign" / where
+    try:
+        bad.parent.mkdir(parents=True)
+        bad.write_bytes((root / "lump" / "lump 0.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(DataError, match=r"not UTF-8, of 1 of 5 files\. Rename .*\\xe9"):
+        read_content(root, known_faults=True)
