@@ -14,7 +14,7 @@ from breastus.labels import LABELS
 from breastus.models.registry import build_model
 from breastus.training.lesion_head import LESION_LOGITS, PROBABILITIES, LesionMaskLoss
 from breastus.training.losses import make_loss
-from breastus.training.optimizers import exclude_from_decay, make_optimizer
+from breastus.training.optimizers import exclude_from_decay, make_optimizer, with_loss_scaling
 from breastus.training.stages import rate_factors
 
 
@@ -80,8 +80,7 @@ def compile_model(
 ) -> None:
     """Compile the model with optimizer, loss and metrics; the defaults are the study's.
 
-    In mixed_float16, Keras wraps the optimizer into one with dynamic loss scaling. It skips a step
-    (or the part of an accumulated batch) whose gradients overflow.
+    If a layer computes in float16, the optimizer has dynamic loss scaling.
 
     Args:
         model: the network; frozen layers get no optimizer state.
@@ -118,7 +117,7 @@ def compile_model(
         options["loss_weights"] = {PROBABILITIES: 1.0, LESION_LOGITS: settings.mask_weight}
         metrics = {PROBABILITIES: metrics}
     model.compile(
-        optimizer=optimizer,
+        optimizer=with_loss_scaling(optimizer, model),
         loss=loss,
         weighted_metrics=metrics,
         jit_compile=execution.jit_compile,

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from breastus.config.schema import TrainingConfig
+from breastus.models.backbone import nested_layers
 
 # One cycle: start and end as shares of the peak, and share of rising steps, as in fastai and
 # PyTorch's OneCycleLR (Smith and Topin, arXiv 1708.07120).
@@ -212,6 +213,20 @@ def exclude_from_decay(optimizer: keras.optimizers.Optimizer, model: keras.Model
             if len(variable.shape) < 2 or _UNDECAYED.search(variable.name)
         ]
     )
+
+
+def with_loss_scaling(
+    optimizer: keras.optimizers.Optimizer, model: keras.Model
+) -> keras.optimizers.Optimizer:
+    """Return the optimizer with dynamic loss scaling if a layer of the model computes in float16.
+
+    It skips a step (or the part of an accumulated batch) whose gradients overflow. Keras adds loss
+    scaling by the dtype policy of the model itself, which a model that was made of the layers of
+    another one, such as a head on cached features, does not share.
+    """
+    if any(layer.compute_dtype == "float16" for layer in nested_layers(model)):
+        return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
+    return optimizer
 
 
 def _handle(variable) -> tf.Tensor:

@@ -24,6 +24,7 @@ from breastus.labels import LABELS, SPLITS, label_id
 from breastus.models.backbone import nested_layers, split_backbone_head
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
+from breastus.runs.environment import usable_cores
 from breastus.runs.run import BEST_FILE, HISTORY_FILE, LOGS_FOLDER
 from breastus.training.callbacks.epoch_end import (
     BestCheckpoint,
@@ -35,7 +36,7 @@ from breastus.training.callbacks.epoch_end import (
 from breastus.training.callbacks.registry import make_callbacks
 from breastus.training.callbacks.weight_averaging import WeightAverage
 from breastus.training.feature_cache import FeatureCache, SharedFeatureCache, all_rows, fingerprint
-from breastus.training.hardware.profiles import find_profile, strategy
+from breastus.training.hardware.profiles import strategy
 from breastus.training.lesion_head import (
     LESION_LOGITS,
     PROBABILITIES,
@@ -82,9 +83,9 @@ class Trainer:
         self.execution = execution_of(config)
         self._callbacks = [*make_callbacks(config.training.callbacks), *callbacks]
         self._metrics, self._shared = list(metrics), shared
-        self._strategy = strategy(config)
-        profile = find_profile(config.training.profile)
-        self._width = {"parallel_calls": profile.parallel_calls, "prefetch": profile.prefetch}
+        # Of the machine that trains: a prediction needs no device of the training.
+        self._strategy: tf.distribute.Strategy | None = None
+        self._width = {"parallel_calls": usable_cores()}
         self._images: dict[str, ImageCache] = {}
         self._augmenter = build_augmenter(
             config.augmentation.policy, erasing=config.augmentation.erasing
@@ -97,12 +98,14 @@ class Trainer:
 
         Raises:
             ConfigError: if the head has more epochs than the training.
+            HardwareError: if there are fewer devices than `training.devices`.
             ModelError: if the network has no head that can be trained alone.
             TrainingError: if the loss is not finite.
             RunError: if the saved states are damaged or nothing can be written.
         """
         config, settings = self.config, self.config.training
         stages = stages_of(settings)
+        self._strategy = strategy(config)
         # Decides the initial weights and the seed of dropout's generator.
         keras.utils.set_random_seed(config.seed)
         labels = self._labels("train")

@@ -49,7 +49,7 @@ class Examination:
             "versions": versions(),
             "hardware": _hardware(self.machine),
             "data": _data(),
-            "profile": {} if self.profile is None else vars(self.profile),
+            "profile": _profile(self.profile),
         }
 
     def memory_plans(
@@ -84,8 +84,9 @@ class Examination:
         notes = []
         if not self.machine.gpus and not self.machine.bfloat16:
             notes.append(
-                "There is no GPU, and bfloat16 is no faster than float32 here: training runs in "
-                "float32. Prefer small networks (efficientnet_lite0, compact, cnn)."
+                "There is no GPU, and the processor has no fast instructions for bfloat16: "
+                "training runs in float32. Prefer small networks (efficientnet_lite0, compact, "
+                "cnn)."
             )
         none = [row["model"] for row in plans if row.get("parts") == 0]
         cut = [row["model"] for row in plans if row.get("parts", 0) > 1]
@@ -127,13 +128,17 @@ def _memory_plan(name: str, image_size: int | None, profile: Profile) -> dict[st
 
 
 def _hardware(machine: Machine) -> dict[str, str]:
-    faster = "faster" if machine.bfloat16 else "not faster"
+    fast = "fast" if machine.bfloat16 else "no fast"
     return {
         "processor": f"{hardware()['processor']}, {machine.cores} usable cores",
-        "bfloat16": f"{faster} than float32 here",
+        "bfloat16": f"{fast} instructions here",
         "memory": f"{machine.memory / 2**30:.1f} GB, {_free()}",
         "GPU": ", ".join(map(str, machine.gpus)) or "none; training runs on the CPU",
     }
+
+
+def _profile(profile: Profile | None) -> dict[str, Any]:
+    return {} if profile is None else {**vars(profile), "why": profile.why}
 
 
 def _data() -> dict[str, str]:

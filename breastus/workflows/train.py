@@ -40,7 +40,7 @@ from breastus.runs.environment import command_line, hardware, peak_memory_mb, ve
 from breastus.runs.run import BUNDLE_FOLDER, Run, open_run
 from breastus.training.feature_cache import SharedFeatureCache
 from breastus.training.hardware.memory_trace import flops
-from breastus.training.hardware.profiles import resolve
+from breastus.training.hardware.profiles import precision_record, resolve
 from breastus.training.losses import check_loss
 from breastus.training.network import new_model
 from breastus.training.pretraining_leakage import (
@@ -116,7 +116,7 @@ def train(
     start = time.perf_counter()
     with open_run(out, resolved(), resume=lambda begun: resolved(begun=begun)) as run:
         resumed = has_state(run.path)
-        weights = _prepare(run, resumed=resumed)
+        weights = _prepare(run, resumed=resumed, asked=config.training.precision)
         images = run.read_images()
         tables = {
             split: images[images["split"] == split].reset_index(drop=True) for split in SPLITS
@@ -149,8 +149,13 @@ def train(
     return Run(run.path)
 
 
-def _prepare(run: Run, *, resumed: bool) -> ResolvedWeights:
+def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
     """Write manifest, splits and environment of a run; return the weights it starts from.
+
+    Args:
+        run: the run.
+        resumed: whether it has a training state.
+        asked: `training.precision` before it was resolved.
 
     Raises:
         WeightsError: if pretrained weights have seen images of val or test, unless the settings
@@ -173,10 +178,13 @@ def _prepare(run: Run, *, resumed: bool) -> ResolvedWeights:
     print(f"{summary(manifest)}\n{splits_summary(splits, manifest)}", flush=True)
     if pretraining is not None:
         write_json(run.path / PRETRAINED_FILE, pretraining)
+    # The processor that a resumed run was begun on decided.
+    precision = run.environment.get("precision") if resumed else None
     run.write_environment(
         {
             "command": command_line(),
             "seed": run.config.seed,
+            "precision": precision or precision_record(asked, run.config),
             "data_fingerprint": data_fingerprint(manifest, splits),
             "versions": versions(),
             "hardware": hardware(),

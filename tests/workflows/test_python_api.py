@@ -38,6 +38,8 @@ def test_settings_by_name_and_callbacks_and_metrics(tiny_config, tmp_path):
     )
     assert (run.config.training.epochs, run.config.training.learning_rate) == (1, 0.01)
     assert run.config.seed == run.environment["seed"] == 3
+    precision = run.environment["precision"]
+    assert (precision["asked"], precision["used"]) == ("auto", run.config.training.precision)
     assert spy.seen == [0]
     assert {"auc", "val_auc", "accuracy"} <= set(run.history)
 

@@ -69,6 +69,16 @@ def test_copies_that_were_saved_anew_are_no_test(tiny_run, elsewhere, tmp_path):
     assert "Only identical" not in external_summary(found)[0]
 
 
+def test_a_run_that_other_devices_trained_is_evaluated_here(tiny_run, class_folders, tmp_path):
+    run = Run(shutil.copytree(tiny_run.path, tmp_path / "cnn"))
+    training = {"profile": "t4", "precision": "mixed_float16", "devices": 2}
+    (run.path / "config.yaml").write_text(run.config.replace({"training": training}).to_yaml())
+    images = class_folders(no_lump=4, lump=4)
+    arguments = ["evaluate", str(run.path), "--data", str(images), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--robustness", "--severities", "1", "--corruptions", "blur"]) == 0
+    assert (tmp_path / "out" / "robustness.json").exists()
+
+
 def test_other_images_of_a_patient_that_was_seen_are_no_test(tiny_run, class_folders, tmp_path):
     """One is a near-duplicate, one the same file; of each there is another image of the patient."""
     rows = parts_of(tiny_run)

@@ -1,9 +1,7 @@
 """The hardware that a memory plan and a precision depend on: cores, memory, bfloat16, GPUs."""
 
-import functools
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +10,6 @@ from breastus.runs.environment import physical_memory, usable_cores
 GIB = 2**30
 # By a part of the name, for GPUs whose memory nvidia-smi does not report.
 _KNOWN_MEMORY = {"RTX 2060": 6 * GIB, "T4": 15 * GIB}
-_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
-# Far from the gain of any processor, so that runs with the same settings decide the same.
-_MIN_GAIN = 1.3
-_SIDE, _REPEATS = 1024, 20  # of the matrix products that are timed
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class Machine:
     Args:
         cores: number of cores that this process may use.
         memory: memory in bytes; 0 if unknown.
-        bfloat16: whether the processor is clearly faster in bfloat16 than in float32.
+        bfloat16: whether the processor is faster in bfloat16 than in float32.
         gpus: GPUs that TensorFlow sees.
     """
 
@@ -67,47 +61,34 @@ def this_machine() -> Machine:
         name = details.get("device_name", device.name)
         known = next((size for word, size in _KNOWN_MEMORY.items() if word in name), 0)
         gpus.append(Gpu(name, told.get(name, known), details.get("compute_capability", (0, 0))))
-    bfloat16 = has_bfloat16() and bfloat16_gain() >= _MIN_GAIN
-    return Machine(usable_cores(), _memory(), bfloat16, tuple(gpus))
-
-
-@functools.cache
-def bfloat16_gain() -> float:
-    """Return how many times faster the processor multiplies matrices in bfloat16 than in float32.
-
-    It is measured, because instructions for bfloat16 do not make it fast: on an Intel processor
-    with AVX512-BF16, in a virtual machine without AMX, the gain was 0.6.
-    """
-    import tensorflow as tf
-
-    random = tf.random.stateless_normal([_SIDE, _SIDE], [0, 0])
-    squares = {dtype: tf.cast(random, dtype) for dtype in (tf.float32, tf.bfloat16)}
-    times = {dtype: [] for dtype in squares}
-    # Alternating, so that other work on the machine disturbs both equally.
-    for _ in range(_REPEATS):
-        for dtype, square in squares.items():
-            start = time.perf_counter()
-            tf.matmul(square, square)[0, 0].numpy()
-            times[dtype].append(time.perf_counter() - start)
-    seconds = {dtype: min(tries) for dtype, tries in times.items()}  # the first runs are warm-up
-    return seconds[tf.float32] / seconds[tf.bfloat16]
+    return Machine(usable_cores(), _memory(), has_bfloat16(), tuple(gpus))
 
 
 def has_bfloat16(cpuinfo: str | None = None) -> bool:
-    """Return whether the processor has instructions for bfloat16 (AVX512-BF16 or AMX-BF16).
+    """Return whether the processor computes faster in bfloat16 than in float32.
 
-    Elsewhere bfloat16 is emulated and slower than float32.
+    The instruction set decides and not a measurement, so that a seed gives the same weights on a
+    busy machine. Processors with AMX-BF16 are faster, and processors with AVX512-BF16 unless Intel
+    made them: there, without AMX, TensorFlow multiplied matrices 0.6 times as fast as in float32.
+    Elsewhere bfloat16 is emulated and slower.
 
     Args:
-        cpuinfo: content of `/proc/cpuinfo`; None reads the file. Without the file, False.
+        cpuinfo: content of `/proc/cpuinfo`; None reads the file. Without the file, as on macOS and
+            Windows, False.
     """
     if cpuinfo is None:
         try:
-            cpuinfo = Path("/proc/cpuinfo").read_text()
+            cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return False
-    flags = (line.split(":", 1)[1] for line in cpuinfo.splitlines() if line.startswith("flags"))
-    return bool(_BFLOAT16_FLAGS & set(next(flags, "").split()))
+    values = {"flags": "", "vendor_id": ""}  # of the first processor
+    for line in reversed(cpuinfo.splitlines()):
+        name, _, value = line.partition(":")
+        if name.strip() in values:
+            values[name.strip()] = value
+    flags = set(values["flags"].split())
+    slow = values["vendor_id"].strip() == "GenuineIntel"
+    return "amx_bf16" in flags or ("avx512_bf16" in flags and not slow)
 
 
 def has_driver() -> bool:

@@ -37,9 +37,8 @@ class Profile:
             (`choose_precision`).
         memory: number of bytes that a plan may use.
         gpu: whether training runs on a GPU.
-        parallel_calls: number of images decoded and augmented at the same time.
-        why: reasons for precision and memory, in a sentence.
-        prefetch: number of batches prepared ahead of the model.
+        precision_reason: why it has this precision.
+        memory_reason: why it has this memory.
         xla: "on" or "off". It is off everywhere: on a processor it slows the study's CNN down, and
             on GPUs it was not measured.
     """
@@ -48,10 +47,14 @@ class Profile:
     precision: str
     memory: int
     gpu: bool
-    parallel_calls: int
-    why: str
-    prefetch: int = 2
+    precision_reason: str
+    memory_reason: str
     xla: str = "off"
+
+    @property
+    def why(self) -> str:
+        """Reasons for precision and memory, in a sentence."""
+        return f"{self.precision_reason}; {self.memory_reason}"
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,14 @@ def find_profile(name: str = "auto", machine: Machine | None = None) -> Profile:
     gpu = min(machine.gpus, key=lambda gpu: (gpu.memory or _SMALLEST_GPU, gpu.capability))
     if name == "auto":
         name = next((known for known, card in _CARDS.items() if card.is_like(gpu)), "auto")
-        return _gpu(name, gpu, gpu.memory or _SMALLEST_GPU, machine.cores)
+        return _gpu(name, gpu, gpu.memory or _SMALLEST_GPU)
     needed = _CARDS[name].memory
     if gpu.memory and gpu.memory < 0.9 * needed:
         raise HardwareError(
             f"training.profile={name} needs {needed / GIB:.0f} GB, and the GPU here is {gpu}. "
             f"Use training.profile=auto. Received: {name!r}"
         )
-    return _gpu(name, gpu, needed, machine.cores)
+    return _gpu(name, gpu, needed)
 
 
 def resolve(
@@ -124,8 +127,7 @@ def resolve(
         build: function of `precision` that builds the network, as `new_model` does.
         machine: the machine; None detects this one.
         begun: settings of the run that is resumed. An automatic precision is taken from them if the
-            profile is the same, because the speed of bfloat16 is measured, and the measurement may
-            differ on a busy machine.
+            profile is the same, because another processor may have other instructions.
 
     Raises:
         HardwareError: if the machine does not have what a setting asks for, or if a single image
@@ -174,6 +176,22 @@ def choose_precision(
     if not any(isinstance(layer, _DEPTHWISE) for layer in nested_layers(model)):
         return profile.precision, model
     return "float32", build(precision="float32")
+
+
+def precision_record(asked: str, config: Config) -> dict[str, str]:
+    """Return the precision of a training and why it has it, for environment.json.
+
+    Args:
+        asked: value of `training.precision` before it was resolved.
+        config: settings from `resolve`.
+    """
+    used, profile = config.training.precision, find_profile(config.training.profile)
+    reason = profile.precision_reason
+    if asked != "auto":
+        reason = "the settings name it"
+    elif used != profile.precision:
+        reason += ", but the network has depthwise convolutions, which are slow in bfloat16"
+    return {"asked": asked, "used": used, "reason": reason}
 
 
 def usable_memory(profile: Profile, config: Config) -> int:
@@ -266,9 +284,9 @@ def does_not_fit(config: Config, profile: Profile, plan: MemoryPlan) -> str:
 
 def _cpu(machine: Machine) -> Profile:
     if machine.bfloat16:
-        precision, why = "mixed_bfloat16", "bfloat16 is faster than float32 here"
+        precision, why = "mixed_bfloat16", "the processor has fast instructions for bfloat16"
     else:
-        precision, why = "float32", "bfloat16 is not faster than float32 here"
+        precision, why = "float32", "the processor has no fast instructions for bfloat16"
     memory = machine.memory or _UNKNOWN_MEMORY
     known = "" if machine.memory else " (assumed, because it is unknown)"
     return Profile(
@@ -276,12 +294,12 @@ def _cpu(machine: Machine) -> Profile:
         precision=precision,
         memory=int(_CPU_SHARE * memory),
         gpu=False,
-        parallel_calls=machine.cores,
-        why=f"{why}; {_CPU_SHARE:.0%} of {memory / GIB:.1f} GB of memory{known}",
+        precision_reason=why,
+        memory_reason=f"{_CPU_SHARE:.0%} of {memory / GIB:.1f} GB of memory{known}",
     )
 
 
-def _gpu(name: str, gpu: Gpu, memory: int, cores: int) -> Profile:
+def _gpu(name: str, gpu: Gpu, memory: int) -> Profile:
     if name != "auto" or (7, 0) <= gpu.capability < (8, 0):
         precision, why = "mixed_float16", "the GPU computes in float16, but not in bfloat16"
     elif gpu.capability >= (8, 0):
@@ -294,6 +312,6 @@ def _gpu(name: str, gpu: Gpu, memory: int, cores: int) -> Profile:
         precision=precision,
         memory=int(_GPU_SHARE * memory) - _GPU_RESERVE,
         gpu=True,
-        parallel_calls=cores,
-        why=f"{gpu}: {why}; {memory / GIB:.0f} GB less a reserve{known}",
+        precision_reason=f"{gpu}: {why}",
+        memory_reason=f"{memory / GIB:.0f} GB less a reserve{known}",
     )

@@ -26,10 +26,10 @@ from breastus.data.pipeline.image_cache import ImageCache
 from breastus.data.pipeline.phantom_stream import STREAM_HALF_SIZES, phantom_dataset, phantom_labels
 from breastus.labels import LABELS
 from breastus.preprocessing.transform import Transform
-from breastus.training.hardware.profiles import find_profile
+from breastus.runs.environment import usable_cores
 from breastus.training.lesion_head import LESION_LOGITS, add_lesion_head, lesion_grid
 from breastus.training.network import compile_model, execution_of
-from breastus.training.optimizers import exclude_from_decay, make_optimizer
+from breastus.training.optimizers import exclude_from_decay, make_optimizer, with_loss_scaling
 from breastus.training.pretraining.masked_modeling import (
     MaskedL1,
     area_of,
@@ -128,7 +128,7 @@ def phantom_task(network: keras.Model, config: Config, transform: Transform, *, 
         normalize=transform.normalize,
         grid=lesion_grid(model) if where else None,
         batch_size=batch,
-        **_width(config),
+        parallel_calls=usable_cores(),
     )
     facts = {
         "kind": "lump or not, and where" if where else "lump or not",
@@ -169,7 +169,11 @@ def masked_task(
     )
     if not settings.decay_all:
         exclude_from_decay(optimizer, model)
-    model.compile(optimizer=optimizer, loss=MaskedL1(), jit_compile=execution.jit_compile)
+    model.compile(
+        optimizer=with_loss_scaling(optimizer, model),
+        loss=MaskedL1(),
+        jit_compile=execution.jit_compile,
+    )
     model.optimizer.build(model.trainable_variables)
     images = ImageCache(
         table["path"].tolist(),
@@ -186,7 +190,7 @@ def masked_task(
         image_seed=functools.partial(image_seed, config.seed),
         normalize=transform.normalize,
         first_epoch=0,
-        **_width(config),
+        parallel_calls=usable_cores(),
     )
     hiding = functools.partial(
         hide,
@@ -215,8 +219,3 @@ def masked_task(
 def _augmenter(config: Config):
     settings = config.augmentation
     return build_augmenter(settings.policy, erasing=settings.erasing)
-
-
-def _width(config: Config) -> dict[str, int]:
-    profile = find_profile(config.training.profile)
-    return {"parallel_calls": profile.parallel_calls, "prefetch": profile.prefetch}

@@ -1,8 +1,10 @@
 """Profiles, what follows from them, and what does not fit the machine."""
 
 import functools
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import pytest
@@ -10,11 +12,12 @@ import pytest
 from breastus.config.schema import Config
 from breastus.errors import HardwareError
 from breastus.training.hardware import profiles as hardware
-from breastus.training.hardware.devices import GIB, Gpu, Machine, has_bfloat16
+from breastus.training.hardware.devices import GIB, Gpu, Machine, has_bfloat16, this_machine
 from breastus.training.hardware.profiles import (
     choose_precision,
     find_profile,
     planner,
+    precision_record,
     resolve,
     strategy,
     usable_memory,
@@ -77,12 +80,41 @@ def test_a_smaller_profile_and_the_processor_may_be_chosen_beside_a_gpu():
     [
         ("processor : 0\nflags\t\t: fpu avx512f avx512_bf16 sse\n", True),
         ("flags : fpu amx_bf16 amx_tile\n", True),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512_bf16 amx_bf16\n", True),
+        ("vendor_id : GenuineIntel\nflags : fpu avx512_bf16\n", False),
+        ("vendor_id : AuthenticAMD\nflags : fpu avx512_bf16\n", True),
         ("flags : fpu avx512f avx512bw\nmodel : avx512_bf16\n", False),
         ("", False),
     ],
 )
 def test_bfloat16_is_read_off_the_flags(cpuinfo, expected):
     assert has_bfloat16(cpuinfo) is expected
+
+
+def test_a_system_without_cpuinfo_trains_in_float32(monkeypatch):
+    def not_there(*_, **__):
+        raise FileNotFoundError
+
+    assert this_machine().bfloat16 == has_bfloat16()
+    monkeypatch.setattr(Path, "read_text", not_there)  # as on macOS and Windows
+    assert not this_machine().bfloat16
+
+
+@pytest.mark.parametrize(
+    ("asked", "used", "profile", "reason"),
+    [
+        ("auto", "mixed_bfloat16", CPU, "fast instructions for bfloat16$"),
+        ("auto", "float32", CPU, "but the network has depthwise convolutions"),
+        ("auto", "float32", OLD_CPU, "no fast instructions for bfloat16$"),
+        ("auto", "mixed_float16", with_gpus(T4), "^Tesla T4 .*: the GPU computes in float16"),
+        ("float32", "float32", CPU, "the settings name it"),
+    ],
+)
+def test_the_reason_for_a_precision_is_recorded(monkeypatch, asked, used, profile, reason):
+    monkeypatch.setattr(hardware, "this_machine", lambda: profile)
+    record = precision_record(asked, settings(precision=used))
+    assert (record["asked"], record["used"]) == (asked, used)
+    assert re.search(reason, record["reason"])
 
 
 def settings(**training):
