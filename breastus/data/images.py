@@ -1,14 +1,17 @@
-"""Read one image file safely: a path or bytes in, checked bytes and pixels out.
+"""Read one image file safely: a path or bytes in, checked pixels out.
 
 The file is a picture or a DICOM file, of which one frame is named `scan.dcm#frame=12`. Pixels are
-uint8 [H, W, 3], RGB, values 0 to 255, upright. The bytes are a PNG or JPEG file that the TensorFlow
-graph decodes to the same pixels, so NumPy code and the graph work on one image.
+uint8 [H, W, 3], RGB, values 0 to 255, upright.
+
+Files are decoded here alone. Manifest, training, masks and `Predictor` hand these pixels to the
+TensorFlow graph, so no file can look different there, or fail to decode there.
 """
 
 import hashlib
 import io
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +23,10 @@ from breastus.errors import ImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _SIMULATED = ("Description", "simulated by breastus, not a patient")  # PNG text of phantoms
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
-# Modes in which TensorFlow's decoder and Pillow's give the same RGB pixels.
-_SAME_IN_TENSORFLOW = {
-    "PNG": {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"},
-    "JPEG": {"L", "RGB"},
-}
+_LOSSY = ("JPEG", "MPO", "WEBP")  # MPO is what Pillow calls a JPEG with a second view
 
 
 @dataclass(frozen=True)
@@ -35,21 +34,22 @@ class ImageFile:
     """One image file, checked and decoded.
 
     Attributes:
-        encoded: PNG or JPEG file: the file itself where TensorFlow decodes it to the same pixels,
-            else a PNG.
         pixels: uint8 [H, W, 3], RGB. Alpha is dropped, 16-bit values keep their high byte.
         sha256: SHA-256 of the original file.
         simulated: true for a file that declares itself a phantom.
+        lossy: true for a file whose compression changes grey levels.
     """
 
-    encoded: bytes
     pixels: np.ndarray
     sha256: str
     simulated: bool = False
+    lossy: bool = False
 
     @classmethod
     def read(cls, source: str | os.PathLike | bytes) -> "ImageFile":
-        """Read a PNG, JPEG, BMP, TIFF (first page) or DICOM file, from a path or as bytes.
+        """Read a PNG, JPEG, BMP, TIFF, WebP or DICOM file, from a path or as bytes.
+
+        Of several pages, views or moving pictures the first is read.
 
         The path of a DICOM file with several frames must end in `#frame=12`, counted from 1. Its
         frames are cropped to the B-mode region.
@@ -72,19 +72,30 @@ class ImageFile:
         if frame is not None:
             raise ImageError(f"{name} names a frame, but only DICOM files have frames.")
         try:
-            pixels, unchanged, simulated = _decode(name, data)
+            pixels, image = _decode(name, data)
         except ImageError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError(f"{name} is not a PNG, JPEG, BMP or TIFF image, nor DICOM.") from error
+            raise ImageError(
+                f"{name} is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image."
+            ) from error
         # Damaged files make Pillow raise almost anything, from struct.error to SyntaxError.
         except Exception as error:
             reason = str(error) or type(error).__name__
             raise ImageError(
                 f"{name} is damaged: {_first_line(reason)}. Export or copy it again."
             ) from error
-        encoded = data if unchanged else to_png(pixels)
-        return cls(encoded, pixels, hashlib.sha256(data).hexdigest(), simulated)
+        return cls(
+            pixels,
+            hashlib.sha256(data).hexdigest(),
+            simulated=image.info.get(_SIMULATED[0]) == _SIMULATED[1],
+            lossy=image.format in _LOSSY or image.info.get("compression") == "jpeg",
+        )
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """A PNG file with these pixels, for `predict_bytes` of a bundle."""
+        return to_png(self.pixels)
 
     @classmethod
     def _of_dicom(cls, name: str, data: bytes, frame: int | None) -> "ImageFile":
@@ -97,7 +108,7 @@ class ImageFile:
                 f"the middle one: {name}#frame={(file.frames + 1) // 2}"
             )
         pixels = file.frame(1 if frame is None else frame)
-        return cls(to_png(pixels), pixels, hashlib.sha256(data).hexdigest())
+        return cls(pixels, hashlib.sha256(data).hexdigest())
 
 
 def read_image(source: str | os.PathLike | bytes) -> np.ndarray:
@@ -123,8 +134,8 @@ def to_png(pixels: np.ndarray, *, side: int | None = None, simulated: bool = Fal
     return buffer.getvalue()
 
 
-def _decode(name: str, data: bytes) -> tuple[np.ndarray, bool, bool]:
-    """Return pixels, whether TensorFlow decodes the file to the same, and whether a phantom."""
+def _decode(name: str, data: bytes) -> tuple[np.ndarray, Image.Image]:
+    """Return pixels, and the image as Pillow decodes it."""
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -132,12 +143,8 @@ def _decode(name: str, data: bytes) -> tuple[np.ndarray, bool, bool]:
     # Only the header has been read so far, so nothing large is allocated.
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(_too_large(name, f"{image.width} x {image.height}"))
-    unchanged = image.mode in _SAME_IN_TENSORFLOW.get(image.format, ())
-    if image.format == "PNG" and image.getexif().get(_ORIENTATION, 1) != 1:
-        unchanged = False  # the graph turns JPEGs upright, not PNGs
     image.load()
-    simulated = image.info.get(_SIMULATED[0]) == _SIMULATED[1]
-    return np.asarray(ImageOps.exif_transpose(_to_rgb(name, image))), unchanged, simulated
+    return np.asarray(ImageOps.exif_transpose(_to_rgb(name, image))), image
 
 
 def _to_rgb(name: str, image: Image.Image) -> Image.Image:

@@ -9,7 +9,7 @@ import numpy as np
 from breastus.data.images import ImageFile
 from breastus.utils.opencv import cv2
 
-_JPEG_NOISE = 8  # grey levels that compression may add to a black mask
+_COMPRESSION_NOISE = 8  # grey levels that lossy compression may add to a black mask
 
 
 def read_mask(path: str | os.PathLike) -> np.ndarray:
@@ -22,7 +22,7 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
         ImageError: when the file cannot be read.
     """
     file = ImageFile.read(path)
-    black = _JPEG_NOISE if file.encoded.startswith(b"\xff\xd8") else 0
+    black = _COMPRESSION_NOISE if file.lossy else 0
     lit = [plane > black for plane in np.moveaxis(file.pixels, -1, 0)]
     return lit[0] | lit[1] | lit[2]
 

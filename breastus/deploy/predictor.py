@@ -98,7 +98,7 @@ class Predictor:
         self.path, self.metadata = self.bundle.path, self.bundle.metadata
         try:
             self._module = tf.saved_model.load(str(self.bundle.saved_model))
-            self._predict_bytes = self._module.signatures["predict_bytes"]
+            self._predict_pixels = self._module.signatures["serving_uint8"]
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise BundleError(f"{self.path} holds no usable SavedModel: {error}") from error
         self.threshold = float(self.metadata["threshold"])
@@ -110,8 +110,8 @@ class Predictor:
         """Predict one image, or several.
 
         Args:
-            image: a file (PNG, JPEG, BMP, TIFF or DICOM), the bytes of one, pixels (uint8 [H, W],
-                [H, W, 1] or [H, W, 3], RGB), a PIL image, or a list of any of these.
+            image: a file (PNG, JPEG, BMP, TIFF, WebP or DICOM), the bytes of one, pixels (uint8
+                [H, W], [H, W, 1] or [H, W, 3], RGB), a PIL image, or a list of any of these.
 
         Returns:
             A prediction; for a list one for each image, in which an image that cannot be read has
@@ -144,7 +144,13 @@ class Predictor:
 
     def _predict(self, image: Image) -> Prediction:
         file = ImageFile.read(_file(image))
-        outputs = self._predict_bytes(encoded=tf.constant([file.encoded]))
+        try:
+            outputs = self._predict_pixels(images=tf.constant(file.pixels[None]))
+        except tf.errors.OpError as error:
+            reason = error.message.splitlines()[0]
+            raise ImageError(
+                f"{_path(image) or 'The image'} cannot be predicted: {reason}"
+            ) from error
         probability = float(outputs["lump"][0])
         label = self.labels[int(probability >= self.threshold)]
         reasons = prediction_flags(

@@ -354,7 +354,7 @@ class Trainer:
         if split not in self._images:
             self._images[split] = ImageCache(
                 self.tables[split]["path"].tolist(),
-                decode=self.transform.decode,
+                crop_and_resize=self.transform.crop_and_resize,
                 size=self.config.model.image_size,
                 cache_mb=self.config.training.cache_mb,
             )

@@ -7,7 +7,7 @@ from typing import Any
 from breastus.augmentation.contact_sheet import contact_sheet
 from breastus.augmentation.policies import build_augmenter
 from breastus.config.schema import Config
-from breastus.data.images import ImageFile
+from breastus.data.images import read_image
 from breastus.data.manifest.schema import sample_balanced
 from breastus.errors import ConfigError, RunError
 from breastus.preprocessing.transform import Transform
@@ -51,7 +51,7 @@ def show(
     rows = sample_balanced(prepare_manifest(config), count, seed=config.seed)
     transform = Transform.from_config(config)
     figure = contact_sheet(
-        [transform.decode(ImageFile.read(path).encoded).numpy() for path in rows["path"]],
+        [transform.crop_and_resize(read_image(path)).numpy() for path in rows["path"]],
         [image_id.rpartition("/")[2] for image_id in rows["image_id"]],
         augmenter=build_augmenter(config.augmentation.policy) if augment else None,
         seed=config.seed,

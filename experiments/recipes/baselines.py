@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 
 from breastus.config.schema import DataConfig, EvaluationConfig
-from breastus.data.images import ImageFile, read_image
+from breastus.data.images import read_image
 from breastus.data.manifest.build import load_manifest
 from breastus.data.manifest.schema import included
 from breastus.data.splits.make import make_splits
@@ -127,8 +127,8 @@ def _maps(rows: pd.DataFrame, network: str) -> Iterator[np.ndarray]:
     backbone, _ = split_backbone_head(build_model(network, image_size=SIZE, weights="imagenet"))
     transform = Transform(image_size=SIZE, aspect="keep")
     for start in range(0, len(rows), 16):
-        files = [ImageFile.read(path).encoded for path in rows["path"][start : start + 16]]
-        images = transform.bytes_to_input(tf.constant(files))
+        scans = [read_image(path) for path in rows["path"][start : start + 16]]
+        images = transform.normalize(tf.stack([transform.crop_and_resize(scan) for scan in scans]))
         mirrored = backbone(images[:, :, ::-1], training=False)[:, :, ::-1]
         yield np.stack([backbone(images, training=False), mirrored])
 

@@ -31,6 +31,7 @@ FORMS = [
     *(("JPEG", mode) for mode in ("L", "RGB", "CMYK")),
     *(("BMP", mode) for mode in ("1", "L", "P", "RGB")),
     *(("TIFF", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16")),
+    *(("WEBP", mode) for mode in ("L", "RGB", "RGBA")),
 ]
 
 
@@ -51,7 +52,7 @@ def test_every_form_has_the_same_pixels_here_and_in_the_graph(speckle, form, mod
     np.testing.assert_array_equal(decode_image(file.encoded), file.pixels)
     if mode == "I;16":
         np.testing.assert_array_equal(file.pixels[..., 0], np.asarray(image) >> 8)
-    elif form != "JPEG":
+    elif form not in ("JPEG", "WEBP"):
         np.testing.assert_array_equal(file.pixels, np.asarray(image.convert("RGB")))
 
 
@@ -97,8 +98,8 @@ def _truncated(form: str) -> bytes:
     ("data", "message"),
     [
         (b"", "is empty"),
-        (b"hello, this is no image at all", "is not a PNG, JPEG, BMP or TIFF"),
-        (b"GIF89a" + bytes(40), "is not a PNG, JPEG, BMP or TIFF"),
+        (b"hello, this is no image at all", "is not a PNG, JPEG, BMP, TIFF, WebP or DICOM"),
+        (b"GIF89a" + bytes(40), "is not a PNG, JPEG, BMP, TIFF, WebP or DICOM"),
         (_truncated("PNG"), "is damaged"),
         (_truncated("JPEG"), "is damaged"),
         (_truncated("TIFF"), "is damaged"),

@@ -1,5 +1,6 @@
 """A bundle and images in, predictions out; what is wrong with either is named."""
 
+import io
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import pytest
+import tensorflow as tf
 
 from breastus.data.images import read_image, to_png
 from breastus.data.manifest.schema import included, read_manifest
@@ -163,11 +165,31 @@ def test_a_training_image_is_known_again(predictor, tiny_run):
         assert seen == (split_of[row.image_id] in ("train", "val"))
 
 
+def test_files_that_tensorflow_cannot_decode_are_predicted(predictor, speckle):
+    whole = to_png(speckle(120, 150))
+    wrong_checksum = bytearray(whole)
+    wrong_checksum[-13] ^= 1  # the last byte before IEND, of the checksum of the pixels
+    webp = io.BytesIO()
+    PIL.Image.fromarray(speckle(120, 150)).save(webp, "WEBP", lossless=True)
+    expected = predictor(whole).probability
+    for data in (whole[:-12], bytes(wrong_checksum), webp.getvalue()):
+        assert predictor(data).probability == expected
+
+
+def test_an_image_that_exhausts_the_graph_does_not_stop_the_others(predictor, scan, monkeypatch):
+    def fail(**pixels):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore")
+
+    monkeypatch.setattr(predictor, "_predict_pixels", fail)
+    (found,) = predictor([scan])
+    assert found.error == f"{scan} cannot be predicted: OOM when allocating"
+
+
 def test_a_bad_image_does_not_stop_the_others(predictor, scan, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
     first, second, third = predictor.predict_each([bad, scan, tmp_path / "none.png"])
-    assert first.error == f"{bad} is not a PNG, JPEG, BMP or TIFF image, nor DICOM."
+    assert first.error == f"{bad} is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image."
     assert np.isnan(first.probability)
     assert second.label
     assert not second.error

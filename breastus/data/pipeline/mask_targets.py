@@ -5,13 +5,11 @@ the cells of the grid on which the network predicts lesions. An image without a 
 mask. The cells of a lump without a mask are unknown and have weight 0.
 """
 
-import io
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from PIL import Image
 
 from breastus.data.images import read_image
 from breastus.data.masks import lesion_mask
@@ -44,18 +42,18 @@ class MaskTargets:
         augment_masks: Callable | None,
         cache_mb: int,
     ):
-        def decode(encoded: tf.Tensor) -> tf.Tensor:
-            image_and_mask = tf.io.decode_png(encoded, channels=4)
+        def crop_and_resize_last(image_and_mask: tf.Tensor) -> tf.Tensor:
             return crop_and_resize(image_and_mask[..., 3:], image_and_mask[..., :3])
 
         paths = table["path"] + _SEPARATOR + table["mask_paths"].str.replace(";", _SEPARATOR)
         self._masks = ImageCache(
             paths.tolist(),
-            decode=decode,
+            crop_and_resize=crop_and_resize_last,
             size=size,
             cache_mb=cache_mb,
+            read=_image_and_mask,
+            read_channels=4,
             channels=1,
-            read=_image_with_mask_as_alpha,
         )
         known = (table["mask_paths"] != "") | (table["label"] != LABELS[LUMP])
         self._known = tf.constant(known.to_numpy(np.float32))
@@ -89,10 +87,9 @@ def lesion_area_targets(masks: tf.Tensor, known: tf.Tensor, cell: tuple[int, int
     return tf.concat([fraction, weight], axis=-1)
 
 
-def _image_with_mask_as_alpha(names: str) -> bytes:
+def _image_and_mask(names: str) -> np.ndarray:
+    """Return uint8 [H, W, 4]: an image, and the union of its masks as the fourth channel."""
     path, *mask_paths = names.split(_SEPARATOR)
     pixels = read_image(path)
     mask = lesion_mask([name for name in mask_paths if name], pixels.shape[:2])
-    buffer = io.BytesIO()
-    Image.fromarray(np.dstack([pixels, mask])).save(buffer, "PNG", compress_level=0)
-    return buffer.getvalue()
+    return np.dstack([pixels, mask])

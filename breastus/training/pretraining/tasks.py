@@ -177,7 +177,7 @@ def masked_task(
     model.optimizer.build(model.trainable_variables)
     images = ImageCache(
         table["path"].tolist(),
-        decode=transform.decode,
+        crop_and_resize=transform.crop_and_resize,
         size=transform.image_size,
         cache_mb=settings.cache_mb,
     )

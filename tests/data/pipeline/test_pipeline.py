@@ -11,13 +11,14 @@ import tensorflow as tf
 
 from breastus.augmentation.base import image_seed
 from breastus.augmentation.policies import build_augmenter
+from breastus.data.images import read_image
 from breastus.data.pipeline.batches import (
     evaluation_dataset,
     steps_per_epoch,
     training_dataset,
 )
-from breastus.data.pipeline.image_cache import ImageCache
-from breastus.preprocessing.decode import decode_image
+from breastus.data.pipeline.image_cache import ImageCache, reraise_image_errors
+from breastus.errors import ImageError
 from breastus.training.sampling import epoch_order
 
 
@@ -27,7 +28,7 @@ def paths(tmp_path, write_image):
 
 
 def pixels(paths, *, cache_mb=1):
-    return ImageCache(paths, decode=decode_image, size=16, cache_mb=cache_mb)
+    return ImageCache(paths, crop_and_resize=lambda image: image, size=16, cache_mb=cache_mb)
 
 
 def batches(paths, *, augment=True, cache_mb=1, **options):
@@ -63,7 +64,7 @@ def test_each_image_once_an_epoch_in_another_order(paths):
 
 def test_labels_stay_with_their_images(paths):
     images, labels = collect(batches(paths, augment=False))
-    expected = np.stack([decode_image(Path(path).read_bytes()) for path in paths]) / 255.0
+    expected = np.stack([read_image(path) for path in paths]) / 255.0
     np.testing.assert_allclose(images, expected[labels], atol=1e-6)
     again, order = collect(
         evaluation_dataset(
@@ -140,14 +141,12 @@ import tensorflow as tf
 from breastus.augmentation.base import image_seed
 from breastus.data.pipeline.batches import training_dataset
 from breastus.data.pipeline.image_cache import ImageCache
-from breastus.data.pipeline.image_cache import ImageCache
-from breastus.preprocessing.decode import decode_image
 from breastus.training.sampling import epoch_order
 
 paths = (sys.argv[1:] * 20000)[:20000]
 labels = [number % 2 for number in range(20000)]
 order, _ = epoch_order(labels, strategy="balanced", seed=0)
-pixels = ImageCache(paths, decode=decode_image, size=16, cache_mb=0)
+pixels = ImageCache(paths, crop_and_resize=lambda image: image, size=16, cache_mb=0)
 assert not pixels.cached
 dataset = training_dataset(
     pixels, labels, classes=2, order=order, augment=None,
@@ -169,3 +168,59 @@ print(seen[1] - seen[0])
     )
     # All of them decoded would be 15 MiB.
     assert float(found.stdout) < 6.0
+
+
+@pytest.mark.parametrize("cache_mb", [0, 1])
+def test_a_file_that_was_removed_is_named(paths, cache_mb):
+    Path(paths[4]).unlink()
+    with pytest.raises(ImageError, match=r"снимок 4\.png cannot be opened"), reraise_image_errors():
+        collect(batches(paths, cache_mb=cache_mb))
+
+
+@pytest.mark.parametrize("cache_mb", [0, 1])
+def test_what_the_reader_reads_needs_no_decoder_in_the_graph(paths, cache_mb):
+    whole = Path(paths[4]).read_bytes()
+    Path(paths[4]).write_bytes(whole[:-12])  # without IEND, which TensorFlow's decoder refuses
+    found = tf.function(pixels(paths, cache_mb=cache_mb).__call__)(tf.constant(4))
+    np.testing.assert_array_equal(found, read_image(whole))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failure", ["file", "callback"])
+def test_a_failure_ends_the_process(tmp_path, write_image, failure):
+    paths = [str(write_image(tmp_path / f"{i}.png", i, 400, 500)) for i in range(60)]
+    if failure == "file":
+        Path(paths[40]).unlink()
+    code = """
+import sys
+import keras
+import tensorflow as tf
+from breastus.data.pipeline.batches import training_dataset
+from breastus.data.pipeline.image_cache import ImageCache, reraise_image_errors
+
+class Failing(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 2:
+            raise ValueError("callback")
+
+paths = sys.argv[1:]
+images = ImageCache(
+    paths, crop_and_resize=lambda image: image[:16, :16], size=16, cache_mb=0
+)
+batches = training_dataset(
+    images, [0] * 60, classes=2, order=lambda epoch: tf.range(60), augment=None,
+    image_seed=lambda epoch, draw: tf.stack([epoch, draw]), normalize=lambda x: x / 255.0,
+    batch_size=4, first_epoch=0, epochs=50,
+)
+model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")])
+model.compile(loss="categorical_crossentropy")
+with reraise_image_errors():
+    model.fit(batches, steps_per_epoch=15, epochs=50, verbose=0, callbacks=[Failing()])
+"""
+    if failure == "file":
+        code = code.replace("if batch == 2", "if False")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 1
+    assert ("40.png cannot be opened" if failure == "file" else "ValueError") in done.stderr
