@@ -125,17 +125,33 @@ def download(
     )
 
 
-def cached_folder(repo_id: str, *, kind: Literal["dataset", "model"]) -> Path | None:
-    """Return the folder of a repository in the cache, without a network, or None."""
+def cached_folder(
+    repo_id: str, patterns: Sequence[str], *, kind: Literal["dataset", "model"]
+) -> Path | None:
+    """Return the folder of a repository in the cache, without a network.
+
+    Args:
+        repo_id: name on the hub, `owner/name`.
+        patterns: names of files, as for `download`.
+        kind: "dataset" or "model".
+
+    Returns:
+        None if the cache does not hold the repository, or is known to lack some of the files. The
+        checksums are not verified.
+    """
     from huggingface_hub import HfApi
 
     try:
         return Path(
             HfApi().snapshot_download(
-                repo_id, repo_type=kind, cache_dir=_cache_dir(), local_files_only=True
+                repo_id,
+                repo_type=kind,
+                cache_dir=_cache_dir(),
+                allow_patterns=list(patterns),
+                local_files_only=True,
             )
         )
-    except (LookupError, OSError):
+    except (LookupError, OSError, ValueError):
         return None
 
 

@@ -9,13 +9,14 @@ Reference:
 """
 
 import json
+import warnings
 from pathlib import Path
 
 from breastus.data.images import SUFFIXES
 from breastus.data.sources.unpack import ARCHIVES, unpack
-from breastus.errors import HubError, HubUnreachableError
+from breastus.errors import DataWarning, HubError, HubUnreachableError
 from breastus.utils.files import write_json
-from breastus.utils.hub import download
+from breastus.utils.hub import cached_folder, download
 
 DATASET = "ShivamRaisharma/breastcancer"
 
@@ -31,7 +32,10 @@ _WAYS_OUT = (
 
 
 def fetch(cache: Path, repo_id: str = DATASET) -> Path:
-    """Return a folder with the data set's image files, or without a network the earlier one.
+    """Return a folder with the data set's image files.
+
+    Without a network it is the copy in the cache of `huggingface_hub`, which other programs may
+    have downloaded, or else the folder of an earlier call.
 
     Args:
         cache: folder for unpacked images and the list of verified files.
@@ -40,16 +44,30 @@ def fetch(cache: Path, repo_id: str = DATASET) -> Path:
     Raises:
         HubError: if the hub cannot be reached and nothing was downloaded before, the data set does
             not exist or needs permission, a file stays damaged, or its classes are unknown.
+
+    Warns:
+        DataWarning: if the cached copy was never compared with the hub's checksums.
     """
     own = cache / "hub" / repo_id.replace("/", "--")
     latest = own / "latest.json"
     try:
         snapshot = download(repo_id, _PATTERNS, kind="dataset", records=own)
     except HubError as error:
-        if isinstance(error, HubUnreachableError) and (earlier := _earlier_folder(latest)):
-            return earlier
-        raise type(error)(f"{error} {_WAYS_OUT}") from error
-    folder = unpack(snapshot, own / snapshot.name)
+        snapshot = None
+        if isinstance(error, HubUnreachableError):
+            snapshot = cached_folder(repo_id, _PATTERNS, kind="dataset")
+            if snapshot is None and (earlier := _earlier_folder(latest)):
+                return earlier
+        if snapshot is None:
+            raise type(error)(f"{error} {_WAYS_OUT}") from error
+        if not (own / f"{snapshot.name}.checked.json").is_file():
+            warnings.warn(
+                f"{error} The copy of {repo_id} in {snapshot} is used, without a comparison with "
+                "the hub's checksums.",
+                DataWarning,
+                stacklevel=2,
+            )
+    folder = unpack(snapshot, own / f"{snapshot.name}-unpacked")
     write_json(latest, {"folder": str(folder)})
     return folder
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from breastus.data.image_files import MAX_BYTES
 from breastus.data.images import SUFFIXES, read_image
 from breastus.data.sources.class_folders import is_mask, parse_class, parse_split
-from breastus.errors import HubError, ImageError
+from breastus.errors import DataWarning, HubError, ImageError
 from breastus.utils.files import write_folder_aside
 
 ARCHIVES = (".parquet", ".zip")
@@ -47,26 +48,42 @@ def unpack(folder: Path, out: Path) -> Path:
     found = {
         suffix: [path for path in files if path.suffix.lower() == suffix] for suffix in ARCHIVES
     }
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not any(found.values()):
-        if any(path.suffix.lower() in SUFFIXES for path in files):
+        if images:
             return folder
         raise HubError(f"{folder} holds neither images nor Parquet files nor zip archives.")
+    used = found[".parquet"] or found[".zip"]
+    if unused := [path for path in (*found[".zip"], *images) if path not in used]:
+        warnings.warn(
+            f"{len(unused)} files beside {used[0].name} are not used, such as {unused[0].name}.",
+            DataWarning,
+            stacklevel=3,
+        )
     if out.is_dir():
         return out
     with write_folder_aside(out) as aside:
         if found[".parquet"]:
-            splits = [parse_split(*_split_words(path, folder)) for path in found[".parquet"]]
-            # If there is only one split, it holds everything, whatever its name.
-            several = len(set(splits)) > 1
-            for path, split in zip(found[".parquet"], splits, strict=True):
-                _write_parquet(path, folder, aside / split if several and split else aside)
+            _write_parquet_files(used, folder, aside)
         else:
-            for path in found[".zip"]:
-                _write_zip(path, aside)
+            for path in used:
+                # Two archives may hold files of one name.
+                _write_zip(path, aside / path.stem if len(used) > 1 else aside)
     return out
 
 
-def _write_parquet(path: Path, root: Path, out: Path) -> None:
+def _write_parquet_files(paths: list[Path], root: Path, out: Path) -> None:
+    splits = [parse_split(*_split_words(path, root)) for path in paths]
+    # If there is only one split, it holds everything, whatever its name.
+    several = len(set(splits)) > 1
+    rows = dict.fromkeys(splits, 0)  # so that the names of several files of a split differ
+    for path, split in zip(paths, splits, strict=True):
+        target = out / split if several and split else out
+        rows[split] += _write_parquet(path, root, target, first=rows[split])
+
+
+def _write_parquet(path: Path, root: Path, out: Path, *, first: int) -> int:
+    """Write the images of one file, numbered from `first`; return its number of rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -85,7 +102,11 @@ def _write_parquet(path: Path, root: Path, out: Path) -> None:
         bar = tqdm(
             rows, f"unpacking {path.name}", file.metadata.num_rows, leave=False, disable=None
         )
-        for number, (data, name, value) in enumerate(bar):
+        lacking = 0
+        for number, (data, name, value) in enumerate(bar, first):
+            if data is None:
+                lacking += 1
+                continue
             original = PurePosixPath(name or "").stem
             if is_mask(original) or (not original and _looks_like_mask(data)):
                 continue
@@ -94,6 +115,13 @@ def _write_parquet(path: Path, root: Path, out: Path) -> None:
             suffix = next((end for start, end in _MAGIC if data.startswith(start)), ".png")
             stem = re.sub(r"[^\w() -]", "_", original) or path.stem
             (parent / f"{number:05d} {stem}{suffix}").write_bytes(data)
+        if lacking:
+            warnings.warn(
+                f"{lacking} of {file.metadata.num_rows} rows of {path} hold no image.",
+                DataWarning,
+                stacklevel=5,
+            )
+        return file.metadata.num_rows
     except pa.ArrowException as error:
         raise HubError(f"{path} cannot be read as Parquet: {error}") from error
 
@@ -107,15 +135,14 @@ def _looks_like_mask(data: bytes) -> bool:
     return bool(((pixels <= 8) | (pixels >= 247)).mean() > 0.995)
 
 
-def _rows(file, image: str, label: str) -> Iterator[tuple[bytes, str | None, Any]]:
+def _rows(file, image: str, label: str) -> Iterator[tuple[bytes | None, str | None, Any]]:
     for batch in file.iter_batches(batch_size=_ROWS, columns=[image, label]):
         for row in batch.to_pylist():
             cell = row[image]
             data, name = (
                 (cell["bytes"], cell.get("path")) if isinstance(cell, dict) else (cell, None)
             )
-            if data is not None:
-                yield data, name, row[label]
+            yield data, name, row[label]
 
 
 def _holds_images(field) -> bool:
@@ -171,7 +198,8 @@ def _write_zip(path: Path, out: Path) -> None:
                     raise HubError(f"{path} is unsafe: it would write outside its folder ({name}).")
                 if entry.file_size > MAX_BYTES:
                     raise HubError(f"{path} holds a file that is too large ({name}).")
-                target = out / name
+                if (target := out / name).exists():
+                    raise HubError(f"{path} holds {name} twice.")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(entry))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:

@@ -98,7 +98,7 @@ def _fetch(preset: str, folder: Path | None, name: str) -> Path:
         folder = download(repo, [name], kind="model")
     except HubError as error:
         unreachable = isinstance(error, HubUnreachableError)
-        folder = cached_folder(repo, kind="model") if unreachable else None
+        folder = cached_folder(repo, [name], kind="model") if unreachable else None
         if folder is None:
             raise WeightsError(
                 f"The weights {preset} could not be loaded: {name}: {error} {remedies(preset)}"

@@ -247,7 +247,78 @@ def test_with_the_hub_gone_what_was_fetched_is_used(serve, cache):
     server.close()
     assert hub.fetch(cache, REPO) == folder
     with pytest.raises(HubError, match=r"cannot be reached.*--data FOLDER.*phantom"):
+        hub.fetch(cache, "someone/else")
+
+
+@pytest.fixture
+def snapshot(serve, tmp_path):
+    """A data set in the cache of huggingface_hub, as another program leaves it; no network."""
+    serve({}).close()
+
+    def write(files, repo_id=REPO):
+        folder = tmp_path / "hf" / "hub" / f"datasets--{repo_id.replace('/', '--')}"
+        for name, data in files.items():
+            path = folder / "snapshots" / ("0" * 40) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("0" * 40)
+
+    return write
+
+
+def test_without_a_network_the_cached_snapshot_is_used(snapshot, cache, tmp_path, monkeypatch):
+    snapshot(FOLDERS)
+    with pytest.warns(DataWarning, match=r"cannot be reached.*without a comparison with the hub"):
+        assert len(labels(hub.fetch(cache, REPO))) == 4
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BREASTUS_DATA", raising=False)
+    monkeypatch.setenv("BREASTUS_CACHE", str(tmp_path / "cache"))
+    snapshot(FOLDERS, hub.DATASET)
+    with pytest.warns(DataWarning, match="without a comparison"):
+        assert len(labels(resolve("auto", phantom_images=2, seed=0))) == 4  # and no phantoms
+
+
+def test_an_incomplete_snapshot_is_not_used(serve, cache):
+    server = serve(FOLDERS)
+    (hub.fetch(cache, REPO) / "train" / "normal" / "normal (1).png").unlink()
+    server.close()
+    with pytest.raises(HubError, match="cannot be reached"):
         hub.fetch(cache / "other", REPO)
+
+
+def test_files_of_several_shards_keep_apart(tmp_path):
+    names = ["benign", "normal"]
+    for shard in range(2):
+        rows = [(png(10 * shard + n), "scan.png", n % 2) for n in range(4)]
+        path = tmp_path / "data" / f"train-{shard:05d}-of-00002.parquet"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(parquet(rows, names))
+    out = unpack(tmp_path, tmp_path / "out")
+    files = sorted(file.relative_to(out).as_posix() for file in out.rglob("*.png"))
+    assert files == [f"{names[n % 2]}/{n:05d} scan.png" for n in (0, 2, 4, 6, 1, 3, 5, 7)]
+    assert len({(out / file).read_bytes() for file in files}) == 8
+
+
+def test_files_of_several_archives_keep_apart(tmp_path):
+    for seed, name in enumerate(("train", "test")):
+        entries = {"lump/1.png": png(2 * seed), "no_lump/1.png": png(2 * seed + 1)}
+        (tmp_path / f"{name}.zip").write_bytes(zipped(entries))
+    assert labels(unpack(tmp_path, tmp_path / "out")) == {
+        f"{split}/{label}/1": label for split in ("train", "test") for label in ("lump", "no_lump")
+    }
+
+
+def test_what_is_not_unpacked_is_said(tmp_path):
+    rows = [(png(1), "a.png", "lump"), (png(2), "b.png", "normal"), (None, "c.png", "normal")]
+    (tmp_path / "a.parquet").write_bytes(parquet(rows))
+    (tmp_path / "a.zip").write_bytes(zipped({"lump/a.png": png(1)}))
+    with pytest.warns(DataWarning) as caught:
+        unpack(tmp_path, tmp_path / "out")
+    assert [str(warning.message).replace(f"{tmp_path}/", "") for warning in caught] == [
+        "1 files beside a.parquet are not used, such as a.zip.",
+        "1 of 3 rows of a.parquet hold no image.",
+    ]
 
 
 def test_a_silent_network_is_given_up_within_ten_seconds(serve, cache, monkeypatch):
@@ -270,9 +341,11 @@ def test_auto_goes_on_with_phantoms_when_the_hub_fails(serve, tmp_path, monkeypa
 
 
 def test_unpacking_is_done_once(tmp_path):
-    (tmp_path / "a.zip").write_bytes(zipped({"lump/a.png": png(1), "no_lump/b.png": png(2)}))
-    out = unpack(tmp_path, tmp_path / "out")
+    (tmp_path / "in").mkdir()
+    archive = zipped({"lump/a.png": png(1), "no_lump/b.png": png(2)})
+    (tmp_path / "in" / "a.zip").write_bytes(archive)
+    out = unpack(tmp_path / "in", tmp_path / "out")
     marker = out / "lump" / "a.png"
     before = marker.stat().st_mtime_ns
-    assert unpack(tmp_path, tmp_path / "out") == out
+    assert unpack(tmp_path / "in", tmp_path / "out") == out
     assert marker.stat().st_mtime_ns == before
