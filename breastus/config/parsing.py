@@ -183,9 +183,8 @@ class Settings:
         """
         base = base or cls()
         try:
-            # Every scalar stays text, which is then read by the type of its setting.
             text = Path(path).read_text(encoding="utf-8")
-            values = yaml.load(text, Loader=yaml.BaseLoader) or {}
+            values = yaml.load(text, Loader=_TextLoader) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"The settings file {path} cannot be read: {error}") from error
         if not isinstance(values, Mapping):
@@ -326,6 +325,16 @@ class Settings:
                 meant = candidates[near[0]]
                 return f"Did you mean {meant if isinstance(meant, str) else ' or '.join(meant)}?"
         return "`breastus settings` lists all settings."
+
+
+class _TextLoader(yaml.BaseLoader):
+    """Keeps every scalar as text, to be read by the type of its setting; refuses double names."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [key.value for key, _ in node.value]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise yaml.YAMLError(f"it names {repeated} twice")
+        return super().construct_mapping(node, deep)
 
 
 def describe_settings(config: Settings) -> list[SettingInfo]:

@@ -116,6 +116,10 @@ def test_possible_settings_come_back_as_they_went(assignments, tmp_path):
         ("training.class_weights", "none", "none"),
         ("data.source", "123", "123"),
         ("data.source", "null", "null"),
+        ("data.source", "012", "012"),
+        ("data.source", "1_000", "1_000"),
+        ("data.source", "2026-11-28", "2026-11-28"),
+        ("data.source", "yes", "yes"),
         ("data.source", "[", "["),
         ("data.source", "a=b: c", "a=b: c"),
         ("model.weights", "null", None),
@@ -123,7 +127,12 @@ def test_possible_settings_come_back_as_they_went(assignments, tmp_path):
         ("model.dropout", "none", None),
         ("evaluation.threshold", "0", 0.0),
         ("training.clip_norm", "1e-3", 0.001),
+        ("training.learning_rate", "1e-3", 0.001),
+        ("training.learning_rate", "1", 1.0),
+        ("training.epochs", "012", 12),
         ("training.devices", "2", 2),
+        ("data.known_faults", "No", False),
+        ("data.known_faults", "yes", True),
         ("preprocessing.trim", "off", False),
     ],
 )
@@ -137,6 +146,36 @@ def test_text_is_read_by_the_type_of_its_setting(tmp_path, name, text, value):
     if not set(text) & set("[:"):  # else YAML needs quotes
         path.write_text(f"{section}: {{{key}: {text}}}")
         assert Config.from_yaml(path) == config
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["on", "off", "yes", "No", "null", "~", "012", "0x10", "1e-3", "1e3", "1:30", "2026-11-28"],
+)
+def test_yaml_is_read_as_set_is(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    for name, _, _ in Config().items():
+        section, _, key = name.rpartition(".")
+        path.write_text(f"{section}: {{{key}: {text}}}" if section else f"{key}: {text}")
+        found = []
+        for read in (lambda: Config().override([f"{name}={text}"]), lambda: Config.from_yaml(path)):  # noqa: B023
+            try:
+                found.append(read())
+            except ConfigError as error:
+                found.append(str(error))
+        assert found[0] == found[1], name
+
+
+@pytest.mark.parametrize(
+    "text", ["seed: 1\nseed: 2", "training: {epochs: 1}\ntraining: {batch_size: 2}"]
+)
+def test_a_name_that_stands_twice_in_a_file_is_refused(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(
+        ConfigError, match=r"config\.yaml cannot be read: it names (seed|training) twice"
+    ):
+        Config.from_yaml(path)
 
 
 def test_settings_by_their_short_names():
