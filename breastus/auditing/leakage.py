@@ -9,6 +9,7 @@ A near-duplicate is another image of the same scene, or the same file under anot
 import numpy as np
 import pandas as pd
 
+from breastus.data.manifest.merge import patient_keys
 from breastus.data.near_duplicates.grouping import PAIR_COLUMNS
 
 # Kinds of pairs that `near_duplicate_pairs` does not know.
@@ -50,7 +51,7 @@ def leaks(members: pd.DataFrame, manifest: pd.DataFrame, pairs: pd.DataFrame) ->
 
     Args:
         members: `image_id` and `split`; an image may be in several splits.
-        manifest: table of all these images, with `patient_id`.
+        manifest: table of all these images, with `source` and `patient_id`.
         pairs: result of `duplicate_pairs`.
 
     Returns:
@@ -60,7 +61,7 @@ def leaks(members: pd.DataFrame, manifest: pd.DataFrame, pairs: pd.DataFrame) ->
         the most similar near-duplicate, or else an image of the same patient.
     """
     both_ways = _both_ways(pairs)
-    patient_of = manifest.set_index("image_id")["patient_id"]
+    patient_of = patient_keys(manifest.set_index("image_id"))
     train = members.loc[members["split"] == "train", "image_id"].drop_duplicates()
     in_train = both_ways[both_ways["duplicate_id"].isin(train)]
     same = pd.DataFrame(
@@ -149,7 +150,7 @@ def random_split_leakage(
         both_ways["image_id"].isin(manifest["image_id"])
         & both_ways["duplicate_id"].isin(manifest["image_id"])
     ]
-    patient = manifest.set_index("image_id")["patient_id"]
+    patient = patient_keys(manifest.set_index("image_id"))
     related = pd.Series(0, index=patient.index)
     if patients:
         known = patient[patient != ""]

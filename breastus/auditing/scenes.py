@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from breastus.data.manifest.merge import patient_keys
 from breastus.data.near_duplicates.grouping import components, contradicting, known_findings
 
 
@@ -56,7 +57,7 @@ def scenes(manifest: pd.DataFrame, pairs: pd.DataFrame) -> list[Scene]:
     for number, members in rows[pd.Series(scene_of).duplicated(keep=False)].groupby(
         scene_of[pd.Series(scene_of).duplicated(keep=False)]
     ):
-        patients = set(members["patient_id"])
+        patients = set(patient_keys(members))
         one_patient = len(patients) == 1 and patients != {""}
         found.append(
             Scene(

@@ -14,6 +14,7 @@ from breastus.auditing.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, pa
 from breastus.auditing.scenes import Scene
 from breastus.auditing.shortcuts import strata
 from breastus.data.image_statistics import STATISTICS, value_format
+from breastus.data.manifest.merge import patient_keys
 from breastus.data.manifest.schema import SIMULATED, exclusion_kinds, has_phantoms
 from breastus.labels import LABELS, SPLITS
 from breastus.reporting import texts
@@ -218,7 +219,8 @@ def _source_rows(audit: Audit) -> list[list[str]]:
 
 
 def _patients(part: pd.DataFrame) -> str:
-    known = part.loc[part["patient_id"] != "", "patient_id"]
+    patients = patient_keys(part)
+    known = patients[patients != ""]
     if known.empty:
         return "unknown"
     missing = len(part) - len(known)

@@ -71,3 +71,10 @@ def test_a_lump_of_unknown_kind_agrees_with_any_lump():
 
 def test_without_near_duplicates_there_are_no_scenes():
     assert scenes(manifest(("benign", "a", "")), duplicates()) == []
+
+
+def test_equal_ids_of_two_hospitals_are_two_patients():
+    table = manifest(("benign", "a", "001"), ("normal", "b", "001"))
+    (scene,) = scenes(table, duplicates((0, 1, 0.9)))
+    assert scene.contradicts
+    assert not scene.one_patient

@@ -19,10 +19,11 @@ from breastus.auditing.leakage import (
 )
 
 
-def manifest(count: int, patients=None, sha256=None) -> pd.DataFrame:
+def manifest(count: int, patients=None, sha256=None, source="x") -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": [f"x/{i}" for i in range(count)],
+            "source": source,
             "patient_id": patients or [""] * count,
             "sha256": sha256 or [f"sha{i}" for i in range(count)],
         }
@@ -171,3 +172,14 @@ def test_pairs_with_images_elsewhere_do_not_count():
     pairs = duplicate_pairs(table, near_duplicates((0, 5, 0.9)))
     assert random_split_leakage(table.head(5), pairs) == 0
     assert np.isnan(random_split_leakage(table.head(1), pairs))
+
+
+def test_patients_of_two_hospitals_are_never_compared():
+    table = manifest(4, ["001", "001", "001", "002"], source=["a", "b", "b", "b"])
+    found = leaks(members("train", "test", "train", "test"), table, near_duplicates())
+    assert found[["image_id", "duplicate_id"]].to_numpy().tolist() == [["x/1", "x/2"]]
+    found = leaks(members("train", "test", "val", "test"), table, near_duplicates())
+    assert found.empty
+    # Of 4 images 2 are tested: the pair of one patient is separated in 4 of 6 splits.
+    expected = random_split_leakage(table, near_duplicates(), patients=True, test=0.5)
+    assert expected == pytest.approx((4 / 6) / 2)

@@ -55,10 +55,7 @@ def merge_manifests(tables: Sequence[pd.DataFrame]) -> MergedManifests:
     taken: set[str] = set()
     renamed, patients, groups = [], [], []
     for part, table in enumerate(tables):
-        patients += [
-            patient and f"{_patient_scope(source, part)}/{patient}"
-            for source, patient in zip(table["source"], table["patient_id"], strict=True)
-        ]
+        patients += patient_keys(table, part).tolist()
         groups += [group and f"{part}/{group}" for group in table["group_id"]]
         new_names = {source: _unused_name(source, taken) for source in table["source"].unique()}
         taken |= set(new_names.values())
@@ -71,6 +68,20 @@ def merge_manifests(tables: Sequence[pd.DataFrame]) -> MergedManifests:
         renamed.append(table.assign(image_id=ids, source=table["source"].map(new_names)))
     table = pd.concat(renamed, ignore_index=True)
     return MergedManifests(table, np.array(patients, object), np.array(groups, object))
+
+
+def patient_keys(table: pd.DataFrame, part: int = 0) -> pd.Series:
+    """Return each row's patient with the scope in which the id is valid, or "" if unknown.
+
+    Ids may be compared only in this form: two hospitals may both have a patient 001.
+
+    Args:
+        table: rows with `source` and `patient_id`.
+        part: number of the data set among several.
+    """
+    scope = {source: _patient_scope(source, part) for source in table["source"].unique()}
+    keys = table["source"].map(scope) + "/" + table["patient_id"]
+    return keys.where(table["patient_id"] != "", "")
 
 
 def exclude_copies(table: pd.DataFrame) -> pd.DataFrame:

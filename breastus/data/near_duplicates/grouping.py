@@ -79,7 +79,7 @@ def _exclude_contradictions(table: pd.DataFrame, rows: pd.DataFrame) -> None:
     for index in rows.index[rows["excluded"] == ""]:
         other = next((o for o in rows.index if contradicting((known[index], known[o]))), None)
         if other is None:
-            continue  # nothing is known about this image
+            continue  # it agrees with each of the others
         table.at[index, "excluded"] = (
             f"contradiction: near-duplicate of {table.at[other, 'image_id']}, "
             f"which is {known[other]} and not {known[index]}"
@@ -94,13 +94,14 @@ def known_findings(rows: pd.DataFrame) -> pd.Series:
 def contradicting(findings: Iterable[str]) -> tuple[str, ...]:
     """Return the findings of one scene if they cannot all be true, else nothing.
 
-    "lump" agrees with benign and with malignant, "no_lump" agrees with normal, "" with all.
+    "lump" agrees with benign and with malignant, which contradict each other; "no_lump" agrees
+    with normal, "" with all.
     """
     known = set(findings) - {""}
-    if "lump" in known:
-        known -= {"benign", "malignant"}
-    if "no_lump" in known:
-        known -= {"normal"}
+    if known & {"benign", "malignant"}:
+        known -= {"lump"}
+    if "normal" in known:
+        known -= {"no_lump"}
     return tuple(sorted(known)) if len(known) > 1 else ()
 
 

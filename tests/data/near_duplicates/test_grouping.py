@@ -93,6 +93,27 @@ def test_an_image_of_which_nothing_is_known_contradicts_nothing():
     assert (table["excluded"] != "").tolist() == [False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("findings", "excluded"),
+    [
+        # A plain lump agrees with both kinds of lump, which still contradict each other.
+        (["benign", "malignant", "lump"], [True, True, False]),
+        (["lump", "benign", "malignant"], [False, True, True]),
+        (["lump", "benign", "normal"], [True, True, True]),
+        (["lump", "benign", "lump"], [False, False, False]),
+        (["normal", "no_lump", "lump"], [True, True, True]),
+        (["normal", "no_lump"], [False, False]),
+        (["benign", "unknown", "normal"], [True, False, True]),
+    ],
+)
+def test_labels_without_a_finding_hide_no_contradiction(findings, excluded):
+    table = _table(findings)
+    table["finding"] = table["finding"].where(
+        ~table["finding"].isin(["lump", "no_lump"]), "unknown"
+    )
+    assert (_group(table, _same_scene(len(findings)))["excluded"] != "").tolist() == excluded
+
+
 def test_earlier_groups_stay_together():
     table = _table(["benign"] * 3)
     grouped = _group(table, _same_scene(1, others=2), earlier_groups=["g", "", "g"])
