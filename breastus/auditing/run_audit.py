@@ -17,7 +17,7 @@ from breastus.config.schema import DataConfig
 from breastus.data.manifest.build import ManifestWithPairs
 from breastus.data.manifest.schema import included
 from breastus.data.splits.folders import splits_of_folders
-from breastus.data.splits.make import make_splits
+from breastus.data.splits.make import make_splits_of_settings
 from breastus.errors import DataError, DataWarning, SplitError
 from breastus.labels import LABELS
 
@@ -181,12 +181,11 @@ def _audit_split(title, members, manifest, pairs, *, own: bool = False) -> Split
 def _own_split(
     manifest: pd.DataFrame, settings: DataConfig, seed: int
 ) -> tuple[pd.DataFrame | None, str]:
-    scheme = {"scheme": settings.split, "fold": settings.fold, "folds": settings.folds}
     try:
         with warnings.catch_warnings():
             # The audit itself reports leaks of folders, and the images excluded for them.
             warnings.simplefilter("ignore", DataWarning)
-            return make_splits(manifest, seed=seed, **scheme), ""
+            return make_splits_of_settings(manifest, settings, seed), ""
     except SplitError as error:
         return None, str(error)
 

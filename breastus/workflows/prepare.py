@@ -18,7 +18,7 @@ from breastus.config.parsing import join_sources
 from breastus.config.schema import Config
 from breastus.data.manifest.build import load_manifest
 from breastus.data.manifest.schema import MANIFEST_FILE, summary, write_manifest
-from breastus.data.splits.make import make_splits, splits_summary, write_splits
+from breastus.data.splits.make import make_splits_of_settings, splits_summary, write_splits
 from breastus.errors import RunError
 from breastus.runs.run import SPLITS_FILE
 
@@ -83,15 +83,7 @@ def prepare_manifest(config: Config) -> pd.DataFrame:
 
 def prepare_splits(config: Config, manifest: pd.DataFrame) -> pd.DataFrame:
     """Return the splits that the settings ask for."""
-    settings = config.data
-    return make_splits(
-        manifest,
-        scheme=settings.split,
-        seed=config.seed,
-        fold=settings.fold,
-        folds=settings.folds,
-        val_rotation=settings.val_rotation,
-    )
+    return make_splits_of_settings(manifest, config.data, config.seed)
 
 
 def data_fingerprint(manifest: pd.DataFrame, splits: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 
 # The modules of the schemes register them.
 from breastus.config.parsing import FOLDS, SOURCE_SCHEME, check_folds, check_split
+from breastus.config.schema import DataConfig
 from breastus.data.manifest.schema import included
 from breastus.data.splits import group_folds, study  # noqa: F401
 from breastus.data.splits.by_source import split_by_source
@@ -81,6 +82,20 @@ def make_splits(
         splits.merge(rows[["image_id", "group_id"]], on="image_id"), f"data.split={scheme}"
     )
     return splits
+
+
+def make_splits_of_settings(
+    manifest: pd.DataFrame, settings: DataConfig, seed: int
+) -> pd.DataFrame:
+    """Split the included images of a manifest as the settings say; see `make_splits`."""
+    return make_splits(
+        manifest,
+        scheme=settings.split,
+        seed=seed,
+        fold=settings.fold,
+        folds=settings.folds,
+        val_rotation=settings.val_rotation,
+    )
 
 
 def write_splits(splits: pd.DataFrame, path: str | os.PathLike) -> None:
