@@ -25,7 +25,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _SIMULATED = ("Description", "simulated by breastus, not a patient")  # PNG text of phantoms
-_ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF 6.0
+_WHITE_IS_ZERO, _SIGNED = 0, 2
 _LOSSY = ("JPEG", "MPO", "WEBP")  # MPO is what Pillow calls a JPEG with a second view
 
 
@@ -34,7 +35,8 @@ class ImageFile:
     """One image file, checked and decoded.
 
     Attributes:
-        pixels: uint8 [H, W, 3], RGB. Alpha is dropped, 16-bit values keep their high byte.
+        pixels: uint8 [H, W, 3], RGB. Alpha is dropped. Of values with more bits the 8 highest are
+            kept, of the 12 or 16 bits that the file states.
         sha256: SHA-256 of the original file.
         simulated: true for a file that declares itself a phantom.
         lossy: true for a file whose compression changes grey levels.
@@ -143,28 +145,40 @@ def _decode(name: str, data: bytes) -> tuple[np.ndarray, Image.Image]:
     # Only the header has been read so far, so nothing large is allocated.
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(_too_large(name, f"{image.width} x {image.height}"))
-    image.load()
-    return np.asarray(ImageOps.exif_transpose(_to_rgb(name, image))), image
+    return upright_pixels(image, name), image
 
 
-def _to_rgb(name: str, image: Image.Image) -> Image.Image:
+def upright_pixels(image: Image.Image, name: str = "The image") -> np.ndarray:
+    """Return the pixels of a Pillow image, uint8 [H, W, 3], turned upright.
+
+    Raises:
+        ImageError: when the scale of its values is unknown. Damage raises almost anything.
+    """
+    upright = ImageOps.exif_transpose(image)  # loads the image
+    tags = getattr(image, "tag_v2", {})
+    if image.mode == "F" or (tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED and image.mode != "I"):
+        kind = "floating-point" if image.mode == "F" else "signed"
+        raise _unknown_scale(name, f"{kind} values")
     if image.mode.startswith("I"):
-        # Pillow's own conversion clips 16 bits at 255; the high byte is the image.
-        levels = np.asarray(image).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ImageError(
-                f"{name} has 32-bit values outside 0 to 65535, whose scale is unknown. Export it "
-                "with 8 or 16 bits."
-            )
-        grey = Image.fromarray((levels >> 8).astype(np.uint8))
-        grey.info, grey.getexif()[_ORIENTATION] = {}, image.getexif().get(_ORIENTATION, 1)
-        return grey.convert("RGB")
-    if image.mode == "F":
-        raise ImageError(
-            f"{name} has floating-point values, whose scale is unknown. Export it with 8 or 16 "
-            "bits."
-        )
-    return image.convert("RGB")
+        # Pillow's own conversion clips at 255.
+        levels = np.asarray(upright).astype(np.int64)
+        bits = tags.get(_BITS, (16,))[0]
+        if image.mode == "I":  # 32 bits, or 16 with a sign: values of 8 bits are taken for what
+            bits = 8  # they are, others could have any scale
+            if levels.min() < 0 or levels.max() > 255:
+                raise _unknown_scale(name, f"values of {levels.min()} to {levels.max()} in 32 bits")
+        grey = (levels >> bits - 8).astype(np.uint8)
+        if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow regards it for 8 bits only
+            grey = 255 - grey
+        return np.repeat(grey[..., None], 3, axis=-1)
+    return np.asarray(upright.convert("RGB"))
+
+
+def _unknown_scale(name: str, received: str) -> ImageError:
+    return ImageError(
+        f"{name} has values whose scale is unknown. Export it with 8 or 16 bits. "
+        f"Received: {received}"
+    )
 
 
 def _too_large(name: str, received: str) -> str:

@@ -13,6 +13,7 @@ from breastus.data.annotations.flags import (
     COLOR_DOPPLER,
     COLOR_MODE,
     MEANINGS,
+    NEARLY_BLACK,
     annotation_flags,
 )
 from breastus.data.image_statistics import image_statistics, unusual
@@ -20,7 +21,7 @@ from breastus.data.image_statistics import image_statistics, unusual
 PHANTOM, SEEN = "trained_on_phantoms", "seen_in_training"
 BLANK, TINY, NOT_B_MODE = "blank", "tiny", "not_b_mode"
 # Flags with which an image is always referred.
-UNSUITABLE = (COLOR_DOPPLER, COLOR_MODE, BLANK, TINY, NOT_B_MODE)
+UNSUITABLE = (COLOR_DOPPLER, COLOR_MODE, NEARLY_BLACK, BLANK, TINY, NOT_B_MODE)
 _CONTRAST = 8  # grey levels, least standard deviation of an image that shows anything
 _BLACK = 0.95  # largest fraction of pixels darker than 10
 _WHITE = 0.5  # largest fraction of pixels brighter than 245

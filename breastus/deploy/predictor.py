@@ -1,6 +1,5 @@
 """A bundle and images in, predictions out."""
 
-import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import tensorflow as tf
 
-from breastus.data.images import ImageFile, to_png
+from breastus.data.images import ImageFile, to_png, upright_pixels
 from breastus.deploy.bundle import METADATA_FILE, Bundle, find_bundle
 from breastus.deploy.flags import UNSUITABLE, prediction_flags
 from breastus.errors import BundleError, ConfigError, ImageError
@@ -231,14 +229,12 @@ def _file(image: Image) -> str | os.PathLike | bytes:
 
 
 def _png(image: PIL.Image.Image) -> bytes:
-    buffer = io.BytesIO()
     try:
-        upright = PIL.ImageOps.exif_transpose(image)
-        upright = upright.convert("RGB") if upright.mode in ("CMYK", "YCbCr", "LAB") else upright
-        upright.save(buffer, "PNG", compress_level=1)
-    except OSError as error:
+        return to_png(upright_pixels(image, "The PIL image"))
+    except ImageError:
+        raise
+    except Exception as error:  # it was opened from a damaged file
         raise ImageError(f"The PIL image cannot be used: {error}. Convert it to RGB.") from error
-    return buffer.getvalue()
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:

@@ -131,11 +131,66 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
         read_image(tmp_path / "pipe.png")
 
 
-def test_values_of_unknown_scale_are_refused():
-    with pytest.raises(ImageError, match="floating-point"):
-        read_image(save(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
-    with pytest.raises(ImageError, match="32-bit"):
-        read_image(save(Image.fromarray(np.full((4, 4), 10**6, np.int32)), "TIFF"))
+@pytest.mark.parametrize(
+    ("values", "received"),
+    [
+        (np.ones((4, 4), np.float32), "floating-point values"),
+        (np.full((4, 4), 10**6, np.int32), "values of 1000000 to 1000000 in 32 bits"),
+        (np.arange(0, 4096, 64, dtype=np.int32).reshape(8, 8), "values of 0 to 4032 in 32 bits"),
+        (np.array([[-1, 5]], np.int32), "values of -1 to 5 in 32 bits"),
+    ],
+)
+def test_values_of_unknown_scale_are_refused(values, received):
+    with pytest.raises(ImageError, match=f"scale is unknown.*Received: {received}"):
+        read_image(save(Image.fromarray(values), "TIFF"))
+
+
+def tiff(data: bytes, shape: tuple[int, int], tags: dict[int, int]) -> bytes:
+    """A TIFF file of one strip, as other programs write it."""
+    height, width = shape
+    tags = {
+        256: width,
+        257: height,
+        258: 8,
+        259: 1,
+        262: 1,
+        277: 1,
+        278: height,
+        279: len(data),
+        **tags,
+    }
+    tags[273] = 8 + 2 + 12 * (len(tags) + 1) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+GREYS = np.arange(240, dtype=np.uint16).reshape(12, 20)
+
+
+def test_each_number_of_bits_in_tiff_has_its_range():
+    shape = GREYS.shape
+    high, low = (GREYS << 4).reshape(-1, 2).T
+    packed = np.stack([high >> 4, (high & 15) << 4 | low >> 8, low & 255], axis=1)
+    whole = tiff((GREYS * 257).tobytes(), shape, {258: 16})
+    twelve = tiff(packed.astype(np.uint8).tobytes(), shape, {258: 12})
+    ints = save(Image.fromarray(GREYS.astype(np.int32)), "TIFF")
+    for data in (whole, twelve, ints):
+        np.testing.assert_array_equal(read_image(data)[..., 0], GREYS)
+
+
+@pytest.mark.parametrize("bits", [1, 8, 16])
+def test_zero_may_be_white_in_tiff(bits):
+    greys = GREYS.astype(np.uint8)
+    stored = {1: np.packbits(greys < 128, axis=1), 8: 255 - greys, 16: 65535 - GREYS * 257}[bits]
+    data = tiff(stored.tobytes(), GREYS.shape, {258: bits, 262: 0})
+    expected = np.where(greys < 128, 0, 255) if bits == 1 else greys
+    np.testing.assert_array_equal(read_image(data)[..., 0], expected)
+
+
+def test_signed_tiff_is_refused():
+    data = tiff(bytes(240), (12, 20), {339: 2})
+    with pytest.raises(ImageError, match=r"scale is unknown.*signed"):
+        read_image(data)
 
 
 def test_phantoms_declare_themselves(speckle):

@@ -84,6 +84,21 @@ def test_a_pil_image_that_is_turned_by_its_exif_is_predicted_upright(predictor, 
         assert predictor(opened).probability == pytest.approx(upright, abs=1e-7)
 
 
+def test_a_pil_image_has_the_range_of_its_file(predictor, speckle):
+    grey = speckle(120, 150)[..., 0]
+    expected = predictor(grey).probability
+    for values in (grey.astype(np.int32), grey.astype(np.uint16) * 257):
+        assert predictor(PIL.Image.fromarray(values)).probability == expected
+    with pytest.raises(ImageError, match="The PIL image has values whose scale is unknown"):
+        predictor(PIL.Image.fromarray(grey / np.float32(255)))
+
+
+def test_a_nearly_black_image_is_referred(predictor, speckle):
+    found = predictor(speckle(120, 150) // 16)
+    assert "nearly_black" in found.unsuitable
+    assert found.referred
+
+
 def test_a_list_of_anything_gives_a_list(predictor, scan, speckle, tmp_path):
     found = predictor([scan, str(scan), speckle(120, 150), tmp_path / "none.png", b"no image"])
     assert [bool(one.error) for one in found] == [False, False, False, True, True]

@@ -1,4 +1,4 @@
-"""Flags for burned-in annotations and colour modes: the pixels of an image in, flags out.
+"""Flags for annotations, colour modes and black images: the pixels of an image in, flags out.
 
     caliper        measuring crosses, arrows and boxes drawn on the tissue
     text           letters on the image
@@ -6,6 +6,7 @@
     color_mode     colour over a large part, as in elastography
     dual_view      two images side by side
     body_marker    the panel that shows the position of the probe
+    nearly_black   hardly any pixel is brighter than a quarter of the range
 
 Drawings differ from echoes by one flat colour, edges of one pixel and straight lines. Annotations
 in the colours and blur of tissue are not found. experiments/RESULTS.md lists the sensitivity and
@@ -20,13 +21,14 @@ from breastus.data.annotations.layout import find_panel, has_straight_line, is_d
 from breastus.data.annotations.text import text_lines
 from breastus.utils.opencv import cv2
 
-CALIPER, TEXT, COLOR_DOPPLER, COLOR_MODE, DUAL_VIEW, BODY_MARKER = FLAGS = (
+CALIPER, TEXT, COLOR_DOPPLER, COLOR_MODE, DUAL_VIEW, BODY_MARKER, NEARLY_BLACK = FLAGS = (
     "caliper",
     "text",
     "color_doppler",
     "color_mode",
     "dual_view",
     "body_marker",
+    "nearly_black",
 )
 # What each flag means to the reader of a prediction.
 MEANINGS = {
@@ -36,8 +38,12 @@ MEANINGS = {
     COLOR_MODE: "a large part of it is in colour, as in elastography; it is not plain B-mode",
     DUAL_VIEW: "it shows two views side by side, where models expect one",
     BODY_MARKER: "it holds a body marker panel, which is not tissue",
+    NEARLY_BLACK: "it is nearly black, perhaps because its grey range was misread when exported",
 }
 _MIN_SIDE = 96  # pixels; smaller images have no room for annotations
+# An image is nearly black if less than this fraction of its pixels reaches this level. Of the
+# images of BUSI and BUS-UCLM each reaches 120.
+_LIT_FRACTION, _LIT_LEVEL = 0.01, 64
 
 
 def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
@@ -49,8 +55,9 @@ def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
     Returns:
         Some of `FLAGS`, in their order.
     """
+    dark = (NEARLY_BLACK,) if is_nearly_black(pixels) else ()
     if min(pixels.shape[:2]) < _MIN_SIDE:
-        return ()
+        return dark
     panel = find_panel(pixels)
     if panel is not None:  # drawings in the panel belong to it
         left, top, right, bottom = panel
@@ -68,4 +75,10 @@ def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
         DUAL_VIEW: is_dual_view(grey),
         BODY_MARKER: panel is not None,
     }
-    return tuple(flag for flag in FLAGS if found[flag])
+    return (*(flag for flag in FLAGS if found.get(flag)), *dark)
+
+
+def is_nearly_black(pixels: np.ndarray) -> bool:
+    """Whether hardly any pixel of an image is brighter than a quarter of the range."""
+    red, green, blue = np.moveaxis(pixels >= _LIT_LEVEL, -1, 0)
+    return float((red | green | blue).mean()) < _LIT_FRACTION

@@ -83,10 +83,10 @@ class PixelReader:
         if need_pixels:
             self._data = self._pixel_data()
             if not color:
-                values = np.arange(2**self._stored)
-                values[len(values) // 2 :] -= signed * len(values)  # two's complement
+                self._values = np.arange(2**self._stored)
+                self._values[len(self._values) // 2 :] -= signed * len(self._values)
                 convert = _palette if self._photometric == "PALETTE COLOR" else _greys
-                self._table = convert(elements, values)
+                self._table = convert(elements, self._values)
 
     def frame(self, index: int) -> np.ndarray:
         """Decode frame `index`, counted from 0, to uint8 [H, W, 3], RGB.
@@ -186,8 +186,9 @@ class PixelReader:
 
         if self._table is not None:
             # Bits above the stored ones may hold anything, PS3.5 8.1.1.
-            return self._table[values & (2**self._stored - 1)]
-        values = (values >> (self._stored - 8)).astype(np.uint8, copy=False)  # the high byte
+            return self._table_of(values)[values & (2**self._stored - 1)]
+        bits = _used_bits(values, self._stored)
+        values = (values >> (bits - 8)).astype(np.uint8, copy=False)  # the high byte
         if self._photometric in ("RGB", "YBR_ICT", "YBR_RCT"):  # Pillow converts the last two
             return values
         rgb = np.empty_like(values)
@@ -200,6 +201,30 @@ class PixelReader:
                 part = convert_color_space(part, "YBR_FULL", "RGB")
             rgb[row : row + _ROWS_AT_A_TIME] = part
         return rgb
+
+    def _table_of(self, stored: np.ndarray) -> np.ndarray:
+        """Return the colour shown for each stored value of a frame.
+
+        Nothing but BitsStored states the range of values without a window or table. If they use
+        fewer bits, they are shown in the range of those.
+        """
+        shown = ("WindowCenter", "WindowWidth", "VOILUTSequence", "ModalityLUTSequence")
+        if self._photometric == "PALETTE COLOR" or any(map(self._elements.value, shown)):
+            return self._table
+        values = self._values[stored & (2**self._stored - 1)]
+        negative = bool(values.min() < 0)
+        magnitudes = np.where(values < 0, -1 - values, values)
+        bits = negative + _used_bits(magnitudes, self._stored - negative)
+        if bits == self._stored:
+            return self._table
+        low = -(2 ** (bits - 1)) * negative
+        return _greys(self._elements, np.clip(self._values, low, low + 2**bits - 1))
+
+
+def _used_bits(values: np.ndarray, stated: int) -> int:
+    """Return the bits of values, at least 8: as stated, unless two or more of these are unused."""
+    largest = int(values.max())
+    return max(8, largest.bit_length()) if largest <= (2**stated - 1) // 4 else stated
 
 
 def _transfer_syntax(elements: Elements) -> str:
@@ -292,7 +317,8 @@ def _voi_table(elements: Elements, item: Elements, values: np.ndarray) -> np.nda
     shown, problem = attempt(lambda: apply_voi(inputs, elements.dataset))
     if problem:
         raise item.error("LUTData", "does not hold as many entries as its descriptor says")
-    return np.minimum(shown / (2**bits - 1), 1.0)
+    # Some writers state 16 bits and write entries of fewer.
+    return np.minimum(shown / (2 ** _used_bits(shown.astype(int), bits) - 1), 1.0)
 
 
 def _window(elements: Elements, values: np.ndarray) -> np.ndarray:
@@ -337,8 +363,8 @@ def _palette(elements: Elements, values: np.ndarray) -> np.ndarray:
     colors, problem = attempt(lambda: apply_color_lut(inputs, elements.dataset)[:, :3])
     if problem:
         raise elements.error("RedPaletteColorLookupTableDescriptor", "must say 8 or 16 bits")
-    # Some writers state 16 bits and write values of 8 bits; of real 16 bits the high byte is shown.
-    return (colors >> 8 if colors.max() > 255 else colors).astype(np.uint8)
+    # Some writers state 16 bits and write entries of fewer.
+    return (colors >> _used_bits(colors, bits) - 8).astype(np.uint8)
 
 
 def _descriptor(elements: Elements, keyword: str) -> tuple[int, int, int]:

@@ -61,8 +61,9 @@ def test_two_views():
 @pytest.mark.parametrize("level", [0, 90, 255])
 def test_flat_and_tiny_images_have_no_calipers_text_or_color(shape, level):
     found = annotation_flags(np.full((*shape, 3), level, np.uint8))
-    assert set(found) <= {"body_marker"}
-    assert found == () or level == 90  # nothing but a flat grey level, as panels are
+    assert ("nearly_black" in found) == (level == 0)
+    assert set(found) <= {"body_marker", "nearly_black"}
+    assert "body_marker" not in found or level == 90  # nothing but a flat grey level, as panels are
 
 
 def test_the_image_is_not_changed():
@@ -124,4 +125,22 @@ def test_flags_of_the_real_busi(real_data):
 
 
 def test_flags_equal_those_of_the_manifest():
-    assert FLAGS == ("caliper", "text", "color_doppler", "color_mode", "dual_view", "body_marker")
+    assert FLAGS == (
+        "caliper",
+        "text",
+        "color_doppler",
+        "color_mode",
+        "dual_view",
+        "body_marker",
+        "nearly_black",
+    )
+
+
+@pytest.mark.parametrize("shift", [2, 4, 8])  # 14, 12 and 8 bits, read as 16
+def test_an_image_of_a_misread_range_is_nearly_black(shift):
+    scan = phantom_scan(2, 0)
+    assert "nearly_black" not in annotation_flags(scan // 2)
+    assert "nearly_black" in annotation_flags(scan >> shift)
+    marked = scan >> shift
+    marked[10:14, 10:20] = 255  # text that was burned in later
+    assert "nearly_black" in annotation_flags(marked)

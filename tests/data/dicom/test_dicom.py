@@ -77,6 +77,45 @@ def test_sixteen_bits_keep_the_order_and_the_ends():
     np.testing.assert_array_equal(frame(dicom(color)), color >> 8)
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_values_of_fewer_bits_than_stated_are_shown_in_their_range(bits, photometric, dtype):
+    values = np.array([[0, 2**bits // 4, 2**bits - 1]], dtype)
+    slope = {"RescaleSlope": 2, "RescaleIntercept": -9} if bits == 10 else {}
+    shown = frame(dicom(values, PhotometricInterpretation=photometric, **slope))[0, :, 0]
+    expected = [0, 64, 255]
+    if photometric == "MONOCHROME1":
+        expected = [255 - level for level in expected]
+    np.testing.assert_allclose(shown, expected, atol=1)
+
+
+def test_negative_values_of_fewer_bits_than_stated():
+    values = np.array([[-512, 0, 511]], np.int16)
+    np.testing.assert_array_equal(frame(dicom(values))[0, :, 0], [0, 128, 255])
+    windowed = dicom(values, WindowCenter=0, WindowWidth=65535)
+    np.testing.assert_allclose(frame(windowed)[0, :, 0], [126, 128, 130], atol=1)
+
+
+def test_colors_of_fewer_bits_than_stated():
+    np.testing.assert_array_equal(frame(dicom(COLOR.astype(np.uint16))), COLOR)
+    np.testing.assert_array_equal(frame(dicom(COLOR.astype(np.uint16) << 4)), COLOR)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_tables_of_fewer_bits_than_stated(bits):
+    levels = np.arange(256) << (bits - 8)
+    item = pydicom.Dataset()
+    item.LUTDescriptor, item.LUTData = [256, 0, 16], levels.tolist()
+    item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
+    np.testing.assert_allclose(
+        frame(dicom(GREY, VOILUTSequence=[item])).astype(int), as_rgb(GREY), atol=1
+    )
+    data = dict.fromkeys(("Red", "Green", "Blue"), levels.astype("<u2").tobytes())
+    shown = frame(dicom(GREY, **palette([256, 0, 16], data)))
+    np.testing.assert_array_equal(shown, as_rgb(GREY))
+
+
 # What PS3.3 C.11.2.1.2.1, C.11.2.1.3.1 and .2 give for center 128 and width 101.
 WINDOWS = [
     ("LINEAR", lambda x: np.clip((x - 127.5) / 100 + 0.5, 0, 1)),
@@ -182,9 +221,9 @@ def test_palettes():
 
 
 def test_segmented_palettes():
-    # Two entries as they are, a ramp of four to 1000, a copy of both segments, PS3.3 C.7.9.2.
-    codes = [0, 2, 7, 9, 1, 4, 1000, 2, 2, 0, 0]
-    entries = np.array([7, 9, 257, 504, 752, 1000, 7, 9, 257, 504, 752, 1000])
+    # Two entries as they are, a ramp of four to 40001, a copy of both segments, PS3.3 C.7.9.2.
+    codes = [0, 2, 7, 9, 1, 4, 40001, 2, 2, 0, 0]
+    entries = np.array([7, 9, 10007, 20005, 30003, 40001] * 2)
     data = dict.fromkeys(("Red", "Green", "Blue"), struct.pack("<11H", *codes))
     grey = np.arange(12, dtype=np.uint8)[None]
     shown = frame(dicom(grey, **palette([12, 0, 16], data, prefix="Segmented")))
@@ -314,7 +353,8 @@ def test_pixels_equal_pydicoms(name):
     made = pydicom.dcmread(get_testdata_file(name, download=False))
     expected = pydicom.pixels.pixel_array(made, index=0)
     if expected.dtype.kind == "i":
-        expected = np.rint((expected.astype(float) + 32768) / 65535 * 255)
+        assert 0 <= expected.min() < 2048 <= expected.max() < 4096  # 12 of 15 bits
+        expected = np.rint(expected / 4095 * 255)
         expected = as_rgb(expected.astype(np.uint8))
     elif expected.dtype.itemsize == 2:
         expected = expected >> 8

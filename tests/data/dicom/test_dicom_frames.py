@@ -94,7 +94,7 @@ def test_files_without_a_preamble_take_the_suffix(tmp_path, implicit):
     (tmp_path / "old.dcm").write_bytes(data)
     np.testing.assert_array_equal(read_image(tmp_path / "old.dcm"), COLOR)
     (tmp_path / "old").write_bytes(data)
-    with pytest.raises(ImageError, match="nor DICOM"):
+    with pytest.raises(ImageError, match="or DICOM image"):
         read_image(tmp_path / "old")
 
 
