@@ -93,7 +93,7 @@ def _metadata(members: Sequence[Run], decision: Decision, *, parameters: int) ->
     metadata = bundle_metadata(
         config=config,
         environment=_environment(members),
-        trained_on=manifest[manifest["sha256"].isin(_seen(members))],
+        trained_on=manifest[manifest["image_id"].isin(_training_ids(members))],
         phantom=has_phantoms(manifest),
         parameters=parameters,
         decision=decision_metadata(decision, metrics=metrics, validation=tables["val"]),
@@ -190,6 +190,15 @@ def _seen(runs: Sequence[Run]) -> list[str]:
     """Return the SHA-256 of every image that a run was fitted on or selected by."""
     images = pd.concat([run.read_images() for run in runs])
     return sorted(set(images.loc[images["split"] != "test", "sha256"]))
+
+
+def _training_ids(runs: Sequence[Run]) -> set[str]:
+    """Return the ids of the images that the weights of a run were fitted on.
+
+    A checksum would also find excluded rows with the same file.
+    """
+    splits = pd.concat([run.read_images() for run in runs])
+    return set(splits.loc[splits["split"] == "train", "image_id"])
 
 
 def _environment(runs: Sequence[Run]) -> dict[str, Any]:

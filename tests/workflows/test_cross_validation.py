@@ -268,6 +268,21 @@ def test_an_ensemble_on_one_split_is_scored_by_its_own_decision(tiny_run, tmp_pa
     assert "that took no part in training" in (bundle / "MODEL_CARD.md").read_text()
 
 
+def test_an_ensemble_counts_the_images_that_its_networks_were_fitted_on(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run.path, tmp_path / "run")
+    manifest = pd.read_csv(run / "manifest.csv", dtype=str, keep_default_na=False)
+    copy = manifest.merge(pd.read_csv(run / "splits.csv").query("split == 'train'")[["image_id"]])
+    copy = copy.head(3).assign(source="b", excluded="duplicate: the same file")
+    copy["image_id"] = "b/" + copy["image_id"]
+    pd.concat([manifest, copy]).to_csv(run / "manifest.csv", index=False)
+    bundle = export_ensemble([run, run], tmp_path / "two")
+    found, single = (
+        json.loads((folder / "bundle.json").read_text()) for folder in (bundle, tiny_run.bundle)
+    )
+    assert found["trained_on"] == single["trained_on"]
+    assert found["input_statistics"] == single["input_statistics"]
+
+
 @pytest.mark.parametrize("column", ["label", "group_id"])
 def test_runs_that_disagree_on_an_image_are_no_ensemble(folds, tmp_path, column):
     other = shutil.copytree(folds.runs[1].path, tmp_path / "other")
