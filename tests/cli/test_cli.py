@@ -133,6 +133,7 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
 
     assert run("check", "models/cnn", scan) == 0
     assert run("check", "models/cnn", "--data", "phantom", "--count", "2") == 0
+    assert run("check", "models/cnn", scan, "bad.png", "--out", "bad.html") == 1
     printed = capsys.readouterr().out
     assert "Page: check.html" in printed
     assert "Page: check-2.html" in printed

@@ -39,7 +39,7 @@ def test_a_pixel_of_two_masks_counts_once(mask):
     assert not union[15:].any()
 
 
-@pytest.mark.parametrize("color", [(0, 255, 0), (255, 0, 0), (1, 1, 1)])
+@pytest.mark.parametrize("color", [(0, 255, 0), (255, 0, 0), (0, 0, 255), (0, 0, 1), (1, 1, 1)])
 def test_any_color_is_a_lesion(mask, color):
     path = mask((0, 20, 0, 20), (60, 80, 0, 20), color=color)
     assert lesion_area_fraction([path], SIZE) == 0.04

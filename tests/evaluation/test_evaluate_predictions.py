@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 from prediction_tables import evaluated, predictions
 
+from breastus.data.splits.study import STUDY_SIZES
 from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.predictions import read_predictions, write_predictions
 from breastus.evaluation.published_baseline import published_baseline
+from breastus.labels import LABELS
 from breastus.utils.files import jsonable
 
 
@@ -50,8 +52,23 @@ def test_the_studys_numbers():
     assert "calibration_slope" not in row
     found, alarms = 0.1 * 52 / 66, 0.9 * 5 / 26
     assert row["ppv"]["value"] == pytest.approx(found / (found + alarms))
-    assert published_baseline("swin", "parula")["confusion_matrix"] == [[10, 16], [13, 53]]
     assert published_baseline("resnet50", "plain") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "color", "matrix"),
+    [
+        ("cnn", "plain", [[21, 5], [14, 52]]),
+        ("cnn", "parula", [[13, 13], [6, 60]]),
+        ("swin", "plain", [[5, 21], [10, 56]]),
+        ("swin", "parula", [[10, 16], [13, 53]]),
+    ],
+)
+def test_the_studys_confusion_matrices(model, color, matrix):
+    row = published_baseline(model, color)
+    assert row["confusion_matrix"] == matrix
+    # Every network was tested on the 26 and 66 images of Table I.
+    assert np.sum(matrix, axis=1).tolist() == [STUDY_SIZES[label][2] for label in LABELS]
 
 
 def test_predictions_come_back_as_they_went(tmp_path):

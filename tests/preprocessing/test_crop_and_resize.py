@@ -21,6 +21,13 @@ def test_black_borders_of_any_width_are_cut(borders, level):
     np.testing.assert_array_equal(trim_borders(padded), inner)
 
 
+@pytest.mark.parametrize(("level", "trimmed"), [(10, True), (11, False)])
+def test_black_ends_at_level_10(level, trimmed):
+    padded = np.pad(np.full((40, 50, 3), 90, np.uint8), ((9, 9), (9, 9), (0, 0)))
+    padded[padded == 0] = level
+    assert (trim_borders(padded).shape == (40, 50, 3)) is trimmed
+
+
 def test_dark_parts_inside_are_kept(speckle):
     image = speckle(40, 50)
     image[15:25] = 0

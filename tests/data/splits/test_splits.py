@@ -97,6 +97,8 @@ def test_the_studys_sizes_without_cutting_groups():
     table = manifest([1, 2] * 45, [3, 1] * 120)
     splits = make_splits(table, scheme="study", seed=0)
     both = joined(splits, table)
+    # Table I of the study.
+    assert STUDY_SIZES == {"lump": (194, 66, 66), "no_lump": (80, 27, 26)}
     for label, counts in STUDY_SIZES.items():
         part = both.loc[both["label"] == label, "split"].value_counts()
         assert (part["train"], part["val"], part["test"]) == counts
