@@ -255,7 +255,10 @@ class EvaluationConfig:
         1e6,
     )
     prevalence: float = setting(
-        0.1, "Prevalence of lumps for which PPV, NPV and cost are reported.", 1e-6, 0.999999
+        0.1,
+        "Prevalence of lumps for which PPV, NPV, the decision curve and cost are reported.",
+        1e-6,
+        0.999999,
     )
     coverage: float = setting(
         0.9,

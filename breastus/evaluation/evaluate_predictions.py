@@ -24,9 +24,10 @@ from breastus.labels import POSITIVE
 # Metrics that are also given for the uncalibrated probabilities.
 CALIBRATION_METRICS = ("ece", "brier", "calibration_slope", "calibration_intercept")
 INTERVAL = (
-    "percentile bootstrap over groups (patients or scenes), expanded for few groups; DeLong's over "
-    "groups for the ROC-AUC; Wilson's over groups for a proportion of exactly 0 or 1; for the "
-    "calibration error from 0 when chance alone explains it"
+    "Wilson's over groups (patients or scenes) for accuracy, sensitivity, specificity and any "
+    "proportion of exactly 0 or 1; DeLong's over groups for the ROC-AUC; else percentile bootstrap "
+    "over groups, expanded for few groups; for the calibration error from 0 when chance alone "
+    "explains it"
 )
 
 
@@ -39,6 +40,7 @@ def evaluate_predictions(
     color: str,
     settings: EvaluationConfig,
     seed: int,
+    calibrated_at: float | None = None,
 ) -> dict[str, Any]:
     """Add calibration before and after, referral, decision curve and subgroups to the scores.
 
@@ -49,11 +51,13 @@ def evaluate_predictions(
         model, color: arguments of `published_baseline`.
         settings: level and resamples of the intervals, prevalence.
         seed: seed of the resamples.
+        calibrated_at: prevalence at which the probabilities were calibrated; None: that of "val",
+            if it is among the predictions.
 
     Returns:
-        As `score_predictions`; `decision`; for each split `before_calibration`,
+        As `score_predictions`; `decision`; `calibrated_at`; for each split `before_calibration`,
         `reliability_before` and `reliability`; for test `referral` (as from `coverage_report`) and
-        `decision_curve` (columns of that table); `subgroups`.
+        `decision_curve` (columns of that table, at the `prevalence` of PPV and NPV); `subgroups`.
     """
     options = EvaluationOptions.from_settings(settings, seed=seed)
     confidence, threshold = options.confidence, decision.threshold
@@ -68,7 +72,12 @@ def evaluate_predictions(
     metrics["test"]["referral"] = coverage_report(
         *arrays, decision.conformal, threshold=threshold, confidence=confidence
     )
-    metrics["test"]["decision_curve"] = decision_curve(*arrays, options=options).to_dict("list")
+    if calibrated_at is None and "val" in predictions:
+        calibrated_at = float(truth_and_probability(predictions["val"])[0].mean())
+    metrics["calibrated_at"] = calibrated_at
+    metrics["test"]["decision_curve"] = decision_curve(
+        *arrays, prevalence=options.prevalence, calibrated_at=calibrated_at, options=options
+    ).to_dict("list")
     metrics["subgroups"] = subgroups(
         test, attributes, threshold=threshold, confidence=confidence, whole=metrics["test"]
     )

@@ -163,9 +163,15 @@ def _save_figures(
     }
     if "test" in metrics:
         drawn |= {
-            "roc": plots.plot_roc(test, scores, threshold=threshold, seed=seed),
+            "roc": plots.plot_roc(
+                test, scores, threshold=threshold, confidence=metrics["confidence"], seed=seed
+            ),
             "precision_recall": plots.plot_precision_recall(test, scores),
-            "decision_curve": plots.plot_decision_curve(scores["decision_curve"]),
+            "decision_curve": plots.plot_decision_curve(
+                scores["decision_curve"],
+                prevalence=metrics["prevalence"],
+                confidence=metrics["confidence"],
+            ),
         }
     else:
         drawn["roc"] = plots.plot_repeats(tables)

@@ -163,6 +163,7 @@ def _evaluate(model: ModelArtifact, images: ExternalImages, table: pd.DataFrame)
         attributes=subgroup_attributes(images.manifest, table["image_id"]),
         model="",  # the published study has no such images
         color=config.preprocessing.color,
+        calibrated_at=model.prevalence,
         **options,
     )
     facts = ExternalFacts(

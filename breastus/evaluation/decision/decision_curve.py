@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import ConfigError, UndefinedMetricWarning
+from breastus.evaluation.calibration.prior_shift import adjust_prior
 from breastus.evaluation.intervals.bootstrap import GroupBootstrap
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.validation import check_arrays, check_number, ratio
@@ -67,6 +68,7 @@ def decision_curve(
     *,
     thresholds: Sequence[float] | None = None,
     prevalence: float | None = None,
+    calibrated_at: float | None = None,
     options: EvaluationOptions = DEFAULTS,
 ) -> pd.DataFrame:
     """Return the net benefit of the model, of treating all and of treating none, with bands.
@@ -76,6 +78,9 @@ def decision_curve(
         thresholds: float [t], above 0 and below 1; None: 0.01, 0.02 to 0.99.
         prevalence: prevalence of lumps where the model is used; None: prevalence in these images,
             which is far too high for screening when the women were referred.
+        calibrated_at: prevalence at which the probabilities were calibrated. If it is given, they
+            are adjusted to `prevalence` first, because a threshold is compared with the probability
+            of a lump where the model is used. None, 0 and 1 do not adjust.
         options: resamples, pointwise level and seed.
 
     Returns:
@@ -91,6 +96,8 @@ def decision_curve(
     """
     thresholds = _THRESHOLDS if thresholds is None else np.asarray(thresholds, float)
     y_true = np.asarray(y_true)
+    if prevalence is not None and calibrated_at is not None and 0 < calibrated_at < 1:
+        y_prob = adjust_prior(y_prob, calibrated_at, prevalence)
     bootstrap = GroupBootstrap.draw(y_true, groups, options, expand=False)
 
     def curves(weights=None) -> dict[str, np.ndarray]:

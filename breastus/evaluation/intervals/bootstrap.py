@@ -30,16 +30,18 @@ def resample_weights(groups: Sequence, *, resamples: int, seed: int) -> np.ndarr
     return rng.multinomial(count, np.full(count, 1 / count), size=resamples)[:, groups]
 
 
-def expanded_tail(confidence: float, y_true: np.ndarray, groups: np.ndarray) -> float:
+def expanded_tail(confidence: float, groups: int) -> float:
     """Return the share that a percentile interval leaves out on either side, by number of groups.
 
     Resamples of n groups vary too little, by a factor of sqrt((n - 1) / n), and as a normal
     distribution where Student's applies. A smaller tail corrects both: the expanded percentile
-    interval (Hesterberg, The American Statistician 69, 2015, 371, section 5.3). n is the number of
-    groups of the rarer class, at least two.
+    interval (Hesterberg, The American Statistician 69, 2015, 371, section 5.3).
+
+    Args:
+        confidence: level of the interval.
+        groups: number of groups that the score is about, at least two.
     """
-    count = min(groups_per_class(y_true, groups).values())
-    reach = student.ppf((1 + confidence) / 2, count - 1) * np.sqrt(count / (count - 1))
+    reach = student.ppf((1 + confidence) / 2, groups - 1) * np.sqrt(groups / (groups - 1))
     return float(norm.cdf(-reach))
 
 
@@ -50,9 +52,10 @@ class GroupBootstrap:
     Attributes:
         weights: int [resamples, n], how often each image counts in each resample; no row when a
             class is sparse.
-        tail: share of the resamples that an interval leaves out on either side.
-        sparse: names of the classes that come from fewer than two groups. If there are any, all
-            intervals are NaN.
+        tail: share of the resamples that an interval leaves out on either side, for a score that
+            depends on both classes.
+        sparse: names of the classes that come from fewer than two groups. If there are any,
+            `interval` is NaN.
     """
 
     weights: np.ndarray
@@ -69,7 +72,7 @@ class GroupBootstrap:
     def draw(
         cls, y_true: np.ndarray, groups: Sequence | None, options: EvaluationOptions, *, expand=True
     ) -> "GroupBootstrap":
-        """Draw resamples; `expand` widens the intervals for few groups, see `expanded_tail`."""
+        """Draw resamples; `expand` widens intervals by the groups of the rarer class."""
         y_true, groups = np.asarray(y_true), group_numbers(groups, len(y_true))
         counts = groups_per_class(y_true, groups)
         sparse = tuple(label.replace("_", " ") for label, count in counts.items() if count < 2)
@@ -77,7 +80,7 @@ class GroupBootstrap:
         if sparse:
             return cls(np.zeros((0, len(y_true)), int), tail, sparse)
         if expand:
-            tail = expanded_tail(options.confidence, y_true, groups)
+            tail = expanded_tail(options.confidence, min(counts.values()))
         weights = resample_weights(groups, resamples=options.resamples, seed=options.seed)
         return cls(weights, tail, sparse)
 

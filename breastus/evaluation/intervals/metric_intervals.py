@@ -18,9 +18,17 @@ from breastus.evaluation.calibration.reliability import (
     ece_difference_interval,
     ece_interval,
 )
-from breastus.evaluation.intervals.bootstrap import GroupBootstrap
+from breastus.evaluation.intervals.bootstrap import (
+    GroupBootstrap,
+    expanded_tail,
+    percentile_interval,
+)
 from breastus.evaluation.intervals.delong import mean_delong_interval
-from breastus.evaluation.intervals.proportions import kish_size, wilson_interval
+from breastus.evaluation.intervals.proportions import (
+    effective_size,
+    kish_size,
+    wilson_interval,
+)
 from breastus.evaluation.metrics.metrics import (
     METRICS,
     PREVALENCE,
@@ -49,8 +57,8 @@ _MEANS = {
     "balanced_accuracy": ("sensitivity", "specificity"),
     "pr_auc_macro": ("pr_auc_lump", "pr_auc_no_lump"),
 }
-# Metrics that are a proportion of the same images for two models.
-_SHARED_PROPORTIONS = set(PROPORTIONS) - {"precision", "precision_no_lump"}
+# Proportions of images that the label alone selects: the same images for two models.
+_OF_LABELS = set(PROPORTIONS) - {"precision", "precision_no_lump"}
 _EPSILON = 1e-12  # differences below this are rounding
 
 
@@ -133,12 +141,14 @@ class Sample:
     Attributes:
         y_true, y_prob, groups: label, probability of lump and group of each image, [n].
         threshold: images are predicted lump when `y_prob >= threshold`; one, or one an image, [n].
+        images: name of each image, [n], by which it is known in other samples; None for one sample.
     """
 
     y_true: np.ndarray
     y_prob: np.ndarray
     groups: np.ndarray
     threshold: float | np.ndarray = 0.5
+    images: np.ndarray | None = None
 
     def metrics(self, weights: np.ndarray, prevalence: float) -> dict[str, np.ndarray]:
         """Return all metrics, `confusion_matrix` and `chance_ece` for weights [..., n]."""
@@ -184,13 +194,16 @@ class Resampled:
         """Return name to (low, high) of each metric and of `confusion_matrix`, [2, 2] each.
 
         Percentile intervals, but for the ROC-AUC (`mean_delong_interval`), the calibration error
-        (`ece_interval`) and metrics that are the same in every resample
-        (`replace_degenerate_intervals`).
+        (`ece_interval`), accuracy, sensitivity and specificity (Wilson's, at the `effective_size`
+        of the images they are about) and metrics that are the same in every resample
+        (`replace_degenerate_intervals`). So the sensitivity's interval does not depend on the
+        images without a lump.
         """
         bootstrap, drawn, means = self.bootstrap, self.drawn, self.means
         found = {name: bootstrap.interval(drawn[name]) for name in (*METRICS, "confusion_matrix")}
+        found |= self._proportions()
         if bootstrap.sparse:
-            _warn(f"are no intervals: {bootstrap.sparse_reason}")
+            _warn(f"are no intervals of metrics of both classes: {bootstrap.sparse_reason}")
             return found
         found["ece"] = ece_interval(means["ece"], drawn["ece"], drawn["chance_ece"], bootstrap.tail)
         if not math.isnan(means["roc_auc"]):
@@ -203,7 +216,7 @@ class Resampled:
             found,
             means,
             lump=self.y_true == LUMP,
-            predicted_lump=np.concatenate([one.y_prob >= one.threshold for one in self.samples]),
+            predicted_lump=self.predicted_lump,
             groups=self.groups,
             prevalence=self.options.prevalence,
             confidence=self.options.confidence,
@@ -211,6 +224,37 @@ class Resampled:
         missing = [n for n in METRICS if math.isnan(found[n][0]) and not math.isnan(means[n])]
         if missing:
             _warn(f"is no interval for {', '.join(missing)}: too many resamples leave it undefined")
+        return found
+
+    @property
+    def predicted_lump(self) -> np.ndarray:
+        """bool [n], which images are predicted lump."""
+        return np.concatenate([one.y_prob >= one.threshold for one in self.samples])
+
+    def groups_of(self, name: str) -> np.ndarray:
+        """Return the groups of the images that a metric of `_OF_LABELS` is about."""
+        return self.groups[self._about(name)]
+
+    def _about(self, name: str) -> np.ndarray:
+        return np.array(PROPORTIONS[name], bool)[self.y_true, 0]
+
+    def _proportions(self) -> dict[str, Interval]:
+        """Return Wilson's intervals of the proportions whose images come from two groups or more.
+
+        All samples count as one table, in which the images of a group belong together.
+        """
+        right, found = self.predicted_lump == (self.y_true == LUMP), {}
+        images = None
+        if len(self.samples) > 1:
+            images = np.concatenate([sample.images for sample in self.samples])
+        for name in _OF_LABELS:
+            about, groups = self._about(name), self.groups_of(name)
+            if len(np.unique(groups)) < 2 or math.isnan(self.means[name]):
+                continue
+            size = effective_size(right[about], groups, None if images is None else images[about])
+            found[name] = wilson_interval(
+                self.means[name] * size, size, confidence=self.options.confidence
+            )
         return found
 
 
@@ -224,7 +268,7 @@ def bootstrap_intervals(
 ) -> dict[str, tuple]:
     """Return the interval of each metric, and of the cells of the confusion matrix.
 
-    See `Resampled.intervals` for the methods, and `expanded_tail` for few groups.
+    See `Resampled.intervals` for the methods, and `expanded_tail` for percentiles of few groups.
 
     Args:
         y_true, y_prob, groups: label, probability of lump and group of each image, [n].
@@ -233,7 +277,8 @@ def bootstrap_intervals(
 
     Returns:
         Name to (low, high); for "confusion_matrix" each is [2, 2]. NaN when more than 5 % of the
-        resamples leave a metric undefined, or a class comes from fewer than two groups.
+        resamples leave a metric undefined, or a class that it depends on comes from fewer than two
+        groups.
 
     Warns:
         UndefinedMetricWarning: when an interval is NaN.
@@ -276,14 +321,16 @@ def _difference_interval(
     defined = drawn[~np.isnan(drawn)]
     if not len(defined) or math.isnan(difference):
         return math.nan, math.nan
+    tail, confidence = ours.bootstrap.tail, ours.options.confidence
     if np.ptp(defined) > _EPSILON:
         if name == "ece":
-            return ece_difference_interval(difference, drawn, ours.bootstrap.tail)
-        return ours.bootstrap.interval(drawn)
-    if name not in _SHARED_PROPORTIONS or abs(difference) > _EPSILON:
+            return ece_difference_interval(difference, drawn, tail)
+        if name in _OF_LABELS:
+            tail = expanded_tail(confidence, len(np.unique(ours.groups_of(name))))
+        return percentile_interval(drawn, tail)
+    if name not in _OF_LABELS or abs(difference) > _EPSILON:
         return math.nan, math.nan
-    among = np.array(PROPORTIONS[name], bool)[ours.y_true, 0]
-    reach = degenerate_proportion(0, ours.groups[among], confidence=ours.options.confidence)[1]
+    reach = degenerate_proportion(0, ours.groups_of(name), confidence=confidence)[1]
     return -reach, reach
 
 

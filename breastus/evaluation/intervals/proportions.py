@@ -13,6 +13,7 @@ import numpy as np
 
 from breastus.evaluation.validation import with_interval
 
+_EPSILON = 1e-12  # a variance below this is rounding
 _PRIOR_GROUPS = 10  # groups that are taken to hold images that are all alike, see effective_size
 
 
@@ -65,7 +66,7 @@ def kish_size(groups: Sequence) -> float:
     return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
 
 
-def effective_size(hits: Sequence[bool], groups: Sequence) -> float:
+def effective_size(hits: Sequence[bool], groups: Sequence, images: Sequence | None = None) -> float:
     """Return the effective number of independent images for a proportion of grouped images.
 
     The number of images divided by a design effect: the variance of the proportion between groups
@@ -79,18 +80,28 @@ def effective_size(hits: Sequence[bool], groups: Sequence) -> float:
     Args:
         hits: bool [n], images that count for the proportion.
         groups: [n], name of each image's group.
+        images: [n], name of each image if some were predicted several times, as in the repeats of
+            a cross-validation; None: each once.
     """
     hits, groups = np.asarray(hits, float), np.asarray(list(groups))
     count, share, alike = len(hits), hits.mean() if len(hits) else 0.0, kish_size(groups)
-    _, member = np.unique(groups, return_inverse=True)
-    number = len(np.unique(member))
-    if number < 2 or share in (0.0, 1.0):
+    if len(np.unique(groups)) < 2 or share in (0.0, 1.0):
         return alike
-    excess = np.bincount(member, weights=hits - share)
-    between = number / (number - 1) * (excess**2).sum() / count**2
-    seen = max(1.0, between / (share * (1 - share) / (count - 1)))
+    spread = share * (1 - share)
+    independent = spread / (count - 1) if images is None else _variance(hits - share, images)
+    if independent < _EPSILON:  # each image is as often right as all are
+        return alike
+    count = 1 + spread / independent
+    seen = max(1.0, _variance(hits - share, groups) / independent)
     trust = alike / (alike + _PRIOR_GROUPS)
     return count / (trust * seen + (1 - trust) * max(seen, count / alike))
+
+
+def _variance(excess: np.ndarray, clusters: Sequence) -> float:
+    """Return the variance of a mean whose deviations [n] belong together within clusters [n]."""
+    _, member = np.unique(np.asarray(list(clusters)), return_inverse=True)
+    sums = np.bincount(member, weights=excess)
+    return float(len(sums) / (len(sums) - 1) * (sums**2).sum() / len(excess) ** 2)
 
 
 def clustered_proportion(

@@ -103,6 +103,11 @@ def _samples(tables: Sequence[pd.DataFrame]) -> list[Sample]:
             raise DataError("Each table must have at least one prediction. Received: an empty one")
         check_unique(table, "A table of predictions")
     return [
-        Sample(*truth_and_probability(table), table["group_id"].to_numpy(), thresholds_of(table))
+        Sample(
+            *truth_and_probability(table),
+            table["group_id"].to_numpy(),
+            thresholds_of(table),
+            table["image_id"].to_numpy(),
+        )
         for table in tables
     ]

@@ -31,7 +31,8 @@ def plot_learning_curve(rows: list[dict[str, Any]], *, images: int, narrow: bool
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         for axis, (name, title) in zip(figure.subplots(*grid), _PANELS, strict=True):
-            axis.axhline(original[name], color=COLORS["soft"], ls="--", label="original model")
+            before = float("nan") if is_undefined(original[name]) else original[name]
+            axis.axhline(before, color=COLORS["soft"], ls="--", label="original model")
             if len(x):
                 value, low, high = (
                     np.array([row[key] for row in sizes], float)

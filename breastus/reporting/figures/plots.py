@@ -55,7 +55,12 @@ def plot_confusion(matrix: Sequence[Sequence[float]]) -> Figure:
 
 
 def plot_roc(
-    table: pd.DataFrame, part: dict[str, Any], *, threshold: float, seed: int = 0
+    table: pd.DataFrame,
+    part: dict[str, Any],
+    *,
+    threshold: float,
+    confidence: float,
+    seed: int = 0,
 ) -> Figure:
     """Draw the ROC curve with a band of bootstrap resamples by group, and the operating point.
 
@@ -63,6 +68,7 @@ def plot_roc(
         table: predictions.
         part: metrics of them, of which `roc_auc` is written above the curve.
         threshold: threshold of the operating point, 0 to 1.
+        confidence: pointwise level of the band.
         seed: seed of the resamples of the band.
     """
     y_true, y_prob = truth_and_probability(table)
@@ -77,8 +83,9 @@ def plot_roc(
                 for weight in weights
                 if (weight * y_true).any() and (weight * (1 - y_true)).any()
             ]
-            low, high = np.quantile(curves, [0.025, 0.975], axis=0)
-            axis.fill_between(grid, low, high, color=COLORS["lump"], alpha=0.15, lw=0)
+            tail = (1 - confidence) / 2
+            low, high = np.quantile(curves, [tail, 1 - tail], axis=0)
+            _band(axis, grid, low, high, confidence)
             axis.plot(*roc_curve(y_true, y_prob)[:2], color=COLORS["lump"], lw=2)
             called = y_prob >= threshold
             axis.plot(
@@ -224,19 +231,22 @@ def _draw_bins(axis: Axes, y_true: np.ndarray, y_prob: np.ndarray, color: str, l
     )
 
 
-def plot_decision_curve(curve: dict[str, Sequence[float]]) -> Figure:
+def plot_decision_curve(
+    curve: dict[str, Sequence[float]], *, prevalence: float, confidence: float
+) -> Figure:
     """Draw the net benefit of acting on the model, on every image and on none, with its band.
 
     Args:
         curve: columns of `decision_curve`.
+        prevalence: prevalence that it was computed for.
+        confidence: pointwise level of the band.
     """
     values = {name: np.array(column, float) for name, column in curve.items()}
     x = values["threshold"]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SMALL, layout="constrained")
         axis = figure.subplots()
-        band = values["model_ci_low"], values["model_ci_high"]
-        axis.fill_between(x, *band, color=COLORS["lump"], alpha=0.15, lw=0)
+        _band(axis, x, values["model_ci_low"], values["model_ci_high"], confidence)
         for name, color, label, style in (
             ("treat_none", "soft", "act on none", ":"),
             ("treat_all", "no_lump", "act on all", "--"),
@@ -244,11 +254,11 @@ def plot_decision_curve(curve: dict[str, Sequence[float]]) -> Figure:
         ):
             width = 2 if name == "model" else 1.3
             axis.plot(x, values[name], ls=style, color=COLORS[color], lw=width, label=label)
-        top = np.nanmax(np.append(values["treat_all"], 0.1))
+        top = 1.05 * prevalence  # no model has a larger net benefit
         axis.set(xlim=(0, 1), ylim=(-0.25 * top, 1.1 * top))
         axis.set(xlabel="threshold probability", ylabel="net benefit")
-        axis.set_title("Decision curve")
-        axis.legend(loc="lower left")
+        axis.set_title(f"Decision curve at a prevalence of {percent(prevalence)}")
+        axis.legend(loc="upper right")
     return figure
 
 
@@ -273,6 +283,11 @@ def plot_history(history: pd.DataFrame, *, narrow: bool = False) -> Figure:
             axis.set_title(name.capitalize())
             axis.legend()
     return figure
+
+
+def _band(axis: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, confidence: float) -> None:
+    label = f"{percent(confidence)} band"
+    axis.fill_between(x, low, high, color=COLORS["lump"], alpha=0.15, lw=0, label=label)
 
 
 def _square() -> tuple[Figure, Axes]:

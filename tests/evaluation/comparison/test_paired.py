@@ -43,6 +43,21 @@ def tables(seed=0, groups=60, size=2, better=0.0, own=0.6, lumps=0.6):
     return found
 
 
+def test_the_difference_of_sensitivities_does_not_widen_with_the_rarity_of_the_other_class():
+    ours, theirs = tables(groups=80, better=0.4, lumps=0.5, own=1.0)
+    few = ours["label"].eq("lump") | (ours["group_id"].rank(method="dense") > 76)
+    options = EvaluationOptions(resamples=2000)
+    entries = [
+        compare(*(table[rows].reset_index(drop=True) for table in (ours, theirs)), options=options)
+        for rows in (few, few | True)
+    ]
+    widths = [
+        entry["metrics"]["sensitivity"]["ci_high"] - entry["metrics"]["sensitivity"]["ci_low"]
+        for entry in entries
+    ]
+    assert widths[0] == pytest.approx(widths[1], rel=0.08)
+
+
 def arrays(ours, theirs):
     truth = (ours["label"] == "lump").to_numpy(int)
     return truth, *(t["probability"].to_numpy() for t in (ours, theirs)), ours["group_id"]

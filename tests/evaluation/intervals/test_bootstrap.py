@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from breastus.errors import UndefinedMetricWarning
-from breastus.evaluation.intervals.bootstrap import resample_weights
-from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
+from breastus.evaluation.intervals.bootstrap import expanded_tail, resample_weights
+from breastus.evaluation.intervals.metric_intervals import (
+    Resampled,
+    Sample,
+    bootstrap_intervals,
+)
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.metrics.metrics import (
     METRICS,
@@ -149,6 +153,72 @@ def test_calling_everything_lump_has_a_balanced_accuracy_that_is_not_certain():
     assert high - low == pytest.approx(1 - wilson_interval(10, 10)[0])
 
 
+def alike(right, label):
+    """Truth and probability of images of one class, the right ones with 0.8 or 0.2."""
+    truth = np.full(len(right), label)
+    return truth, np.where(right == (label == 1), 0.8, 0.2)
+
+
+def both_classes(lumps, others):
+    (truth, prob), (other_truth, other_prob) = alike(lumps, 1), alike(others, 0)
+    return np.append(truth, other_truth), np.append(prob, other_prob)
+
+
+@pytest.mark.filterwarnings("ignore:There (is|are) no interval")
+@pytest.mark.parametrize("others", [1, 4, 300])
+def test_the_sensitivity_does_not_depend_on_the_other_class(others):
+    lumps = np.arange(60) % 6 > 0
+    truth, prob = both_classes(lumps, np.arange(others) % 3 > 0)
+    options = EvaluationOptions(resamples=50)
+    found = bootstrap_intervals(truth, prob, np.arange(len(truth)), options=options)
+    assert found["sensitivity"] == found["recall"] == pytest.approx(wilson_interval(50, 60))
+    turned = bootstrap_intervals(1 - truth, 1 - prob, np.arange(len(truth)), options=options)
+    assert turned["specificity"] == turned["recall_no_lump"] == pytest.approx(found["sensitivity"])
+    # Both classes decide a mean of both.
+    assert np.isnan(found["balanced_accuracy"]).all() == (others == 1)
+
+
+@pytest.mark.filterwarnings("ignore:There (is|are) no interval")
+@pytest.mark.parametrize(("share", "size"), [(0.8, 1), (0.93, 1), (0.85, 3)])
+def test_the_sensitivity_is_held_as_often_as_it_says(share, size):
+    rng = np.random.default_rng(0)
+    groups = np.append(np.repeat(np.arange(60), size), np.arange(60, 65))
+    held, widths = 0, []
+    for _ in range(120):
+        shared, own = rng.normal(size=60).repeat(size), rng.normal(size=60 * size)
+        score = own if size == 1 else (shared + own) / 2**0.5
+        lumps = score < NormalDist().inv_cdf(share)
+        truth, prob = both_classes(lumps, np.array([True, True, True, True, False]))
+        low, high = bootstrap_intervals(
+            truth, prob, groups, options=EvaluationOptions(resamples=2)
+        )["sensitivity"]
+        held += low <= share <= high
+        widths.append(high - low)
+    assert held / 120 >= 0.9
+    independent = np.diff(wilson_interval(60 * share, 60))
+    assert np.mean(widths) < 1.1 * independent
+
+
+@pytest.mark.parametrize(
+    ("confidence", "groups", "tail"),
+    # Student's 0.975 quantiles of 1 and 9 degrees of freedom are 12.706 and 2.262, and 1.833 is the
+    # 0.95 quantile of 9; times sqrt(2) and sqrt(10 / 9), a normal distribution has this below.
+    [(0.95, 2, 0.0), (0.95, 10, 0.00855), (0.9, 10, 0.02666), (0.95, 10**6, 0.025)],
+)
+def test_few_groups_expand_the_percentiles(confidence, groups, tail):
+    assert expanded_tail(confidence, groups) == pytest.approx(tail, abs=2e-5)
+
+
+def test_the_groups_of_the_rarer_class_expand_what_depends_on_both():
+    truth, prob = both_classes(np.arange(40) % 4 > 0, np.arange(10) % 3 > 0)
+    options = EvaluationOptions(resamples=4000)
+    found = Resampled([Sample(truth, prob, np.arange(50))], options)
+    assert found.bootstrap.tail == pytest.approx(0.00855, abs=2e-5)
+    for name in ("balanced_accuracy", "f1", "brier"):
+        expected = np.quantile(found.drawn[name], [0.00855, 0.99145])
+        assert found.intervals()[name] == pytest.approx(expected, abs=1e-3)
+
+
 def test_images_drawn_one_by_one_would_be_too_sure():
     truth, prob, groups = draw(np.random.default_rng(2), 40, 6, within=0.95)
     by_group = bootstrap_intervals(truth, prob, groups, options=EvaluationOptions(resamples=400))[
@@ -226,7 +296,7 @@ def test_the_confusion_matrix_has_bounds():
 @pytest.mark.parametrize("truth", [[1, 1, 1, 1], [1, 1, 1, 0]])
 def test_too_few_groups_have_no_interval(truth):
     prob = np.array([0.9, 0.8, 0.7, 0.1])
-    with pytest.warns(UndefinedMetricWarning, match="no intervals: the images of no lump"):
+    with pytest.warns(UndefinedMetricWarning, match="both classes: the images of no lump"):
         found = bootstrap_intervals(
             np.array(truth), prob, np.arange(4), options=EvaluationOptions(resamples=100)
         )

@@ -121,13 +121,36 @@ def test_what_a_table_leaves_undefined_is_said():
     assert np.isnan(found["roc_auc"]["value"])
 
 
-@pytest.mark.parametrize("score", [mean_metrics, lambda tables: mean_difference(tables, tables)])
-def test_one_group_of_a_class_gives_no_interval(score):
+@pytest.mark.parametrize(
+    ("score", "of_lumps"),
+    [
+        (mean_metrics, {"accuracy", "sensitivity", "recall"}),
+        (lambda tables: mean_difference(tables, tables), set()),
+    ],
+)
+def test_one_group_of_a_class_gives_no_interval_that_depends_on_it(score, of_lumps):
     alone = table().assign(group_id=lambda t: np.where(t["label"] == "lump", t["group_id"], "one"))
     with pytest.warns(UndefinedMetricWarning, match="no lump come from fewer than two groups"):
         found = score([alone])
     assert found["roc_auc"]["value"] == found["roc_auc"]["value"]
-    assert all(np.isnan(found[name]["ci_low"]) for name in METRICS)
+    assert of_lumps == {name for name in METRICS if not np.isnan(found[name]["ci_low"])}
+
+
+def test_repeats_that_differ_are_more_evidence_than_one_but_not_as_images_of_their_own():
+    tables = [table(seed) for seed in range(3)]
+    options = EvaluationOptions(resamples=50)
+    others = [
+        one.assign(image_id=f"{number}/" + one["image_id"], group_id=f"{number}/" + one["group_id"])
+        for number, one in enumerate(tables)
+    ]
+    once, repeats, apart = (
+        mean_metrics(each, options=options) for each in (tables[:1], tables, others)
+    )
+    for name in ("accuracy", "sensitivity", "specificity"):
+        first, second, third = (
+            found[name]["ci_high"] - found[name]["ci_low"] for found in (apart, repeats, once)
+        )
+        assert first < second < third, name
 
 
 def test_what_never_varies_is_as_of_one_run():
