@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from breastus.data.dicom.files import is_dicom, split_frame
 from breastus.data.image_files import MAX_PIXELS, read_bytes
+from breastus.data.orientation import ORIENTATION_TAG, file_orientation, upright
 from breastus.errors import ImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
@@ -145,6 +146,8 @@ def _decode(name: str, data: bytes) -> tuple[np.ndarray, Image.Image]:
     # Only the header has been read so far, so nothing large is allocated.
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(_too_large(name, f"{image.width} x {image.height}"))
+    if image.format in ("PNG", "JPEG", "MPO"):
+        return upright(_rgb_pixels(image, name), file_orientation(data)), image
     return upright_pixels(image, name), image
 
 
@@ -154,14 +157,18 @@ def upright_pixels(image: Image.Image, name: str = "The image") -> np.ndarray:
     Raises:
         ImageError: when the scale of its values is unknown. Damage raises almost anything.
     """
-    upright = ImageOps.exif_transpose(image)  # loads the image
+    image.load()  # turns a TIFF, and takes its orientation away
+    return upright(_rgb_pixels(image, name), image.getexif().get(ORIENTATION_TAG, 1))
+
+
+def _rgb_pixels(image: Image.Image, name: str) -> np.ndarray:
     tags = getattr(image, "tag_v2", {})
     if image.mode == "F" or (tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED and image.mode != "I"):
         kind = "floating-point" if image.mode == "F" else "signed"
         raise _unknown_scale(name, f"{kind} values")
     if image.mode.startswith("I"):
         # Pillow's own conversion clips at 255.
-        levels = np.asarray(upright).astype(np.int64)
+        levels = np.asarray(image).astype(np.int64)
         bits = tags.get(_BITS, (16,))[0]
         if image.mode == "I":  # 32 bits, or 16 with a sign: values of 8 bits are taken for what
             bits = 8  # they are, others could have any scale
@@ -171,7 +178,7 @@ def upright_pixels(image: Image.Image, name: str = "The image") -> np.ndarray:
         if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow regards it for 8 bits only
             grey = 255 - grey
         return np.repeat(grey[..., None], 3, axis=-1)
-    return np.asarray(upright.convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
 def _unknown_scale(name: str, received: str) -> ImageError:
