@@ -10,6 +10,9 @@ POSITIVE = LABELS[LUMP]
 FINDINGS = ("normal", "benign", "malignant", "unknown")
 _LABEL_OF_FINDING = {"normal": "no_lump", "benign": "lump", "malignant": "lump", "unknown": ""}
 
+# What the name of a class in a data set may mean.
+CLASS_NAMES = ("lump", "no_lump", "benign", "malignant", "normal")
+
 SPLITS = ("train", "val", "test")
 
 # Kinds of published faults, for which an image is excluded.

@@ -10,11 +10,14 @@ from tqdm import tqdm
 
 from breastus.data.image_statistics import STATISTICS, image_statistics
 from breastus.data.images import read_image
-from breastus.data.masks import read_mask
+from breastus.data.masks import looks_like_mask, read_mask
 from breastus.errors import ImageError
 
 _THREADS = 4
-COLUMNS = (*STATISTICS, "masks", "mask_share", "mask_resized", "problem", "mask_problem")
+COLUMNS = (
+    *STATISTICS,
+    *("mask_like", "masks", "mask_share", "mask_resized", "mask_grey", "problem", "mask_problem"),
+)
 
 
 def measure(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -25,10 +28,12 @@ def measure(manifest: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Index `image_id`; the columns of `STATISTICS` (float; NaN where the image cannot be
-        read); `masks` (int, how many files); `mask_share` (float, share of the mask's pixels that
-        are not black, the largest over the masks; NaN without a readable mask); `mask_resized`
-        (bool, whether a mask differs in size from the image); `problem` and `mask_problem` (text,
-        why the image or a mask cannot be read, without its folder; "" if it can).
+        read); `mask_like` (bool, whether the image looks like a mask); `masks` (int, how many
+        files); `mask_share` (float, share of the mask's pixels that are not black, the largest over
+        the masks; NaN without a readable mask); `mask_resized` (bool, whether a mask differs in
+        size from the image); `mask_grey` (bool, whether a mask has many grey levels, as images
+        have); `problem` and `mask_problem` (text, why the image or a mask cannot be read, without
+        its folder; "" if it can).
     """
     paths = [
         (Path(path), [Path(mask) for mask in masks.split(";") if mask])
@@ -44,16 +49,19 @@ def measure(manifest: pd.DataFrame) -> pd.DataFrame:
 class _Mask(NamedTuple):
     share: float
     size: tuple[int, int]
+    grey: bool
 
 
 def _measure(path: Path, mask_paths: list[Path]) -> dict:
     row = dict.fromkeys(STATISTICS, np.nan)
     row |= {"mask_share": np.nan, "mask_resized": False, "problem": "", "mask_problem": ""}
+    row |= {"mask_like": False, "mask_grey": False}
     row["masks"] = len(mask_paths)
     size = None
     try:
         pixels = read_image(path)
         row |= image_statistics(pixels)
+        row["mask_like"] = looks_like_mask(pixels)
         size = pixels.shape[:2]
     except ImageError as error:
         row["problem"] = _without_folder(error, path)
@@ -64,6 +72,7 @@ def _measure(path: Path, mask_paths: list[Path]) -> dict:
         except ImageError as error:
             row["mask_problem"] = _without_folder(error, mask_path)
     if masks:
+        row["mask_grey"] = any(mask.grey for mask in masks)
         row["mask_share"] = max(mask.share for mask in masks)
         row["mask_resized"] = size is not None and any(mask.size != size for mask in masks)
     return row
@@ -71,7 +80,7 @@ def _measure(path: Path, mask_paths: list[Path]) -> dict:
 
 def _read_mask(path: Path) -> _Mask:
     marked = read_mask(path)
-    return _Mask(float(marked.mean()), marked.shape)
+    return _Mask(float(marked.mean()), marked.shape, not looks_like_mask(read_image(path)))
 
 
 def _without_folder(error: ImageError, path: Path) -> str:

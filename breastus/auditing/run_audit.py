@@ -89,6 +89,12 @@ class Audit:
         problem = self.measured["problem"]
         return problem[problem != ""].to_dict()
 
+    @property
+    def mask_like(self) -> list[str]:
+        """Ids of images that look like lesion masks or blank images, and are not excluded."""
+        rows = self.manifest.set_index("image_id")
+        return list(rows.index[self.measured["mask_like"] & (rows["excluded"] == "")])
+
     def masks(self) -> dict[str, pd.Index]:
         """Return the ids of images whose masks have a problem, by problem."""
         rows = self.manifest.set_index("image_id")
@@ -100,6 +106,7 @@ class Audit:
             "lump whose mask is empty": rows.index[lump & empty],
             "no lump, and a mask that is not empty": rows.index[none & (facts["mask_share"] > 0)],
             "mask of another size than its image": rows.index[facts["mask_resized"]],
+            "mask with many grey levels, which may be an image": rows.index[facts["mask_grey"]],
             "mask that cannot be read": rows.index[facts["mask_problem"] != ""],
         }
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from breastus.cli.options import IMAGES_HELP, add_data, add_out, image_files
+from breastus.config.parsing import join_labels
 from breastus.utils.quiet import import_tensorflow
 
 EXAMPLES = (
@@ -45,7 +46,13 @@ def run(args: argparse.Namespace) -> int:
     from breastus.workflows.check import check
 
     report = check(
-        args.bundle, files, data=args.data, count=args.count, seed=args.seed, out=args.out
+        args.bundle,
+        files,
+        data=args.data,
+        labels=join_labels(args.labels or ()),
+        count=args.count,
+        seed=args.seed,
+        out=args.out,
     )
     print(report.summary)
     print(f"Page: {report.page}")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from breastus.cli.options import add_data, add_import, add_out
+from breastus.config.parsing import join_labels
 from breastus.utils.quiet import import_tensorflow
 
 EXAMPLES = (
@@ -110,6 +111,7 @@ def _elsewhere(args: argparse.Namespace, worse: dict) -> int:
     external = evaluate_external(
         args.run_folder,
         args.data,
+        labels=join_labels(args.labels or ()),
         out=args.out,
         recalibrate=args.recalibrate,
         seed=args.seed,
@@ -136,6 +138,8 @@ def _check_together(args: argparse.Namespace) -> None:
                     f"--{name} and --against cannot be given together: --against compares existing "
                     "test predictions. Run the command twice."
                 )
+    if args.labels and not args.data:
+        raise ConfigError("--labels needs --data.")
     if args.out and not args.data:
         raise ConfigError("--out needs --data.")
     if args.recalibrate is not None and not args.data:

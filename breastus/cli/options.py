@@ -5,7 +5,7 @@ import glob
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from breastus.config.parsing import join_sources
+from breastus.config.parsing import join_labels, join_sources
 from breastus.config.schema import Config
 
 # option: (setting, metavar, help)
@@ -79,8 +79,15 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def add_data(parser: argparse.ArgumentParser, help: str = DATA_HELP) -> None:
-    """Add `--data`."""
+    """Add `--data` and `--labels`."""
     parser.add_argument("--data", action="append", help=help)
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="NAME=LABEL",
+        help="what names of class folders or labels in a table mean, such as cancer=lump "
+        "healthy=no_lump (default: lump, no_lump, benign, malignant and normal are known)",
+    )
 
 
 def add_out(parser: argparse.ArgumentParser, help: str) -> None:
@@ -89,13 +96,15 @@ def add_out(parser: argparse.ArgumentParser, help: str) -> None:
 
 
 def settings(args: argparse.Namespace, base: Config | None = None) -> Config:
-    """Return the settings: the base, then `--config`, `--set`, `--data` and `--seed`."""
+    """Return the settings: the base, then `--config`, `--set`, `--data`, `--labels`, `--seed`."""
     config = base or Config()
     if args.config:
         config = Config.from_yaml(args.config, base=config)
     config = config.override(args.set)
     if args.data is not None:
         config = config.replace({"data": {"source": join_sources(args.data)}})
+    if args.labels:
+        config = config.replace({"data": {"labels": join_labels(args.labels)}})
     if args.seed is not None:
         config = config.replace({"seed": args.seed})
     return config
@@ -113,7 +122,7 @@ def image_files(arguments: Iterable[str]) -> list[Path]:
         DataError: when a folder holds no image or cannot be read.
     """
     from breastus.data.sources.class_folders import is_mask
-    from breastus.data.sources.content import files_below
+    from breastus.data.sources.file_tree import files_below
     from breastus.errors import DataError
 
     files = []

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Self
 import yaml
 
 from breastus.errors import ConfigError
-from breastus.labels import FAULTS
+from breastus.labels import CLASS_NAMES, FAULTS
 
 # `breastus.data.splits.scheme.register_split_scheme` adds names.
 SPLIT_SCHEMES = ["auto", "group", "study", "folders", "kfold"]
@@ -25,6 +25,7 @@ SOURCE_SCHEME = "source:"
 FOLDS = 5
 
 _SOURCE_SEPARATOR = ";"
+_LABEL_SEPARATOR = ","
 _NULL = {"null", "none", "~", ""}
 _TRUE, _FALSE = {"true", "yes", "on"}, {"false", "no", "off"}
 _TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
@@ -406,6 +407,46 @@ def kept_faults(text: str) -> tuple[str, ...]:
             f"{_did_you_mean(unknown[0], FAULTS)} Received: {unknown[0]!r}"
         )
     return kinds
+
+
+def class_labels(text: str) -> dict[str, str]:
+    """Return the names of classes in a text such as `cancer=lump,healthy=no_lump`.
+
+    Raises:
+        ConfigError: if a part has no `=`, a label is unknown, or a name has two labels.
+    """
+    labels: dict[str, str] = {}
+    for part in filter(None, map(str.strip, text.split(_LABEL_SEPARATOR))):
+        name, equals, label = map(str.strip, part.rpartition("="))
+        if not (equals and name):
+            raise ConfigError(
+                "data.labels (--labels) must read NAME=LABEL, such as cancer=lump. "
+                f"Received: {part!r}"
+            )
+        if label not in CLASS_NAMES:
+            raise ConfigError(
+                f"data.labels (--labels) must give {name} one of {', '.join(CLASS_NAMES)}."
+                f"{_did_you_mean(label, CLASS_NAMES)} Received: {label!r}"
+            )
+        if labels.setdefault(name, label) != label:
+            raise ConfigError(
+                f"data.labels (--labels) must give {name} one label. Received: {labels[name]}, "
+                f"{label}"
+            )
+    return labels
+
+
+def join_labels(labels: str | Mapping[str, str] | Iterable[str]) -> str:
+    """Return names of classes as one text, such as `cancer=lump,healthy=no_lump`.
+
+    Args:
+        labels: such a text; a mapping of names to labels; or texts such as `cancer=lump`.
+    """
+    if isinstance(labels, str):
+        return labels
+    if isinstance(labels, Mapping):
+        labels = [f"{name}={label}" for name, label in labels.items()]
+    return _LABEL_SEPARATOR.join(labels)
 
 
 def check_split(text: str) -> None:

@@ -14,6 +14,7 @@ from breastus.config.parsing import (
     Settings,
     check_folds,
     check_split,
+    class_labels,
     kept_faults,
     setting,
 )
@@ -27,6 +28,12 @@ class DataConfig:
     source: str = setting(
         "auto",
         "Data set: a directory, a CSV file, hub, phantom or auto; several are joined as A;B.",
+    )
+    labels: str = setting(
+        "",
+        "What names of classes in folders and tables mean, such as cancer=lump,healthy=no_lump; "
+        "each is lump, no_lump, benign, malignant or normal.",
+        check=class_labels,
     )
     known_faults: bool = setting(
         True, "Whether images with a published fault, such as a wrong label, are excluded."

@@ -22,7 +22,10 @@ from breastus.data.image_files import MAX_PIXELS, read_bytes
 from breastus.data.orientation import ORIENTATION_TAG, file_orientation, upright
 from breastus.errors import ImageError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp"),
+    *(".dcm", ".dicom"),
+)
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _SIMULATED = ("Description", "simulated by breastus, not a patient")  # PNG text of phantoms

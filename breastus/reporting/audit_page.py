@@ -127,6 +127,12 @@ def audit_page(audit: Audit, csv_name: str) -> str:
         counts=list(_count_tables(audit)),
         statistics=STATISTICS,
         distributions=list(_distributions(audit)),
+        mask_like=audit.mask_like,
+        mask_files=[
+            (row.image_id, ", ".join("/".join(Path(mask).parts[-2:]) for mask in masks))
+            for row in manifest.itertuples()
+            if (masks := row.mask_paths.split(";")) != [""]
+        ],
         masks={what: list(ids) for what, ids in audit.masks().items() if len(ids)},
     )
 

@@ -38,6 +38,7 @@ def verdicts(audit: Audit) -> list[Verdict]:
         *_of_flags(audit),
         *_of_statistics(audit),
         *_of_masks(audit),
+        *_of_mask_like_images(audit),
     ]
     order = (ALARM, WARNING, GOOD)
     return sorted(found, key=lambda verdict: order.index(verdict.level))
@@ -238,6 +239,18 @@ def _of_masks(audit: Audit) -> list[Verdict]:
         if len(ids)
     ]
     return found or [Verdict(GOOD, "Every lump image has a mask of its size, and none is empty.")]
+
+
+def _of_mask_like_images(audit: Audit) -> list[Verdict]:
+    if not audit.mask_like:
+        return []
+    return [
+        Verdict(
+            ALARM,
+            f"{count(len(audit.mask_like), 'image')} with few grey levels, as lesion masks and "
+            "blank images have: a network would learn from these, not from B-mode images.",
+        )
+    ]
 
 
 def _foremost(table: pd.DataFrame) -> pd.DataFrame:

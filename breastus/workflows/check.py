@@ -1,7 +1,7 @@
 """Check a model on a few images: a bundle and images in, predictions and an HTML page out."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ def check(
     images: str | os.PathLike | Iterable[str | os.PathLike] = (),
     *,
     data: Places | None = None,
+    labels: str | Mapping[str, str] = "",
     count: int = 6,
     seed: int = 0,
     out: str | os.PathLike | None = None,
@@ -46,6 +47,7 @@ def check(
         model: a `Predictor`, or what it loads: a bundle or a finished run.
         images: image files.
         data: instead of images: a data set to draw them from, as for `breastus.train`.
+        labels: what names of classes in `data` mean, such as `{"cancer": "lump"}`.
         count: number of images to draw.
         seed: random seed for choosing images from `data`.
         out: a new HTML file; None takes check.html, or the next free check-2.html, ...
@@ -68,13 +70,15 @@ def check(
     predictor = model if isinstance(model, Predictor) else Predictor(model)
     cases = [Case(file) for file in files]
     if data is not None:
-        cases = _draw(predictor, data, count=count, seed=seed)
+        cases = _draw(predictor, data, labels, count=count, seed=seed)
     page = free_name("check") if out is None else Path(out)
     return CheckReport(check_page.check(predictor, cases, page), page)
 
 
-def _draw(predictor: Predictor, data: Places, *, count: int, seed: int) -> list[Case]:
-    manifest = load_manifest(data, seed=seed)
+def _draw(
+    predictor: Predictor, data: Places, labels: str | Mapping[str, str], *, count: int, seed: int
+) -> list[Case]:
+    manifest = load_manifest(data, labels=labels, seed=seed)
     # A prediction for a training image proves nothing: images the model has not seen come first.
     new = manifest[[not predictor.has_seen(sha256) for sha256 in manifest["sha256"]]]
     drawn = sample_balanced(new, count, seed=seed)

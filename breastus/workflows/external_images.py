@@ -4,6 +4,7 @@ Images that took part in training are excluded, with their near-duplicates and e
 their patients and scenes.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -47,14 +48,23 @@ class ExternalImages(NamedTuple):
         return sorted(set(self.rows["source"]))
 
 
-def external_images(data: Places, model: ModelArtifact) -> ExternalImages:
+def external_images(
+    data: Places, model: ModelArtifact, labels: str | Mapping[str, str] = ""
+) -> ExternalImages:
     """Read a data set and exclude what the model has seen.
+
+    Args:
+        data: see `breastus.train`.
+        model: the model.
+        labels: what names of classes in `data` mean; empty takes those of the model's settings.
 
     Raises:
         DataError: if no image with a label remains.
     """
     config = model.config
-    manifest = load_manifest(join_sources(data), settings=config.data, seed=config.seed)
+    manifest = load_manifest(
+        join_sources(data), labels=labels, settings=config.data, seed=config.seed
+    )
     manifest, seen = exclude_seen(manifest, model)
     manifest, near_duplicates = _exclude_similar(manifest, model)
     rows = included(manifest).reset_index(drop=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from breastus.config.parsing import join_sources
+from breastus.config.parsing import join_labels, join_sources
 from breastus.config.schema import Config
 from breastus.data.manifest.build import load_manifest
 from breastus.data.manifest.schema import MANIFEST_FILE, summary, write_manifest
@@ -67,6 +67,8 @@ def with_settings(config: Config, data: Places | None, settings: dict[str, Any])
     if data is not None:
         config = config.replace({"data": {"source": join_sources(data)}})
     given = {name: value for name, value in settings.items() if value is not None or name != "seed"}
+    if "labels" in given:
+        given["labels"] = join_labels(given["labels"])
     return config.replace_by_name(**given)
 
 

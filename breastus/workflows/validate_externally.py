@@ -10,7 +10,7 @@ labelled images recalibrate the model, and the others show what that changes.
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ def evaluate_external(
     model: Run | str | os.PathLike,
     data: Places,
     *,
+    labels: str | Mapping[str, str] = "",
     out: str | os.PathLike | None = None,
     recalibrate: int | None = None,
     seed: int | None = None,
@@ -64,6 +65,8 @@ def evaluate_external(
     Args:
         model: a finished run, a bundle, or a cross-validation with a bundle.
         data: see `breastus.train`.
+        labels: what names of classes in `data` mean, such as `{"cancer": "lump"}`; empty takes
+            those that the model was trained with.
         out: folder of the report; None takes `external/<sources>` in the run, and beside a bundle
             `<bundle>-external/<sources>`.
         recalibrate: smallest number of labelled images to recalibrate on, drawn by whole groups;
@@ -91,7 +94,7 @@ def evaluate_external(
     if recalibrate is not None:
         check_image_count(recalibrate)
     model = ModelArtifact.load(model)
-    images = external_images(data, model)
+    images = external_images(data, model, labels)
     if recalibrate is not None:
         seed = model.config.seed if seed is None else seed
         # Labels and groups alone show whether the number fits.

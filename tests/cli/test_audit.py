@@ -304,6 +304,32 @@ def test_masks_that_are_wrong_are_named(class_folders, elsewhere):
     }
 
 
+def test_masks_found_by_content_and_images_like_masks_are_listed(
+    class_folders, elsewhere, write_image, capsys
+):
+    root = class_folders(no_lump=6, lump=6)
+    marked = np.zeros((64, 80), np.uint8)
+    marked[9:20, 9:20] = 255
+    for number in range(6):
+        (root / "lump" / f"lump {number} GT.png").write_bytes(to_png(marked))
+    (root / "no_lump" / "outline.png").write_bytes(to_png(marked))
+    write_image(root / "lump" / "lump 5_mask.png", 100)  # named like a mask, with grey levels
+    assert run("--data", root) == 0
+    said = " ".join(capsys.readouterr())
+    assert "are used as lesion masks, not as images" in said
+    assert "few grey levels, as lesion masks and blank images have: 1 of 13 (folder/no_lu" in said
+    assert "Alarming  1 image with few grey levels" in said
+    page = Page((elsewhere / "audit.html").read_text())
+    listed = page.table("image")
+    assert listed["folder/lump/lump 0"] == ["lump/lump 0 GT.png"]
+    assert len(listed) == 6
+    assert page.table("problem")["mask with many grey levels, which may be an image"] == [
+        *("1", "folder/lump/lump 5")
+    ]
+    assert "with few grey levels" in page.text
+    assert "folder/no_lump/outline" in page.text
+
+
 def test_marks_that_tell_the_class(class_folders, elsewhere, capsys):
     table = load_manifest(class_folders(no_lump=20, lump=20))
     lump = table["label"] == "lump"

@@ -6,9 +6,10 @@ Each image is read once: for its size, its checksum, its annotations, and the fi
 near-duplicates are found.
 """
 
+import dataclasses
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from breastus.config.parsing import kept_faults, split_sources
+from breastus.config.parsing import class_labels, join_labels, kept_faults, split_sources
 from breastus.config.schema import DataConfig
 from breastus.data.annotations.flags import annotation_flags
 from breastus.data.images import ImageFile
@@ -29,13 +30,16 @@ from breastus.data.manifest.schema import (
     check_manifest,
     read_manifest,
 )
+from breastus.data.masks import looks_like_mask
 from breastus.data.near_duplicates.grouping import group_images, pairs_table
 from breastus.data.near_duplicates.search import SIDE, fingerprint, near_duplicates
+from breastus.data.sources.class_names import ClassNames
 from breastus.data.sources.resolve import read_content, resolve
 from breastus.data.sources.tables import columns_of
 from breastus.errors import DataError, DataWarning, ImageError
 
 _THREADS = 4
+_SHOWN = 5  # images in a warning
 _MEASURED = ("sha256", "width", "height", "flags", "excluded")
 
 Sources = str | os.PathLike | Sequence[str | os.PathLike]
@@ -55,7 +59,11 @@ class ManifestWithPairs(NamedTuple):
 
 
 def load_manifest(
-    sources: Sources = "auto", *, settings: DataConfig | None = None, seed: int = 0
+    sources: Sources = "auto",
+    *,
+    labels: str | Mapping[str, str] = "",
+    settings: DataConfig | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return the manifest of one or several data sets.
 
@@ -63,6 +71,8 @@ def load_manifest(
         sources: a directory, a CSV file of images, `hub`, `phantom` or `auto`; a manifest.csv or a
             directory with one, which is returned unchanged; or several of these, as a list or as
             `A;B`, which are merged.
+        labels: what names of classes mean, such as `{"cancer": "lump", "healthy": "no_lump"}`;
+            empty takes those of the settings.
         settings: settings of exclusions, near-duplicates and groups.
         seed: seed of the phantoms.
 
@@ -77,6 +87,8 @@ def load_manifest(
         DataWarning: if files have problems, one for each.
     """
     settings = settings or DataConfig()
+    if labels:
+        settings = dataclasses.replace(settings, labels=join_labels(labels))
     parts = _read_parts(sources, settings, seed)
     if (prepared := _prepared_manifest(parts)) is None:
         prepared = _build(parts, settings).manifest
@@ -105,11 +117,19 @@ def _apply_groups_setting(manifest: pd.DataFrame, settings: DataConfig) -> pd.Da
 
 
 class _Part(NamedTuple):
-    """One of the data sets: its place, its rows, and the manifest that it was prepared with."""
+    """One of the data sets.
+
+    Attributes:
+        path: its place.
+        rows: its rows.
+        prepared: the manifest that it was prepared with, if it was.
+        class_names: names of its classes in folders or a table.
+    """
 
     path: Path
     rows: pd.DataFrame
     prepared: pd.DataFrame | None = None
+    class_names: Collection[str] = ()
 
 
 def _read_parts(sources: Sources, settings: DataConfig, seed: int) -> list[_Part]:
@@ -119,10 +139,20 @@ def _read_parts(sources: Sources, settings: DataConfig, seed: int) -> list[_Part
         if any(path.resolve() == other.resolve() for other in paths):
             raise DataError(f"Each data set must be named once. Received: {name} twice")
         paths.append(path)
-    return [_read_part(path, settings) for path in paths]
+    names = ClassNames(class_labels(settings.labels))
+    parts = [_read_part(path, settings, names) for path in paths]
+    found = {name for part in parts for name in part.class_names}
+    if unused := names.unused(found):
+        warnings.warn(
+            f"data.labels (--labels) explains {', '.join(unused)}, but no folder or label is "
+            f"called so.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return parts
 
 
-def _read_part(path: Path, settings: DataConfig) -> _Part:
+def _read_part(path: Path, settings: DataConfig, names: ClassNames) -> _Part:
     if (file := _find_manifest(path)) is not None:
         prepared = read_manifest(file)
         return _Part(path, prepared, prepared)
@@ -131,10 +161,11 @@ def _read_part(path: Path, settings: DataConfig) -> _Part:
         known_faults=settings.known_faults,
         keep_faults=kept_faults(settings.keep_faults),
         dicom_frames=settings.dicom_frames,
+        names=names,
     )
     for problem in content.problems:
         warnings.warn(problem, DataWarning, stacklevel=4)
-    return _Part(path, manifest_rows(content))
+    return _Part(path, manifest_rows(content), class_names=content.class_names)
 
 
 def _find_manifest(path: Path) -> Path | None:
@@ -170,6 +201,7 @@ def _build(parts: list[_Part], settings: DataConfig) -> ManifestWithPairs:
 
 def _measure_all(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """Fill the columns that need the pixels; return also the fingerprints, uint8 [n, 64, 64]."""
+    mask_like: list[str] = []
     rows, fingerprints = [], np.zeros((len(table), SIDE, SIDE), np.uint8)
     with ThreadPoolExecutor(_THREADS) as pool:
         measured = pool.map(_measure, table["path"])
@@ -184,8 +216,19 @@ def _measure_all(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
                 warnings.warn(changed, DataWarning, stacklevel=4)
             # Flags of the source come first; flags found in the pixels are added.
             flags = dict.fromkeys([*filter(None, row.flags.split(";")), *found.flags])
+            if found.mask_like:
+                mask_like.append(row.image_id)
             rows.append((found.sha256, *found.size, ";".join(flags), row.excluded))
             fingerprints[number] = found.fingerprint
+    if mask_like:
+        shown = ", ".join(mask_like[:_SHOWN]) + (", ..." if len(mask_like) > _SHOWN else "")
+        warnings.warn(
+            "Some images have few grey levels, as lesion masks and blank images have: "
+            f"{len(mask_like)} of {len(table)} ({shown}). Remove them if they are no B-mode "
+            "images.",
+            DataWarning,
+            stacklevel=4,
+        )
     return table.assign(**pd.DataFrame(rows, columns=_MEASURED, index=table.index)), fingerprints
 
 
@@ -194,6 +237,7 @@ class _Measured(NamedTuple):
     size: tuple[int, int]  # width, height
     flags: tuple[str, ...]
     fingerprint: np.ndarray
+    mask_like: bool
 
 
 def _measure(path: str) -> _Measured | ImageError:
@@ -203,4 +247,10 @@ def _measure(path: str) -> _Measured | ImageError:
         return error
     flags = annotation_flags(file.pixels) + ((SIMULATED,) if file.simulated else ())
     height, width = file.pixels.shape[:2]
-    return _Measured(file.sha256, (width, height), flags, fingerprint(file.pixels))
+    return _Measured(
+        file.sha256,
+        (width, height),
+        flags,
+        fingerprint(file.pixels),
+        looks_like_mask(file.pixels),
+    )

@@ -21,7 +21,8 @@ Reference:
 import re
 from pathlib import Path
 
-from breastus.data.sources.content import SourceContent, SourceImage, files_below, find_root
+from breastus.data.sources.content import SourceContent, SourceImage
+from breastus.data.sources.file_tree import files_below, find_root
 from breastus.data.sources.registry import register_source
 from breastus.data.sources.tables import (
     check_unique,
@@ -78,7 +79,8 @@ def read(folder: Path) -> SourceContent:
             else:
                 content.add_missing(name, path, "its folder")
         for name in _names(row["Mask_other_filename"]):
-            files.pop(name, None)
+            if (ignored := files.pop(name, None)) is not None:
+                content.left_out.add(ignored)
         name = row["Image_filename"]
         if name not in files:
             content.add_missing(name, path, "its folder")

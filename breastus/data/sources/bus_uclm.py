@@ -16,7 +16,8 @@ Reference:
 
 from pathlib import Path
 
-from breastus.data.sources.content import SourceContent, SourceImage, files_below, find_root
+from breastus.data.sources.content import SourceContent, SourceImage
+from breastus.data.sources.file_tree import files_below, find_root
 from breastus.data.sources.registry import register_source
 from breastus.data.sources.tables import check_unique, check_values, read_table
 

@@ -17,16 +17,15 @@ Reference:
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
-from breastus.data.sources.content import (
-    Fault,
-    SourceContent,
-    SourceImage,
-    files_below,
-    find_root,
-)
+from breastus.data.sources import class_folders
+from breastus.data.sources.class_names import ClassNames
+from breastus.data.sources.content import Fault, SourceContent, SourceImage
+from breastus.data.sources.file_tree import files_below, find_root, find_roots
 from breastus.data.sources.registry import register_source
+from breastus.data.sources.split_words import is_fold, parse_split
 from breastus.errors import DataError
 
 _FINDINGS = ("benign", "malignant", "normal")
@@ -59,56 +58,90 @@ _FAULTS = (
 
 
 def _is_root(folder: Path) -> bool:
-    # train/benign/benign (1).png was split by a user; the reader of class folders keeps that split.
-    return folder.name.lower() not in ("train", "val", "valid", "validation", "test") and any(
+    return any(
         _IMAGE.fullmatch(file.stem)
         for finding in _FINDINGS
         for file in (folder / finding).glob(f"{finding} (*).*")
     )
 
 
-@register_source("busi", recognises=lambda folder: find_root(folder, _is_root) is not None)
-def read(folder: Path) -> SourceContent:
+@register_source(
+    "busi",
+    recognises=lambda folder, names: find_root(folder, _is_root) is not None,
+    takes_names=True,
+)
+def read(folder: Path, names: ClassNames | None = None) -> SourceContent:
     """List the images with their masks and published faults.
+
+    A copy in other folders, such as `train/` and `test/`, or `images/` and `masks/`, is read as
+    class folders, which keeps its split.
 
     Raises:
         DataError: if the folder of a class exists and holds no images.
     """
-    root = find_root(folder, _is_root)
+    if (root := _find_release(folder)) is not None:
+        return _read_release(root)
+    content = class_folders.read(folder, names)
+    content.images = [_with_faults(image) for image in content.images]
+    return content
+
+
+def _find_release(folder: Path) -> Path | None:
+    """Return the root of the release, if the folder holds it alone and unchanged."""
+    root, *others = find_roots(folder, _is_root)
+    if others or parse_split(root.name) or is_fold(root.name):
+        return None
+    of_classes = {root / finding for finding in _FINDINGS}
+    return root if all(file.parent in of_classes for file in files_below(folder)) else None
+
+
+def _read_release(root: Path) -> SourceContent:
     content = SourceContent()
     for finding in _FINDINGS:
         if not (root / finding).exists():
             continue  # part of the release; the splits check later that both classes are there
         masks: dict[str, list[Path]] = {}
         images: dict[str, Path] = {}
+        strangers: list[Path] = []
         for file in files_below(root / finding):
             if mask := _MASK.fullmatch(file.stem):
                 masks.setdefault(mask[1], []).append(file)
-            elif _IMAGE.fullmatch(file.stem):
+            elif _IMAGE.fullmatch(file.stem) and file.stem not in images:
                 images[file.stem] = file
             else:
-                content.problems.append(
-                    f"{file} is not named like an image of BUSI; it is ignored."
-                )
+                strangers.append(file)
         if not images:
             raise DataError(
                 f"{root / finding} holds no images. Put the images of its class there, or remove "
                 "the folder."
             )
         for name, file in images.items():
-            kind, number = _IMAGE.fullmatch(name).groups()
             content.images.append(
-                SourceImage(
-                    name=name,
-                    path=file,
-                    mask_paths=tuple(masks.pop(name, [])),
-                    finding=finding,
-                    flags=("color_doppler",) if int(number) in DOPPLER[kind] else (),
-                    faults=faults_of(kind, int(number)),
+                _with_faults(
+                    SourceImage(
+                        name=name,
+                        path=file,
+                        mask_paths=tuple(masks.pop(name, [])),
+                        finding=finding,
+                    )
                 )
             )
+        content.leave_out(
+            strangers,
+            "is not named like an image of BUSI; it is ignored.",
+            "are not named like images of BUSI; they are ignored.",
+        )
         content.add_orphan_masks(mask for unused in masks.values() for mask in unused)
     return content
+
+
+def _with_faults(image: SourceImage) -> SourceImage:
+    """Return an image with its published faults, if it is named as one of BUSI."""
+    if (named := _IMAGE.fullmatch(image.path.stem)) is None:
+        return image
+    kind, number = named[1], int(named[2])
+    flags = ("color_doppler",) if number in DOPPLER[kind] else ()
+    return replace(image, flags=flags, faults=faults_of(kind, number))
 
 
 def faults_of(finding: str, number: int) -> tuple[Fault, ...]:

@@ -3,74 +3,63 @@
 They may be within `train/`, `val/` and `test/`, or contain these; then the image's name starts with
 the split (`train/lump/a`), where `breastus.data.splits.folders` finds it. The label is the name of
 the folder; its origin is unknown. Files named `..._mask`, and files in a folder named `masks` or
-`GT`, are lesion masks of the image of the same name, never images.
+`GT`, are lesion masks of the image of the same name, never images. So is any file with few
+grey levels and a name similar to the name of an image.
 """
 
 import re
 from collections import Counter
 from pathlib import Path
 
-from breastus.data.sources.content import SourceContent, SourceImage, files_below
+from breastus.data.sources.class_names import ClassNames, plain, suggestion
+from breastus.data.sources.content import SourceContent, SourceImage
+from breastus.data.sources.file_tree import FileTree, walk
+from breastus.data.sources.mask_pairs import MaskFiles, find_masks
 from breastus.data.sources.registry import register_source
+from breastus.data.sources.split_words import parse_split
 from breastus.errors import DataError
 
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-# Folder name in lower case without spaces, dashes and underscores: (finding, label).
-_CLASSES = {
-    "lump": ("unknown", "lump"),
-    "lumps": ("unknown", "lump"),
-    "nolump": ("normal", "no_lump"),
-    "nolumps": ("normal", "no_lump"),
-    "nonlump": ("normal", "no_lump"),
-    "benign": ("benign", "lump"),
-    "malignant": ("malignant", "lump"),
-    "normal": ("normal", "no_lump"),
-}
 _FINDING_IN_NAME = re.compile(r"(benign|malignant)", re.IGNORECASE)
 _MASK_FOLDERS = {"mask", "masks", "labelmask", "labelmasks", "gt", "groundtruth", "segmentation"}
 _IMAGE_FOLDERS = {"image", "images", "original"}
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
-def has_class_folders(folder: Path) -> bool:
+def has_class_folders(folder: Path, names: ClassNames | None = None) -> bool:
     """Return whether a class folder is anywhere below a folder."""
-    return any(path.is_dir() and parse_class(path.name) for path in folder.rglob("*"))
+    names = names or ClassNames()
+    return any(names.parse(path.name) for path in walk(folder).folders)
 
 
-@register_source("folder", recognises=has_class_folders, is_layout=True)
-def read(folder: Path) -> SourceContent:
+@register_source("folder", recognises=has_class_folders, is_layout=True, takes_names=True)
+def read(folder: Path, names: ClassNames | None = None) -> SourceContent:
     """List the images of all class folders below.
 
     Raises:
         DataError: if a class folder holds no images.
     """
-    images: list[Path] = []
-    masks: dict[tuple, list[Path]] = {}
-    for file in files_below(folder):
-        mask = _MASK_STEM.fullmatch(file.stem)
-        parts = file.relative_to(folder).parts[:-1]
-        if mask or any(_plain(part) in _MASK_FOLDERS for part in parts):
-            key = _mask_key(folder, file, mask[1] if mask else file.stem)
-            masks.setdefault(key, []).append(file)
-        else:
-            images.append(file)
-    content = SourceContent()
+    names = names or ClassNames()
+    tree = walk(folder)
+    images, masks = _named_masks(folder, tree)
+    masks_of = {file: masks.pop(_mask_key(folder, file, file.stem), []) for file in images}
+    orphans = [mask for unused in masks.values() for mask in unused]
+    scans = set(images)
+    found = find_masks(
+        folder,
+        images + orphans,
+        fits=lambda file, image: image in scans and _may_belong(folder, names, file, image),
+    )
+    content = SourceContent(class_names={path.name for path in tree.folders})
+    _report_masks(content, found)
+    images = [file for file in images if file not in content.left_out]
     stems = [_name(folder, file, suffix=False) for file in images]
     count = Counter(stems)
+    unclassed = []
     for file, stem in zip(images, stems, strict=True):
-        classes = [part for part in file.relative_to(folder).parts[:-1] if parse_class(part)]
-        if not classes:
-            content.problems.append(f"{file} is in no class folder and is ignored.")
+        if (parsed := _class_of(folder, names, file)) is None:
+            unclassed.append(file)
             continue
-        finding, label = parse_class(classes[-1])
+        finding, label = parsed
         if finding == "unknown" and (in_name := _FINDING_IN_NAME.search(file.stem)):
             finding = in_name[1].lower()
         content.images.append(
@@ -78,30 +67,15 @@ def read(folder: Path) -> SourceContent:
                 # Two files that differ by suffix only keep it, so that names stay unique.
                 name=_name(folder, file, suffix=count[stem] > 1),
                 path=file,
-                mask_paths=tuple(masks.pop(_mask_key(folder, file, file.stem), ())),
+                mask_paths=(*masks_of[file], *found.masks_of(file)),
                 finding=finding,
                 label=label,
             )
         )
-    content.add_orphan_masks(mask for unused in masks.values() for mask in unused)
-    _check_no_class_is_empty(folder, content)
+    _check_no_class_is_empty(folder, tree, names, content)
+    _report_unclassed(content, folder, unclassed)
+    content.add_orphan_masks(mask for mask in orphans if mask not in content.left_out)
     return content
-
-
-def split_of_name(name: str) -> str:
-    """Return the split that an image's name starts with, or ""."""
-    first = name.partition("/")[0]
-    return first if first in ("train", "val", "test") else ""
-
-
-def parse_split(*words: str) -> str:
-    """Return the split that the first of some words such as "training" means, or ""."""
-    return next((_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS), "")
-
-
-def parse_class(name: str) -> tuple[str, str] | None:
-    """Return finding and label of a class name such as "No lump", or None."""
-    return _CLASSES.get(_plain(name))
 
 
 def is_mask(stem: str) -> bool:
@@ -119,24 +93,88 @@ def _name(folder: Path, file: Path, *, suffix: bool) -> str:
     return "/".join([split, *others, relative.name])
 
 
-def _plain(part: str) -> str:
-    return re.sub(r"[ _-]", "", part.lower())
-
-
 def _mask_key(folder: Path, file: Path, stem: str) -> tuple:
     """Return the folders of a file without those such as "masks" and "images", and the stem."""
-    parts = file.relative_to(folder).parts[:-1]
-    kept = (part for part in parts if _plain(part) not in _MASK_FOLDERS | _IMAGE_FOLDERS)
+    others = _MASK_FOLDERS | _IMAGE_FOLDERS
+    kept = (part for part in _folders(folder, file) if plain(part) not in others)
     return (*kept, stem)
 
 
-def _check_no_class_is_empty(folder: Path, content: SourceContent) -> None:
-    for path in sorted(folder.rglob("*")):
-        if not path.is_dir() or not parse_class(path.name):
+def _named_masks(folder: Path, tree: FileTree) -> tuple[list[Path], dict[tuple, list[Path]]]:
+    """Return the other files, and those that are masks by their name or folder."""
+    images: list[Path] = []
+    masks: dict[tuple, list[Path]] = {}
+    for file in tree.images:
+        mask = _MASK_STEM.fullmatch(file.stem)
+        if mask or any(plain(part) in _MASK_FOLDERS for part in _folders(folder, file)):
+            key = _mask_key(folder, file, mask[1] if mask else file.stem)
+            masks.setdefault(key, []).append(file)
+        else:
+            images.append(file)
+    return images, masks
+
+
+def _folders(folder: Path, file: Path) -> tuple[str, ...]:
+    return file.relative_to(folder).parts[:-1]
+
+
+def _class_of(folder: Path, names: ClassNames, file: Path) -> tuple[str, str] | None:
+    """Return finding and label of the innermost class folder around a file, or None."""
+    parsed = (names.parse(part) for part in reversed(_folders(folder, file)))
+    return next(filter(None, parsed), None)
+
+
+def _may_belong(folder: Path, names: ClassNames, file: Path, image: Path) -> bool:
+    """Return whether the folders of a file allow it to be a mask of an image."""
+    label, split = _class_of(folder, names, image), parse_split(*_folders(folder, image))
+    return (
+        label is not None
+        and _class_of(folder, names, file) in (None, label)
+        and parse_split(*_folders(folder, file)) in ("", split)
+    )
+
+
+def _report_masks(content: SourceContent, found: MaskFiles) -> None:
+    few = "because of few grey levels and a name similar to"
+    content.leave_out(
+        [mask for mask, image in found.masks.items() if image is not None],
+        f"is used as a lesion mask, not as an image, {few} an image.",
+        f"are used as lesion masks, not as images, {few} an image.",
+    )
+    content.leave_out(
+        [mask for mask, image in found.masks.items() if image is None],
+        f"is ignored as a lesion mask, {few} several images.",
+        f"are ignored as lesion masks, {few} several images.",
+    )
+    content.leave_out(
+        found.cutouts,
+        "is ignored, because it shows a part of another image on black.",
+        "are ignored, because they show parts of other images on black.",
+    )
+
+
+def _report_unclassed(content: SourceContent, folder: Path, files: list[Path]) -> None:
+    inner = dict.fromkeys(file.parent.name for file in files if file.parent != folder)
+    hint = f" State their class if they have one: {suggestion(inner)}" if inner else ""
+    content.leave_out(
+        files,
+        f"is in no class folder and is ignored.{hint}",
+        f"are in no class folder and are ignored.{hint}",
+    )
+
+
+def _check_no_class_is_empty(
+    folder: Path, tree: FileTree, names: ClassNames, content: SourceContent
+) -> None:
+    used = {image.path for image in content.images} | content.left_out
+    for path in tree.folders:
+        if not names.parse(path.name):
             continue
-        if any(_plain(part) in _MASK_FOLDERS for part in path.relative_to(folder).parts):
+        if any(plain(part) in _MASK_FOLDERS for part in path.relative_to(folder).parts):
             continue
-        if not any(path in image.path.parents for image in content.images):
+        if not any(path in file.parents for file in used):
+            unread = [file for file in tree.others if path in file.parents]
+            why = f" {len(unread)} files there are no images that breastus reads." if unread else ""
             raise DataError(
-                f"{path} holds no images. Put images of its class there, or remove the folder."
+                f"{path} holds no images.{why} Put images of its class there, or remove the folder."
             )

@@ -1,15 +1,15 @@
 """The content of a data source: images with what is known about them, and problems with files."""
 
 import os
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from breastus.data.dicom.files import is_dicom_file, may_be_dicom
-from breastus.data.images import SUFFIXES
-from breastus.errors import DataError
 from breastus.labels import label_of_finding
+
+_SHOWN = 4  # folders in a problem
+_FEW = 3  # files that are named one by one
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,15 @@ class SourceContent:
         images: images in natural order of their names.
         problems: sentences about files that are missing, misplaced or unexpected.
         source: name of the source, the first part of every image id; filled in by `read_content`.
+        left_out: files that are no images of the data set and need no further problem.
+        class_names: names of classes as the folders or the table write them.
     """
 
     images: list[SourceImage] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     source: str = ""
+    left_out: set[Path] = field(default_factory=set)
+    class_names: set[str] = field(default_factory=set)
 
     def exclude_faulty(self, *, keep: Collection[str]) -> "SourceContent":
         """Return a copy that excludes images with a fault of a kind that is not in `keep`."""
@@ -79,18 +83,36 @@ class SourceContent:
             images.append(replace(image, excluded=image.excluded or next(iter(reasons), "")))
         return replace(self, images=images)
 
+    def leave_out(self, files: Iterable[Path], one: str, several: str) -> None:
+        """Add a problem about files that are not used, or one for each if they are few.
+
+        Args:
+            files: the files; none adds nothing.
+            one: rest of the sentence about one file, such as "is in no class folder.".
+            several: the same about several files.
+        """
+        files = list(files)
+        self.left_out.update(files)
+        if len(files) <= _FEW:
+            self.problems += [f"{file} {one}" for file in files]
+        else:
+            self.problems.append(f"{len(files)} files {places(files)} {several}")
+
     def add_unused_files(
         self, table: Path, *, files: Iterable[Path] = (), masks: Iterable[Path] = ()
     ) -> None:
-        """Add a problem for each image file without a row in a table, and each unused mask."""
-        self.problems += [f"{file} has no row in {table.name} and is ignored." for file in files]
+        """Add a problem about image files without a row in a table, and one about unused masks."""
+        rest = f"no row in {table.name} and"
+        self.leave_out(files, f"has {rest} is ignored.", f"have {rest} are ignored.")
         self.add_orphan_masks(masks)
 
     def add_orphan_masks(self, masks: Iterable[Path]) -> None:
-        """Add a problem for each mask that belongs to no image."""
-        self.problems += [
-            f"{mask} is a mask without an image. Add its image or remove it." for mask in masks
-        ]
+        """Add a problem about masks that belong to no image."""
+        self.leave_out(
+            masks,
+            "is a mask without an image. Add its image or remove it.",
+            "are masks without an image. Add their images or remove them.",
+        )
 
     def add_missing(self, name: str, table: Path, place: str) -> None:
         """Add the problem that a table names a file which does not exist."""
@@ -99,60 +121,12 @@ class SourceContent:
         )
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Return the image files below a folder in natural order, without hidden ones.
-
-    Files without a suffix are opened, because DICOM files often have none.
-
-    Raises:
-        DataError: if a folder cannot be read.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise DataError(
-            f"{error.filename} cannot be read: {error.strerror}. Check its permissions."
-        ) from error
-
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        found += [
-            Path(parent, name)
-            for name in names
-            if not _is_hidden(name) and _is_image(Path(parent, name))
-        ]
-    return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
-
-
-def natural_key(text: str) -> list:
-    """Return a sorting key that puts `benign (2)` before `benign (10)`."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", text)]
-
-
-def find_root(folder: Path, is_root: Callable[[Path], bool]) -> Path | None:
-    """Return the first of a folder and those up to two levels below that is a data set's root.
-
-    Archives often wrap a data set in one or two more folders.
-    """
-    return next(filter(is_root, _folder_and_below(folder, depth=2)), None)
-
-
-def _folder_and_below(folder: Path, depth: int) -> Iterator[Path]:
-    yield folder
-    if depth:
-        try:
-            inner = sorted(entry for entry in folder.iterdir() if entry.is_dir())
-        except OSError:
-            return
-        for entry in inner:
-            yield from _folder_and_below(entry, depth - 1)
-
-
-def _is_image(path: Path) -> bool:
-    if path.name.lower().endswith(SUFFIXES):
-        return True
-    return path.name.upper() != "DICOMDIR" and may_be_dicom(path.name) and is_dicom_file(path)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
+def places(files: Iterable[Path]) -> str:
+    """Return where files are, such as `in scans (12 in a, 3 in b)`."""
+    counts = Counter(file.parent for file in files).most_common()
+    above = Path(os.path.commonpath([folder for folder, _ in counts]))
+    if len(counts) == 1:
+        return f"in {above}"
+    shown = [f"{number} in {folder.relative_to(above)}" for folder, number in counts[:_SHOWN]]
+    others = len(counts) - _SHOWN
+    return f"in {above} ({', '.join(shown)}{f' and {others} other folders' if others > 0 else ''})"

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from breastus.data.sources.class_folders import has_class_folders, parse_class
+from breastus.data.sources.class_folders import has_class_folders
+from breastus.data.sources.class_names import ClassNames, suggestion
 from breastus.data.sources.content import SourceContent, SourceImage
 from breastus.data.sources.registry import register_source
 from breastus.data.sources.tables import (
@@ -56,8 +57,13 @@ def _find_table(folder: Path) -> Path | None:
     return tables[0] if len(tables) == 1 else None
 
 
-@register_source("csv", recognises=lambda folder: _find_table(folder) is not None, is_layout=True)
-def read(path: Path) -> SourceContent:
+@register_source(
+    "csv",
+    recognises=lambda folder, names: _find_table(folder) is not None,
+    is_layout=True,
+    takes_names=True,
+)
+def read(path: Path, class_names: ClassNames | None = None) -> SourceContent:
     """List the images of a CSV file, or of the one in a folder.
 
     Raises:
@@ -67,11 +73,12 @@ def read(path: Path) -> SourceContent:
     """
     if path.is_dir():
         folder, path = path, _find_table(path)
-        if path.name != _TABLE and has_class_folders(folder):
+        if path.name != _TABLE and has_class_folders(folder, class_names):
             raise DataError(
                 f"{folder} can be read in two ways: by its class folders, or by {path.name}. Name "
                 f"the CSV file itself (--data {path}), or move it elsewhere for the folders."
             )
+    class_names = class_names or ClassNames()
     content = SourceContent()
     table, path_column = _read(path, content)
     check_values(table, "finding", FINDINGS, path, empty=True)
@@ -84,13 +91,16 @@ def read(path: Path) -> SourceContent:
         used=is_labelled & (table["excluded"] == ""),
     )
     files = [file_of(path.parent, text) for text in table[path_column]]
+    content.class_names = set(table["label"])
     _check_files_differ(table, files, path)
     names = _names(path.parent, files)
     for row, cells, file, name, patient in zip(
         table.index, table.to_dict("records"), files, names, patients, strict=True
     ):
         where = f"{path}, {row_name(table, row)}"
-        finding, label = _finding_and_label(cells["finding"].lower(), cells["label"], where)
+        finding, label = _finding_and_label(
+            cells["finding"].lower(), cells["label"], class_names, where
+        )
         image = SourceImage(
             name=name,
             path=file,
@@ -142,15 +152,16 @@ def _read(path: Path, content: SourceContent) -> tuple[pd.DataFrame, str]:
     return table, path_column
 
 
-def _finding_and_label(finding: str, cell: str, where: str) -> tuple[str, str]:
+def _finding_and_label(finding: str, cell: str, names: ClassNames, where: str) -> tuple[str, str]:
     """Return both, each derived from the other if it is missing."""
     finding = finding or "unknown"
-    if cell.lower() in ("", "unknown"):
+    parsed = names.parse(cell)
+    if parsed is None and cell.lower() in ("", "unknown"):
         return finding, label_of_finding(finding)
-    if (parsed := parse_class(cell)) is None:
+    if parsed is None:
         raise DataError(
             f"{where}: label must be lump, no_lump, benign, malignant, normal, or empty (unknown). "
-            f"Received: {cell!r}"
+            f"If it means one of these, say which: {suggestion([cell])}. Received: {cell!r}"
         )
     finding_of_label, label = parsed
     if finding == "unknown":

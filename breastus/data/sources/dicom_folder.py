@@ -18,7 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from breastus.data.dicom.files import SUFFIXES, frame_path, is_dicom_file
-from breastus.data.sources.content import SourceContent, SourceImage, files_below
+from breastus.data.sources.content import SourceContent, SourceImage
+from breastus.data.sources.file_tree import files_below
 from breastus.data.sources.registry import register_source
 from breastus.errors import ImageError
 
@@ -42,8 +43,11 @@ def read(folder: Path) -> SourceContent:
             content.images.append(
                 SourceImage(name=name if stems.count(stem) > 1 else stem, path=file)
             )
-        else:
-            content.problems.append(f"{file} is not a DICOM file and is ignored.")
+    content.leave_out(
+        [file for file in files if not is_dicom_file(file)],
+        "is not a DICOM file and is ignored.",
+        "are not DICOM files and are ignored. Put them into class folders if they are images.",
+    )
     return content
 
 

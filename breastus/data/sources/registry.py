@@ -8,11 +8,14 @@ The function may stand in any module, also outside the package, that is imported
 """
 
 import importlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from breastus.data.sources.class_names import ClassNames, meanings, suggestion
 from breastus.data.sources.content import SourceContent
+from breastus.data.sources.file_tree import files_below
 from breastus.errors import DataError
 
 _MODULES = (
@@ -27,6 +30,7 @@ _MODULES = (
     "breastus.data.sources.dicom_folder",
 )
 # The layouts of the package in the order in which they are tried, after layouts of other packages.
+_SHOWN = 6  # folders in an error
 _LAYOUTS = ("phantom", "csv", "folder", "dicom")
 
 
@@ -41,19 +45,33 @@ class Source:
         is_layout: whether it is a layout for any hospital's images rather than one data set.
             Layouts are tried after all data sets, and their patient ids are valid only within one
             folder.
+        takes_names: whether both functions take the `ClassNames` of the user as well.
     """
 
     name: str
-    recognises: Callable[[Path], bool]
-    read: Callable[[Path], SourceContent]
+    recognises: Callable[..., bool]
+    read: Callable[..., SourceContent]
     is_layout: bool
+    takes_names: bool = False
+
+    def fits(self, folder: Path, names: ClassNames) -> bool:
+        """Return whether a folder has this layout."""
+        return self.recognises(folder, names) if self.takes_names else self.recognises(folder)
+
+    def content(self, path: Path, names: ClassNames) -> SourceContent:
+        """Read a folder or table."""
+        return self.read(path, names) if self.takes_names else self.read(path)
 
 
 _SOURCES: dict[str, Source] = {}
 
 
 def register_source(
-    name: str, *, recognises: Callable[[Path], bool], is_layout: bool = False
+    name: str,
+    *,
+    recognises: Callable[..., bool],
+    is_layout: bool = False,
+    takes_names: bool = False,
 ) -> Callable[[Callable], Callable]:
     """Register a function that reads a data set; `Source` explains the arguments.
 
@@ -64,7 +82,7 @@ def register_source(
     def register(read: Callable[[Path], SourceContent]) -> Callable[[Path], SourceContent]:
         if name in _SOURCES:
             raise DataError(f"A source named {name} is registered already. Choose another name.")
-        _SOURCES[name] = Source(name, recognises, read, is_layout)
+        _SOURCES[name] = Source(name, recognises, read, is_layout, takes_names)
         return read
 
     return register
@@ -88,15 +106,20 @@ def is_layout(name: str) -> bool:
     return source is not None and source.is_layout
 
 
-def recognise_source(folder: Path) -> Source:
+def recognise_source(folder: Path, names: ClassNames | None = None) -> Source:
     """Return the source whose layout a folder has.
+
+    Args:
+        folder: data folder.
+        names: names of classes; None takes the usual ones.
 
     Raises:
         DataError: if no layout matches, or several data sets are in the folder.
     """
     _import_modules()
+    names = names or ClassNames()
     data_sets = [source for source in _SOURCES.values() if not source.is_layout]
-    found = [source for source in data_sets if source.recognises(folder)]
+    found = [source for source in data_sets if source.fits(folder, names)]
     if len(found) > 1:
         raise DataError(
             f"{folder} holds several data sets: {', '.join(sorted(s.name for s in found))}. Name "
@@ -106,15 +129,31 @@ def recognise_source(folder: Path) -> Source:
         (source for source in _SOURCES.values() if source.is_layout),
         key=lambda source: _LAYOUTS.index(source.name) if source.name in _LAYOUTS else -1,
     )
-    matching = (source for source in layouts if source.recognises(folder))
+    matching = (source for source in layouts if source.fits(folder, names))
     if (source := next(iter(found), None) or next(matching, None)) is None:
-        raise DataError(
-            f"{folder} has no known layout. It must be a released data set "
-            f"({', '.join(sorted(s.name for s in data_sets))}); images.csv, or a single CSV, "
-            "with the columns path and label; class folders (lump/ and no_lump/, or benign/, "
-            "malignant/ and normal/, also within train/, val/ and test/); or DICOM files."
-        )
+        raise _unknown_layout(folder, sorted(source.name for source in data_sets))
     return source
+
+
+def _unknown_layout(folder: Path, data_sets: list[str]) -> DataError:
+    parents = Counter(file.parent for file in files_below(folder) if file.parent != folder)
+    counts: Counter[str] = Counter()
+    for parent, count in parents.items():
+        counts[parent.name] += count
+    if counts:
+        found = ", ".join(f"{name} ({count} images)" for name, count in counts.most_common(_SHOWN))
+        more = f" and {len(counts) - _SHOWN} others" if len(counts) > _SHOWN else ""
+        return DataError(
+            f"{folder} has no known layout. Its folders {found}{more} are no known classes. State "
+            f"what they mean: {suggestion(list(counts)[:_SHOWN])} ({meanings()}). Or name the "
+            f"images and labels in images.csv."
+        )
+    return DataError(
+        f"{folder} has no known layout. It must be a released data set ({', '.join(data_sets)}); "
+        "images.csv, or a single CSV, with the columns path and label; class folders (lump/ and "
+        "no_lump/, or benign/, malignant/ and normal/, also within train/, val/ and test/); or "
+        "DICOM files."
+    )
 
 
 def _import_modules() -> None:

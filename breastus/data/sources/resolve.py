@@ -3,18 +3,27 @@
 import difflib
 import os
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from breastus.config.parsing import split_sources
+from breastus.data.sources.class_names import ClassNames
 from breastus.data.sources.content import SourceContent, SourceImage
 from breastus.data.sources.dicom_folder import expand_frames
+from breastus.data.sources.file_tree import walk
 from breastus.data.sources.registry import find_source, recognise_source
 from breastus.errors import DataError, DataWarning, HubError
 from breastus.labels import FAULTS
 from breastus.utils.files import printable
 
 RAW = Path("data", "raw")
+# Files that come with images and are none; all others that are not read are named.
+_NO_IMAGES = {
+    *(".csv", ".tsv", ".txt", ".md", ".rst", ".json", ".xml", ".yaml", ".yml", ".html", ".bib"),
+    *(".xls", ".xlsx", ".xlsm", ".ods", ".py", ".ipynb", ".sh", ".log", ".ini", ".db", ".lnk"),
+}
+_SHOWN = 5  # kinds of files in a problem
 _NAMES = ("hub", "phantom", "auto")
 
 
@@ -85,6 +94,7 @@ def read_content(
     known_faults: bool,
     keep_faults: Collection[str] = (),
     dicom_frames: int = 1,
+    names: ClassNames | None = None,
 ) -> SourceContent:
     """Read the content of a folder, whose layout is recognised, or of a CSV file.
 
@@ -93,13 +103,17 @@ def read_content(
         known_faults: whether images with a published fault are excluded.
         keep_faults: kinds of faults that do not exclude an image, of `breastus.labels.FAULTS`.
         dicom_frames: number of frames taken from a multi-frame DICOM file.
+        names: names of classes; None takes the usual ones.
 
     Raises:
         DataError: if the layout is unknown or ambiguous, or its rules are broken.
     """
+    names = names or ClassNames()
     try:
-        source = find_source("csv") if path.is_file() else recognise_source(path)
-        content = source.read(path)
+        source = find_source("csv") if path.is_file() else recognise_source(path, names)
+        content = source.content(path, names)
+        if path.is_dir():
+            _report_unused_files(path, content)
         content.images = expand_frames(content.images, frames=dicom_frames)
     except OSError as error:
         raise DataError(
@@ -143,6 +157,43 @@ def _lacking_patients(content: SourceContent) -> list[str]:
                 f"{lacking[0]}. Images of one patient may be split apart."
             )
     return problems
+
+
+def _report_unused_files(folder: Path, content: SourceContent) -> None:
+    """Add problems about files that the reader of a data set passed over."""
+    tree = walk(folder)
+    used = {mask for image in content.images for mask in image.mask_paths}
+    used |= {image.path for image in content.images} | content.left_out
+    used = {os.path.abspath(file) for file in used}
+    content.leave_out(
+        [file for file in tree.images if os.path.abspath(file) not in used],
+        "is an image, but no part of the data set that was recognised; it is ignored.",
+        "are images, but no part of the data set that was recognised; they are ignored.",
+    )
+    kind_of = {
+        file: "broken links" if not file.exists() else file.suffix.lower()
+        for file in tree.others
+        if os.path.abspath(file) not in used
+    }
+    # A name without a suffix, or with a number for one, is looked into by `walk`.
+    unread = [
+        file
+        for file, kind in kind_of.items()
+        if kind.strip(".0123456789") and kind not in _NO_IMAGES
+    ]
+    if unread:
+        kinds = Counter(kind_of[file] for file in unread)
+        found = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common(_SHOWN))
+        more = f" and {len(kinds) - _SHOWN} other kinds" if len(kinds) > _SHOWN else ""
+        content.problems.append(
+            f"Files of other kinds in {folder} are not read: {found}{more}, such as {unread[0]}. "
+            "Convert them to PNG if they are images."
+        )
+    content.leave_out(
+        tree.unfollowed,
+        "links to a folder that is read elsewhere or contains the data; it is not followed.",
+        "link to folders that are read elsewhere or contain the data; they are not followed.",
+    )
 
 
 def cache_dir() -> Path:

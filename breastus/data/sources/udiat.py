@@ -20,7 +20,8 @@ Reference:
 import re
 from pathlib import Path
 
-from breastus.data.sources.content import SourceContent, SourceImage, files_below, find_root
+from breastus.data.sources.content import SourceContent, SourceImage
+from breastus.data.sources.file_tree import files_below, find_root
 from breastus.data.sources.registry import register_source
 from breastus.data.sources.tables import check_unique, check_values, read_table
 
@@ -63,7 +64,9 @@ def read(folder: Path) -> SourceContent:
         finding_of = {name: _finding_of_folders(root, file) for name, file in images.items()}
     for name, file in images.items():
         mask = masks.pop(name, None)
-        if name in finding_of:
+        if name not in finding_of:
+            content.left_out.update([mask] if mask else [])
+        else:
             content.images.append(
                 SourceImage(
                     name=name,

@@ -13,7 +13,10 @@ from tqdm import tqdm
 
 from breastus.data.image_files import MAX_BYTES
 from breastus.data.images import SUFFIXES, read_image
-from breastus.data.sources.class_folders import is_mask, parse_class, parse_split
+from breastus.data.masks import looks_like_mask
+from breastus.data.sources.class_folders import is_mask
+from breastus.data.sources.class_names import ClassNames
+from breastus.data.sources.split_words import parse_split
 from breastus.errors import DataWarning, HubError, ImageError
 from breastus.utils.files import write_folder_aside
 
@@ -108,7 +111,7 @@ def _write_parquet(path: Path, root: Path, out: Path, *, first: int) -> int:
                 lacking += 1
                 continue
             original = PurePosixPath(name or "").stem
-            if is_mask(original) or (not original and _looks_like_mask(data)):
+            if is_mask(original) or (not original and _is_mask(data)):
                 continue
             parent = out / _class_of(value, classes, path)
             parent.mkdir(parents=True, exist_ok=True)
@@ -126,13 +129,11 @@ def _write_parquet(path: Path, root: Path, out: Path, *, first: int) -> int:
         raise HubError(f"{path} cannot be read as Parquet: {error}") from error
 
 
-def _looks_like_mask(data: bytes) -> bool:
-    """Return whether an image has only black and white pixels, unlike any scan."""
+def _is_mask(data: bytes) -> bool:
     try:
-        pixels = read_image(data)
+        return looks_like_mask(read_image(data))
     except ImageError:
         return False  # kept, so that the manifest reports it
-    return bool(((pixels <= 8) | (pixels >= 247)).mean() > 0.995)
 
 
 def _rows(file, image: str, label: str) -> Iterator[tuple[bytes | None, str | None, Any]]:
@@ -179,7 +180,7 @@ def _class_names(schema, label: str, root: Path) -> list[str] | None:
 def _class_of(value: Any, classes: list[str] | None, path: Path) -> str:
     if isinstance(value, int) and classes is not None and 0 <= value < len(classes):
         value = classes[value]
-    if isinstance(value, str) and parse_class(value):
+    if isinstance(value, str) and ClassNames().parse(value):
         return value
     raise HubError(
         f"{path} has an unknown class: it must be lump, no_lump, benign, malignant "

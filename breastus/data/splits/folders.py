@@ -4,7 +4,7 @@ import warnings
 
 import pandas as pd
 
-from breastus.data.sources.class_folders import split_of_name
+from breastus.data.sources.split_words import is_fold, split_of_name
 from breastus.data.splits.group_folds import draw_folds
 from breastus.data.splits.scheme import (
     FOLD_OF_SPLIT,
@@ -16,10 +16,52 @@ from breastus.data.splits.scheme import (
 from breastus.errors import DataWarning, SplitError
 from breastus.labels import SPLITS
 
+_SHOWN = 4  # folders in a message
+
 
 def folder_of_images(rows: pd.DataFrame) -> pd.Series:
     """Return the split of each image's folder, or ""."""
     return rows["image_id"].map(lambda image_id: split_of_name(image_id.partition("/")[2]))
+
+
+def folders_are_split(rows: pd.DataFrame) -> bool:
+    """Return whether all images are in folders of a split, train/ and test/ among them.
+
+    Warns:
+        DataWarning: if only a part of the folders is, or the folders are folds.
+    """
+    split = folder_of_images(rows)
+    named = [name for name in SPLITS if (split == name).any()]
+    if (split != "").all() and {"train", "test"} <= set(named):
+        return True
+    folds = sorted(
+        {part for name in rows["image_id"] for part in name.split("/")[1:-1] if is_fold(part)}
+    )
+    advice = "Name a split of your own in a CSV file (--split mine.csv)"
+    if named and (split == "").any():
+        warnings.warn(
+            f"The split of the folders {', '.join(named)} is not used, because other images are "
+            f"in none of train/, val/ and test/: {_places(rows[split == ''])}. {advice}, or rename "
+            "these folders.",
+            DataWarning,
+            stacklevel=3,
+        )
+    elif len(named) == 2:
+        missing = next(name for name in SPLITS if name not in named)
+        warnings.warn(
+            f"The split of the folders {' and '.join(named)} is not used, because there is no "
+            f"{missing}/. {advice}, or add that folder.",
+            DataWarning,
+            stacklevel=3,
+        )
+    elif len(folds) > 1:
+        shown = ", ".join(folds[:_SHOWN]) + (", ..." if len(folds) > _SHOWN else "")
+        warnings.warn(
+            f"The folds of the folders {shown} are not used. {advice} for other parts.",
+            DataWarning,
+            stacklevel=3,
+        )
+    return False
 
 
 def splits_of_folders(manifest: pd.DataFrame) -> pd.DataFrame | None:
@@ -50,7 +92,7 @@ def split_by_folders(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
     if not (split != "").all() or not len(rows):
         raise SplitError(
             "data.split=folders needs images in folders train/, val/ and test/, and some images "
-            "are in none of them. Use data.split=group."
+            f"are in none of them: {_places(rows[split == '']) or 'all'}. Use data.split=group."
         )
     # The test part is not changed; its near-duplicates are removed from the other parts.
     rank = split.map(FOLD_OF_SPLIT)
@@ -90,3 +132,12 @@ def draw_missing_val(rows: pd.DataFrame, split: pd.Series, seed: int, subject: s
     elif missing:
         raise SplitError(f"{subject} no images for {' and '.join(missing)}. Add them.")
     return split
+
+
+def _places(rows: pd.DataFrame) -> str:
+    """Return the outermost folders of images with their numbers, such as `test_a (12)`."""
+    folders = rows["image_id"].str.partition("/")[2].str.rpartition("/")[0].str.partition("/")[0]
+    counts = folders.where(folders != "", rows["source"]).value_counts()
+    shown = [f"{name} ({number})" for name, number in counts.head(_SHOWN).items()]
+    others = len(counts) - _SHOWN
+    return ", ".join(shown) + (f" and {others} others" if others > 0 else "")

@@ -21,7 +21,7 @@ from breastus.config.schema import DataConfig
 from breastus.data.manifest.schema import included
 from breastus.data.splits import group_folds, study  # noqa: F401
 from breastus.data.splits.by_source import split_by_source
-from breastus.data.splits.folders import folder_of_images
+from breastus.data.splits.folders import folders_are_split
 from breastus.data.splits.scheme import SCHEMES, SplitOptions, check_groups
 from breastus.data.splits.split_csv import split_by_csv
 from breastus.errors import ConfigError, SplitError
@@ -61,7 +61,8 @@ def make_splits(
             too few groups or images, or a group would be separated.
 
     Warns:
-        DataWarning: if images are in no split, with their number.
+        DataWarning: if images are in no split, with their number; if `auto` does not use a split
+            that some of the folders seem to be.
     """
     try:
         check_split(scheme)
@@ -70,9 +71,7 @@ def make_splits(
         raise SplitError(str(error)) from error
     rows = included(manifest)
     if scheme == "auto":
-        folder = folder_of_images(rows)
-        are_split = (folder != "").all() and {"train", "test"} <= set(folder)
-        scheme = "folders" if are_split else "group"
+        scheme = "folders" if folders_are_split(rows) else "group"
     if scheme.startswith(SOURCE_SCHEME):
         return split_by_source(rows, seed, source=scheme.removeprefix(SOURCE_SCHEME))
     if scheme.lower().endswith(".csv"):

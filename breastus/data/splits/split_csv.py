@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from breastus.data.sources.class_folders import parse_split
+from breastus.data.sources.split_words import parse_split
 from breastus.data.sources.tables import (
     IMAGE_COLUMNS,
     find_image_column,

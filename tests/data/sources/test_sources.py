@@ -8,7 +8,8 @@ from breastus.config.schema import DataConfig
 from breastus.data.manifest.build import load_manifest
 from breastus.data.sources import bus_uclm, class_folders
 from breastus.data.sources.busi import AXILLA, DOPPLER, faults_of
-from breastus.data.sources.content import Fault, SourceContent, SourceImage, files_below
+from breastus.data.sources.content import Fault, SourceContent, SourceImage
+from breastus.data.sources.file_tree import files_below
 from breastus.data.sources.resolve import read_content
 from breastus.errors import DataError
 from breastus.labels import FAULTS

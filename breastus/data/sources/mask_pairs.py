@@ -1,0 +1,161 @@
+"""Lesion masks among image files, whatever their names: files in, masks and cut-outs out.
+
+Two files are candidates if their names agree but for a folder or a few words: `images/benign/1.png`
+and `annotations/benign/1.png`, `a.png` and `GT_a.png`, `1 Image.bmp` and `1 Lesion.bmp`. Only these
+are opened, and the content decides which of them is the mask.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from breastus.data.images import read_image
+from breastus.data.masks import MIN_BLACK, is_cutout, looks_like_mask
+from breastus.errors import ImageError
+
+_THREADS = 4
+_FOLDERS, _WORDS = 2, 3  # how many folders and adjacent words may differ
+# Names that more files share tell nothing, such as `1` in a folder for each patient.
+_SHARED = 8
+_BLACK = 8  # grey level up to which a pixel counts as black
+
+
+class MaskFiles(NamedTuple):
+    """Files that are no images.
+
+    Attributes:
+        masks: mask to the image that it belongs to; None if it fits several images equally well.
+        cutouts: file that shows a part of an image on black, to that image.
+    """
+
+    masks: dict[Path, Path | None]
+    cutouts: dict[Path, Path]
+
+    def masks_of(self, image: Path) -> list[Path]:
+        """Return the masks of an image."""
+        return [mask for mask, other in self.masks.items() if other == image]
+
+
+def find_masks(
+    folder: Path, files: Sequence[Path], *, fits: Callable[[Path, Path], bool]
+) -> MaskFiles:
+    """Find the masks and cut-outs among image files.
+
+    Args:
+        folder: data folder; the names of folders above it do not count.
+        files: image files below it.
+        fits: function (file, image) that returns whether the folders of a file allow it to be a
+            mask of an image.
+    """
+    partners = {
+        file: {other: cost for other, cost in found.items() if fits(file, other)}
+        for file, found in _similar_names(folder, files).items()
+    }
+    candidates = [file for file in files if partners.get(file)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        looks = pool.map(_look, candidates)
+        bar = tqdm(looks, "looking for masks", len(candidates), leave=False, disable=None)
+        look_of = dict(zip(candidates, bar, strict=True))
+    mask_like = {file for file, look in look_of.items() if look.mask}
+    cutouts = {}
+    for file in candidates:
+        if file not in mask_like and look_of[file].black >= MIN_BLACK:
+            images = {
+                image: cost for image, cost in partners[file].items() if image not in mask_like
+            }
+            if image := _cut_from(file, images):
+                cutouts[file] = image
+    masks = {}
+    for file in candidates:
+        images = {
+            image: cost
+            for image, cost in partners[file].items()
+            if image not in mask_like and image not in cutouts
+        }
+        if file in mask_like and images:
+            best = min(images.values())
+            nearest = [image for image, cost in images.items() if cost == best]
+            masks[file] = nearest[0] if len(nearest) == 1 else None
+    return MaskFiles(masks, cutouts)
+
+
+class _Look(NamedTuple):
+    mask: bool
+    black: float
+
+
+def _look(path: Path) -> _Look:
+    try:
+        pixels = read_image(path)
+    except ImageError:
+        return _Look(False, 0.0)  # reported when the manifest is built
+    return _Look(looks_like_mask(pixels), float((pixels[..., 1] <= _BLACK).mean()))
+
+
+def _cut_from(file: Path, images: dict[Path, int]) -> Path | None:
+    """Return the image that a file is a part of, if it is."""
+    pixels = read_image(file)
+    for image in sorted(images, key=images.__getitem__):
+        try:
+            if is_cutout(pixels, read_image(image)):
+                return image
+        except ImageError:
+            continue
+    return None
+
+
+def _similar_names(folder: Path, files: Sequence[Path]) -> dict[Path, dict[Path, int]]:
+    """Return the files of similar name for each file, with the number of words that differ."""
+    keys = [_keys(file.relative_to(folder)) for file in files]
+    members: dict[tuple, list[tuple[Path, int]]] = defaultdict(list)
+    for file, costs in zip(files, keys, strict=True):
+        for key, cost in costs.items():
+            members[key].append((file, cost))
+    similar: dict[Path, dict[Path, int]] = {}
+    for file, costs in zip(files, keys, strict=True):
+        found: dict[Path, int] = {}
+        for key, cost in costs.items():
+            if len(members[key]) <= _SHARED:
+                for other, other_cost in members[key]:
+                    found[other] = min(cost + other_cost, found.get(other, cost + other_cost))
+        found.pop(file, None)
+        if found:
+            similar[file] = found
+    return similar
+
+
+def _keys(name: Path) -> dict[tuple, int]:
+    """Return a file's name without some folders and words, with the number of these."""
+    folders = tuple(part.casefold() for part in name.parent.parts)
+    words = tuple(
+        word.lstrip("0") or "0" for word in re.findall(r"[^\W\d_]+|\d+", name.stem.casefold())
+    )
+    costs: dict[tuple, int] = {}
+    for kept_words, left_words in _without_words(words or (name.stem,)):
+        for kept, left in _without_folders(folders):
+            key, cost = (kept, kept_words), left + left_words
+            costs[key] = min(cost, costs.get(key, cost))
+    return costs
+
+
+def _without_words(words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    yield words, 0
+    for length in range(1, min(_WORDS, len(words) - 1) + 1):
+        for start in range(len(words) - length + 1):
+            # The number of an image is what tells it from others.
+            if not all(word.isdigit() for word in words[start : start + length]):
+                yield words[:start] + words[start + length :], length
+
+
+def _without_folders(folders: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    yield folders, 0
+    for first in range(len(folders)):
+        one_less = folders[:first] + folders[first + 1 :]
+        yield one_less, 1
+        for second in range(first, len(one_less)):
+            yield one_less[:second] + one_less[second + 1 :], 2
