@@ -44,12 +44,14 @@ class ImageFile:
         sha256: SHA-256 of the original file.
         simulated: true for a file that declares itself a phantom.
         lossy: true for a file whose compression changes grey levels.
+        flags: flags that the header of a DICOM file states, as `DicomFile.flags`.
     """
 
     pixels: np.ndarray
     sha256: str
     simulated: bool = False
     lossy: bool = False
+    flags: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, source: str | os.PathLike | bytes) -> "ImageFile":
@@ -114,7 +116,7 @@ class ImageFile:
                 f"the middle one: {name}#frame={(file.frames + 1) // 2}"
             )
         pixels = file.frame(1 if frame is None else frame)
-        return cls(pixels, hashlib.sha256(data).hexdigest())
+        return cls(pixels, hashlib.sha256(data).hexdigest(), flags=file.flags)
 
 
 def read_image(source: str | os.PathLike | bytes) -> np.ndarray:

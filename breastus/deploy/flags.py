@@ -5,7 +5,7 @@ has to look. Its limits are our choice: no image of BUSI, of BUS-UCLM or of the 
 one. They do not find everything: a grey photograph passes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from breastus.data.annotations.flags import (
     NEARLY_BLACK,
     annotation_flags,
 )
+from breastus.data.dicom.files import FLAG_MEANINGS
 from breastus.data.image_statistics import image_statistics, unusual
 
 PHANTOM, SEEN = "trained_on_phantoms", "seen_in_training"
@@ -34,6 +35,7 @@ def prediction_flags(
     phantom: bool,
     seen: bool,
     ranges: Mapping[str, tuple[float, float]],
+    stated: Iterable[str] = (),
 ) -> dict[str, str]:
     """Return each flag of a prediction with its meaning.
 
@@ -42,12 +44,14 @@ def prediction_flags(
         phantom: true if the model was trained on phantoms.
         seen: true if the file took part in the training.
         ranges: `input_statistics` of the bundle.
+        stated: flags that the header of a DICOM file states.
     """
     found = {}
     if phantom:
         found[PHANTOM] = "the model was trained on simulated images and never saw a patient"
     if seen:
         found[SEEN] = "this file took part in the model's training: its prediction proves nothing"
+    found |= {flag: FLAG_MEANINGS[flag] for flag in stated}
     found |= {flag: MEANINGS[flag] for flag in annotation_flags(pixels)}
     statistics = image_statistics(pixels)
     return found | _unsuitable(statistics, ranges) | unusual(statistics, ranges)

@@ -156,6 +156,7 @@ class Predictor:
             phantom=self.trained_on_phantoms,
             seen=self.has_seen(file.sha256),
             ranges=self.metadata["input_statistics"],
+            stated=file.flags,
         )
         undecided = self._undecided(outputs["probabilities"].numpy(), label)
         referred = bool(undecided) if self._sets is not None else None

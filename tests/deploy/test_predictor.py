@@ -9,6 +9,7 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 import tensorflow as tf
+from dicom_maker import dicom, region
 
 from breastus.data.images import read_image, to_png
 from breastus.data.manifest.schema import included, read_manifest
@@ -271,3 +272,13 @@ def test_a_damaged_bundle_is_named(bundle, damage, message):
 def test_no_bundle_is_named(tmp_path):
     with pytest.raises(BundleError, match="Name a bundle such as models/cnn"):
         Predictor(tmp_path / "nothing")
+
+
+def test_flags_of_a_dicom_header_are_said(predictor, speckle):
+    grey = np.ascontiguousarray(speckle(120, 150)[..., 0])
+    found = predictor(dicom(grey, SequenceOfUltrasoundRegions=[region(0, 0, 0, 0)]))
+    assert found.probability == predictor(grey).probability  # of the whole frame
+    assert "impossible_region" in found.flags
+    assert "impossible B-mode region" in found.reasons["impossible_region"]
+    flow = dicom(grey, SequenceOfUltrasoundRegions=[region(0, 0, 9, 9, RegionDataType=2)])
+    assert "color_doppler" in predictor(flow).unsuitable

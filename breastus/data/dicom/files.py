@@ -1,10 +1,17 @@
-"""Which files are DICOM, and how one frame of them is named: `scan.dcm#frame=12`."""
+"""Which files are DICOM, how one frame is named (`scan.dcm#frame=12`), what their flags mean."""
 
 import os
 import re
 from pathlib import Path
 
 SUFFIXES = (".dcm", ".dicom")
+# What a flag that a header states means to the reader of a prediction.
+FLAG_MEANINGS = {
+    "burned_in_text": "the file states that its pixels hold text, which can mislead a model",
+    "color_doppler": "the file states a region of colour flow; it is not plain B-mode",
+    "no_region": "the file states no B-mode region, so the whole frame was taken",
+    "impossible_region": "the file states an impossible B-mode region; the whole frame was taken",
+}
 
 _FRAME = re.compile(r"(.+)#frame=(\d{1,9})")
 # How files without a preamble start: with an element of a low group, in either byte order.

@@ -165,10 +165,8 @@ class PixelReader:
         if self._stored > 8:
             raise DamageError("is a JPEG with more than 8 bits, which is not supported")
         image = self._open(data, "JPEG", "L")
-        if self._photometric == "RGB" and not {"jfif", "adobe_transform"} & image.info.keys():
-            # libjpeg takes components without a marker for Y, Cb and Cr. Here they are R, G and B:
-            # read as YCbCr they stay as they were stored.
-            image.draft("YCbCr", image.size)
+        if self._photometric == "RGB" and _taken_for_ycbcr(image):
+            image.draft("YCbCr", image.size)  # read as YCbCr, R, G and B stay as they were stored
         return np.asarray(image)
 
     def _open(self, data: bytes, form: str, *grey_modes: str) -> Image.Image:
@@ -219,6 +217,18 @@ class PixelReader:
             return self._table
         low = -(2 ** (bits - 1)) * negative
         return _greys(self._elements, np.clip(self._values, low, low + 2**bits - 1))
+
+
+def _taken_for_ycbcr(image: Image.Image) -> bool:
+    """Whether libjpeg takes the R, G and B of a JPEG for Y, Cb and Cr.
+
+    It does if no marker says otherwise and the components are not named R, G and B. Components of
+    different size are Y, Cb and Cr, whatever the header says.
+    """
+    names = bytes(component for component, *_ in image.layer)
+    sizes = {(across, down) for _, across, down, _ in image.layer}
+    marked = {"jfif", "adobe_transform"} & image.info.keys()
+    return not marked and names != b"RGB" and len(sizes) == 1
 
 
 def _used_bits(values: np.ndarray, stated: int) -> int:

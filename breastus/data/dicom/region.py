@@ -10,6 +10,9 @@ from breastus.errors import ImageError
 _TWO_DIMENSIONAL = 1  # Region Spatial Format, C.8.5.5.1.1
 _TISSUE, _COLOR_FLOW = 1, 2  # Region Data Type, C.8.5.5.1.2
 _MAX_REGIONS = 1000
+# Smallest side of a region that can be an image, as fraction of the frame's. One of four views has
+# half of each side; some writers fill regions that mean nothing with zeros or small numbers.
+_MIN_SIDE = 1 / 8
 _KEYWORDS = (
     "RegionSpatialFormat",
     "RegionDataType",
@@ -30,7 +33,8 @@ def bmode_region(elements: Elements, rows: int, columns: int) -> tuple[Box | Non
     Returns:
         First column, first row, one past the last column and one past the last row of the region,
         None for the whole frame; and flags: `color_doppler` when a region holds colour flow, and
-        `no_region` or `impossible_region` (it does not lie in the frame) for the whole frame.
+        `no_region` or `impossible_region` (it does not lie in the frame, or is too small to be an
+        image) for the whole frame.
     """
     items, _ = attempt(lambda: elements.items("SequenceOfUltrasoundRegions")[:_MAX_REGIONS])
     tissue, possible, flags = 0, [], ()
@@ -47,9 +51,11 @@ def bmode_region(elements: Elements, rows: int, columns: int) -> tuple[Box | Non
             continue
         tissue += 1
         # Some writers give one past the last column and row, so a maximum of `columns` is accepted.
-        if left <= right <= columns and top <= bottom <= rows and left < columns and top < rows:
-            possible.append((left, top, right + 1, bottom + 1))
+        if right > columns or bottom > rows:
+            continue
+        right, bottom = min(right + 1, columns), min(bottom + 1, rows)
+        if right - left >= _MIN_SIDE * columns and bottom - top >= _MIN_SIDE * rows:
+            possible.append((left, top, right, bottom))
     if not possible:
         return None, (*flags, "impossible_region" if tissue else "no_region")
-    left, top, right, bottom = max(possible, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
-    return (left, top, min(right, columns), min(bottom, rows)), flags
+    return max(possible, key=lambda box: (box[2] - box[0]) * (box[3] - box[1])), flags

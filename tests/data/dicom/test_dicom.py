@@ -308,6 +308,40 @@ def test_a_jpeg_with_an_adobe_marker_is_converted_once(speckle):
 
 
 # Of the files that come with pydicom these are ultrasound.
+@pytest.mark.parametrize("names", [b"RGB", b"\0\1\2", b"\1\2\3"])
+def test_rgb_in_jpeg_without_a_marker(names):
+    smooth = np.add.outer(np.arange(30), np.arange(20)).astype(np.uint8)
+    color = np.stack([smooth * 4, 200 - smooth * 2, smooth + 90], axis=-1)
+    data = jpeg(color, quality=100, subsampling=0, keep_rgb=True)
+    data = _named(data, names)
+    made = compressed([data], color, syntax=JPEGBaseline8Bit)
+    assert np.abs(frame(made).astype(int) - color).max() < 5
+
+
+def test_ycbcr_in_jpeg_that_the_header_calls_rgb():
+    smooth = np.add.outer(np.arange(32), np.arange(16)).astype(np.uint8)
+    color = np.stack([smooth * 4, 200 - smooth * 2, smooth + 90], axis=-1)
+    data = _named(jpeg(color, quality=100, subsampling=2), b"\1\2\3")
+    made = compressed([data], color, syntax=JPEGBaseline8Bit)
+    assert np.abs(frame(made).astype(int) - color).max() < 25
+
+
+def _named(data: bytes, names: bytes) -> bytes:
+    """A JPEG without its markers APP0 and APP14, whose components have these names."""
+    parts, at = [data[:2]], 2
+    while True:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        part = bytearray(data[at : at + 2 + length])
+        if marker == 0xC0:
+            part[10::3] = names
+        if marker == 0xDA:
+            part[5:11:2] = names
+            return b"".join(parts) + bytes(part) + data[at + 2 + length :]
+        if marker not in (0xE0, 0xEE):
+            parts.append(bytes(part))
+        at += 2 + length
+
+
 REAL = ["examples_jpeg2k", "examples_palette", "examples_rgb_color", "examples_ybr_color"]
 
 

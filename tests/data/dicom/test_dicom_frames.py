@@ -36,6 +36,9 @@ def test_the_largest_b_mode_region_is_cut_out():
         ([region(0, 0, 5, 5, RegionDataType=2)], ("color_doppler", "no_region")),
         ([region(0, 0, 5, 5, RegionSpatialFormat=2)], ("no_region",)),
         ([region(5, 5, 3, 3)], ("impossible_region",)),
+        ([region(0, 0, 0, 0)], ("impossible_region",)),
+        ([region(3, 3, 4, 9)], ("impossible_region",)),  # a strip of two columns
+        ([region(2, 0, 15, 0)], ("impossible_region",)),
         ([region(0, 0, 19, 11)], ("impossible_region",)),
         ([region(20, 20, 30, 30)], ("impossible_region",)),
     ],
