@@ -5,10 +5,12 @@ absolute. `excluded` holds the reason why an image is not used for training and 
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from breastus.data.sources.tables import read_table
 from breastus.errors import DataError
 from breastus.labels import FINDINGS, LABELS
 from breastus.utils.files import write_csv
@@ -41,11 +43,8 @@ def read_manifest(path: str | os.PathLike) -> pd.DataFrame:
         DataError: if it cannot be read, a column is missing or unknown, an image id is not unique,
             or a label or finding is unknown.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"The manifest {path} cannot be read: {error}") from error
-    return check_manifest(table, str(path))
+    table = read_table(Path(path), strip=False)
+    return check_manifest(table.reset_index(drop=True), str(path))
 
 
 def write_manifest(table: pd.DataFrame, path: str | os.PathLike) -> None:
@@ -131,6 +130,8 @@ def summary(table: pd.DataFrame) -> str:
     kinds = exclusion_kinds(table)
     for kind, count in kinds[kinds != ""].value_counts().items():
         lines.append(f"  {count} excluded: {kind}")
+    if unlabelled := int(((table["excluded"] == "") & (table["label"] == "")).sum()):
+        lines.append(f"  {unlabelled} without a label, not used")
     lines.append(f"  {len(used)} used, in {used['group_id'].nunique()} groups (patient or scene):")
     for label in LABELS:
         rows = used[used["label"] == label]

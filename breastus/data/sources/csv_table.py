@@ -25,6 +25,7 @@ from breastus.data.sources.content import SourceContent, SourceImage
 from breastus.data.sources.registry import register_source
 from breastus.data.sources.tables import (
     IMAGE_COLUMNS,
+    check_none_lack,
     check_values,
     columns_of,
     file_of,
@@ -90,6 +91,14 @@ def read(path: Path, class_names: ClassNames | None = None) -> SourceContent:
         scope="source",
         used=is_labelled & (table["excluded"] == ""),
     )
+    without_source = table["source"] == ""
+    if without_source.any() and not without_source.all():
+        if (patients != "").any():
+            # One patient would be taken for two, of two hospitals.
+            check_none_lack(without_source, table, "source", path, "or remove the column.")
+        content.problems.append(
+            f"{path}: {without_source.sum()} of {len(table)} rows have no source and count as csv."
+        )
     files = [file_of(path.parent, text) for text in table[path_column]]
     content.class_names = set(table["label"])
     _check_files_differ(table, files, path)

@@ -1,7 +1,7 @@
 """Tables that come with images: a CSV or Excel file in, its rows as text out.
 
-Values are stripped; an empty cell is the empty text. Errors number rows as a spreadsheet does, in
-which the first line holds the column names.
+An empty cell is the empty text. Errors number rows as a spreadsheet does, in which the first line
+holds the column names.
 """
 
 import re
@@ -32,12 +32,13 @@ _EXCEL = (".xlsx", ".xlsm")
 _NO_PATIENT = {"", "-", "?", "na", "n/a", "nan", "none", "null", "unknown"}
 
 
-def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str] = (), *, strip: bool = True) -> pd.DataFrame:
     """Read a table: an Excel file, or a CSV file of any dialect.
 
     Args:
         path: a .csv, .xlsx or .xlsm file.
         columns: required columns.
+        strip: whether blanks around a value are removed.
 
     Returns:
         A table of text in the file's order. The row with index i is row i + 2 of the file.
@@ -55,7 +56,9 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         rows, first, separator, problem = read_csv_rows(path)
         if problem:
             warnings.warn(problem, DataWarning, stacklevel=2)
-    names, *rows = [[cell.strip() for cell in row] for row in rows]
+    if strip:
+        rows = [[cell.strip() for cell in row] for row in rows]
+    names, *rows = rows
     for number, row in enumerate(rows, first + 1):
         if any(row[len(names) :]):
             raise DataError(
@@ -70,7 +73,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         [(row + [""] * len(names))[: len(names)] for row in rows],
         index=range(first - 1, first - 1 + len(rows)),
         columns=names,
-        dtype=object,
+        dtype=str,
     )
     if missing := [name for name in columns if name not in table]:
         raise DataError(
@@ -165,13 +168,37 @@ def patients_of(
     known = patients != ""
     some = known.groupby(table[scope]).transform("any") if scope else known.any()
     lacking = ~known & (some | required) & (True if used is None else used)
+    check_none_lack(
+        lacking,
+        table,
+        column,
+        path,
+        "give an image of an unknown patient an id of its own; or remove the column if no patient "
+        "is known.",
+    )
+    return patients
+
+
+def check_none_lack(
+    lacking: pd.Series, table: pd.DataFrame, column: str, path: Path, way_out: str
+) -> None:
+    """Check that a column is filled in each row.
+
+    Args:
+        lacking: bool, whether each row lacks a value.
+        table: table from `read_table`.
+        column: name of the column.
+        path: file of the table, for the error message.
+        way_out: what else to do, the end of the message.
+
+    Raises:
+        DataError: if a row lacks a value.
+    """
     if lacking.any():
         raise DataError(
             f"{path}: {lacking.sum()} of {len(table)} rows have no {column}, the first is "
-            f"{row_name(table, lacking.idxmax())}. Merged cells? Fill in every row; give an image "
-            "of an unknown patient an id of its own; or remove the column if no patient is known."
+            f"{row_name(table, lacking.idxmax())}. Merged cells? Fill in every row; {way_out}"
         )
-    return patients
 
 
 def check_values(

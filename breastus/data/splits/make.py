@@ -19,12 +19,13 @@ import pandas as pd
 from breastus.config.parsing import FOLDS, SOURCE_SCHEME, check_folds, check_split
 from breastus.config.schema import DataConfig
 from breastus.data.manifest.schema import included
+from breastus.data.sources.tables import read_table
 from breastus.data.splits import group_folds, study  # noqa: F401
 from breastus.data.splits.by_source import split_by_source
 from breastus.data.splits.folders import folders_are_split
 from breastus.data.splits.scheme import SCHEMES, SplitOptions, check_groups
 from breastus.data.splits.split_csv import split_by_csv
-from breastus.errors import ConfigError, SplitError
+from breastus.errors import ConfigError, DataError, SplitError
 from breastus.labels import LABELS, SPLITS
 from breastus.utils.files import write_csv
 
@@ -110,11 +111,10 @@ def read_splits(path: str | os.PathLike, manifest: pd.DataFrame) -> pd.DataFrame
             an unknown split, or separates a group.
     """
     try:
-        splits = pd.read_csv(path, dtype={"image_id": str, "split": str, "fold": int})
-    except (OSError, ValueError) as error:
+        splits = read_table(Path(path), COLUMNS, strip=False).reset_index(drop=True)
+        splits["fold"] = splits["fold"].astype(int)
+    except (DataError, ValueError) as error:
         raise SplitError(f"The splits {path} cannot be read: {error}") from error
-    if missing := [column for column in COLUMNS if column not in splits]:
-        raise SplitError(f"{path} lacks the column {', '.join(missing)}.")
     for wrong, what in (
         (~splits["image_id"].isin(manifest["image_id"]), "names an image that the manifest lacks"),
         (splits["image_id"].duplicated(), "names an image twice"),

@@ -53,6 +53,8 @@ def test_unreadable_images_are_rows_with_the_reason(class_folders):
     assert excluded["excluded"].str.startswith("unreadable: ").all()
     assert len(included(table)) == 4
     assert "2 excluded: unreadable" in summary(table)
+    assert "without a label" not in summary(table)
+    assert "6 without a label, not used" in summary(table.assign(label="", excluded=""))
 
 
 def test_nothing_readable(tmp_path):
@@ -171,6 +173,15 @@ def test_damaged_tables_are_refused(class_folders, tmp_path, damage, message):
     with pytest.raises(DataError, match=message) as caught:
         read_manifest(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_manifest_that_a_spreadsheet_saved_is_read(class_folders, tmp_path):
+    root = class_folders(no_lump=1, lump=1)
+    (root / "lump" / "lump 0.png").rename(root / "lump" / " é .png")  # blanks of its own stay
+    table = load_manifest(root)
+    path = tmp_path / "manifest.csv"
+    table.to_csv(path, index=False, sep=";", encoding="utf-8-sig", lineterminator="\r\n")
+    pd.testing.assert_frame_equal(read_manifest(path), table)
 
 
 @pytest.mark.data

@@ -161,8 +161,10 @@ def test_class_folders_beside_a_table_are_asked_about(table, class_folders, tmp_
 
 def test_in_the_manifest(table):
     path = table("path,label,source\nscans/a.png,lump,Astana\nscans/b.png,no_lump,\nx.png,lump,\n")
-    with pytest.warns(DataWarning, match="names x.png"):
+    with pytest.warns(DataWarning) as caught:
         manifest = load_manifest(path)
+    assert "2 of 3 rows have no source and count as csv" in str(caught[0].message)
+    assert "names x.png" in str(caught[1].message)
     assert manifest["image_id"].tolist() == ["Astana/scans/a", "csv/scans/b"]
     assert manifest["source"].tolist() == ["Astana", "csv"]
     assert (manifest["width"] == 80).all()
@@ -189,9 +191,13 @@ def test_a_manifest_is_not_taken_for_a_users_table(table, tmp_path):
             "scans/c.png,lump,A,",
             r"1 of 3 rows have no patient_id, the first is row 4 \(scans/c.png\)",
         ),
+        (
+            "path,label,source,patient_id\nscans/a.png,lump,A,1\nscans/b.png,lump,,1",
+            r"1 of 2 rows have no source, the first is row 3 \(scans/b.png\)",
+        ),
     ],
 )
-def test_patients_of_some_rows_only_are_refused(table, text, message):
+def test_patients_and_sources_of_some_rows_only_are_refused(table, text, message):
     with pytest.raises(DataError, match=message):
         content(table(text))
 
