@@ -368,9 +368,21 @@ def _unquoted(text: str) -> str:
 
 
 def join_sources(sources: str | os.PathLike | Iterable[str | os.PathLike]) -> str:
-    """Return one or several data sets as one text, such as `A;B`."""
-    several = [sources] if isinstance(sources, str | os.PathLike) else sources
-    return _SOURCE_SEPARATOR.join(os.fspath(source) for source in several)
+    """Return one or several data sets as one text, such as `A;B`.
+
+    Raises:
+        ConfigError: if one of several is a path with a semicolon.
+    """
+    if isinstance(sources, str | os.PathLike):
+        return os.fspath(sources)
+    names = [os.fspath(source) for source in sources]
+    for name in names:
+        if _SOURCE_SEPARATOR in name and len(names) > 1 and os.path.exists(name):
+            raise ConfigError(
+                "A path with a semicolon cannot be one of several data sets, because the semicolon "
+                f"separates them. Rename it. Received: {name}"
+            )
+    return _SOURCE_SEPARATOR.join(names)
 
 
 def split_sources(sources: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:

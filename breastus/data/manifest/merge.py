@@ -3,7 +3,8 @@
 merged = merge_manifests([busi, mine])     # sources `folder`, `folder-2`
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,15 @@ import pandas as pd
 from breastus.data.manifest.schema import DUPLICATE
 from breastus.data.sources.content import SourceContent
 from breastus.data.sources.registry import find_source
+from breastus.errors import DataError
 
 
 def manifest_rows(content: SourceContent) -> pd.DataFrame:
-    """Return the manifest rows of a source, without the columns that need the pixels."""
+    """Return the manifest rows of a source, without the columns that need the pixels.
+
+    Raises:
+        DataError: if the path of a mask contains a semicolon, which separates masks.
+    """
     images = content.images
     sources = [image.source or content.source for image in images]
     ids = [f"{source}/{image.name}" for source, image in zip(sources, images, strict=True)]
@@ -23,7 +29,7 @@ def manifest_rows(content: SourceContent) -> pd.DataFrame:
         {
             "image_id": ids,
             "path": [str(image.path.absolute()) for image in images],
-            "mask_paths": [";".join(str(m.absolute()) for m in i.mask_paths) for i in images],
+            "mask_paths": [_joined(image.mask_paths) for image in images],
             "label": [image.label for image in images],
             "finding": [image.finding for image in images],
             "source": sources,
@@ -96,6 +102,17 @@ def exclude_copies(table: pd.DataFrame) -> pd.DataFrame:
         copies = rows.index[(rows["source"] != first["source"]) & (rows["excluded"] == "")]
         table.loc[copies, "excluded"] = f"{DUPLICATE}: the same file as {first['image_id']}"
     return table
+
+
+def _joined(mask_paths: Iterable[Path]) -> str:
+    texts = [str(path.absolute()) for path in mask_paths]
+    for text in texts:
+        if ";" in text:
+            raise DataError(
+                "The path of a lesion mask must not contain a semicolon, which separates masks in "
+                f"manifest.csv. Rename the folder or file. Received: {text}"
+            )
+    return ";".join(texts)
 
 
 def _unused_name(source: str, taken: set[str]) -> str:

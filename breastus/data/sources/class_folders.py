@@ -124,12 +124,18 @@ def _class_of(folder: Path, names: ClassNames, file: Path) -> tuple[str, str] | 
     return next(filter(None, parsed), None)
 
 
+def _class_in_name(names: ClassNames, file: Path) -> tuple[str, str] | None:
+    words = re.findall(r"[^\W\d_]+", file.stem)
+    return next(filter(None, map(names.parse, words)), None)
+
+
 def _may_belong(folder: Path, names: ClassNames, file: Path, image: Path) -> bool:
-    """Return whether the folders of a file allow it to be a mask of an image."""
+    """Return whether the class and split of a file allow it to be a mask of an image."""
     label, split = _class_of(folder, names, image), parse_split(*_folders(folder, image))
+    stated = _class_of(folder, names, file) or _class_in_name(names, file)
     return (
         label is not None
-        and _class_of(folder, names, file) in (None, label)
+        and stated in (None, label)
         and parse_split(*_folders(folder, file)) in ("", split)
     )
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
 from breastus.data.images import read_image
@@ -23,6 +24,7 @@ _FOLDERS, _WORDS = 2, 3  # how many folders and adjacent words may differ
 # Names that more files share tell nothing, such as `1` in a folder for each patient.
 _SHARED = 8
 _BLACK = 8  # grey level up to which a pixel counts as black
+_GREY = 24  # number of grey levels that a mask without compression does not have
 
 
 class MaskFiles(NamedTuple):
@@ -49,8 +51,8 @@ def find_masks(
     Args:
         folder: data folder; the names of folders above it do not count.
         files: image files below it.
-        fits: function (file, image) that returns whether the folders of a file allow it to be a
-            mask of an image.
+        fits: function (file, image) that returns whether the class and split of a file allow it to
+            be a mask of an image.
     """
     partners = {
         file: {other: cost for other, cost in found.items() if fits(file, other)}
@@ -61,23 +63,20 @@ def find_masks(
         looks = pool.map(_look, candidates)
         bar = tqdm(looks, "looking for masks", len(candidates), leave=False, disable=None)
         look_of = dict(zip(candidates, bar, strict=True))
-    mask_like = {file for file, look in look_of.items() if look.mask}
+    no_images = {file for file, look in look_of.items() if look.mask}
+
+    def images_for(file: Path) -> dict[Path, int]:
+        return {image: cost for image, cost in partners[file].items() if image not in no_images}
+
+    # A small lesion cut out on black looks like a mask too, so cut-outs are looked for first.
     cutouts = {}
     for file in candidates:
-        if file not in mask_like and look_of[file].black >= MIN_BLACK:
-            images = {
-                image: cost for image, cost in partners[file].items() if image not in mask_like
-            }
-            if image := _cut_from(file, images):
-                cutouts[file] = image
+        if look_of[file].may_be_cutout and (image := _cut_from(file, images_for(file))):
+            cutouts[file] = image
+    no_images |= set(cutouts)
     masks = {}
     for file in candidates:
-        images = {
-            image: cost
-            for image, cost in partners[file].items()
-            if image not in mask_like and image not in cutouts
-        }
-        if file in mask_like and images:
+        if look_of[file].mask and file not in cutouts and (images := images_for(file)):
             best = min(images.values())
             nearest = [image for image, cost in images.items() if cost == best]
             masks[file] = nearest[0] if len(nearest) == 1 else None
@@ -86,15 +85,18 @@ def find_masks(
 
 class _Look(NamedTuple):
     mask: bool
-    black: float
+    may_be_cutout: bool
 
 
 def _look(path: Path) -> _Look:
     try:
         pixels = read_image(path)
     except ImageError:
-        return _Look(False, 0.0)  # reported when the manifest is built
-    return _Look(looks_like_mask(pixels), float((pixels[..., 1] <= _BLACK).mean()))
+        return _Look(False, False)  # reported when the manifest is built
+    levels = np.bincount(pixels[..., 1].ravel(), minlength=256)
+    black = levels[: _BLACK + 1].sum() / levels.sum()
+    may_be_cutout = black >= MIN_BLACK and np.count_nonzero(levels) >= _GREY
+    return _Look(looks_like_mask(pixels), bool(may_be_cutout))
 
 
 def _cut_from(file: Path, images: dict[Path, int]) -> Path | None:

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from breastus.config.parsing import join_sources
 from breastus.config.schema import DataConfig
 from breastus.data.manifest.build import build_manifest_with_pairs, load_manifest
 from breastus.data.manifest.schema import included, summary, write_manifest
@@ -199,3 +200,22 @@ def test_a_prepared_folder_may_be_what_auto_takes(two_folders, tmp_path, monkeyp
     prepared = _prepare(load_manifest(two_folders[0]), tmp_path / "prepared")
     monkeypatch.setenv("BREASTUS_DATA", str(prepared))
     assert len(load_manifest()) == 2
+
+
+def test_a_folder_with_a_semicolon_is_read_unless_it_holds_masks(tmp_path, write_image):
+    folder = tmp_path / "my;images"
+    write_image(folder / "lump" / "a.png", 1)
+    write_image(folder / "no_lump" / "b.png", 2)
+    assert len(load_manifest(folder)) == 2
+    assert len(load_manifest(str(folder))) == 2
+    write_image(folder / "lump" / "a_mask.png", 3)
+    with pytest.raises(DataError, match=r"mask must not contain a semicolon.*Rename.*my;images"):
+        load_manifest(folder)
+
+
+def test_a_folder_with_a_semicolon_cannot_be_one_of_several(tmp_path):
+    (tmp_path / "my;images").mkdir()
+    assert join_sources([tmp_path / "my;images"]) == str(tmp_path / "my;images")
+    with pytest.raises(ConfigError, match=r"cannot be one of several data sets.*my;images"):
+        join_sources([tmp_path / "my;images", "phantom"])
+    assert join_sources(["a", "b;c"]) == "a;b;c"

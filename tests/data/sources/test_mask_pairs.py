@@ -124,6 +124,26 @@ def test_cutouts_of_lesions_are_set_aside(tmp_path, write_image, write_mask):
     )
 
 
+def test_a_small_cutout_is_no_mask(tmp_path, write_image):
+    path = write_image(tmp_path / "lump" / "a.png", height=256, width=320)
+    pixels = np.asarray(Image.open(path)).copy()
+    pixels[20:] = 0
+    pixels[:, 60:] = 0
+    cut = tmp_path / "lump" / "a lesion.png"
+    cut.write_bytes(to_png(pixels))
+    found = content(tmp_path)
+    assert [(image.path, image.mask_paths) for image in found.images] == [(path, ())]
+    assert f"{cut} is ignored, because it shows a part of another image on black." in found.problems
+
+
+def test_the_class_in_a_name_counts(tmp_path, write_image, write_mask):
+    write_image(tmp_path / "images" / "benign" / "9.png")
+    mask = write_mask(tmp_path / "segs" / "normal9.png")
+    found = content(tmp_path)
+    assert [image.mask_paths for image in found.images] == [()]
+    assert f"{mask} is in no class folder" in found.problems[0]
+
+
 def test_images_of_similar_names_stay_images(tmp_path, write_image):
     names = ["a left", "a right", "a left 2", "GT a", "1 Image", "1 Image copy"]
     for seed, name in enumerate(names):
