@@ -142,7 +142,7 @@ def cached_folder(
     from huggingface_hub import HfApi
 
     try:
-        return Path(
+        folder = Path(
             HfApi().snapshot_download(
                 repo_id,
                 repo_type=kind,
@@ -153,6 +153,8 @@ def cached_folder(
         )
     except (LookupError, OSError, ValueError):
         return None
+    # The files are links to their content, which may have been deleted.
+    return folder if all(path.exists() for path in folder.rglob("*")) else None
 
 
 def _matches_checksum(path: Path, file) -> bool:
@@ -170,5 +172,7 @@ def _cache_dir() -> Path:
     # huggingface_hub reads these at import; read here, a later change is seen.
     if chosen := os.environ.get("HF_HUB_CACHE"):
         return Path(chosen)
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-    return Path(home) / "hub"
+    if home := os.environ.get("HF_HOME"):
+        return Path(home) / "hub"
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "huggingface" / "hub"

@@ -15,7 +15,8 @@ from breastus.errors import DataError
 
 _SEPARATORS = ",;\t|"
 _MAX_BYTES = 100 * 2**20
-_SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*\r?\n', re.IGNORECASE)
+_SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+_BLANK_LINE = re.compile(r"[ \t]*(?:\r\n|\r|\n)")
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -28,8 +29,8 @@ class CsvContent(NamedTuple):
     """The rows of a CSV file.
 
     Attributes:
-        rows: cells of each row as they are in the file; the first row holds the column names, and a
-            blank line has no cells.
+        rows: cells of each row; the first row holds the column names, and a blank line has no
+            cells.
         first: number of the first row in the file, counted from 1.
         separator: character between cells.
         problem: sentence about what had to be guessed, or "".
@@ -41,8 +42,12 @@ class CsvContent(NamedTuple):
     problem: str
 
 
-def read_csv_rows(path: Path) -> CsvContent:
+def read_csv_rows(path: Path, *, strip: bool = True) -> CsvContent:
     """Read the rows of a CSV file, whatever its encoding and separator.
+
+    Args:
+        path: the file.
+        strip: whether blanks around a cell are removed.
 
     Raises:
         DataError: if the file cannot be read, is empty, or is no CSV file.
@@ -62,13 +67,13 @@ def read_csv_rows(path: Path) -> CsvContent:
     separator = None
     if line := _SEP_LINE.match(text):
         separator, text, first = line[1], text[line.end() :], 2
-    while blank := re.match(r"[ \t]*\r?\n", text):
+    while blank := _BLANK_LINE.match(text):
         text, first = text[blank.end() :], first + 1
     if not text.strip():
         raise DataError(f"{path} cannot be read as a table: it is empty.")
-    separator = separator or max(_SEPARATORS, key=lambda each: _fit(text, each))
+    separator = separator or _guess_separator(text)
     try:
-        rows = _parse(text, separator)
+        rows = _parse(text, separator, strip=strip)
     except csv.Error as error:
         raise DataError(
             f"{path} cannot be read as a table: {error}. Check its quotation marks."
@@ -105,8 +110,12 @@ def _decode(data: bytes, path: Path) -> tuple[str, str]:
     return text, problem
 
 
-def _parse(text: str, separator: str) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+def _guess_separator(text: str) -> str:
+    best = max(_SEPARATORS, key=lambda each: _fit(text, each))
+    if _fit(text, best)[0]:
+        return best
+    # None separates, perhaps because of a stray quotation mark, which is reported later.
+    return max(_SEPARATORS, key=text.splitlines()[0].count)
 
 
 def _fit(text: str, separator: str) -> tuple[bool, float, int]:
@@ -117,3 +126,9 @@ def _fit(text: str, separator: str) -> tuple[bool, float, int]:
         return False, 0.0, 0
     columns = len(rows[0]) if rows else 0
     return columns > 1, sum(len(row) == columns for row in rows) / max(len(rows), 1), columns
+
+
+def _parse(text: str, separator: str, *, strip: bool = True) -> list[list[str]]:
+    lines = io.StringIO(text, newline="")
+    rows = csv.reader(lines, delimiter=separator, skipinitialspace=strip, strict=True)
+    return [[cell.strip() for cell in row] if strip else row for row in rows]

@@ -38,7 +38,7 @@ def read_table(path: Path, columns: Sequence[str] = (), *, strip: bool = True) -
     Args:
         path: a .csv, .xlsx or .xlsm file.
         columns: required columns.
-        strip: whether blanks around a value are removed.
+        strip: whether blanks around a value are removed (only in CSV files; Excel's always are).
 
     Returns:
         A table of text in the file's order. The row with index i is row i + 2 of the file.
@@ -53,11 +53,9 @@ def read_table(path: Path, columns: Sequence[str] = (), *, strip: bool = True) -
     if path.suffix.lower() in _EXCEL:
         rows, first, separator = _read_excel(path), 1, ""
     else:
-        rows, first, separator, problem = read_csv_rows(path)
+        rows, first, separator, problem = read_csv_rows(path, strip=strip)
         if problem:
             warnings.warn(problem, DataWarning, stacklevel=2)
-    if strip:
-        rows = [[cell.strip() for cell in row] for row in rows]
     names, *rows = rows
     for number, row in enumerate(rows, first + 1):
         if any(row[len(names) :]):
@@ -120,7 +118,7 @@ def find_image_column(table: pd.DataFrame, path: Path) -> str | None:
 def columns_of(path: Path) -> list[str]:
     """Return the column names of a CSV file, none if it cannot be read as one."""
     try:
-        return [name.strip() for name in read_csv_rows(path).rows[0]]
+        return read_csv_rows(path).rows[0]
     except DataError:
         return []
 
@@ -267,4 +265,5 @@ def _read_excel(path: Path) -> list[list[str]]:
         )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as an Excel file: {error}") from error
-    return table.fillna("").astype(str).to_numpy().tolist() or [[]]
+    rows = table.fillna("").astype(str).to_numpy().tolist() or [[]]
+    return [[cell.strip() for cell in row] for row in rows]

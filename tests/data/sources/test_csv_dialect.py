@@ -1,10 +1,15 @@
 """CSV files are read as spreadsheet programs save them, or refused with a way out."""
 
+import contextlib
+import warnings
+
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from breastus.data.sources.resolve import read_content
-from breastus.data.sources.tables import read_table
+from breastus.data.sources.tables import columns_of, read_table
 from breastus.data.splits.split_csv import match_images, read_split_csv
 from breastus.errors import DataError, DataWarning
 
@@ -22,6 +27,9 @@ DIALECTS = {
     "Excel's first line": b"sep=;\r\n" + PLAIN.replace(",", ";").encode(),
     "Excel's first line with a mark": "sep=\t\n".encode("utf-8-sig")
     + PLAIN.replace(",", "\t").encode(),
+    "lines of an old Mac": b"sep=;\r\r" + PLAIN.replace(",", ";").replace("\n", "\r").encode(),
+    "blanks before quotes": b'path, label, "note, free"\n'
+    b'scans/0.png, lump, "x, y"\nscans/1.png , no_lump ,\n',
     "folders of Windows": PLAIN.replace("/", "\\").encode(),
     "blank lines above": b"\n\r\n" + PLAIN.encode(),
     "separators below": PLAIN.encode() + b",\n,\n",
@@ -90,6 +98,7 @@ def test_windows_1252_is_read_and_said(write, tmp_path, write_image):
         (PLAIN.encode() + b"\0\0\0", "does not hold text"),
         (b"PK\x03\x04\0\0", "is an Excel file with the name of a CSV file.*CSV UTF-8"),
         (PLAIN.encode() + b'"scans/2.png,lump\n', "Check its quotation marks"),
+        (PLAIN.encode() + b'"scans/2.png" x,lump\n', "Check its quotation marks"),
         (
             PLAIN.encode() + b"scans/2.png,lump,large, round\n",
             r"row 4 has 4 cells for 2 columns.*',' in quotation marks",
@@ -126,3 +135,21 @@ def test_a_very_large_file_is_refused(tmp_path):
         file.truncate(200 * 2**20)
     with pytest.raises(DataError, match="must be below 100 MiB"):
         read_table(path)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.text("pathlbe,;\t|\"'\r\n \\\0é=", max_size=60).map(str.encode),
+        st.text('path,;"\n é', max_size=40).map(lambda text: text.encode("utf-16")),
+    )
+)
+def test_any_bytes_are_a_table_or_refused(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(data)
+    with warnings.catch_warnings(), contextlib.suppress(DataError):
+        warnings.simplefilter("ignore", DataWarning)
+        table = read_table(path)
+        assert (table.index >= 0).all()
+        assert columns_of(path)

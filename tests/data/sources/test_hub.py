@@ -279,9 +279,11 @@ def test_without_a_network_the_cached_snapshot_is_used(snapshot, cache, tmp_path
         assert len(labels(resolve("auto", phantom_images=2, seed=0))) == 4  # and no phantoms
 
 
-def test_an_incomplete_snapshot_is_not_used(serve, cache):
+@pytest.mark.parametrize("lost", ["link", "content"])
+def test_an_incomplete_snapshot_is_not_used(serve, cache, lost):
     server = serve(FOLDERS)
-    (hub.fetch(cache, REPO) / "train" / "normal" / "normal (1).png").unlink()
+    link = hub.fetch(cache, REPO) / "train" / "normal" / "normal (1).png"
+    (link if lost == "link" else link.resolve()).unlink()
     server.close()
     with pytest.raises(HubError, match="cannot be reached"):
         hub.fetch(cache / "other", REPO)
