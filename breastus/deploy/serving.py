@@ -24,7 +24,8 @@ class ServingModule(tf.Module):
 
     `serving_default` takes pixels [B, H, W, 3], uint8 or float32, 0 to 255; `predict_bytes` takes
     PNG or JPEG files, string [B]. Both return `probabilities` float32 [B, classes] and `lump`
-    float32 [B].
+    float32 [B]; B may be 0. Pixels that are NaN or infinite are an error, as their cast to whole
+    grey levels would be silent.
 
     Args:
         model: network from z-scored images to softmax probabilities.
@@ -54,6 +55,8 @@ class ServingModule(tf.Module):
     @tf.function
     def serving_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Predict raw pixels."""
+        if images.dtype.is_floating:
+            images = tf.debugging.check_numerics(images, "Pixels must be numbers from 0 to 255")
         return self._predict(self._transform.images_to_pixels(images))
 
     @tf.function
@@ -62,13 +65,17 @@ class ServingModule(tf.Module):
         return self._predict(self._transform.bytes_to_pixels(encoded))
 
     def _predict(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        # Convolutions fail on an empty batch: it gets an image, whose prediction is dropped.
+        count = tf.shape(pixels)[0]
+        spare = tf.zeros([tf.cast(count == 0, tf.int32), *pixels.shape[1:]], pixels.dtype)
+        pixels = tf.concat([pixels, spare], axis=0)
         tiny = _TINY if len(self._views) == 1 else TINY
         inputs = [self._transform.normalize(view_images(view, pixels)) for view in self._views]
         logs = [tf.math.log(tf.maximum(self._model(images), tiny)) for images in inputs]
         mean = tf.add_n(logs) / len(logs)
         for calibrator in self._calibrators:
             mean = calibrated(mean, calibrator)
-        probabilities = tf.nn.softmax(mean)
+        probabilities = tf.nn.softmax(mean)[:count]
         return {"probabilities": probabilities, "lump": probabilities[:, 1]}
 
     def save(self, path: Path) -> None:

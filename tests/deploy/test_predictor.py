@@ -116,7 +116,13 @@ def test_a_run_is_loaded_by_its_bundle(tiny_run, predictor, scan):
 
 
 @pytest.mark.parametrize(
-    "pixels", [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
+    "pixels",
+    [
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.full((4, 4, 3), np.nan),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
 )
 def test_pixels_of_another_kind_are_refused(predictor, pixels):
     with pytest.raises(ImageError, match="Pixels must be uint8"):

@@ -103,3 +103,33 @@ def test_each_view_has_the_same_pixels(speckle, number):
     view = VIEWS["all"][number]
     images = np.stack([speckle(50, 50, seed) for seed in range(2)])
     np.testing.assert_array_equal(view_images(view, tf.constant(images)), apply_view(view, images))
+
+
+def test_an_empty_batch_gives_empty_outputs():
+    convolutions = keras.Sequential(  # each fails on an empty batch
+        [
+            keras.Input((24, 24, 3)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.DepthwiseConv2D(3),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    module = ServingModule(convolutions, Transform(image_size=24), views=VIEWS["flip"])
+    for found in (
+        module.serving_default(tf.zeros([0, 50, 60, 3], tf.uint8)),
+        module.serving_default(tf.zeros([0, 50, 60, 3])),
+        module.predict_bytes(tf.zeros([0], tf.string)),
+    ):
+        assert found["probabilities"].shape == (0, 2)
+        assert found["lump"].shape == (0,)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers_are_an_error(scans, value):
+    served = ServingModule(network(0), Transform(image_size=24)).serving_default
+    images = np.stack(scans).astype(np.float32)
+    assert np.isfinite(served(tf.constant(images))["lump"]).all()
+    images[2, 5, 6, 1] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Pixels must be numbers"):
+        served(tf.constant(images))
