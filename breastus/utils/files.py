@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -73,12 +74,10 @@ def write_folder_aside(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def printable(text: str | os.PathLike) -> str:
-    """Return a path, or a text with paths, in which bytes that are not UTF-8 are escaped.
-
-    >>> printable(os.fsdecode(b"l\xe9sion.png"))
-    'l\\xe9sion.png'
-    """
-    return os.fsencode(text).decode(errors="backslashreplace")
+    """Return a path, or a text with paths, in which bytes that are not UTF-8 read `\\xe9`."""
+    # Python keeps the byte 0xe9 as the surrogate U+DCE9.
+    text = re.sub("[\udc80-\udcff]", lambda one: f"\\x{ord(one[0]) - 0xDC00:x}", os.fspath(text))
+    return text.encode(errors="backslashreplace").decode()
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -23,6 +23,8 @@ def _fail_half_way(writing, write) -> None:
 def test_names_that_are_not_utf8_are_written_escaped(tmp_path):
     name = os.fsdecode(b"l\xe9sion \xc3\xa9")
     assert printable(name) == r"l\xe9sion é"
+    assert printable("\ud800") == r"\ud800"  # as Windows allows
+    assert printable(tmp_path) == str(tmp_path)
     write_json(tmp_path / "a.json", {"path": name})
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"path": name}
 
