@@ -127,9 +127,9 @@ def test_an_empty_batch_gives_empty_outputs():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_pixels_that_are_no_numbers_are_an_error(scans, value):
-    served = ServingModule(network(0), Transform(image_size=24)).serving_default
+    module = ServingModule(network(0), Transform(image_size=24))
     images = np.stack(scans).astype(np.float32)
-    assert np.isfinite(served(tf.constant(images))["lump"]).all()
+    assert np.isfinite(module.serving_default(tf.constant(images))["lump"]).all()
     images[2, 5, 6, 1] = value
     with pytest.raises(tf.errors.InvalidArgumentError, match="Pixels must be numbers"):
-        served(tf.constant(images))
+        module.serving_default(tf.constant(images))
