@@ -120,6 +120,21 @@ def test_files_that_are_gone_are_said(tiny_run, elsewhere, tmp_path, capsys):
     assert len(tested) == 16
 
 
+def test_class_names_of_another_hospital(tiny_run, class_folders, tmp_path, capsys):
+    root = class_folders(no_lump=6, lump=6)
+    (root / "lump").rename(root / "krebs")
+    (root / "no_lump").rename(root / "gesund")
+    names = ["krebs=lump", "gesund=no_lump"]
+    arguments = ["evaluate", str(tiny_run.path), "--data", str(root), "--out", str(tmp_path / "o")]
+    assert main(arguments) == 1
+    assert "--labels gesund=no_lump krebs=lump" in capsys.readouterr().err
+    assert main([*arguments, "--labels", *names]) == 0
+    assert len(pd.read_csv(tmp_path / "o" / "predictions.csv")) == 12
+    page = str(tmp_path / "check.html")
+    arguments = ["check", str(tiny_run.path), "--data", str(root), "--out", page, "--count", "2"]
+    assert main([*arguments, "--labels", *names]) == 0
+
+
 def test_nothing_but_copies_leaves_nothing_to_test_on(tiny_run, tmp_path):
     for number, row in enumerate(parts_of(tiny_run).query("split == 'train'").itertuples()):
         saved_anew(row.path, tmp_path / "images" / row.label / f"{number}.jpg")

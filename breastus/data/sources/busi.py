@@ -74,7 +74,7 @@ def read(folder: Path, names: ClassNames | None = None) -> SourceContent:
     """List the images with their masks and published faults.
 
     A copy in other folders, such as `train/` and `test/`, or `images/` and `masks/`, is read as
-    class folders, which keeps its split.
+    class folders, which keeps its split. Images of other names get the source `folder`.
 
     Raises:
         DataError: if the folder of a class exists and holds no images.
@@ -136,9 +136,9 @@ def _read_release(root: Path) -> SourceContent:
 
 
 def _with_faults(image: SourceImage) -> SourceImage:
-    """Return an image with its published faults, if it is named as one of BUSI."""
+    """Return an image with its published faults; of the source `folder` if it is none of BUSI."""
     if (named := _IMAGE.fullmatch(image.path.stem)) is None:
-        return image
+        return replace(image, source="folder")
     kind, number = named[1], int(named[2])
     flags = ("color_doppler",) if number in DOPPLER[kind] else ()
     return replace(image, flags=flags, faults=faults_of(kind, number))

@@ -86,6 +86,16 @@ def test_the_scheme_folders_names_the_others(write):
         make_splits(load_manifest(folder), scheme="folders")
 
 
+def test_other_images_beside_busi_keep_a_source_of_their_own(tmp_path, write_image):
+    for seed, name in enumerate(("benign/benign (1).png", "normal/normal (1).png")):
+        write_image(tmp_path / "BUSI" / name, seed)
+    write_image(tmp_path / "ours" / "lump" / "x.png", 7)
+    manifest = load_manifest(tmp_path)
+    assert manifest["image_id"].tolist() == [
+        *("busi/BUSI/benign/benign (1)", "busi/BUSI/normal/normal (1)", "folder/ours/lump/x"),
+    ]
+
+
 BUSI = ("benign (6).png", "malignant (1).png", "normal (1).png")
 
 
