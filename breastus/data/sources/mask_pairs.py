@@ -5,6 +5,7 @@ and `annotations/benign/1.png`, `a.png` and `GT_a.png`, `1 Image.bmp` and `1 Les
 are opened, and the content decides which of them is the mask.
 """
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +114,11 @@ def _cut_from(file: Path, images: dict[Path, int]) -> Path | None:
 
 def _similar_names(folder: Path, files: Sequence[Path]) -> dict[Path, dict[Path, int]]:
     """Return the files of similar name for each file, with the number of words that differ."""
-    keys = [_keys(file.relative_to(folder)) for file in files]
+    names = [_name(file.relative_to(folder)) for file in files]
+    # Words that all names have need not be left out to make two of them equal.
+    common = set.intersection(*({*folders, *words} for folders, words in names)) if names else set()
+    common = {word for word in common if not word.isdigit()}
+    keys = [_keys(folders, words, common) for folders, words in names]
     members: dict[tuple, list[tuple[Path, int]]] = defaultdict(list)
     for file, costs in zip(files, keys, strict=True):
         for key, cost in costs.items():
@@ -131,33 +136,39 @@ def _similar_names(folder: Path, files: Sequence[Path]) -> dict[Path, dict[Path,
     return similar
 
 
-def _keys(name: Path) -> dict[tuple, int]:
+def _name(name: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the folders of a file, and the words and numbers of its name."""
+    words = re.findall(r"[^\W\d_]+|\d+", name.stem.casefold())
+    folders = tuple(f"{part.casefold()}/" for part in name.parent.parts)
+    return folders, tuple(word.lstrip("0") or "0" for word in words) or (name.stem,)
+
+
+def _keys(folders: tuple[str, ...], words: tuple[str, ...], common: set[str]) -> dict[tuple, int]:
     """Return a file's name without some folders and words, with the number of these."""
-    folders = tuple(part.casefold() for part in name.parent.parts)
-    words = tuple(
-        word.lstrip("0") or "0" for word in re.findall(r"[^\W\d_]+|\d+", name.stem.casefold())
-    )
     costs: dict[tuple, int] = {}
-    for kept_words, left_words in _without_words(words or (name.stem,)):
-        for kept, left in _without_folders(folders):
+    for kept_words, left_words in _without_words(words, common):
+        for kept, left in _without_folders(folders, common):
             key, cost = (kept, kept_words), left + left_words
             costs[key] = min(cost, costs.get(key, cost))
     return costs
 
 
-def _without_words(words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+def _without_words(
+    words: tuple[str, ...], common: set[str]
+) -> Iterator[tuple[tuple[str, ...], int]]:
     yield words, 0
     for length in range(1, min(_WORDS, len(words) - 1) + 1):
         for start in range(len(words) - length + 1):
+            left = words[start : start + length]
             # The number of an image is what tells it from others.
-            if not all(word.isdigit() for word in words[start : start + length]):
+            if not (common & set(left) or all(word.isdigit() for word in left)):
                 yield words[:start] + words[start + length :], length
 
 
-def _without_folders(folders: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    yield folders, 0
-    for first in range(len(folders)):
-        one_less = folders[:first] + folders[first + 1 :]
-        yield one_less, 1
-        for second in range(first, len(one_less)):
-            yield one_less[:second] + one_less[second + 1 :], 2
+def _without_folders(
+    folders: tuple[str, ...], common: set[str]
+) -> Iterator[tuple[tuple[str, ...], int]]:
+    others = [place for place, name in enumerate(folders) if name not in common]
+    for count in range(min(_FOLDERS, len(others)) + 1):
+        for left in itertools.combinations(others, count):
+            yield tuple(name for place, name in enumerate(folders) if place not in left), count
