@@ -99,6 +99,7 @@ def test_windows_1252_is_read_and_said(write, tmp_path, write_image):
         (b"PK\x03\x04\0\0", "is an Excel file with the name of a CSV file.*CSV UTF-8"),
         (PLAIN.encode() + b'"scans/2.png,lump\n', "Check its quotation marks"),
         (PLAIN.encode() + b'"scans/2.png" x,lump\n', "Check its quotation marks"),
+        (b'path,label,note\nscans/0.png,lump,"big" lump\n', "Check its quotation marks"),
         (
             PLAIN.encode() + b"scans/2.png,lump,large, round\n",
             r"row 4 has 4 cells for 2 columns.*',' in quotation marks",
