@@ -124,6 +124,12 @@ def test_rows_are_numbered_as_in_the_file(write, above):
         read_content(path, known_faults=True)
 
 
+def test_columns_without_a_name_are_kept_if_they_hold_something(write):
+    table = read_table(write(b",path,,label,\n0,a,,lump,\n1,b,,no_lump,\n"))
+    assert table.columns.tolist() == ["column 1", "path", "label"]
+    assert table.to_numpy().tolist() == [["0", "a", "lump"], ["1", "b", "no_lump"]]
+
+
 def test_a_name_with_a_backslash_of_its_own_is_kept(write, tmp_path, write_image):
     write_image(tmp_path / "a\\b.png", 3)
     found = read_content(write(b"path,label\na\\b.png,lump\n"), known_faults=True)

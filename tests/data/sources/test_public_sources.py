@@ -67,7 +67,10 @@ def test_bus_bra_names_what_is_out_of_place(bus_bra_folder, write_image):
         ("ID,Case\nbus_0001-l,1", "lacks the column Pathology. Received: ID, Case"),
         ("ID,Case,Pathology\na,1,benign\nb,2,cyst", r"row 3 \(b\): Pathology .*Received: 'cyst'"),
         ("ID,Case,Pathology\na,1,benign\nb,2,", r"row 3 \(b\): Pathology must be one of .*''$"),
-        ("ID,Case,Pathology\na,1,benign\na,2,benign", r"row 2 \(a\) and row 3 \(a\) name the same"),
+        (
+            "ID,Case,Pathology\nb,1,benign\na,1,benign\na,2,benign",
+            r"row 3 \(a\) and row 4 \(a\) name the same",
+        ),
         ("ID,Case,Pathology\nbus_0001-l,,benign", r"no Case, the first is row 2 \(bus_0001-l\)"),
         ("ID,Case,Pathology\na,1,benign\nb,,benign", "1 of 2 rows have no Case"),
         ("ID,Case,Pathology\na,1,benign", "holds none of the images"),
