@@ -88,13 +88,15 @@ def effective_size(hits: Sequence[bool], groups: Sequence, images: Sequence | No
     if len(np.unique(groups)) < 2 or share in (0.0, 1.0):
         return alike
     spread = share * (1 - share)
-    independent = spread / (count - 1) if images is None else _variance(hits - share, images)
+    distinct, independent = count, spread / (count - 1)
+    if images is not None:
+        distinct, independent = kish_size(images), _variance(hits - share, images)
     if independent < _EPSILON:  # each image is as often right as all are
         return alike
-    count = 1 + spread / independent
     seen = max(1.0, _variance(hits - share, groups) / independent)
     trust = alike / (alike + _PRIOR_GROUPS)
-    return count / (trust * seen + (1 - trust) * max(seen, count / alike))
+    effect = trust * seen + (1 - trust) * max(seen, distinct / alike)
+    return (1 + spread / independent) / effect
 
 
 def _variance(excess: np.ndarray, clusters: Sequence) -> float:
