@@ -10,6 +10,7 @@ from breastus.utils.quiet import import_tensorflow
 EXAMPLES = (
     "breastus evaluate runs/efficientnet_lite0 --data path/to/BUS-UCLM    # another hospital",
     "breastus evaluate runs/efficientnet_lite0 --robustness --severities 1 3 5",
+    "breastus evaluate runs/efficientnet_lite0 --set evaluation.threshold=0.3",
     "breastus evaluate runs/efficientnet_lite0 --against runs/cnn",
 )
 
@@ -27,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         help="compare with another run on the same test images (default: no comparison)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="evaluation.KEY=VALUE",
+        help="evaluate the run again with another setting of its evaluation, which is written into "
+        "the run; may be given several times (default: none)",
     )
     add_import(parser)
     external = parser.add_argument_group("external validation")
@@ -98,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         from breastus.workflows.evaluate import evaluate_run
 
-        print(verdict(evaluate_run(trained)))
+        print(verdict(evaluate_run(trained, settings=args.set)))
     print(f"Report: {args.run_folder / 'report.html'}")
     return 0
 
@@ -140,6 +149,12 @@ def _check_together(args: argparse.Namespace) -> None:
                 )
     if args.labels and not args.data:
         raise ConfigError("--labels needs --data.")
+    for name in ("data", "robustness", "against"):
+        if args.set and getattr(args, name):
+            raise ConfigError(
+                f"--set and --{name} cannot be given together: --set decides anew on the run's own "
+                "validation images. Run the command twice."
+            )
     if args.out and not args.data:
         raise ConfigError("--out needs --data.")
     if args.recalibrate is not None and not args.data:

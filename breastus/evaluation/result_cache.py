@@ -3,7 +3,8 @@
     write_cached_result(path, result, predictions=table)
     result = read_cached_result(path, predictions=table)  # None when the predictions changed
 
-Evaluating a run again neither loses a result nor shows one of other predictions.
+Evaluating a run again neither loses a result, which may have taken hours, nor shows one of other
+predictions.
 """
 
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from breastus.errors import RunError, StaleResultWarning
+from breastus.errors import StaleResultWarning
 from breastus.utils.files import read_json, write_json
 
 # Probabilities of one network on one image differ by about 1e-6 between machines.
@@ -32,14 +33,14 @@ def read_cached_result(
 ) -> dict[str, Any] | None:
     """Return a cached result, or None.
 
-    A result of other predictions is deleted: images, labels, groups and threshold must be the same,
-    and probabilities within 1e-4.
+    A result of other predictions is not returned, and stays where it is: images, labels, groups and
+    threshold must be the same, and probabilities within 1e-4.
 
     Raises:
-        RunError: when the file cannot be read or deleted.
+        RunError: when the file cannot be read.
 
     Warns:
-        StaleResultWarning: when it is deleted.
+        StaleResultWarning: when there is a result of other predictions.
     """
     path = Path(path)
     if not path.exists():
@@ -47,12 +48,9 @@ def read_cached_result(
     result = read_json(path)
     if _same(result.pop("predictions", None), predictions):
         return result
-    try:
-        path.unlink()
-    except OSError as error:
-        raise RunError(f"{path} is out of date and cannot be deleted: {error.strerror}") from error
     warnings.warn(
-        f"{path.name} was measured on other predictions and is deleted. Measure it again.",
+        f"{path} was measured on other predictions and is left out of the report. The file stays. "
+        "Measure again to replace it.",
         StaleResultWarning,
         stacklevel=2,
     )

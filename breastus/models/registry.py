@@ -45,11 +45,16 @@ class ResolvedWeights(NamedTuple):
 def register_model(name: str) -> Callable[[Callable], Callable]:
     """Register a builder `f(*, num_classes, image_size, ...) -> keras.Model` under a name.
 
+    The networks of breastus have their names first, so that a builder from elsewhere is refused
+    whether or not they were listed before.
+
     Raises:
         ModelError: when the name is taken.
     """
 
     def register(builder: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+        if getattr(builder, "__module__", None) not in _MODULES:
+            _import_builders()
         if name in _BUILDERS:
             raise ModelError(f"A model named {name} is registered already; choose another name.")
         _BUILDERS[name] = builder

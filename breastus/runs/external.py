@@ -21,7 +21,7 @@ RECALIBRATION_FILE = "recalibration.json"
 class ExternalEvaluation(ReportFolder):
     """A model evaluated on external images.
 
-    Its `metrics` hold what `evaluate_predictions` returns for "test", `model` and `sources`;
+    Its `metrics` hold what `evaluate_predictions` returns for "test"; `network`, its SHA-256;
     `excluded_training_images`, the number of images that took part in training; `near_duplicates`
     (`excluded`: images that resemble one of these or share its patient or scene, `compared` and
     `missing`: training images that could and could not be compared); `pretrained`, whether the
@@ -46,7 +46,7 @@ class ExternalEvaluation(ReportFolder):
         """Return recalibration.json; None if it is absent or was fitted on other predictions.
 
         Warns:
-            StaleResultWarning: if a result for other predictions is deleted.
+            StaleResultWarning: if there is one of other predictions, which stays.
         """
         return read_cached_result(self.path / RECALIBRATION_FILE, predictions=predictions)
 

@@ -83,7 +83,7 @@ class ReportFolder:
         """Return robustness.json; None if it is absent or was measured on other predictions.
 
         Warns:
-            StaleResultWarning: if a result for other predictions is deleted.
+            StaleResultWarning: if there is one of other predictions, which stays.
         """
         return read_cached_result(self.path / ROBUSTNESS_FILE, predictions=predictions)
 

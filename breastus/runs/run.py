@@ -9,10 +9,13 @@ runs/compact/
   robustness.json                                   only if it was measured
   report.html, figures/, external/<data set>/       for readers
   bundle/                                           written last: a run that has it is finished
+  state.npz, state_previous.npz                     of a training that is not finished
 """
 
 import contextlib
 import importlib
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -39,9 +42,12 @@ BEST_FILE = "best.keras"  # the network with the lowest validation loss
 DECISION_FILE = "decision.json"
 SHORTCUTS_FILE = "shortcuts.json"
 BUNDLE_FOLDER = "bundle"
+STATE_FILE = "state.npz"
+PREVIOUS_STATE_FILE = "state_previous.npz"
 
 _PREDICTED = ("val", "test")
 _LOCK_FILE = ".lock"
+_OUTDATED_BUNDLE = ".bundle-outdated"  # while an evaluation writes another one
 _WAY_OUT = "Choose another --out, or delete it."
 
 
@@ -79,7 +85,12 @@ class Run(ReportFolder):
     @property
     def finished(self) -> bool:
         """Whether the run was trained, evaluated and exported."""
-        return (self.path / BUNDLE_FOLDER).is_dir()
+        return self.latest_bundle is not None
+
+    @property
+    def has_state(self) -> bool:
+        """Whether the state of a training remains, which is discarded when its command ends."""
+        return self.has(STATE_FILE) or self.has(PREVIOUS_STATE_FILE)
 
     @property
     def begun(self) -> bool:
@@ -100,6 +111,11 @@ class Run(ReportFolder):
         """Versions, hardware, seed, data fingerprint and timing."""
         return read_json(self.file(ENVIRONMENT_FILE))
 
+    def write_config(self, config: Config) -> None:
+        """Write config.yaml."""
+        write_text(self.path / CONFIG_FILE, config.to_yaml())
+        self.__dict__.pop("config", None)
+
     def write_environment(self, values: dict[str, Any]) -> None:
         """Write environment.json."""
         self._write_json(ENVIRONMENT_FILE, values, "environment")
@@ -116,8 +132,39 @@ class Run(ReportFolder):
 
     @property
     def bundle(self) -> Path:
-        """The folder that `breastus.Predictor` loads."""
+        """The folder that `breastus.Predictor` loads.
+
+        Raises:
+            RunError: if the run is not finished, or an evaluation of it was interrupted.
+        """
+        if self.finished and not self.has(BUNDLE_FOLDER):
+            raise RunError(
+                f"An evaluation of {self.path} was interrupted before it wrote the bundle. Run "
+                f"breastus evaluate {self.path} again."
+            )
         return self.file(BUNDLE_FOLDER)
+
+    @property
+    def latest_bundle(self) -> Path | None:
+        """The bundle, or an outdated one that an interrupted evaluation left; None if neither."""
+        for name in (BUNDLE_FOLDER, _OUTDATED_BUNDLE):
+            if self.has(name):
+                return self.path / name
+        return None
+
+    @contextlib.contextmanager
+    def replacing_bundle(self) -> Iterator[Path]:
+        """Yield the bundle under another name while the block changes the run and its bundle.
+
+        So a run and its bundle never disagree: if the block is interrupted, there is no bundle, and
+        the next evaluation continues from the outdated one.
+        """
+        outdated = self.path / _OUTDATED_BUNDLE
+        if self.has(BUNDLE_FOLDER):
+            shutil.rmtree(outdated, ignore_errors=True)
+            os.replace(self.path / BUNDLE_FOLDER, outdated)
+        yield outdated
+        shutil.rmtree(outdated, ignore_errors=True)
 
     def read_splits(self, manifest: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return `image_id`, `split` and `fold` of the images, checked against the manifest."""
@@ -212,8 +259,8 @@ def open_run(
             if out is None and isinstance(error, RunError | filelock.Timeout):
                 continue
             raise _refusal(path, error) from error
-        write_text(path / CONFIG_FILE, settings.to_yaml())
         run = Run(path)
+        run.write_config(settings)
         try:
             yield run
         except BaseException:
@@ -245,7 +292,7 @@ def _usable_with(path: Path, config: Config, resume: Callable[[Config], Config])
     if CONFIG_FILE not in names or not (begun or names <= {CONFIG_FILE, MANIFEST_FILE}):
         raise RunError(f"{path} exists and is not a run folder. {_WAY_OUT}")
     run = Run(path)
-    if run.finished:
+    if run.finished and not run.has_state:  # with a state, its command was not finished
         raise RunError(f"{path} holds a finished run. {_WAY_OUT}")
     try:
         config = resume(run.config)

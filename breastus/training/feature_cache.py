@@ -14,7 +14,6 @@ process. A resumed run computes them again; they are the same, because views hav
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from tqdm import tqdm
 from breastus.config.schema import Config
 from breastus.data.pipeline.batches import epoch_batches
 from breastus.errors import RunError, TrainingError
+from breastus.utils.files import reserve
 
 
 class FeatureCache:
@@ -172,7 +172,7 @@ def _array_on_disk(shape: tuple[int, ...], folder: Path) -> np.ndarray:
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             # Without this, a full disk ends the process silently when a page is written.
-            os.posix_fallocate(file.fileno(), 0, size)
+            reserve(file, size)
             return np.memmap(file, np.float16, "r+", shape=shape)
     except OSError as error:
         raise RunError(

@@ -24,12 +24,11 @@ import keras
 import numpy as np
 
 from breastus.errors import RunError
+from breastus.runs.run import PREVIOUS_STATE_FILE, STATE_FILE
 from breastus.training.callbacks.epoch_end import BestCheckpoint, HistoryLogger
 from breastus.training.callbacks.weight_averaging import WeightAverage, in_place
-from breastus.utils.files import jsonable, write_aside
+from breastus.utils.files import jsonable, sync, write_aside
 
-STATE_FILE = "state.npz"
-PREVIOUS_STATE_FILE = "state_previous.npz"
 _RECORD = "record"
 
 
@@ -205,8 +204,7 @@ def save_state(folder: Path, owners: Mapping[str, Sequence], record: dict) -> No
     }
     with write_aside(path) as aside:
         np.savez(aside, **arrays, **{_RECORD: np.array(json.dumps(jsonable(record)))})
-        with aside.open("rb") as handle:
-            os.fsync(handle.fileno())
+        sync(aside)
         with contextlib.suppress(FileNotFoundError):
             os.replace(path, folder / PREVIOUS_STATE_FILE)
 
@@ -259,11 +257,6 @@ def restore(state: SavedState, owners: Mapping[str, Sequence]) -> None:
     for owner, variables in owners.items():
         for variable, array in zip(variables, state.of(owner), strict=True):
             variable.assign(array)
-
-
-def has_state(folder: Path) -> bool:
-    """Return whether the folder holds the state of an unfinished training."""
-    return any((folder / name).exists() for name in (STATE_FILE, PREVIOUS_STATE_FILE))
 
 
 def discard_states(folder: Path) -> None:

@@ -13,9 +13,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from breastus.errors import RunError
+
+_BLOCK = 2**24  # bytes written at a time
 
 
 @contextlib.contextmanager
@@ -33,8 +35,7 @@ def write_aside(path: str | os.PathLike) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
-        with aside.open("rb") as handle:
-            os.fsync(handle.fileno())
+        sync(aside)
         os.replace(aside, path)
     except OSError as error:
         raise RunError(_could_not_write(path, error)) from error
@@ -78,6 +79,27 @@ def printable(text: str | os.PathLike) -> str:
     # Python keeps the byte 0xe9 as the surrogate U+DCE9.
     text = re.sub("[\udc80-\udcff]", lambda one: f"\\x{ord(one[0]) - 0xDC00:x}", os.fspath(text))
     return text.encode(errors="backslashreplace").decode()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    with path.open("r+b") as handle:  # Windows does not flush a file that is open for reading
+        os.fsync(handle.fileno())
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Give an empty file its size, and fail at once if the disk is too full for it.
+
+    Raises:
+        OSError: if the disk has too little space.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    # macOS and Windows have no such call, and would reserve nothing for an empty range.
+    for start in range(0, size, _BLOCK):
+        file.write(bytes(min(_BLOCK, size - start)))
+    file.flush()
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -39,7 +39,7 @@ from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, config
 from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
 from breastus.runs.run import Run
 from breastus.training.feature_cache import SharedFeatureCache
-from breastus.workflows.evaluate import validation_decision
+from breastus.workflows.evaluate import fit_decision
 from breastus.workflows.model_artifact import model_facts
 from breastus.workflows.pooled_decision import fit_pooled_decision, mean_predictions
 from breastus.workflows.prepare import Places, prepare_manifest, with_settings
@@ -284,7 +284,7 @@ def fold_predictions(runs: Sequence[Run], settings: EvaluationConfig) -> pd.Data
 def _decided(runs: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFrame, Decision]:
     if len(runs) == 1:  # equal to the run's own predictions to the last bit
         test = runs[0].read_predictions("test")
-        decision = validation_decision(runs[0], settings)
+        decision = fit_decision(runs[0], settings)
     else:
         test = mean_predictions(runs, "test")
         decision = fit_pooled_decision(runs, settings)

@@ -50,7 +50,7 @@ from breastus.training.pretraining_leakage import (
 )
 from breastus.training.shortcuts import shortcut_test
 from breastus.training.stages import stages_of
-from breastus.training.state import discard_states, has_state
+from breastus.training.state import discard_states
 from breastus.training.trainer import Trainer
 from breastus.utils.files import write_json
 from breastus.workflows.evaluate import evaluate_run, fit_decision
@@ -87,7 +87,8 @@ def train(
         out: the run folder; None takes the next free one in `runs/`.
         config: all settings; None takes `breastus.default_config(model)`. Settings that depend on
             the hardware are decided here and written into the run.
-        publish: a folder to which the finished bundle is also copied, such as `models/cnn`.
+        publish: a folder to which the finished bundle is also copied, such as `models/cnn`. If the
+            copy is interrupted, the same call makes it again.
         callbacks: Keras callbacks of your own, called after the callbacks of breastus.
         metrics: Keras metrics of your own, for history.csv and TensorBoard.
         shared: features of a frozen backbone, for several runs on the same images.
@@ -115,38 +116,66 @@ def train(
 
     start = time.perf_counter()
     with open_run(out, resolved(), resume=lambda begun: resolved(begun=begun)) as run:
-        resumed = has_state(run.path)
-        weights = _prepare(run, resumed=resumed, asked=config.training.precision)
-        images = run.read_images()
-        tables = {
-            split: images[images["split"] == split].reset_index(drop=True) for split in SPLITS
-        }
-        # A preset adds layers of its own, so its weights are loaded before the training state.
-        trainer = Trainer(
-            run.path,
-            _with_weights(run.config, weights.weights),
-            tables,
-            shared=shared,
-            callbacks=callbacks,
-            metrics=metrics,
-        )
-        trainer.fit()
-        network = trainer.best_model()
-        _predict(run, trainer, network)
-        decision = fit_decision(run)
-        # Here, because it needs the images and the network, which `evaluate_run` does not.
-        run.write_shortcuts(
-            shortcut_test(network, tables["test"], config=trainer.config, decision=decision)
-        )
-        evaluate_run(run, decision=decision)
-        # The wall time of a resumed run is unknown.
-        seconds = None if resumed else round(time.perf_counter() - start, 1)
-        _complete_environment(run, network, seconds)
-        _export(run, network, decision, tables)
-        discard_states(run.path)
+        if not run.finished:
+            _train(
+                run,
+                config.training.precision,
+                shared=shared,
+                callbacks=callbacks,
+                metrics=metrics,
+                start=start,
+            )
         if publish is not None:
             publish_bundle(run.bundle, publish)
+        discard_states(run.path)  # last: until then the same command continues
     return Run(run.path)
+
+
+def _train(
+    run: Run,
+    precision: str,
+    *,
+    shared: SharedFeatureCache | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    metrics: Sequence[keras.metrics.Metric | str],
+    start: float,
+) -> None:
+    """Train, evaluate and export a run.
+
+    Args:
+        run: the run.
+        precision: `training.precision` before it was resolved.
+        shared: see `train`.
+        callbacks: see `train`.
+        metrics: see `train`.
+        start: value of `time.perf_counter` when the command started.
+    """
+    resumed = run.has_state
+    weights = _prepare(run, resumed=resumed, asked=precision)
+    images = run.read_images()
+    tables = {split: images[images["split"] == split].reset_index(drop=True) for split in SPLITS}
+    # A preset adds layers of its own, so its weights are loaded before the training state.
+    trainer = Trainer(
+        run.path,
+        _with_weights(run.config, weights.weights),
+        tables,
+        shared=shared,
+        callbacks=callbacks,
+        metrics=metrics,
+    )
+    trainer.fit()
+    network = trainer.best_model()
+    _predict(run, trainer, network)
+    decision = fit_decision(run, run.config.evaluation)
+    # Here, because it needs the images and the network, which `evaluate_run` does not.
+    run.write_shortcuts(
+        shortcut_test(network, tables["test"], config=trainer.config, decision=decision)
+    )
+    evaluate_run(run, decision=decision)
+    # The wall time of a resumed run is unknown.
+    seconds = None if resumed else round(time.perf_counter() - start, 1)
+    _complete_environment(run, network, seconds)
+    _export(run, network, decision, tables)
 
 
 def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:

@@ -20,6 +20,7 @@ import pandas as pd
 from breastus.config.parsing import join_sources, split_sources
 from breastus.data.manifest.schema import has_phantoms
 from breastus.data.sources.registry import is_layout
+from breastus.errors import RunError
 from breastus.evaluation.calibration.prior_shift import prevalence_estimate
 from breastus.evaluation.calibration.recalibration_study import check_image_count, sample_images
 from breastus.evaluation.evaluate_predictions import evaluate_predictions
@@ -29,8 +30,10 @@ from breastus.evaluation.robustness.evaluate import cells
 from breastus.reporting.facts import ExternalFacts
 from breastus.reporting.report import write_report
 from breastus.runs.external import ExternalEvaluation
+from breastus.runs.report_folder import METRICS_FILE
 from breastus.runs.run import Run
 from breastus.training.trainer import Trainer
+from breastus.utils.files import sha256_of
 from breastus.workflows.evaluate_robustness import measure_robustness
 from breastus.workflows.external_images import ExternalImages, external_images
 from breastus.workflows.model_artifact import ModelArtifact
@@ -68,7 +71,8 @@ def evaluate_external(
         labels: what names of classes in `data` mean, such as `{"cancer": "lump"}`; empty takes
             those that the model was trained with.
         out: folder of the report; None takes `external/<sources>` in the run, and beside a bundle
-            `<bundle>-external/<sources>`.
+            `<bundle>-external/<sources>`. A folder that you name must be new or empty, or hold the
+            report of the same network on the same images.
         recalibrate: smallest number of labelled images to recalibrate on, drawn by whole groups;
             the others are evaluated before and after. None does not recalibrate. The scores of all
             images stay those of the original model.
@@ -82,7 +86,7 @@ def evaluate_external(
 
     Raises:
         ConfigError: if an option is out of range.
-        RunError: if the run is not finished.
+        RunError: if the run is not finished, or `out` holds something else.
         BundleError: if the bundle is damaged or was recalibrated.
         DataError: if no image with a label remains, or too few for `recalibrate`.
 
@@ -94,7 +98,12 @@ def evaluate_external(
     if recalibrate is not None:
         check_image_count(recalibrate)
     model = ModelArtifact.load(model)
+    network_file = sha256_of(model.network_file)
+    if out is not None:
+        _check_out(ExternalEvaluation(out), network_file)
     images = external_images(data, model, labels)
+    if out is not None:
+        _check_out(ExternalEvaluation(out), network_file, images)
     if recalibrate is not None:
         seed = model.config.seed if seed is None else seed
         # Labels and groups alone show whether the number fits.
@@ -124,7 +133,7 @@ def evaluate_external(
         )
     folder.write_manifest(images.manifest)
     folder.write_predictions(table)
-    folder.write_metrics(_evaluate(model, images, table))
+    folder.write_metrics(_evaluate(model, images, table) | {"network": network_file})
     write_report(
         folder,
         model=model.facts,
@@ -138,6 +147,23 @@ def evaluate_external(
         recalibration=folder.read_recalibration(table),
     )
     return folder
+
+
+def _check_out(
+    folder: ExternalEvaluation, network: str, images: ExternalImages | None = None
+) -> None:
+    """Refuse a folder that holds something else than a report of the network on the images."""
+    if not folder.path.exists() or (folder.path.is_dir() and not any(folder.path.iterdir())):
+        return
+    same = folder.has(METRICS_FILE) and folder.metrics.get("network") == network
+    if same and images is not None:
+        sha256 = [sorted(table["sha256"]) for table in (folder.read_manifest(), images.manifest)]
+        same = sha256[0] == sha256[1]
+    if not same:
+        raise RunError(
+            f"{folder.path} exists and is not a report of this model on these images. Choose "
+            "another --out, or delete it."
+        )
 
 
 def _folder(model: ModelArtifact, images: ExternalImages, data: Places) -> Path:

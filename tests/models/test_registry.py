@@ -187,6 +187,21 @@ def test_impossible_arguments_are_refused(arguments, message):
         build_model(**arguments)
 
 
+def test_a_name_of_breastus_is_refused_before_the_first_list_too(monkeypatch, tmp_path):
+    (tmp_path / "own_network.py").write_text(
+        "from breastus.models.registry import register_model\n"
+        "register_model('cnn')(lambda *, num_classes, image_size: None)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    # As in a process that has just started.
+    monkeypatch.setattr(registry, "_MODULES", ("own_network",))
+    monkeypatch.setattr(registry, "_BUILDERS", {})
+    with pytest.raises(ModelError, match="named cnn is registered already"):
+        register_model("cnn")(lambda *, num_classes, image_size: None)
+    register_model("mine")(lambda *, num_classes, image_size: None)
+    assert list_models() == ["cnn", "mine"]
+
+
 def test_a_taken_name_is_refused(monkeypatch):
     list_models()
     monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))

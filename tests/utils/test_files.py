@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from breastus.errors import RunError
-from breastus.utils.files import printable, write_aside, write_folder_aside, write_json, write_text
+from breastus.training.state import save_state
+from breastus.utils.files import (
+    printable,
+    reserve,
+    write_aside,
+    write_folder_aside,
+    write_json,
+    write_text,
+)
 
 
 def _fail_half_way(writing, write) -> None:
@@ -45,6 +53,31 @@ def test_a_full_disk_is_an_error_with_a_way_out(tmp_path):
     ):
         raise OSError(28, "No space left on device")
     assert not os.listdir(tmp_path)
+
+
+def test_files_are_synced_through_a_handle_that_may_write(tmp_path, monkeypatch):
+    synced = []
+
+    def fsync(descriptor):
+        os.write(descriptor, b"")  # fails for a handle that is read-only, as fsync does on Windows
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    write_text(tmp_path / "a.txt", "whole")
+    save_state(tmp_path, {"model": [np.zeros(3)]}, {"history": []})
+    assert len(synced) == 3
+    assert synced[0] == 5
+
+
+@pytest.mark.parametrize("posix", [True, False])
+def test_space_is_reserved_on_each_system(tmp_path, monkeypatch, posix):
+    if not posix:
+        monkeypatch.delattr("os.posix_fallocate", raising=False)
+    monkeypatch.setattr("breastus.utils.files._BLOCK", 10)
+    with (tmp_path / "a").open("w+b") as file:
+        reserve(file, 25)
+        assert np.memmap(file, np.uint8, "r+", shape=25).sum() == 0
+    assert (tmp_path / "a").stat().st_size == 25
 
 
 def test_a_folder_is_replaced_only_by_a_whole_one(tmp_path):

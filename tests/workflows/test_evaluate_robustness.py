@@ -41,17 +41,18 @@ def test_clean_images_score_as_the_run_does_and_the_report_shows_it(measured):
     assert (measured.path / "figures" / "robustness.png").is_file()
 
 
-def test_judging_again_keeps_it_and_other_predictions_drop_it(measured, tmp_path):
+def test_other_predictions_leave_it_out_of_the_report_and_never_delete_it(measured, tmp_path):
     again = Run(shutil.copytree(measured.path, tmp_path / "again"))
-    evaluate_run(again)
-    assert HEADING in (again.path / "report.html").read_text()
-    config = again.config.replace({"evaluation": {"threshold": 0.123}})
-    (again.path / "config.yaml").write_text(config.to_yaml())
+    stored = (again.path / "robustness.json").read_bytes()
+    threshold = again.config.evaluation.threshold
     with pytest.warns(UserWarning, match=r"robustness\.json was measured on other predictions"):
-        evaluate_run(Run(again.path))
+        evaluate_run(again, settings=["evaluation.threshold=0.123"])
     assert HEADING not in (again.path / "report.html").read_text()
-    assert not (again.path / "robustness.json").exists()
     assert not (again.path / "figures" / "robustness.png").exists()
+    assert (again.path / "robustness.json").read_bytes() == stored
+    # It is back with its predictions.
+    evaluate_run(again, settings=[f"evaluation.threshold={threshold or 'null'}"])
+    assert HEADING in (again.path / "report.html").read_text()
 
 
 def test_what_was_measured_holds_for_the_same_predictions_alone(tmp_path):
@@ -69,9 +70,9 @@ def test_what_was_measured_holds_for_the_same_predictions_alone(tmp_path):
         write_cached_result(path, {"n": 2}, predictions=table)
         other = table.copy()
         other.loc[1 if column != "threshold" else slice(None), column] = value
-        with pytest.warns(UserWarning, match="is deleted"):
+        with pytest.warns(UserWarning, match="measured on other predictions and is left out"):
             assert read_cached_result(path, predictions=other) is None
-        assert not path.exists()
+        assert read_cached_result(path, predictions=table) == {"n": 2}
 
 
 def test_an_image_that_is_no_longer_what_was_tested_is_named(tiny_run, tmp_path):
@@ -94,6 +95,10 @@ def test_what_is_wrong_is_said_before_any_work(tiny_run, tmp_path, capsys):
         (["--robustness", "--severities", "6"], "whole number from 1 to 5. Received: 6"),
         (["--recalibrate", "20"], "--recalibrate needs --data"),
         (["--seed", "1"], "--seed needs --recalibrate"),
+        (["--set", "evaluation.threshold=0.3", "--data", "x"], "--set and --data"),
+        (["--set", "training.epochs=3"], "settings of evaluation. only"),
+        (["--set", "evaluation.tta=flip"], "not with another evaluation.tta"),
+        (["--set", "evaluation.treshold=0.3"], "Did you mean"),
         (["--data", "x", "--recalibrate", "0"], "whole number from 1. Received: 0"),
     ):
         assert main(["evaluate", folder, *arguments]) == 2

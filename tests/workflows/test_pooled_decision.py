@@ -211,3 +211,28 @@ def test_runs_that_disagree_on_an_image_are_not_averaged(tmp_path, column, value
         mean_predictions(runs, "test")
     with pytest.raises(RunError, match=message):
         check_consistent(pd.concat(tables))
+
+
+def test_networks_are_averaged_in_logits(tmp_path):
+    runs = [
+        write_run(
+            tmp_path / str(number),
+            images().assign(probability_uncalibrated=1 / (1 + np.exp(-logit))),
+            lambda group: "val" if group % 2 else "test",
+            seed=0,
+        )
+        for number, logit in enumerate((-1.0, -1.0, 5.0))
+    ]
+    for split in ("val", "test"):
+        # The mean of the logits is 1; their median is -1, and the mean probability 0.51.
+        found = mean_predictions(runs, split)["probability_uncalibrated"]
+        np.testing.assert_allclose(found, 1 / (1 + np.exp(-1.0)), rtol=1e-6)
+
+
+def test_the_shift_of_a_pooled_decision_is_the_mean_of_the_runs(tmp_path, monkeypatch):
+    runs = write_folds(tmp_path)
+    shifts = dict(zip([run.path for run in runs], (0.0, 0.2, 0.3, 1.5), strict=True))
+    name = "breastus.workflows.pooled_decision.prior_correction_of"
+    monkeypatch.setattr(name, lambda run: shifts[run.path])
+    settings = CONFIG.replace({"evaluation": {"calibration": "temperature"}}).evaluation
+    assert fit_pooled_decision(runs, settings).calibrator.shift == pytest.approx(0.5)

@@ -9,6 +9,7 @@ import keras
 import pytest
 
 import breastus
+from breastus.cli.main import main
 from breastus.data.images import to_png
 from breastus.errors import ConfigError, DataError, RunError
 from breastus.runs.run import Run
@@ -68,14 +69,68 @@ def test_a_run_and_its_bundle_agree_after_another_evaluation(tiny_run, tmp_path)
     before = file.read_bytes()
     breastus.evaluate_run(run)
     assert file.read_bytes() == before
-    config = run.config.replace({"evaluation": {"threshold": 0.123}})
-    (run.path / "config.yaml").write_text(config.to_yaml())
-    metrics = breastus.evaluate_run(run.path)
+    assert main(["evaluate", str(run.path), "--set", "evaluation.threshold=0.123"]) == 0
+    metrics = Run(run.path).metrics
+    assert Run(run.path).config.evaluation.threshold == 0.123
+    assert Run(run.path).read_decision().threshold == 0.123
+    assert set(run.read_predictions("test")["threshold"]) == {0.123}
     predictor = breastus.Predictor(run.path)
     assert predictor.threshold == 0.123 == metrics["threshold"]
     metadata = json.loads(file.read_text())
     assert metadata["metrics"]["test"]["sensitivity"] == metrics["test"]["sensitivity"]
     assert "0.123" in (run.bundle / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize("moment", ["write_config", "write_decision", "write_metrics", "bundle"])
+def test_a_run_and_its_bundle_agree_after_a_kill(tiny_run, tmp_path, monkeypatch, moment):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_, **__):
+        raise Killed
+
+    run = Run(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    name = f"runs.run.Run.{moment}" if moment != "bundle" else "workflows.evaluate.write_bundle"
+    name = name.replace("run.Run.write_metrics", "report_folder.ReportFolder.write_metrics")
+    monkeypatch.setattr(f"breastus.{name}", kill)
+    with pytest.raises(Killed):
+        breastus.evaluate_run(run, settings=["evaluation.threshold=0.123"])
+    monkeypatch.undo()
+    assert not (run.path / "bundle").exists()  # rather than another one than the run has
+    with pytest.raises(RunError, match=r"evaluation of .* was interrupted.*evaluate .*run again"):
+        breastus.Predictor(run.path)
+    with pytest.raises(RunError, match="holds a finished run"):
+        breastus.train("cnn", config=tiny_run.config, out=run.path)
+    if moment == "bundle":
+        breastus.evaluate_run(run.path)
+        threshold = json.loads((run.path / "bundle" / "bundle.json").read_text())["threshold"]
+        assert threshold == Run(run.path).read_decision().threshold == 0.123
+        assert {path.name for path in run.path.iterdir() if "bundle" in path.name} == {"bundle"}
+
+
+def test_a_run_that_was_killed_before_it_was_published_is_published_by_the_same_command(
+    tiny_run, tmp_path, monkeypatch
+):
+    run = Run(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    (run.path / "state.npz").touch()  # discarded once all is done
+    published = tmp_path / "models" / "cnn"
+    monkeypatch.setattr("breastus.workflows.train.Trainer", None)  # nothing is trained again
+    again = breastus.train("cnn", config=run.config, out=run.path, publish=published)
+    assert (published / "bundle.json").read_bytes() == again.file("bundle/bundle.json").read_bytes()
+    assert not again.has_state
+    with pytest.raises(RunError, match="holds a finished run"):
+        breastus.train("cnn", config=run.config, out=run.path, publish=published)
+
+
+@pytest.mark.slow
+def test_a_failed_copy_leaves_what_publishes_the_run_later(tiny_config, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    config = tiny_config.replace({"training": {"epochs": 1}})
+    arguments = {"config": config, "out": tmp_path / "run"}
+    with pytest.raises(RunError, match="could not be written"):
+        breastus.train("cnn", **arguments, publish=tmp_path / "file" / "cnn")
+    breastus.train("cnn", **arguments, publish=tmp_path / "cnn")
+    assert breastus.Predictor(tmp_path / "cnn").threshold > 0
 
 
 def test_check(tiny_run, tmp_path, speckle):

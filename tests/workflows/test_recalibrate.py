@@ -96,7 +96,7 @@ def test_evaluating_again_keeps_what_was_recalibrated(run, elsewhere, external, 
         StaleResultWarning, match=r"recalibration\.json was measured on other predictions"
     ):
         evaluate_external(run, elsewhere, out=folder)
-    assert not (folder / "recalibration.json").exists()
+    assert read(folder) == stored
     assert "Recalibration for this hospital" not in (folder / "report.html").read_text()
     assert not (folder / "figures" / "recalibration.png").exists()
     assert not (folder / "figures" / "learning_curve.png").exists()

@@ -69,6 +69,27 @@ def test_copies_that_were_saved_anew_are_no_test(tiny_run, elsewhere, tmp_path):
     assert "Only identical" not in external_summary(found)[0]
 
 
+def test_a_folder_that_holds_something_else_is_left_alone(
+    tiny_run, class_folders, tmp_path, monkeypatch
+):
+    images, out = class_folders(no_lump=4, lump=4), tmp_path / "out"
+    out.mkdir()
+    first = evaluate_external(tiny_run, images, out=out)  # an empty folder is free
+    before = first.file("metrics.json").read_bytes()
+    again = evaluate_external(tiny_run, images, out=out)
+    assert again.file("metrics.json").read_bytes() == before
+    arguments = ["evaluate", str(tiny_run.path), "--data", str(images), "--out"]
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "metrics.json").write_text("{}")
+    assert main([*arguments, str(thesis)]) == 1
+    assert main([*arguments, str(thesis / "metrics.json")]) == 1
+    assert (thesis / "metrics.json").read_text() == "{}"
+    next(images.rglob("*.png")).unlink()  # other images
+    assert main([*arguments, str(out)]) == 1
+    assert again.file("metrics.json").read_bytes() == before
+
+
 def test_a_run_that_other_devices_trained_is_evaluated_here(tiny_run, class_folders, tmp_path):
     run = Run(shutil.copytree(tiny_run.path, tmp_path / "cnn"))
     training = {"profile": "t4", "precision": "mixed_float16", "devices": 2}
