@@ -140,7 +140,7 @@ def test_names_stay_apart_and_say_nothing_of_the_machine(table, tmp_path, write_
 
 def test_a_folder_that_holds_the_table(table, tmp_path):
     table("path,label\nscans/a.png,lump\n")
-    table("a,b\n1,2\n", "notes.csv")
+    table("age,label\n1,lump\n", "notes.csv")
     assert content(tmp_path).source == "csv"
     table("path,label\nscans/b.png,no_lump\n", "images.csv")  # the one that is meant
     assert list(by_name(content(tmp_path))) == ["scans/b"]
