@@ -4,6 +4,7 @@ Trainings get two changes that only shorten them: `TINY` settings, and three fol
 """
 
 import importlib
+import itertools
 import re
 import shlex
 import shutil
@@ -141,7 +142,10 @@ def _run_line(line: str) -> None:
             if option in arguments:
                 arguments[arguments.index(option) + 1] = value
         arguments += ["--set", "evaluation.resamples=100"]
-    for name in arguments[1:]:
+    for option, name in itertools.pairwise(arguments):
+        written = option in ("--out", "--publish")  # by the command itself, or by the one before it
+        if written or Path(name).exists():
+            continue
         if found := re.match(r"(runs|models)/([a-z_0-9]+?)(-cv)?(?:/|$)", name):
             _need_model(found[2], folds=bool(found[3]))
     # A command that is repeated on another page must not meet its own output.
