@@ -22,6 +22,7 @@ from breastus.errors import DataError
 _FINDING_IN_NAME = re.compile(r"(benign|malignant)", re.IGNORECASE)
 _MASK_FOLDERS = {"mask", "masks", "labelmask", "labelmasks", "gt", "groundtruth", "segmentation"}
 _IMAGE_FOLDERS = {"image", "images", "original"}
+_SHOWN = 4  # folders in a suggestion
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
@@ -160,8 +161,8 @@ def _report_masks(content: SourceContent, found: MaskFiles) -> None:
 
 
 def _report_unclassed(content: SourceContent, folder: Path, files: list[Path]) -> None:
-    inner = dict.fromkeys(file.parent.name for file in files if file.parent != folder)
-    hint = f" State their class if they have one: {suggestion(inner)}" if inner else ""
+    inner = list(dict.fromkeys(file.parent.name for file in files if file.parent != folder))
+    hint = f" State their class if they have one: {suggestion(inner[:_SHOWN])}" if inner else ""
     content.leave_out(
         files,
         f"is in no class folder and is ignored.{hint}",

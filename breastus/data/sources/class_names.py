@@ -23,8 +23,8 @@ _KNOWN = {
 }
 # What a suggestion offers for a name; nothing is read by these.
 _LIKELY = {
-    "no_lump": r"(?<!un)healthy|(?<!ab)normal|negative|clear|control|without|gesund|sano|"
-    r"sain|^no[nt]?(?:lump|cancer|tumou?r|mass|lesion|finding|nodule)",
+    "no_lump": r"(?<!un)healthy|(?<!ab)normal|negative|clear|control|without|gesund|sano|sain|"
+    r"no[nt]?(?:lump|cancer|tumou?r|mass|lesion|finding|nodule)",
     "malignant": "malig|bösartig",
     "benign": "benig|gutartig|cyst|fibroaden",
     "lump": "cancer|tumou?r|mass|lesion|lump|positive|carcinom|krebs|nodule|disease|abnormal",

@@ -28,6 +28,12 @@ def parse_split(*names: str) -> str:
     return next(filter(None, map(_parse, names)), "")
 
 
+def mentions_split(name: str) -> bool:
+    """Return whether a folder name such as `test_lump` has a word for a split among others."""
+    words = re.findall(r"[^\W\d_]+", name.lower())
+    return not _parse(name) and any(map(_ENDINGS.fullmatch, words))
+
+
 def is_fold(name: str) -> bool:
     """Return whether a folder name such as `fold_2` means one of several folds."""
     return _FOLD.fullmatch(name) is not None

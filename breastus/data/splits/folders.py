@@ -4,7 +4,7 @@ import warnings
 
 import pandas as pd
 
-from breastus.data.sources.split_words import is_fold, split_of_name
+from breastus.data.sources.split_words import is_fold, mentions_split, split_of_name
 from breastus.data.splits.group_folds import draw_folds
 from breastus.data.splits.scheme import (
     FOLD_OF_SPLIT,
@@ -34,9 +34,8 @@ def folders_are_split(rows: pd.DataFrame) -> bool:
     named = [name for name in SPLITS if (split == name).any()]
     if (split != "").all() and {"train", "test"} <= set(named):
         return True
-    folds = sorted(
-        {part for name in rows["image_id"] for part in name.split("/")[1:-1] if is_fold(part)}
-    )
+    parts = {part for name in rows["image_id"] for part in name.split("/")[1:-1]}
+    folds = sorted(filter(is_fold, parts))
     advice = "Name a split of your own in a CSV file (--split mine.csv)"
     if named and (split == "").any():
         warnings.warn(
@@ -58,6 +57,14 @@ def folders_are_split(rows: pd.DataFrame) -> bool:
         shown = ", ".join(folds[:_SHOWN]) + (", ..." if len(folds) > _SHOWN else "")
         warnings.warn(
             f"The folds of the folders {shown} are not used. {advice} for other parts.",
+            DataWarning,
+            stacklevel=3,
+        )
+    elif unclear := sorted(filter(mentions_split, parts)):
+        shown = ", ".join(unclear[:_SHOWN]) + (", ..." if len(unclear) > _SHOWN else "")
+        warnings.warn(
+            f"The folders {shown} are not used as a split. {advice}, or put the folders of the "
+            "classes into folders train/, val/ and test/.",
             DataWarning,
             stacklevel=3,
         )

@@ -120,6 +120,9 @@ def test_labels_as_text_and_back():
 
 
 def test_what_is_suggested():
+    assert suggestion(["test_no_lump", "nonCancer"]) == (
+        "--labels test_no_lump=no_lump nonCancer=no_lump"
+    )
     names = ["Tumor", "no cancer", "abnormal", "unhealthy", "gesund", "x", "Normal tissue"]
     assert suggestion(names) == (
         '--labels Tumor=lump "no cancer=no_lump" abnormal=lump unhealthy=LABEL gesund=no_lump '

@@ -79,6 +79,19 @@ def test_a_split_of_folders_that_is_not_used_is_named(write, parts, message):
         make_splits(manifest)
 
 
+def test_folders_of_a_class_and_a_split_are_named(tmp_path, write_image):
+    labels = {}
+    for seed, split in enumerate(("train", "test")):
+        for index, label in enumerate(("lump", "no_lump")):
+            labels[f"{split}_{label}"] = label
+            for number in range(6):
+                path = tmp_path / f"{split}_{label}" / f"{number}.png"
+                write_image(path, 100 * seed + 10 * index + number)
+    manifest = load_manifest(tmp_path, labels=labels)
+    with pytest.warns(DataWarning, match="folders test_lump, test_no_lump, train_lump, .* are not"):
+        make_splits(manifest)
+
+
 def test_the_scheme_folders_names_the_others(write):
     for part in ("train", "test", "zweite"):
         folder = write(part)
