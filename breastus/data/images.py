@@ -183,6 +183,10 @@ def _rgb_pixels(image: Image.Image, name: str) -> np.ndarray:
         if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow regards it for 8 bits only
             grey = 255 - grey
         return np.repeat(grey[..., None], 3, axis=-1)
+    if image.mode == "CMYK" and image.format in ("JPEG", "MPO"):
+        # As TensorFlow converts it; Pillow rounds, where TensorFlow cuts off.
+        inks = 255 - np.asarray(image).astype(np.uint16)
+        return (inks[..., :3] * inks[..., 3:] // 255).astype(np.uint8)
     return np.asarray(image.convert("RGB"))
 
 

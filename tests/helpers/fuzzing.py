@@ -1,9 +1,12 @@
 """Damaged files, made by number, and how the readers handle them. Run in a process of its own.
 
-    python tests/helpers/fuzzing.py FIRST COUNT FOLDER
+    python tests/helpers/fuzzing.py FIRST COUNT FOLDER [graph]
 
 File `n` is the same whenever it is made. Its number is written to FOLDER/at before it is read, so
 that the one that ends the process is known; what was found is printed as JSON.
+
+With `graph`, images also pass through the TensorFlow graph: the transform, `decode_image` of their
+PNG, and of the file itself if it is a PNG or JPEG that TensorFlow decodes.
 """
 
 import faulthandler
@@ -16,6 +19,7 @@ import struct
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +33,8 @@ from breastus.errors import ImageError
 
 SECONDS = 10  # the longest one file may take; a hundred times what whole ones do
 MEGABYTES = 1024  # the most the process may ever hold: a frame of 50 million pixels takes 600
+GRAPH_MEGABYTES = 3072  # with TensorFlow
+_GRAPH_PIXELS = 4_000_000  # larger images are not taken through the graph
 
 _NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
@@ -59,6 +65,14 @@ def _pictures(color: np.ndarray) -> dict[str, bytes]:
         made[f"{mode}.tif"] = _saved(image.convert(mode), "TIFF")
     for packing in ("tiff_lzw", "tiff_deflate", "packbits", "jpeg"):
         made[f"{packing}.tif"] = _saved(image, "TIFF", compression=packing)
+    made["32.tif"] = _saved(Image.fromarray(color[..., 0].astype(np.int32)), "TIFF")
+    for mode in ("L", "RGB", "RGBA"):
+        made[f"{mode}.webp"] = _saved(image.convert(mode), "WEBP", exif=turned)
+    made["lossless.webp"] = _saved(image, "WEBP", lossless=True)
+    made["turned.png"] = _saved(image, "PNG", exif=turned)
+    made["described.jpg"] = _saved(
+        image, "JPEG", icc_profile=bytes(3000), xmp=b'<x tiff:Orientation="8"/>'
+    )
     return made
 
 
@@ -191,8 +205,12 @@ def _mend_checksums(data: bytearray) -> None:
         at = end + 4
 
 
-def read(path: Path) -> bool:
+def read(path: Path, in_graph: Callable | None = None) -> bool:
     """Read a file in all ways there are; return whether it was an image.
+
+    Args:
+        path: the file.
+        in_graph: function that checks an `ImageFile` and the bytes of its file in the graph.
 
     Raises:
         AssertionError: when something comes out that should not.
@@ -201,7 +219,8 @@ def read(path: Path) -> bool:
     for image in expand_frames([SourceImage(name="a", path=path)], frames=1):
         pixels, message = None, ""
         try:
-            pixels = ImageFile.read(image.path).pixels
+            file = ImageFile.read(image.path)
+            pixels = file.pixels
         except ImageError as error:
             message = str(error)
         if pixels is None:
@@ -213,13 +232,55 @@ def read(path: Path) -> bool:
             assert pixels.ndim == 3, pixels.shape
             assert pixels.shape[2] == 3, pixels.shape
             assert min(pixels.shape) > 0, pixels.shape
+            if in_graph is not None:
+                in_graph(file, path.read_bytes())
             images += 1
     return images > 0
 
 
-def main(first: int, count: int, folder: Path) -> dict:
+class Graph:
+    """Checks that the graph sees the pixels that the reader sees.
+
+    Attributes:
+        found: number of files that TensorFlow decodes by itself, and that it refuses.
+    """
+
+    def __init__(self):
+        import tensorflow as tf
+
+        from breastus.preprocessing.decode import decode_image
+        from breastus.preprocessing.transform import Transform
+
+        self._error, self.found = tf.errors.OpError, {"decoded": 0, "not decoded": 0}
+        pixels, text = tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.string)
+        transform = Transform(image_size=16)
+        self._transform = tf.function(transform.crop_and_resize, input_signature=[pixels])
+        self._decode = tf.function(decode_image, input_signature=[text])
+
+    def __call__(self, file: ImageFile, data: bytes) -> None:
+        if file.pixels.size > 3 * _GRAPH_PIXELS:
+            return
+        assert self._transform(file.pixels).shape == (16, 16, 3)
+        decoded = self._decode(file.encoded).numpy()
+        assert np.array_equal(decoded, file.pixels), "the PNG of its pixels has others"
+        if not data.startswith((b"\x89PNG", b"\xff\xd8\xff")):
+            return
+        try:
+            decoded = self._decode(data).numpy()
+        except self._error:
+            self.found["not decoded"] += 1
+            return
+        self.found["decoded"] += 1
+        assert decoded.shape == file.pixels.shape, f"{decoded.shape}, read as {file.pixels.shape}"
+        different = (decoded != file.pixels).mean()
+        assert different == 0, f"{different:.3f} of the values differ in the graph"
+
+
+def main(first: int, count: int, folder: Path, *, graph: bool = False) -> dict:
     """Read files `first` to `first + count - 1`; return what was found."""
-    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    in_graph = Graph() if graph else None
+    if not graph:  # TensorFlow reserves more, and does not use it
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
     found = {"read": 0, "refused": 0, "slowest": [0.0, 0], "failures": []}
     for number in range(first, first + count):
         name, data = damaged(number)
@@ -229,13 +290,13 @@ def main(first: int, count: int, folder: Path) -> dict:
         faulthandler.dump_traceback_later(3 * SECONDS, exit=True)
         start = time.perf_counter()
         try:
-            found["read" if read(path) else "refused"] += 1
+            found["read" if read(path, in_graph) else "refused"] += 1
         except Exception as error:
             found["failures"].append(f"{number} {name}: {type(error).__name__}: {error}")
         found["slowest"] = max(found["slowest"], [time.perf_counter() - start, number])
         faulthandler.cancel_dump_traceback_later()
     found["peak_mb"] = _peak_mb()
-    return found
+    return found | (in_graph.found if graph else {})
 
 
 def _peak_mb() -> float:
@@ -254,4 +315,7 @@ def _saved(image: Image.Image, form: str, **options) -> bytes:
 
 if __name__ == "__main__":
     faulthandler.enable()
-    print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))))
+    found = main(
+        int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), graph="graph" in sys.argv[4:]
+    )
+    print(json.dumps(found))
