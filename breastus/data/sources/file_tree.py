@@ -75,6 +75,17 @@ def natural_key(text: str) -> list:
     return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", text)]
 
 
+def is_broken_link(path: Path) -> bool:
+    """Return whether a file is a link to nothing, or the text that git writes for a link."""
+    try:
+        if path.is_symlink() or path.suffix or path.stat().st_size > 1000:
+            return not path.exists()
+        target = path.read_text(encoding="utf-8")
+        return "/" in target and "\n" not in target and (path.parent / target).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def find_roots(folder: Path, is_root: Callable[[Path], bool]) -> list[Path]:
     """Return the roots of data sets among a folder and the folders up to two levels below.
 

@@ -11,7 +11,7 @@ from breastus.config.parsing import split_sources
 from breastus.data.sources.class_names import ClassNames
 from breastus.data.sources.content import SourceContent, SourceImage
 from breastus.data.sources.dicom_folder import expand_frames
-from breastus.data.sources.file_tree import walk
+from breastus.data.sources.file_tree import is_broken_link, walk
 from breastus.data.sources.registry import find_source, recognise_source
 from breastus.errors import DataError, DataWarning, HubError
 from breastus.labels import FAULTS
@@ -171,7 +171,7 @@ def _report_unused_files(folder: Path, content: SourceContent) -> None:
         "are images, but no part of the data set that was recognised; they are ignored.",
     )
     kind_of = {
-        file: "broken links" if not file.exists() else file.suffix.lower()
+        file: "broken links" if is_broken_link(file) else file.suffix.lower()
         for file in tree.others
         if os.path.abspath(file) not in used
     }

@@ -90,8 +90,10 @@ def test_a_link_to_a_folder_above_is_not_followed(data, tmp_path):
 
 def test_broken_links_are_named(data):
     (data / "lump" / "gone").symlink_to(data / "nowhere", target_is_directory=True)
+    (data / "no_lump" / "more").write_text("../lump")  # git without links writes this
+    (data / "no_lump" / "notes").write_text("see ../lump")
     (problem,) = content(data).problems
-    assert "broken links (1), such as" in problem
+    assert "broken links (2), such as" in problem
 
 
 def test_a_class_of_unread_files_alone_says_so(data):
