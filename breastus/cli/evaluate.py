@@ -152,8 +152,8 @@ def _check_together(args: argparse.Namespace) -> None:
     for name in ("data", "robustness", "against"):
         if args.set and getattr(args, name):
             raise ConfigError(
-                f"--set and --{name} cannot be given together: --set decides anew on the run's own "
-                "validation images. Run the command twice."
+                f"--set and --{name} cannot be given together: --set fits calibration and "
+                "threshold again on the run's own validation images. Run the command twice."
             )
     if args.out and not args.data:
         raise ConfigError("--out needs --data.")
