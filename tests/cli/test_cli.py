@@ -105,7 +105,7 @@ def test_what_fails_is_status_1_and_no_traceback(arguments, message, capsys):
     assert "Traceback" not in err
 
 
-def test_from_training_to_a_check(elsewhere, scan, capsys):
+def test_from_training_to_a_check(elsewhere, scan, phantoms, capsys):
     assert run("train", "cnn", "--data", "phantom", "--publish", "models/cnn", *TINY) == 0
     printed = capsys.readouterr().out
     assert "test images" in printed
@@ -132,7 +132,7 @@ def test_from_training_to_a_check(elsewhere, scan, capsys):
     assert "never seen a patient" in captured.err
 
     assert run("check", "models/cnn", scan) == 0
-    assert run("check", "models/cnn", "--data", "phantom", "--count", "2") == 0
+    assert run("check", "models/cnn", "--data", phantoms, "--count", "2") == 0
     assert run("check", "models/cnn", scan, "bad.png", "--out", "bad.html") == 1
     printed = capsys.readouterr().out
     assert "Page: check.html" in printed

@@ -23,7 +23,7 @@ def png(pixels) -> bytes:
     [
         ("plain", "keep", "squash"),
         ("parula", "keep", "keep"),
-        ("plain", "remove", "keep"),
+        pytest.param("plain", "remove", "keep", marks=pytest.mark.slow),
         pytest.param("parula", "only", "squash", marks=pytest.mark.slow),
     ],
 )

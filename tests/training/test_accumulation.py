@@ -45,6 +45,7 @@ def test_schedules_count_updates_not_parts():
         assert [float(late(4 * i)) for i in range(12)] == [float(whole(i + 8)) for i in range(12)]
 
 
+@pytest.mark.slow
 def test_interrupted_in_the_middle_of_a_batch(tiny_config, tables, tmp_path, interrupted):
     config = config_of(tiny_config, 3)
     whole = fit(tmp_path / "whole", config, tables)

@@ -13,9 +13,8 @@ from breastus.workflows.train import train
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
 
 
-@pytest.mark.parametrize(
-    "precision", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_is_exported_as_float32(tiny_config, tmp_path, precision):
     run = train(
         "cnn",

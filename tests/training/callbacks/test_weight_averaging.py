@@ -64,6 +64,7 @@ def test_values_come_back_unrounded_and_after_an_error():
     np.testing.assert_array_equal(variable, np.array([0.1, 1e8], "float32"))
 
 
+@pytest.mark.slow
 def test_the_best_network_is_the_average_and_a_resumed_run_ends_alike(
     tiny_config, tables, tmp_path, interrupted
 ):
