@@ -45,7 +45,7 @@ def test_repeats_among_patterns_are_found(monkeypatch):
     assert (found["images"], found["repeated"], found["found"], found["others"]) == (200, 2, 2, 0)
     for unit, expected in (("seconds", "120"), ("minutes", "2.0")):
         lines = search_scaling.scaling_table(
-            [found | {"seconds": 120.0}], unit=unit, others="others"
+            [found | {"processor_seconds": 120.0}], unit=unit, others="others"
         )
         assert cells(lines)[1][:2] == ["200", expected]
 
