@@ -9,8 +9,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from breastus.data.image_statistics import STATISTICS, image_statistics
-from breastus.data.images import read_image
-from breastus.data.masks import looks_like_mask, read_mask
+from breastus.data.images import ImageFile, read_image
+from breastus.data.masks import covered_pixels, looks_like_mask
 from breastus.errors import ImageError
 
 _THREADS = 4
@@ -79,8 +79,9 @@ def _measure(path: Path, mask_paths: list[Path]) -> dict:
 
 
 def _read_mask(path: Path) -> _Mask:
-    marked = read_mask(path)
-    return _Mask(float(marked.mean()), marked.shape, not looks_like_mask(read_image(path)))
+    file = ImageFile.read(path)
+    marked = covered_pixels(file)
+    return _Mask(float(marked.mean()), marked.shape, not looks_like_mask(file.pixels))
 
 
 def _without_folder(error: ImageError, path: Path) -> str:

@@ -33,7 +33,11 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
     Raises:
         ImageError: when the file cannot be read.
     """
-    file = ImageFile.read(path)
+    return covered_pixels(ImageFile.read(path))
+
+
+def covered_pixels(file: ImageFile) -> np.ndarray:
+    """Return what a mask file that has been read covers, bool [H, W]; see `read_mask`."""
     black = _COMPRESSION_NOISE if file.lossy else 0
     lit = [plane > black for plane in np.moveaxis(file.pixels, -1, 0)]
     return lit[0] | lit[1] | lit[2]

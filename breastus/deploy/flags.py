@@ -20,6 +20,7 @@ from breastus.data.dicom.files import FLAG_MEANINGS
 from breastus.data.image_statistics import image_statistics, unusual
 
 PHANTOM, SEEN = "trained_on_phantoms", "seen_in_training"
+UNDECIDED = "undecided"  # key of the reason why the conformal sets refer an image; no flag
 BLANK, TINY, NOT_B_MODE = "blank", "tiny", "not_b_mode"
 # Flags with which an image is always referred.
 UNSUITABLE = (COLOR_DOPPLER, COLOR_MODE, NEARLY_BLACK, BLANK, TINY, NOT_B_MODE)

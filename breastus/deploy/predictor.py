@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from breastus.data.images import ImageFile, to_png, upright_pixels
 from breastus.deploy.bundle import METADATA_FILE, Bundle, find_bundle
-from breastus.deploy.flags import UNSUITABLE, prediction_flags
+from breastus.deploy.flags import UNDECIDED, UNSUITABLE, prediction_flags
 from breastus.errors import BundleError, ConfigError, ImageError
 from breastus.evaluation.calibration.logistic import TINY
 from breastus.evaluation.decision.conformal import ConformalSets
@@ -166,7 +166,7 @@ class Predictor:
             probability=probability,
             threshold=self.threshold,
             flags=tuple(reasons),
-            reasons=reasons | ({"undecided": undecided} if undecided else {}),
+            reasons=reasons | ({UNDECIDED: undecided} if undecided else {}),
             referred=any(flag in UNSUITABLE for flag in reasons) or referred,
         )
 

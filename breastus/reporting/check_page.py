@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from breastus.data.images import read_image, to_png
-from breastus.deploy.flags import PHANTOM
+from breastus.deploy.flags import PHANTOM, UNDECIDED
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.labels import LABELS, LUMP
 from breastus.reporting import texts
@@ -158,13 +158,13 @@ def _bar(probability: float, threshold: float) -> dict[str, float]:
 
 def _referral(prediction: "Prediction") -> list[str]:
     """Return why a reader must look at the image; empty if none must."""
-    causes = (*prediction.unsuitable, "undecided")
+    causes = (*prediction.unsuitable, UNDECIDED)
     return [text for flag, text in prediction.reasons.items() if flag in causes]
 
 
 def _unusual(prediction: "Prediction") -> list[str]:
     """Return what else is unusual about the image, or calls for care."""
-    elsewhere = (*prediction.unsuitable, "undecided", PHANTOM)  # PHANTOM: in a notice above
+    elsewhere = (*prediction.unsuitable, UNDECIDED, PHANTOM)  # PHANTOM: in a notice above
     return [text for flag, text in prediction.reasons.items() if flag not in elsewhere]
 
 
