@@ -96,7 +96,7 @@ def pretraining_config(model: str, on: str) -> Config:
     Raises:
         ConfigError: if `on` is neither.
 
-    Example:
+    Examples:
         >>> pretraining_config("compact", "images").training.epochs
         100
     """
@@ -112,7 +112,7 @@ def default_config(model: str = "cnn") -> Config:
         model: name of a network, from `breastus.list_models()`. A registered network of one's own
             has the settings of `cnn`.
 
-    Example:
+    Examples:
         >>> default_config("swin").training.learning_rate
         3e-05
     """

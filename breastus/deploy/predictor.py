@@ -83,7 +83,7 @@ class Predictor:
         BundleError: if there is no bundle, or it is damaged or has another format.
         RunError: if the run is not finished.
 
-    Example:
+    Examples:
         >>> predictor = Predictor("models/cnn")
         >>> predictor("image.png").label
         'lump'

@@ -107,7 +107,7 @@ def build_model(
         ModelError: when the name or an option is unknown, or the network cannot take the size.
         WeightsError: when the weights are missing, unknown or do not fit.
 
-    Example:
+    Examples:
         >>> build_model("cnn").count_params()
         266306
     """
@@ -157,7 +157,7 @@ def resolve_weights(name: str, *, image_size: int, weights: str | None) -> Resol
     Warns:
         PretrainedWeightsWarning: when the ImageNet weights of the network could not be loaded.
 
-    Example:
+    Examples:
         >>> resolve_weights("cnn", image_size=224, weights="auto")
         ResolvedWeights(weights=None, reason='There are no pretrained weights for cnn.')
     """

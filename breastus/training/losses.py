@@ -35,7 +35,7 @@ def register_loss(name: str) -> Callable[[Callable], Callable]:
     Raises:
         ConfigError: if the name is taken.
 
-    Example:
+    Examples:
         >>> @register_loss("poly")
         ... def poly(*, label_smoothing):
         ...     return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)

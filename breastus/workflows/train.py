@@ -100,7 +100,7 @@ def train(
     Raises:
         BreastusError: ConfigError, ModelError, DataError or RunError, each with a way out.
 
-    Example:
+    Examples:
         >>> run = breastus.train("cnn", data="phantom", epochs=2)
         >>> run.metrics["test"]["roc_auc"]["value"]
         0.93

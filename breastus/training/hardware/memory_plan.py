@@ -58,7 +58,7 @@ class MemoryPlanner:
         training: whether the network is trained; False plans predictions.
         gpu: whether it runs on a GPU, whose memory does not hold the framework.
 
-    Example:
+    Examples:
         >>> MemoryPlanner(breastus.build_model("cnn")).plan(32).weights
         1065224
     """
