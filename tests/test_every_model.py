@@ -13,11 +13,6 @@ from breastus.data.images import ImageFile
 from breastus.models.registry import list_models
 from breastus.workflows.train import train
 
-QUICK = {"compact"}  # the others take minutes
-MODELS = [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in list_models()
-]
-
 
 @pytest.fixture(scope="module")
 def few_images(real_data, tmp_path_factory):
@@ -34,9 +29,10 @@ def few_images(real_data, tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.filterwarnings("ignore:.*(Undefined|interval|random weights)")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", list_models())
 def test_an_epoch_and_a_bundle_that_equals_the_network(name, few_images, tmp_path):
     config = default_config(name).replace(
         {

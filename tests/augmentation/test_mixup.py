@@ -25,7 +25,10 @@ def test_images_and_targets_are_mixed_alike(alpha):
     np.testing.assert_allclose(inputs[:, 0, 0, 0], targets.numpy() @ np.arange(40), rtol=1e-4)
 
 
-@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+@pytest.mark.parametrize(
+    "alpha",
+    [0.2, pytest.param(1.0, marks=pytest.mark.slow), pytest.param(4.0, marks=pytest.mark.slow)],
+)
 def test_weights_follow_the_beta_distribution(alpha):
     _, targets, _ = draw(400, alpha)
     shares = np.diag(targets)

@@ -23,6 +23,7 @@ def few_patterns(monkeypatch):
     monkeypatch.setattr(many_files, "patterns", patterns)
 
 
+@pytest.mark.slow
 def test_repeats_are_written_and_counted(tmp_path, few_patterns):
     facts = many_files.write_files(tmp_path / "files", 200)
     files = sorted((tmp_path / "files").rglob("*.png"))

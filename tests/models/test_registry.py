@@ -22,7 +22,8 @@ SIZES = {
     "hybrid": 192,
     "hybrid_large": 224,
 }
-LARGE = {"efficientnet_mil_ensemble", "swin", "swin_small", "swin_base", "hybrid_large", "resnet50"}
+LARGE = {"efficientnet_mil", "efficientnet_mil_ensemble", "resnet50", "hybrid", "hybrid_large"}
+LARGE |= {"swin", "swin_small", "swin_base"}
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in list_models()
 ]

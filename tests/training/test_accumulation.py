@@ -15,7 +15,10 @@ def config_of(tiny_config, parts, **changes):
     return tiny_config.replace({**PLAIN, "training": training})
 
 
-@pytest.mark.parametrize("images", [16, 19, 17])
+@pytest.mark.parametrize(
+    "images",
+    [pytest.param(16, marks=pytest.mark.slow), pytest.param(19, marks=pytest.mark.slow), 17],
+)
 def test_parts_give_the_weights_of_the_whole_batch(tiny_config, tables, tmp_path, images):
     # 16 images are two whole batches; 19 leave one of 3 and 17 one of 1, for 4 parts.
     tables = {**tables, "train": tables["train"][:images]}

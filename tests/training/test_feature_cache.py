@@ -63,6 +63,7 @@ def test_the_backbone_stays_as_it_came_and_the_head_does_not(head_only, kept):
     assert not [layer for layer in moved if layer.startswith(("stem", "stage", "block", "head"))]
 
 
+@pytest.mark.slow
 def test_killed_and_taken_up_it_ends_alike(head_only, kept, tables, tmp_path, interrupted):
     assert_equal(interrupted(tmp_path / "run", head_only, tables, 1, 2), kept)
     assert not list((tmp_path / "run").glob("tmp*"))

@@ -139,6 +139,7 @@ def test_mixup_is_refused():
         Config.from_dict({"training": {"mask_weight": 1.0}, "augmentation": {"mixup": 0.2}})
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_masks_and_exports_probabilities(tiny_config, tmp_path):
     from breastus.workflows.train import train
 

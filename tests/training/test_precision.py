@@ -37,6 +37,7 @@ def spots(count=32):
     return images, np.eye(2, dtype="float32")[np.arange(count) % 2]
 
 
+@pytest.mark.slow
 def test_training_converges_alike_in_each_precision():
     x, y = spots()
     losses = {}

@@ -331,6 +331,7 @@ class Patience(keras.callbacks.EarlyStopping):
         super().__init__(monitor="loss", mode="min", min_delta=100.0, patience=3)
 
 
+@pytest.mark.slow
 def test_callbacks_and_metrics_of_ones_own(config, tables, tmp_path):
     """They are called, become columns, and count on where they were when a run is resumed."""
     config = config.replace({"training": {"epochs": 9}})

@@ -27,6 +27,7 @@ def out_of_reach(monkeypatch):
         return cnn(num_classes=num_classes, image_size=image_size)
 
 
+@pytest.mark.slow
 def test_auto_takes_random_weights_loudly(out_of_reach, tiny_config, tmp_path):
     config = tiny_config.replace({"model": {"weights": "auto"}})
     with pytest.warns(PretrainedWeightsWarning, match="starts with random weights.*no route"):

@@ -198,6 +198,7 @@ def test_the_command_says_which_options_go_together(capsys):
         assert second in message
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_one_bundle_that_tensorflow_serves(folds, tmp_path):
     bundle = export_ensemble(folds.runs, tmp_path / "all")
     info = json.loads((bundle / "bundle.json").read_text())

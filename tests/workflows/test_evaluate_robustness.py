@@ -41,6 +41,7 @@ def test_clean_images_score_as_the_run_does_and_the_report_shows_it(measured):
     assert (measured.path / "figures" / "robustness.png").is_file()
 
 
+@pytest.mark.slow
 def test_other_predictions_leave_it_out_of_the_report_and_never_delete_it(measured, tmp_path):
     again = Run(shutil.copytree(measured.path, tmp_path / "again"))
     stored = (again.path / "robustness.json").read_bytes()

@@ -28,6 +28,7 @@ def bundle(tiny_run, tmp_path):
     return shutil.copytree(tiny_run.bundle, tmp_path / "models" / "tiny")
 
 
+@pytest.mark.slow
 def test_a_bundle_and_its_run_say_the_same(tiny_run, bundle, elsewhere, tmp_path):
     options = {"recalibrate": 8, "robustness": True, "corruptions": ["blur"], "severities": [2]}
     of_run = evaluate_external(tiny_run, elsewhere, out=tmp_path / "run", **options)

@@ -154,6 +154,7 @@ def test_a_pretraining_goes_on_from_one_that_saw_nothing_held_out(from_images, p
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.slow
 def test_phantoms_teach_labels_and_where_a_lump_is(tmp_path):
     folder = pretrain(
         "compact", on="phantoms", config=tiny("compact", "phantoms"), epochs=2, phantoms=8,

@@ -12,6 +12,8 @@ from pathlib import Path
 import matplotlib as mpl
 import seaborn as sns
 from markupsafe import Markup
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from breastus.utils.files import write_aside
@@ -83,8 +85,11 @@ def save_figure(figure: Figure, path: Path, *, narrow: Figure | None = None) -> 
         path: the PNG file.
         narrow: the same figure, drawn for phones.
     """
+    # Canvases draw once and place the axes on the way; `Figure.savefig` draws twice for each file.
+    figure.set_dpi(_DPI)
     with write_aside(path) as aside:
-        figure.savefig(aside, dpi=_DPI)
+        FigureCanvasAgg(figure).print_png(aside)
+    figure.set_layout_engine("none")
     drawn = to_svg(narrow, f"{path.stem}-narrow") if narrow else None
     return SavedFigure(path, to_svg(figure, path.stem), drawn)
 
@@ -97,8 +102,10 @@ def to_svg(figure: Figure, name: str) -> Markup:
         name: name of the figure, which keeps the ids of its parts unique on a page.
     """
     buffer = io.StringIO()
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_facecolor("none")
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)

@@ -118,6 +118,7 @@ def test_flags_of_the_real_bus_uclm(real_data):
     assert specificity >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_flags_of_the_real_busi(real_data):
     images = busi.read(real_data / "busi").images

@@ -36,6 +36,7 @@ def joined(splits, table):
 groups = st.integers(5, 12)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(groups, groups, st.integers(0, 1000), st.integers(3, 5))
 def test_every_image_is_in_one_test_part_of_a_cross_validation(no_lump, lump, seed, folds):

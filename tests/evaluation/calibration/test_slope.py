@@ -144,6 +144,7 @@ def test_a_slope_settles_or_there_is_none(rows):
     np.testing.assert_allclose(calibration_slope(1 - truth, 1 - prob), found, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_intervals_hold_what_they_say():
     rng = np.random.default_rng(1)
     held = np.zeros(2)

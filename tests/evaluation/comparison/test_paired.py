@@ -117,6 +117,7 @@ def test_the_order_of_a_table_is_nothing():
     )
 
 
+@pytest.mark.slow
 def test_coverage_is_what_it_says():
     # Both models are drawn from one distribution, so each true difference is 0.
     names = ("balanced_accuracy", "roc_auc", "brier", "ece", "calibration_intercept")

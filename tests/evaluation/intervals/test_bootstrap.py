@@ -72,7 +72,14 @@ def test_coverage_is_what_it_says():
 
 
 @pytest.mark.filterwarnings("ignore:No interval")  # of slopes, which nothing here is about
-@pytest.mark.parametrize(("count", "shift"), [(20, 3.0), (40, 2.5), (200, 1.0)])
+@pytest.mark.parametrize(
+    ("count", "shift"),
+    [
+        (20, 3.0),
+        pytest.param(40, 2.5, marks=pytest.mark.slow),
+        pytest.param(200, 1.0, marks=pytest.mark.slow),
+    ],
+)
 def test_the_roc_auc_near_one_is_held_as_often_as_it_says(count, shift):
     # Few images and well parted: many a sample is in perfect order.
     rng = np.random.default_rng(0)
@@ -87,6 +94,7 @@ def test_the_roc_auc_near_one_is_held_as_often_as_it_says(count, shift):
     assert held / 200 >= 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:No interval")  # of slopes, which nothing here is about
 @pytest.mark.parametrize("patients", [30, 100])
 def test_every_score_of_calls_is_held_as_often_as_it_says(patients):

@@ -36,6 +36,7 @@ def test_a_kerashub_preset_gives_kerashubs_features(preset):
     assert model.count_params() == build_model("efficientnet_lite0", image_size=64).count_params()
 
 
+@pytest.mark.slow
 def test_such_a_network_saves_and_loads(preset, tmp_path):
     model = build_model("efficientnet_lite0", image_size=32, weights=str(preset[0]))
     assert [layer.name for layer in model.layers][-3:] == ["features", "dropout", "probabilities"]

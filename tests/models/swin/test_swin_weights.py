@@ -50,6 +50,7 @@ def hub_backbone(folder):
         return SwinTransformerBackbone.from_preset(str(folder))
 
 
+@pytest.mark.slow
 def test_a_hugging_face_folder_equals_kerashubs_reading_of_it(tmp_path):
     folder = write_swin(tmp_path / "tiny", swin_tensors(**TINY), **TINY, size=224)
     with warnings.catch_warnings():
@@ -100,7 +101,7 @@ def _without(tensors, name):
         "encoder.layers.0.downsample.norm.bias",
     ],
 )
-@pytest.mark.parametrize("wrap", [dict, as_classifier])
+@pytest.mark.parametrize("wrap", [dict, pytest.param(as_classifier, marks=pytest.mark.slow)])
 def test_a_missing_tensor_is_named(tensors, tmp_path, name, wrap):
     prefix = "" if wrap is dict else "swin."
     folder = write_swin(tmp_path, _without(wrap(tensors), prefix + name), **MICRO, size=112)
@@ -228,6 +229,7 @@ def test_a_preset_that_is_not_whole_is_refused(preset):
         micro(preset)
 
 
+@pytest.mark.slow
 def test_a_preset_of_another_network_is_refused(preset):
     config = json.loads((preset / "config.json").read_text())
     config["registered_name"] = "keras_hub>VGGBackbone"
@@ -281,6 +283,7 @@ def test_a_hub_that_has_not_got_it_or_is_out_of_reach(hub):
         micro("hf://nobody/swin")
 
 
+@pytest.mark.slow
 def test_names_that_are_nothing():
     with pytest.raises(ModelError, match="Received: 'nowhere', which does not exist"):
         build_model("swin", weights="nowhere")

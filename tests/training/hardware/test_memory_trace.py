@@ -57,6 +57,7 @@ def test_what_the_cnn_keeps_for_its_gradients_by_hand():
     assert found.peak(1) - found.peak(0) > 4 * (values + 222**2 * 32) * 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cnn", "swin_micro", "compact"])
 def test_half_precision_keeps_less_and_the_batch_counts_linearly(name):
     plain = footprint(build_model(name, image_size=224))
