@@ -329,6 +329,7 @@ def test_doctor_says_when_a_profile_does_not_fit(capsys):
     assert "largest batch" not in printed
 
 
+@pytest.mark.slow
 def test_a_setting_file_and_its_overrides(elsewhere, capsys):
     (elsewhere / "mine.yaml").write_text(
         "training: {epochs: 1}\nmodel: {image_size: 32}\nseed: 5\n"

@@ -63,7 +63,12 @@ def calibrated_by(run, method, folder):
 
 
 @pytest.mark.parametrize(
-    "method", ["platt", pytest.param("temperature", marks=pytest.mark.slow), "isotonic"]
+    "method",
+    [
+        "platt",
+        pytest.param("temperature", marks=pytest.mark.slow),
+        pytest.param("isotonic", marks=pytest.mark.slow),
+    ],
 )
 def test_the_bundle_refers_whom_the_decision_of_the_run_refers(run, method, tmp_path):
     if method != "platt":

@@ -80,7 +80,7 @@ def test_a_recalibrator_comes_after_the_calibrator(scans, method):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("views", ["flip", "all"])
+@pytest.mark.parametrize("views", [pytest.param("flip", marks=pytest.mark.slow), "all"])
 def test_views_in_the_graph_are_those_of_the_evaluation(scans, tmp_path, views):
     transform, model = Transform(image_size=24), network(1)
     pixels = pixels_of(transform, scans)

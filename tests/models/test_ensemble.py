@@ -48,10 +48,10 @@ def mean_of_logits(models: list[keras.Model], images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "shared"),
     [
-        ("compact", False),
+        pytest.param("compact", False, marks=pytest.mark.slow),
         ("compact", True),
         pytest.param("efficientnet_mil", False, marks=pytest.mark.slow),
-        ("efficientnet_mil", True),
+        pytest.param("efficientnet_mil", True, marks=pytest.mark.slow),
     ],
 )
 def test_it_says_the_mean_of_logits_before_and_after_saving(name, shared, images, tmp_path):

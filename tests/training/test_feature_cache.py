@@ -41,6 +41,7 @@ def kept(head_only, tables, tmp_path_factory):
     return fit(tmp_path_factory.mktemp("kept") / "run", head_only, tables)
 
 
+@pytest.mark.slow
 def test_with_a_view_an_epoch_nothing_is_different(head_only, kept, tables, tmp_path):
     fresh = fit(tmp_path / "run", head_only.replace({"training": {"cached_views": 0}}), tables)
     assert set(fresh) == set(kept)

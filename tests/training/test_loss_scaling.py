@@ -68,6 +68,7 @@ def test_every_training_in_float16_scales_its_loss(config, tables, tmp_path, way
     assert (inner.factors is not None) == ("layer_decay" in WAYS[way])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["plain", "masks", "cached features"])
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_no_other_training_does(config, tables, tmp_path, way, precision):

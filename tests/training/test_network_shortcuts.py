@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from breastus.runs.run import Run
 from breastus.workflows.evaluate import evaluate_run
 
@@ -23,6 +25,7 @@ def test_a_run_says_how_many_calls_flip(tiny_run):
     assert "no images of this kind" in report
 
 
+@pytest.mark.slow
 def test_a_run_without_it_is_judged_all_the_same(tiny_run, tmp_path):
     import shutil
 

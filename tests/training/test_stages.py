@@ -146,6 +146,7 @@ def test_resumed_before_at_and_after_the_boundary(
     assert_equal(interrupted(tmp_path / "run", staged, tables, epoch, step), unbroken)
 
 
+@pytest.mark.slow
 def test_in_the_first_stage_only_the_head_moves(staged, tables, tmp_path, interrupted):
     from fitting import Kill, Killed
 

@@ -228,6 +228,7 @@ def test_an_ensemble_is_one_bundle_that_tensorflow_serves(folds, tmp_path):
     assert predictor(path).referred == (sets.decide([expected])[0] == "refer")
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_folds_is_not_scored_by_what_was_fitted_to_its_test(folds, tmp_path):
     bundle = export_ensemble(folds.runs, tmp_path / "all")
     info = json.loads((bundle / "bundle.json").read_text())

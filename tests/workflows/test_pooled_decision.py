@@ -96,7 +96,15 @@ def outcomes(called, image_ids):
     return called.table.loc[here, columns].reset_index(drop=True), called.sets.held[here]
 
 
-@pytest.mark.parametrize(("repeats", "val_rotations"), [(1, 1), (1, 3), (2, 1), (2, 2)])
+@pytest.mark.parametrize(
+    ("repeats", "val_rotations"),
+    [
+        pytest.param(1, 1, marks=pytest.mark.slow),
+        pytest.param(1, 3, marks=pytest.mark.slow),
+        pytest.param(2, 1, marks=pytest.mark.slow),
+        (2, 2),
+    ],
+)
 def test_labels_of_a_fold_have_no_share_in_how_its_images_are_called(
     tmp_path, repeats, val_rotations
 ):

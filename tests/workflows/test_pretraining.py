@@ -88,6 +88,7 @@ def test_it_says_what_was_done_and_what_was_seen(from_images, prepared):
     assert not any(image_id in text for image_id in manifest["image_id"])
 
 
+@pytest.mark.slow
 def test_weights_that_saw_the_test_are_refused_or_the_run_says_so(
     from_images, tiny_config, prepared, tmp_path, monkeypatch
 ):

@@ -47,7 +47,7 @@ def assert_sound(splits, table):
 sizes = st.lists(st.integers(1, 6), min_size=8, max_size=40)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(sizes, sizes, st.integers(0, 1000))
 def test_any_groups_are_kept_together(no_lump, lump, seed):
     table = manifest(no_lump, lump)

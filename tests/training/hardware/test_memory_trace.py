@@ -24,6 +24,7 @@ def test_multiply_adds_of_the_cnn_by_hand():
     assert flops(build_model("cnn")) == 2 * (convolutions + 26**2 * 128 * 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published"),
     [
