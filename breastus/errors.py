@@ -26,6 +26,9 @@ Each message names the argument or file, states the rule and what to do, and end
 `Received: ...` if a value was passed.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class BreastusError(ValueError):
     """Base of all errors; the command line prints it without a traceback."""
@@ -105,3 +108,9 @@ class FewGroupsWarning(BreastusWarning):
 
 class StaleResultWarning(BreastusWarning):
     """A stored result belongs to other predictions and is discarded."""
+
+
+def did_you_mean(received: object, known: Iterable[str]) -> str:
+    """Return " Did you mean ...?" for the message about an unknown name, or "" if none is close."""
+    near = difflib.get_close_matches(str(received), list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""

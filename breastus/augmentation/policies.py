@@ -1,6 +1,5 @@
 """Augmentation policies: a name in, an `Augmenter` out, or None for no augmentation."""
 
-import difflib
 from collections.abc import Callable
 
 from breastus.augmentation.base import Augmenter
@@ -13,7 +12,7 @@ from breastus.augmentation.layers import (
     RandomErasing,
 )
 from breastus.augmentation.ultrasound import GainCurve, Shadow, Speckle
-from breastus.errors import ConfigError
+from breastus.errors import ConfigError, did_you_mean
 
 
 def _study() -> list:
@@ -80,9 +79,7 @@ def build_augmenter(policy: str, *, erasing: float = 0.0) -> Augmenter | None:
 def check_policy(policy: str) -> None:
     """Raise ConfigError when there is no policy of this name."""
     if policy not in _POLICIES:
-        near = difflib.get_close_matches(policy, _POLICIES, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
         raise ConfigError(
-            f"augmentation.policy must be one of {', '.join(list_policies())}. {hint}"
-            f"Received: {policy!r}"
+            f"augmentation.policy must be one of {', '.join(list_policies())}."
+            f"{did_you_mean(policy, _POLICIES)} Received: {policy!r}"
         )

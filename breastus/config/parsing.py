@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import yaml
 
-from breastus.errors import ConfigError
+from breastus.errors import ConfigError, did_you_mean
 from breastus.labels import CLASS_NAMES, FAULTS
 
 # `breastus.data.splits.scheme.register_split_scheme` adds names.
@@ -44,47 +44,27 @@ def setting(
 ) -> Any:
     """Declare a setting as a dataclass field.
 
-    Args:
-        default: default value.
-        help: one sentence about the setting.
-        low: smallest value allowed.
-        high: largest value allowed.
-        check: function that raises a ConfigError for text that the setting does not allow.
+    `low` and `high` are the smallest and the largest value allowed; `check` raises a ConfigError
+    for text that the setting does not allow.
     """
     metadata = {"help": help, "low": low, "high": high, "check": check}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 class SettingInfo(NamedTuple):
-    """Description of one setting.
+    """Description of one setting."""
 
-    Attributes:
-        name: full name, such as `training.epochs`.
-        type: "an integer", "a number", "text", "true or false", "one of several", each perhaps
-            followed by " or null".
-        default: default value.
-        choices: values allowed; empty if the setting is not a choice.
-        low: smallest value allowed; None for no bound.
-        high: largest value allowed; None for no bound.
-        help: one sentence about the setting.
-    """
-
-    name: str
-    type: str
+    name: str  # full name, such as `training.epochs`
+    type: str  # "an integer", "a number", "text", ..., each perhaps followed by " or null"
     default: Any
-    choices: tuple[str, ...]
-    low: float | None
-    high: float | None
+    choices: tuple[str, ...]  # empty if the setting is not a choice
+    low: float | None  # None for no bound
+    high: float | None  # None for no bound
     help: str
 
 
 def parse(text: str, kind: Any) -> Any:
-    """Convert text to the type of a setting; text that does not fit is returned unchanged.
-
-    Args:
-        text: text of a command line or file.
-        kind: annotation of the setting's field.
-    """
+    """Convert text to the type of a setting's field; text that does not fit it stays as it is."""
     kinds = _kinds(kind)
     word = text.strip().lower()
     if types.NoneType in kinds and word in _NULL:
@@ -105,7 +85,7 @@ def _check(name: str, field: dataclasses.Field, value: Any) -> None:
     if choices := _choices(field.type):
         if value not in choices:
             raise ConfigError(
-                f"{name} must be one of {', '.join(choices)}.{_did_you_mean(value, choices)} "
+                f"{name} must be one of {', '.join(choices)}.{did_you_mean(value, choices)} "
                 f"Received: {value!r}"
             )
         return
@@ -135,11 +115,6 @@ def _type_name(kind: Any) -> str:
         return "one of several"
     names = [_TYPE_NAMES.get(each, "null") for each in _kinds(kind)]
     return " or ".join(names)
-
-
-def _did_you_mean(received: Any, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(received), list(known), n=1)
-    return f" Did you mean {near[0]}?" if near else ""
 
 
 # === A tree of settings ===
@@ -245,9 +220,7 @@ class Settings:
     def replace_by_name(self, **settings: Any) -> Self:
         """Return a copy with settings changed by their short names, such as `epochs=2`.
 
-        Args:
-            **settings: short names, without their section, to values. A section may be given as a
-                mapping, such as `training={"epochs": 2}`.
+        A section may be given as a mapping, such as `training={"epochs": 2}`.
 
         Raises:
             ConfigError: if no setting or several settings have that name, or a value is not
@@ -315,16 +288,17 @@ class Settings:
 
     def _hint(self, name: str) -> str:
         """Return a sentence with the setting that was probably meant, whatever its section."""
-        known = [full for full, _, _ in self.items()]
         section, _, key = name.rpartition(".")
-        by_key: dict[str, list[str]] = {}
-        for full in known:
-            by_key.setdefault(full.rpartition(".")[2], []).append(full)
-        own = {full.rpartition(".")[2]: full for full in known if full.startswith(f"{section}.")}
-        for candidates in (own, by_key) if section else (by_key,):
+        in_section: dict[str, list[str]] = {}
+        anywhere: dict[str, list[str]] = {}
+        for full, _, _ in self.items():
+            own_section, _, own_key = full.rpartition(".")
+            anywhere.setdefault(own_key, []).append(full)
+            if section and own_section == section:
+                in_section[own_key] = [full]
+        for candidates in (in_section, anywhere):
             if near := difflib.get_close_matches(key, candidates, n=1):
-                meant = candidates[near[0]]
-                return f"Did you mean {meant if isinstance(meant, str) else ' or '.join(meant)}?"
+                return f"Did you mean {' or '.join(candidates[near[0]])}?"
         return "`breastus settings` lists all settings."
 
 
@@ -341,9 +315,7 @@ class _TextLoader(yaml.BaseLoader):
 def describe_settings(config: Settings) -> list[SettingInfo]:
     """Return a description of each setting, in the order of the schema.
 
-    Args:
-        config: settings whose values are reported as the defaults, such as
-            `default_config("compact")`.
+    The values of `config`, such as `default_config("compact")`, are reported as the defaults.
     """
     return [
         SettingInfo(
@@ -370,8 +342,7 @@ def _unquoted(text: str) -> str:
 def join_sources(sources: str | os.PathLike | Iterable[str | os.PathLike]) -> str:
     """Return one or several data sets as one text, such as `A;B`.
 
-    Raises:
-        ConfigError: if one of several is a path with a semicolon.
+    It raises ConfigError if one of several is a path with a semicolon.
     """
     if isinstance(sources, str | os.PathLike):
         return os.fspath(sources)
@@ -386,12 +357,9 @@ def join_sources(sources: str | os.PathLike | Iterable[str | os.PathLike]) -> st
 
 
 def split_sources(sources: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
-    """Return the data sets that a text (`A;B`) or a list names.
+    """Return the data sets that a text (`A;B`) or a list names, or raise ConfigError.
 
     A path that exists is never split, whatever its name contains.
-
-    Raises:
-        ConfigError: if no data set is named.
     """
     if isinstance(sources, str | os.PathLike):
         text = os.fspath(sources)
@@ -407,16 +375,12 @@ def split_sources(sources: str | os.PathLike | Iterable[str | os.PathLike]) -> l
 
 
 def kept_faults(text: str) -> tuple[str, ...]:
-    """Return the kinds of known faults in a text such as `axilla,needle`.
-
-    Raises:
-        ConfigError: if a kind is not in `breastus.labels.FAULTS`.
-    """
+    """Return the kinds of known faults in a text such as `axilla,needle`, or raise ConfigError."""
     kinds = tuple(kind for kind in map(str.strip, text.split(",")) if kind)
     if unknown := [kind for kind in kinds if kind not in FAULTS]:
         raise ConfigError(
             f"data.keep_faults must name kinds of known faults: {', '.join(FAULTS)}."
-            f"{_did_you_mean(unknown[0], FAULTS)} Received: {unknown[0]!r}"
+            f"{did_you_mean(unknown[0], FAULTS)} Received: {unknown[0]!r}"
         )
     return kinds
 
@@ -424,8 +388,7 @@ def kept_faults(text: str) -> tuple[str, ...]:
 def class_labels(text: str) -> dict[str, str]:
     """Return the names of classes in a text such as `cancer=lump,healthy=no_lump`.
 
-    Raises:
-        ConfigError: if a part has no `=`, a label is unknown, or a name has two labels.
+    It raises ConfigError if a part has no `=`, a label is unknown, or a name has two labels.
     """
     labels: dict[str, str] = {}
     for part in filter(None, map(str.strip, text.split(_LABEL_SEPARATOR))):
@@ -438,7 +401,7 @@ def class_labels(text: str) -> dict[str, str]:
         if label not in CLASS_NAMES:
             raise ConfigError(
                 f"data.labels (--labels) must give {name} one of {', '.join(CLASS_NAMES)}."
-                f"{_did_you_mean(label, CLASS_NAMES)} Received: {label!r}"
+                f"{did_you_mean(label, CLASS_NAMES)} Received: {label!r}"
             )
         if labels.setdefault(name, label) != label:
             raise ConfigError(
@@ -449,10 +412,9 @@ def class_labels(text: str) -> dict[str, str]:
 
 
 def join_labels(labels: str | Mapping[str, str] | Iterable[str]) -> str:
-    """Return names of classes as one text, such as `cancer=lump,healthy=no_lump`.
+    """Return labels as one text, such as `cancer=lump,healthy=no_lump`.
 
-    Args:
-        labels: such a text; a mapping of names to labels; or texts such as `cancer=lump`.
+    They are such a text; a mapping of names to labels; or texts such as `cancer=lump`.
     """
     if isinstance(labels, str):
         return labels
@@ -462,27 +424,19 @@ def join_labels(labels: str | Mapping[str, str] | Iterable[str]) -> str:
 
 
 def check_split(text: str) -> None:
-    """Check that a text is a split scheme; its file or source is looked up later.
-
-    Raises:
-        ConfigError: if it is not.
-    """
+    """Raise ConfigError unless a text is a split scheme; its file or source is looked up later."""
     named = text.startswith(SOURCE_SCHEME) and text != SOURCE_SCHEME
     if text in SPLIT_SCHEMES or named or Path(text).suffix.lower() == ".csv":
         return
     raise ConfigError(
         f"data.split must be one of {', '.join(SPLIT_SCHEMES)}, or {SOURCE_SCHEME}NAME to test on "
         f"the source of that name, or a .csv file with the columns image_id and split."
-        f"{_did_you_mean(text, (*SPLIT_SCHEMES, SOURCE_SCHEME))} Received: {text!r}"
+        f"{did_you_mean(text, (*SPLIT_SCHEMES, SOURCE_SCHEME))} Received: {text!r}"
     )
 
 
 def check_folds(split: str, fold: int, folds: int, val_rotation: int = 0) -> None:
-    """Check that the fold and the rotation exist, and that they are set for `kfold` only.
-
-    Raises:
-        ConfigError: if not.
-    """
+    """Raise ConfigError unless the fold and the rotation exist, and are set for `kfold` only."""
     if fold >= folds:
         raise ConfigError(
             f"data.fold must be below data.folds={folds}; folds are counted from 0. "

@@ -5,7 +5,6 @@
 A module registers what it adds with a decorator, such as `register_model` or `register_loss`.
 """
 
-import difflib
 import importlib
 import importlib.util
 import os
@@ -14,15 +13,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from breastus.errors import ConfigError
+from breastus.errors import ConfigError, did_you_mean
 
 
 class Registry:
     """Names to builders, which a decorator adds.
 
-    Args:
-        kind: kind of object, such as "loss".
-        setting: name of the setting that takes these names, for messages.
+    Messages call them by their `kind`, such as "loss", and by the `setting` that takes the names.
     """
 
     def __init__(self, kind: str, *, setting: str):
@@ -30,11 +27,7 @@ class Registry:
         self._builders: dict[str, Callable] = {}
 
     def register(self, name: str) -> Callable[[Callable], Callable]:
-        """Return a decorator that registers a builder.
-
-        Raises:
-            ConfigError: if the name is taken.
-        """
+        """Return a decorator that registers a builder. Raises ConfigError if the name is taken."""
 
         def add(builder: Callable) -> Callable:
             if name in self._builders:
@@ -51,18 +44,12 @@ class Registry:
         return sorted(self._builders)
 
     def get(self, name: str) -> Callable[..., Any]:
-        """Return the builder of a name.
-
-        Raises:
-            ConfigError: if no such name exists.
-        """
+        """Return the builder of a name. Raises ConfigError if no such name exists."""
         if name not in self._builders:
-            near = difflib.get_close_matches(name, self._builders, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
             known = ", ".join(self.names()) or f"a registered {self._kind} (none is)"
             raise ConfigError(
-                f"{self._setting} must be one of {known}.{hint} A module of your own is imported "
-                f"with --import. Received: {name!r}"
+                f"{self._setting} must be one of {known}.{did_you_mean(name, self._builders)} A "
+                f"module of your own is imported with --import. Received: {name!r}"
             )
         return self._builders[name]
 
@@ -109,11 +96,11 @@ def _import_file(path: Path) -> None:
         return
     if not path.is_file():
         raise FileNotFoundError(path)
-    spec = importlib.util.spec_from_file_location(f"breastus_plugin_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[f"breastus_plugin_{path.stem}"] = module
+    name = f"breastus_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[f"breastus_plugin_{path.stem}"]
+        del sys.modules[name]
         raise

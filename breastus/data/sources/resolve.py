@@ -1,6 +1,5 @@
 """Resolve what `--data` names: a name in, a folder or CSV file and its content out."""
 
-import difflib
 import os
 import warnings
 from collections import Counter
@@ -13,7 +12,7 @@ from breastus.data.sources.content import SourceContent, SourceImage
 from breastus.data.sources.dicom_folder import expand_frames
 from breastus.data.sources.file_tree import is_broken_link, walk
 from breastus.data.sources.registry import find_source, recognise_source
-from breastus.errors import DataError, DataWarning, HubError
+from breastus.errors import DataError, DataWarning, HubError, did_you_mean
 from breastus.labels import FAULTS
 from breastus.utils.files import printable
 
@@ -33,16 +32,13 @@ def resolve(name: str | os.PathLike, *, phantom_images: int, seed: int) -> Path:
     Args:
         name: a directory or CSV file; `hub`, `phantom` (write `./hub` for a directory of such a
             name); or `auto`, the first that exists of `$BREASTUS_DATA`, `data/raw`, the hub, and,
-            without a network, phantoms.
+            without a network, phantoms, with a warning.
         phantom_images: number of phantoms to simulate.
         seed: seed of the phantoms.
 
     Raises:
         DataError: if the directory or file does not exist.
         HubError: if `hub` cannot be reached.
-
-    Warns:
-        DataWarning: if `auto` falls back to phantoms.
     """
     if name == "hub":
         from breastus.data.sources import hub
@@ -73,14 +69,7 @@ def resolve(name: str | os.PathLike, *, phantom_images: int, seed: int) -> Path:
 
 
 def check_sources_exist(sources: str | os.PathLike | Iterable[str | os.PathLike]) -> None:
-    """Check that the named directories and files exist, before any download or long work.
-
-    Args:
-        sources: one or several data sets, see `breastus.load_manifest`.
-
-    Raises:
-        DataError: if one does not exist.
-    """
+    """Raise DataError unless the named directories and files exist, before any long work."""
     for name in split_sources(sources):
         if name == "auto" and (chosen := os.environ.get("BREASTUS_DATA")):
             _existing(Path(chosen), "$BREASTUS_DATA")
@@ -214,9 +203,7 @@ def _existing(path: Path, argument: str) -> Path:
         ]
     except OSError:
         names = []
-    near = difflib.get_close_matches(path.name, [*names, *_NAMES], n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
     raise DataError(
-        f"{argument} must be a directory, a CSV file, hub, phantom or auto.{hint} "
-        f"Received: {path}, which does not exist"
+        f"{argument} must be a directory, a CSV file, hub, phantom or auto."
+        f"{did_you_mean(path.name, [*names, *_NAMES])} Received: {path}, which does not exist"
     )

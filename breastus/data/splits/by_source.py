@@ -1,37 +1,25 @@
 """Leave one source out: the scheme `source:NAME` tests on one source and trains on the others."""
 
-import difflib
 import warnings
 
 import pandas as pd
 
 from breastus.data.splits.group_folds import draw_folds
 from breastus.data.splits.scheme import check_classes, describe_counts, split_table
-from breastus.errors import DataWarning, SplitError
+from breastus.errors import DataWarning, SplitError, did_you_mean
 
 
 def split_by_source(rows: pd.DataFrame, seed: int, *, source: str) -> pd.DataFrame:
-    """Test on all images of a source; a fifth of the other images is val.
+    """Test on all images of a source; a fifth of the other images, drawn by the seed, is val.
 
-    Args:
-        rows: included rows of a manifest.
-        seed: seed that decides which images are val.
-        source: value of the column `source`.
-
-    Raises:
-        SplitError: if the source does not exist, or the others lack a class.
-
-    Warns:
-        DataWarning: if images of other sources are not used because their group is also in the test
-            part, or if the source holds only one class.
+    It warns if images of other sources are not used because their group is also in the test part,
+    or if the source holds only one class.
     """
     sources = sorted(rows["source"].unique())
     if source not in sources:
-        near = difflib.get_close_matches(source, sources, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
         raise SplitError(
             f"data.split=source:NAME must name a source with included images: "
-            f"{', '.join(sources) or 'none'}.{hint} Received: {source}"
+            f"{', '.join(sources) or 'none'}.{did_you_mean(source, sources)} Received: {source}"
         )
     if len(sources) == 1:
         raise SplitError(
