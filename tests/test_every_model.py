@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from breastus.config.presets import _RECIPES, default_config
-from breastus.data.images import ImageFile
+from breastus.data.images import read_image, to_png
 from breastus.models.registry import list_models
 from breastus.workflows.train import train
 
@@ -46,7 +46,7 @@ def test_an_epoch_and_a_bundle_that_equals_the_network(name, few_images, tmp_pat
     served = tf.saved_model.load(str(run.bundle / "saved_model"))
     table = pd.read_csv(run.path / "predictions_test.csv").set_index("image_id")
     paths = pd.read_csv(run.path / "manifest.csv").set_index("image_id")["path"]
-    encoded = [ImageFile.read(paths[image_id]).encoded for image_id in table.index]
+    encoded = [to_png(read_image(paths[image_id])) for image_id in table.index]
     found = served.signatures["predict_bytes"](tf.constant(encoded))
     np.testing.assert_allclose(found["lump"], table["probability"], atol=1e-4)
 

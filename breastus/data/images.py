@@ -1,31 +1,27 @@
 """Read one image file safely: a path or bytes in, checked pixels out.
 
-The file is a picture or a DICOM file, of which one frame is named `scan.dcm#frame=12`. Pixels are
-uint8 [H, W, 3], RGB, values 0 to 255, upright.
-
-Files are decoded here alone. Manifest, training, masks and `Predictor` hand these pixels to the
-TensorFlow graph, so no file can look different there, or fail to decode there.
+The file is a picture or a DICOM file, of which one frame is named `scan.dcm#frame=12`. Files are
+decoded here alone. Manifest, training, masks and `Predictor` hand these pixels to the TensorFlow
+graph, so no file can look different there, or fail to decode there.
 """
 
 import hashlib
 import io
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from breastus.data.dicom.files import SUFFIXES as DICOM_SUFFIXES
 from breastus.data.dicom.files import is_dicom, split_frame
 from breastus.data.image_files import MAX_PIXELS, read_bytes
 from breastus.data.orientation import ORIENTATION_TAG, file_orientation, upright
 from breastus.errors import ImageError
 
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp"),
-    *(".dcm", ".dicom"),
-)
+_PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
+SUFFIXES = (*_PICTURES, *DICOM_SUFFIXES)
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _SIMULATED = ("Description", "simulated by breastus, not a patient")  # PNG text of phantoms
@@ -38,20 +34,15 @@ _LOSSY = ("JPEG", "MPO", "WEBP")  # MPO is what Pillow calls a JPEG with a secon
 class ImageFile:
     """One image file, checked and decoded.
 
-    Attributes:
-        pixels: uint8 [H, W, 3], RGB. Alpha is dropped. Of values with more bits the 8 highest are
-            kept, of the 12 or 16 bits that the file states.
-        sha256: SHA-256 of the original file.
-        simulated: true for a file that declares itself a phantom.
-        lossy: true for a file whose compression changes grey levels.
-        flags: flags that the header of a DICOM file states, as `DicomFile.flags`.
+    Alpha is dropped. Of values with more bits the 8 highest are kept, of the 12 or 16 bits that the
+    file states.
     """
 
-    pixels: np.ndarray
-    sha256: str
-    simulated: bool = False
-    lossy: bool = False
-    flags: tuple[str, ...] = ()
+    pixels: np.ndarray  # uint8 [H, W, 3], RGB, upright
+    sha256: str  # of the original file
+    simulated: bool = False  # declares itself a phantom
+    lossy: bool = False  # its compression changes grey levels
+    flags: tuple[str, ...] = ()  # stated by the header of a DICOM file, as `DicomFile.flags`
 
     @classmethod
     def read(cls, source: str | os.PathLike | bytes) -> "ImageFile":
@@ -89,21 +80,14 @@ class ImageFile:
             ) from error
         # Damaged files make Pillow raise almost anything, from struct.error to SyntaxError.
         except Exception as error:
-            reason = str(error) or type(error).__name__
-            raise ImageError(
-                f"{name} is damaged: {_first_line(reason)}. Export or copy it again."
-            ) from error
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            raise ImageError(f"{name} is damaged: {reason}. Export or copy it again.") from error
         return cls(
             pixels,
             hashlib.sha256(data).hexdigest(),
             simulated=image.info.get(_SIMULATED[0]) == _SIMULATED[1],
             lossy=image.format in _LOSSY or image.info.get("compression") == "jpeg",
         )
-
-    @cached_property
-    def encoded(self) -> bytes:
-        """A PNG file with these pixels, for `predict_bytes` of a bundle."""
-        return to_png(self.pixels)
 
     @classmethod
     def _of_dicom(cls, name: str, data: bytes, frame: int | None) -> "ImageFile":
@@ -125,12 +109,9 @@ def read_image(source: str | os.PathLike | bytes) -> np.ndarray:
 
 
 def to_png(pixels: np.ndarray, *, side: int | None = None, simulated: bool = False) -> bytes:
-    """Encode pixels as PNG.
+    """Encode uint8 [H, W] or [H, W, 3] as PNG, shrunk to fit a square of `side` pixels if given.
 
-    Args:
-        pixels: uint8 [H, W] or [H, W, 3].
-        side: side in pixels of a square that the image is shrunk to fit; None keeps its size.
-        simulated: whether the file declares itself a phantom, also after it is copied.
+    A `simulated` file declares itself a phantom, also after it is copied.
     """
     image = Image.fromarray(pixels)
     if side is not None:
@@ -147,10 +128,10 @@ def _decode(name: str, data: bytes) -> tuple[np.ndarray, Image.Image]:
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_large(name, "more than 89 million")) from error
+        raise _too_large(name, "more than 89 million") from error
     # Only the header has been read so far, so nothing large is allocated.
     if image.width * image.height > MAX_PIXELS:
-        raise ImageError(_too_large(name, f"{image.width} x {image.height}"))
+        raise _too_large(name, f"{image.width} x {image.height}")
     if image.format in ("PNG", "JPEG", "MPO"):
         return upright(_rgb_pixels(image, name), file_orientation(data)), image
     return upright_pixels(image, name), image
@@ -159,8 +140,7 @@ def _decode(name: str, data: bytes) -> tuple[np.ndarray, Image.Image]:
 def upright_pixels(image: Image.Image, name: str = "The image") -> np.ndarray:
     """Return the pixels of a Pillow image, uint8 [H, W, 3], turned upright.
 
-    Raises:
-        ImageError: when the scale of its values is unknown. Damage raises almost anything.
+    It raises ImageError when the scale of its values is unknown, and on damage almost anything.
     """
     image.load()  # turns a TIFF, and takes its orientation away
     return upright(_rgb_pixels(image, name), image.getexif().get(ORIENTATION_TAG, 1))
@@ -197,12 +177,8 @@ def _unknown_scale(name: str, received: str) -> ImageError:
     )
 
 
-def _too_large(name: str, received: str) -> str:
-    return (
+def _too_large(name: str, received: str) -> ImageError:
+    return ImageError(
         f"{name} is too large: an image may have {MAX_PIXELS // 10**6} million pixels. Crop or "
         f"shrink it. Received: {received}"
     )
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0].rstrip(".")

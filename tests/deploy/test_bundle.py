@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from breastus.data.annotations.drawing import draw_annotations
-from breastus.data.images import ImageFile, to_png
+from breastus.data.images import ImageFile, read_image, to_png
 from breastus.deploy.bundle import checksums, publish
 from breastus.deploy.serving import ServingModule
 from breastus.evaluation.calibration.temperature import apply_temperature
@@ -139,7 +139,7 @@ def test_the_predictions_of_the_run_are_those_of_the_bundle(tiny_run, served):
 
     table = pd.read_csv(tiny_run.path / "predictions_test.csv").set_index("image_id")
     paths = pd.read_csv(tiny_run.path / "manifest.csv").set_index("image_id")["path"]
-    encoded = [ImageFile.read(paths[image_id]).encoded for image_id in table.index]
+    encoded = [to_png(read_image(paths[image_id])) for image_id in table.index]
     found = served.signatures["predict_bytes"](tf.constant(encoded))["lump"]
     np.testing.assert_allclose(found, table["probability"], atol=1e-5)
 

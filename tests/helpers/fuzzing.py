@@ -26,7 +26,7 @@ import numpy as np
 from dicom_maker import MARKER, compressed, dataset, dicom, region, without_preamble
 from PIL import Image
 
-from breastus.data.images import ImageFile
+from breastus.data.images import ImageFile, to_png
 from breastus.data.sources.content import SourceImage
 from breastus.data.sources.dicom_folder import expand_frames
 from breastus.errors import ImageError
@@ -261,7 +261,7 @@ class Graph:
         if file.pixels.size > 3 * _GRAPH_PIXELS:
             return
         assert self._transform(file.pixels).shape == (16, 16, 3)
-        decoded = self._decode(file.encoded).numpy()
+        decoded = self._decode(to_png(file.pixels)).numpy()
         assert np.array_equal(decoded, file.pixels), "the PNG of its pixels has others"
         if not data.startswith((b"\x89PNG", b"\xff\xd8\xff")):
             return

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from fitting import fit, read_history
 
-from breastus.data.images import ImageFile
+from breastus.data.images import read_image, to_png
 from breastus.workflows.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
@@ -29,7 +29,7 @@ def test_half_precision_is_exported_as_float32(tiny_config, tmp_path, precision)
     served = tf.saved_model.load(str(run.bundle / "saved_model"))
     table = pd.read_csv(run.path / "predictions_test.csv").set_index("image_id")
     paths = pd.read_csv(run.path / "manifest.csv").set_index("image_id")["path"]
-    encoded = [ImageFile.read(paths[image_id]).encoded for image_id in table.index]
+    encoded = [to_png(read_image(paths[image_id])) for image_id in table.index]
     found = served.signatures["predict_bytes"](tf.constant(encoded))["lump"]
     np.testing.assert_allclose(found, table["probability"], atol=1e-4)
 

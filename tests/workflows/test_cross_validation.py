@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from breastus.cli.main import main
-from breastus.data.images import ImageFile
+from breastus.data.images import read_image, to_png
 from breastus.deploy.predictor import Predictor
 from breastus.errors import ConfigError, DataError, RunError
 from breastus.evaluation.calibration.logistic import logit, sigmoid
@@ -209,7 +209,7 @@ def test_an_ensemble_is_one_bundle_that_tensorflow_serves(folds, tmp_path):
     path = (
         pd.read_csv(folds.path / "manifest.csv").set_index("image_id").loc[row["image_id"], "path"]
     )
-    encoded = tf.constant([ImageFile.read(path).encoded])
+    encoded = tf.constant([to_png(read_image(path))])
     served = tf.saved_model.load(str(bundle / "saved_model")).signatures["predict_bytes"](encoded)
 
     inputs = Transform.from_config(folds.runs[0].config).bytes_to_input(encoded)
