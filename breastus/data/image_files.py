@@ -10,11 +10,7 @@ MAX_BYTES = 256 * 2**20
 
 
 def check_file(path: Path) -> None:
-    """Check that a path leads to a file that may be read as an image.
-
-    Raises:
-        ImageError: when it is missing, a directory, a pipe, or larger than `MAX_BYTES`.
-    """
+    """Raise ImageError unless a path leads to a readable file of at most `MAX_BYTES`."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -32,16 +28,23 @@ def check_file(path: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a file.
-
-    Raises:
-        ImageError: see `check_file`; also when the file may not be read.
-    """
+    """Return the bytes of a file. Raises as `check_file`; also when it may not be read."""
     check_file(path)
     try:
         return path.read_bytes()
     except OSError as error:
         raise cannot_open(path, error) from error
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file; none for what is no file or cannot be read."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return b""
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
 
 
 def cannot_open(path: Path, error: Exception) -> ImageError:

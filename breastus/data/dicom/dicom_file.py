@@ -24,10 +24,6 @@ _KEYWORDS = ["SOPClassUID", "Modality", "PatientID", "SequenceOfUltrasoundRegion
 class DicomFile:
     """One DICOM file of modality US, whose header is checked.
 
-    Args:
-        elements: its elements.
-        pixels: true if frames will be decoded, false for the header alone.
-
     Attributes:
         name: name of the file in error messages.
         frames: number of frames.
@@ -71,9 +67,9 @@ class DicomFile:
                 read from a path.
 
         Raises:
-            ImageError: if the file is missing, too large, not DICOM, not ultrasound (modality US),
-                damaged, or in a form that is not supported. The message names file, tag, keyword
-                and value, and no value that could identify a person.
+            ImageError: if the file is missing, too large, not DICOM, not ultrasound, damaged, or in
+                a form that is not supported. The message names file, tag, keyword and value, and no
+                value that could identify a person.
         """
 
         def parse(stream: BinaryIO) -> "DicomFile":
@@ -94,8 +90,7 @@ class DicomFile:
     def frame(self, number: int = 1) -> np.ndarray:
         """Decode one frame, counted from 1, cut to the B-mode region: uint8 [H, W, 3], RGB.
 
-        Raises:
-            ImageError: if there is no such frame, or it cannot be decoded.
+        It raises ImageError if there is no such frame, or it cannot be decoded.
         """
         if not 1 <= number <= self.frames:
             raise ImageError(

@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from breastus.data.image_files import first_bytes
+
 SUFFIXES = (".dcm", ".dicom")
 # What a flag that a header states means to the reader of a prediction.
 FLAG_MEANINGS = {
@@ -27,13 +29,7 @@ def is_dicom(data: bytes, suffix: str = "") -> bool:
 
 def is_dicom_file(path: Path) -> bool:
     """Whether a path leads to a DICOM file; false for what cannot be read."""
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            return False
-        with path.open("rb") as file:
-            return is_dicom(file.read(132), path.suffix)
-    except OSError:
-        return False
+    return is_dicom(first_bytes(path, 132), path.suffix)
 
 
 def may_be_dicom(name: str) -> bool:

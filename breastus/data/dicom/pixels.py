@@ -41,14 +41,9 @@ _MAX_ENTRIES = 1 << 16  # of a lookup table
 
 
 class PixelReader:
-    """The frames of one file.
+    """The frames of one file; raises ImageError if an element is missing or not supported.
 
-    Args:
-        elements: elements of the file.
-        need_pixels: true if frames will be decoded, false for the header alone.
-
-    Raises:
-        ImageError: if an element is missing, impossible or not supported.
+    With `need_pixels` frames will be decoded, otherwise only the header is checked.
     """
 
     def __init__(self, elements: Elements, *, need_pixels: bool):
@@ -89,11 +84,7 @@ class PixelReader:
                 self._table = convert(elements, self._values)
 
     def frame(self, index: int) -> np.ndarray:
-        """Decode frame `index`, counted from 0, to uint8 [H, W, 3], RGB.
-
-        Raises:
-            ImageError: if its data are damaged.
-        """
+        """Decode frame `index`, counted from 0, to uint8 [H, W, 3], RGB."""
         if not self._data:
             raise self._elements.error("PixelData", "was not read, only the header was")
         pixels, problem = attempt(lambda: self._decode(index))
@@ -275,10 +266,7 @@ def _encapsulated_frame(data: bytes, index: int, frames: int) -> bytes:
 def _decode_rle(data: bytes, shape: tuple[int, int, int], width: int) -> np.ndarray:
     """Decode a frame of RLE segments, one for each byte of each sample, PS3.5 G.
 
-    Args:
-        data: header and segments.
-        shape: rows, columns and samples.
-        width: bytes of a sample, 1 or 2.
+    `shape` is rows, columns and samples; `width` is the bytes of a sample, 1 or 2.
     """
     pixels, samples = shape[0] * shape[1], shape[2]
     count, *offsets = struct.unpack_from("<16L", data)

@@ -53,12 +53,7 @@ def patient_key(patient_id: str) -> str:
 
 
 class Elements:
-    """The elements of one data set, by keyword.
-
-    Args:
-        name: name of the file in error messages.
-        dataset: data set as read by pydicom.
-    """
+    """The elements of one data set, as read by pydicom, by keyword."""
 
     def __init__(self, name: str, dataset: "Dataset"):
         self.name = name
@@ -66,16 +61,9 @@ class Elements:
 
     @classmethod
     def read(cls, name: str, stream: BinaryIO, keywords: list[str], *, pixels: bool) -> "Elements":
-        """Read the elements that describe the image, and some others.
+        """Read the elements that describe the image, and those of `keywords`; skip all others.
 
-        Args:
-            name: name of the file in error messages.
-            stream: the open file.
-            keywords: further elements; all others are skipped.
-            pixels: true to read the pixel data too.
-
-        Raises:
-            ImageError: if pydicom is not installed, or the file is damaged or deflated.
+        It raises ImageError if pydicom is not installed, or the file is damaged or deflated.
         """
         try:
             import pydicom

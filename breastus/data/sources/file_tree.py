@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from breastus.data.dicom.files import is_dicom_file, may_be_dicom
+from breastus.data.dicom.files import is_dicom, may_be_dicom
+from breastus.data.image_files import first_bytes
 from breastus.data.images import SUFFIXES
 from breastus.errors import DataError
 
@@ -21,27 +22,16 @@ _STARTS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*")
 
 
 class FileTree(NamedTuple):
-    """Everything below a folder, in natural order.
+    """Everything below a folder, in natural order."""
 
-    Attributes:
-        images: files that are images by their suffix, or if they have none, by their first bytes.
-        others: all other files.
-        folders: folders, links that are followed among them.
-        unfollowed: links to folders that are not followed.
-    """
-
-    images: list[Path]
-    others: list[Path]
-    folders: list[Path]
-    unfollowed: list[Path]
+    images: list[Path]  # by their suffix, or if they have none, by their first bytes
+    others: list[Path]  # all other files
+    folders: list[Path]  # links that are followed among them
+    unfollowed: list[Path]  # links to folders that are not followed
 
 
 def walk(folder: Path) -> FileTree:
-    """List a folder.
-
-    Raises:
-        DataError: if a folder cannot be read.
-    """
+    """List a folder. Raises DataError if it, or a folder below it, cannot be read."""
     tree = FileTree([], [], [], [])
     top = os.path.realpath(folder)
     seen = {top}
@@ -63,9 +53,6 @@ def files_below(folder: Path) -> list[Path]:
     """Return the image files below a folder in natural order, without hidden ones.
 
     Files without a suffix are opened, because DICOM files often have none.
-
-    Raises:
-        DataError: if a folder cannot be read.
     """
     return walk(folder).images
 
@@ -137,17 +124,8 @@ def _is_image(path: Path) -> bool:
         return True
     if path.name.upper() == "DICOMDIR" or not may_be_dicom(path.name):
         return False
-    return is_dicom_file(path) or _starts_as_image(path)
-
-
-def _starts_as_image(path: Path) -> bool:
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            return False
-        with path.open("rb") as file:
-            return file.read(12).startswith(_STARTS)
-    except OSError:
-        return False
+    start = first_bytes(path, 132)
+    return is_dicom(start, path.suffix) or start.startswith(_STARTS)
 
 
 def _is_hidden(name: str) -> bool:
