@@ -29,11 +29,9 @@ _SLANTED_ARMS = np.array([[*_SLOPE, *_SLOPE], [*_SLOPE, *-_SLOPE]])
 
 
 def has_crosses(grey: np.ndarray, *, except_in: Sequence[tuple[int, int, int, int]] = ()) -> bool:
-    """Return whether calipers are drawn on an image.
+    """Return whether calipers are drawn on an image, uint8 [H, W].
 
-    Args:
-        grey: uint8 [H, W].
-        except_in: boxes (left, top, right, bottom) of text, whose strokes cross too.
+    `except_in` are boxes (left, top, right, bottom) of text, whose strokes cross too.
     """
     for contrast, arms in ((_upright(grey), _UPRIGHT_ARMS), (_slanted(grey), _SLANTED_ARMS)):
         for left, top, right, bottom in except_in:

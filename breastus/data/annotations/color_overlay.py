@@ -28,19 +28,12 @@ _TOP, _SIDES, _BOTTOM = 0.045, 0.015, 0.03
 
 @dataclass(frozen=True)
 class ColorOverlay:
-    """The colours on an image.
+    """The colours on an image."""
 
-    Attributes:
-        flow: true for red or blue as in colour Doppler.
-        wide: true for a large coloured part.
-        graphics: true for a drawing in another colour that is no part of flow.
-        yellow: true for as much faint yellow as the lines of a Doppler box have.
-    """
-
-    flow: bool = False
-    wide: bool = False
-    graphics: bool = False
-    yellow: bool = False
+    flow: bool = False  # red or blue as in colour Doppler
+    wide: bool = False  # a large coloured part
+    graphics: bool = False  # a drawing in another colour that is no part of flow
+    yellow: bool = False  # as much faint yellow as the lines of a Doppler box have
 
 
 def find_color(pixels: np.ndarray) -> ColorOverlay:

@@ -15,20 +15,17 @@ TEXTS = ("RT UOQ", "LT UOQ", "RT LIQ", "LT 3 O'CLOCK", "RT 9 O'CLOCK", "LT RETRO
 MIN_SIDE = 96  # pixels; smaller images have no room for annotations
 
 _LEVEL, _NOISE = 226, 5  # grey levels
-_CROSS, _GAP = 8, 5  # pixels of an arm, and from dot to dot
+_CROSS, _GAP, _SIZE = 8, 5, 14  # pixels of an arm, from dot to dot, and of a letter
 _USUAL = 500  # height in pixels of an image with annotations of these sizes
 _FONT, _LETTER = 0, 21  # FONT_HERSHEY_SIMPLEX, and the height of its capitals at scale 1, pixels
 
 
 def draw_annotations(pixels: np.ndarray, seed: int) -> np.ndarray:
-    """Draw calipers and a line of text.
+    """Return a copy of an image with calipers and a line of text, uint8 [H, W, 3].
 
     Args:
         pixels: uint8 [H, W, 3], at least `MIN_SIDE` pixels a side.
         seed: seed of positions, lengths and the text.
-
-    Returns:
-        Annotated copy, uint8 [H, W, 3].
 
     Raises:
         ImageError: when the image is too small.
@@ -49,9 +46,8 @@ def draw_annotations(pixels: np.ndarray, seed: int) -> np.ndarray:
         half = length / 2 * np.array([np.cos(angle + turn), np.sin(angle + turn)])
         _measure(mask, middle - half, middle + half, str(number), scale)
     text = str(rng.choice(TEXTS))
-    size = 14 * scale
     place = rng.uniform([0.08, 0.8], [0.25, 0.9]) * [width, height]
-    _write(mask, text, place, size, scale, widest=int(0.7 * width))
+    _write(mask, text, place, scale, widest=int(0.7 * width))
 
     drawn = mask > 0
     marked = pixels.copy()
@@ -69,13 +65,13 @@ def _measure(mask: np.ndarray, start, end, number: str, scale: int) -> None:
     for x, y in np.round(np.linspace(start, end, steps + 1)).astype(int):
         mask[y : y + 2 * scale, x : x + 2 * scale] = 1
     beside = start + np.array([-1.9, 1.9]) * arm
-    _write(mask, number, beside, 14 * scale, scale, widest=4 * arm)
+    _write(mask, number, beside, scale, widest=4 * arm)
 
 
-def _write(mask: np.ndarray, text: str, place, size: int, scale: int, *, widest: int) -> None:
-    """Write a text with letters of `size` pixels, or smaller where it would be too wide."""
+def _write(mask: np.ndarray, text: str, place, scale: int, *, widest: int) -> None:
+    """Write a text, in smaller letters where it would be too wide."""
     thick = 2 * scale
-    factor = size / _LETTER
+    factor = _SIZE * scale / _LETTER
     (length, _), _ = cv2.getTextSize(text, _FONT, factor, thick)
     factor *= min(1.0, widest / length)
     x, y = (round(float(value)) for value in place)

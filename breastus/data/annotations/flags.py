@@ -17,46 +17,36 @@ import numpy as np
 
 from breastus.data.annotations.calipers import has_crosses
 from breastus.data.annotations.color_overlay import find_color
+from breastus.data.annotations.drawing import MIN_SIDE
 from breastus.data.annotations.layout import find_panel, has_straight_line, is_dual_view
 from breastus.data.annotations.text import text_lines
 from breastus.utils.opencv import cv2
 
-CALIPER, TEXT, COLOR_DOPPLER, COLOR_MODE, DUAL_VIEW, BODY_MARKER, NEARLY_BLACK = FLAGS = (
-    "caliper",
-    "text",
-    "color_doppler",
-    "color_mode",
-    "dual_view",
-    "body_marker",
-    "nearly_black",
-)
 # What each flag means to the reader of a prediction.
 MEANINGS = {
-    CALIPER: "calipers or other marks are drawn on the image, which can mislead a model",
-    TEXT: "there is text on the image, which can mislead a model",
-    COLOR_DOPPLER: "it is a colour Doppler image, not plain B-mode",
-    COLOR_MODE: "a large part of it is in colour, as in elastography; it is not plain B-mode",
-    DUAL_VIEW: "it shows two views side by side, where models expect one",
-    BODY_MARKER: "it holds a body marker panel, which is not tissue",
-    NEARLY_BLACK: "it is nearly black, perhaps because its grey range was misread when exported",
+    "caliper": "calipers or other marks are drawn on the image, which can mislead a model",
+    "text": "there is text on the image, which can mislead a model",
+    "color_doppler": "it is a colour Doppler image, not plain B-mode",
+    "color_mode": "a large part of it is in colour, as in elastography; it is not plain B-mode",
+    "dual_view": "it shows two views side by side, where models expect one",
+    "body_marker": "it holds a body marker panel, which is not tissue",
+    "nearly_black": "it is nearly black, perhaps because its grey range was misread when exported",
 }
-_MIN_SIDE = 96  # pixels; smaller images have no room for annotations
+FLAGS = tuple(MEANINGS)
+CALIPER, TEXT, COLOR_DOPPLER, COLOR_MODE, DUAL_VIEW, BODY_MARKER, NEARLY_BLACK = FLAGS
 # An image is nearly black if less than this fraction of its pixels reaches this level. Of the
 # images of BUSI and BUS-UCLM each reaches 120.
 _LIT_FRACTION, _LIT_LEVEL = 0.01, 64
 
 
 def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
-    """Return the flags of an image.
+    """Return those of `FLAGS`, in their order, that an image has.
 
     Args:
         pixels: uint8 [H, W, 3], RGB, at the original size: shrunk images lose their annotations.
-
-    Returns:
-        Some of `FLAGS`, in their order.
     """
-    dark = (NEARLY_BLACK,) if is_nearly_black(pixels) else ()
-    if min(pixels.shape[:2]) < _MIN_SIDE:
+    dark = (NEARLY_BLACK,) if _is_nearly_black(pixels) else ()
+    if min(pixels.shape[:2]) < MIN_SIDE:
         return dark
     panel = find_panel(pixels)
     if panel is not None:  # drawings in the panel belong to it
@@ -78,7 +68,6 @@ def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
     return (*(flag for flag in FLAGS if found.get(flag)), *dark)
 
 
-def is_nearly_black(pixels: np.ndarray) -> bool:
-    """Whether hardly any pixel of an image is brighter than a quarter of the range."""
+def _is_nearly_black(pixels: np.ndarray) -> bool:
     red, green, blue = np.moveaxis(pixels >= _LIT_LEVEL, -1, 0)
     return float((red | green | blue).mean()) < _LIT_FRACTION

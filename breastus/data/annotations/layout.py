@@ -24,11 +24,7 @@ _PANEL_MARGIN = 8  # pixels: the frame of a panel is shaded
 
 
 def has_straight_line(grey: np.ndarray) -> bool:
-    """Return whether a line runs across or down a good part of an image, as a box's sides do.
-
-    Args:
-        grey: uint8 [H, W].
-    """
+    """Return whether a straight line, as of a box, runs across or down much of uint8 [H, W]."""
     height, width = grey.shape
     across, down = int(LINE_ACROSS * width), int(LINE_DOWN * height)
     return _has_line(grey[2:-2], grey[:-4], grey[4:], 1, across) or _has_line(
@@ -52,11 +48,7 @@ def _has_line(
 
 
 def is_dual_view(grey: np.ndarray) -> bool:
-    """Return whether an image shows two views side by side.
-
-    Args:
-        grey: uint8 [H, W].
-    """
+    """Return whether an image, uint8 [H, W], shows two views side by side."""
     width = grey.shape[1]
     start, end = (int(share * width) for share in _MIDDLE)
     sides = grey[:, :start], grey[:, end:]
@@ -96,8 +88,7 @@ def _usual(steps: np.ndarray) -> float:
 def find_panel(pixels: np.ndarray) -> tuple[int, int, int, int] | None:
     """Return (left, top, right, bottom) of a flat panel such as a body marker's, or None.
 
-    Args:
-        pixels: uint8 [H, W, 3], RGB.
+    `pixels` are uint8 [H, W, 3], RGB.
     """
     # Every second row and column is enough for a panel.
     rows = pixels[1::2]

@@ -18,11 +18,7 @@ _MARGIN = 6  # pixels that a box reaches beyond the strokes
 
 
 def text_lines(grey: np.ndarray) -> list[Box]:
-    """Return the boxes of the lines of text on an image, from left to right.
-
-    Args:
-        grey: uint8 [H, W].
-    """
+    """Return the boxes of the lines of text on an image, uint8 [H, W], from left to right."""
     letters = sorted(_letters(grey))
     lines, taken = [], set()
     for first, letter in enumerate(letters):
