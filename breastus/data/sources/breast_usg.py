@@ -56,13 +56,7 @@ def _find_table(folder: Path) -> Path | None:
 
 @register_source("breast_usg", recognises=lambda folder: find_root(folder, _find_table) is not None)
 def read(folder: Path) -> SourceContent:
-    """List the images with patient, finding and the masks of tumours.
-
-    Raises:
-        DataError: if the table cannot be read, lacks a column, names an image twice, has an
-            unknown class or a row without a case, or if it is an Excel file and openpyxl is not
-            installed.
-    """
+    """List the images with patient, finding and the masks of tumours."""
     root = find_root(folder, _find_table)
     path = _find_table(root)
     table = read_table(path, _COLUMNS)

@@ -21,12 +21,7 @@ from pathlib import Path
 from breastus.data.sources.content import SourceContent, SourceImage
 from breastus.data.sources.file_tree import files_below, find_root
 from breastus.data.sources.registry import register_source
-from breastus.data.sources.tables import (
-    check_unique,
-    check_values,
-    patients_of,
-    read_table,
-)
+from breastus.data.sources.tables import check_unique, check_values, patients_of, read_table
 
 _TABLE = "bus_data.csv"
 
@@ -37,12 +32,7 @@ def _is_root(folder: Path) -> bool:
 
 @register_source("bus_bra", recognises=lambda folder: find_root(folder, _is_root) is not None)
 def read(folder: Path) -> SourceContent:
-    """List the images with patient, finding and mask.
-
-    Raises:
-        DataError: if bus_data.csv cannot be read, lacks a column, names an image twice, has an
-            unknown class or a row without a patient.
-    """
+    """List the images with patient, finding and mask."""
     root = find_root(folder, _is_root)
     path = root / _TABLE
     table = read_table(path, ["ID", "Case", "Pathology"])

@@ -32,12 +32,7 @@ def _is_root(folder: Path) -> bool:
 
 @register_source("bus_uclm", recognises=lambda folder: find_root(folder, _is_root) is not None)
 def read(folder: Path) -> SourceContent:
-    """List the images with patient, finding, flags and mask.
-
-    Raises:
-        DataError: if INFO.csv cannot be read, lacks a column, names an image twice, or has an
-            unknown class or a flag that is neither Yes nor No.
-    """
+    """List the images with patient, finding, flags and mask."""
     root = find_root(folder, _is_root)
     path = root / _TABLE
     table = read_table(path, ["Image", "Label", *_FLAGS])

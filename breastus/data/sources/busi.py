@@ -70,14 +70,11 @@ def _is_root(folder: Path) -> bool:
     recognises=lambda folder, names: find_root(folder, _is_root) is not None,
     takes_names=True,
 )
-def read(folder: Path, names: ClassNames | None = None) -> SourceContent:
+def read(folder: Path, names: ClassNames) -> SourceContent:
     """List the images with their masks and published faults.
 
     A copy in other folders, such as `train/` and `test/`, or `images/` and `masks/`, is read as
     class folders, which keeps its split. Images of other names get the source `folder`.
-
-    Raises:
-        DataError: if the folder of a class exists and holds no images.
     """
     if (root := _find_release(folder)) is not None:
         return _read_release(root)
@@ -116,16 +113,9 @@ def _read_release(root: Path) -> SourceContent:
                 "the folder."
             )
         for name, file in images.items():
-            content.images.append(
-                _with_faults(
-                    SourceImage(
-                        name=name,
-                        path=file,
-                        mask_paths=tuple(masks.pop(name, [])),
-                        finding=finding,
-                    )
-                )
-            )
+            of_image = tuple(masks.pop(name, []))
+            image = SourceImage(name=name, path=file, mask_paths=of_image, finding=finding)
+            content.images.append(_with_faults(image))
         content.leave_out(
             strangers,
             "is not named like an image of BUSI; it is ignored.",

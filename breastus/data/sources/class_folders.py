@@ -26,20 +26,14 @@ _SHOWN = 4  # folders in a suggestion
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
-def has_class_folders(folder: Path, names: ClassNames | None = None) -> bool:
+def has_class_folders(folder: Path, names: ClassNames) -> bool:
     """Return whether a class folder is anywhere below a folder."""
-    names = names or ClassNames()
     return any(names.parse(path.name) for path in walk(folder).folders)
 
 
 @register_source("folder", recognises=has_class_folders, is_layout=True, takes_names=True)
-def read(folder: Path, names: ClassNames | None = None) -> SourceContent:
-    """List the images of all class folders below.
-
-    Raises:
-        DataError: if a class folder holds no images.
-    """
-    names = names or ClassNames()
+def read(folder: Path, names: ClassNames) -> SourceContent:
+    """List the images of all class folders below. Raises DataError if one holds no images."""
     tree = walk(folder)
     images, masks = _named_masks(folder, tree)
     masks_of = {file: masks.pop(_mask_key(folder, file, file.stem), []) for file in images}

@@ -8,8 +8,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from breastus.labels import CLASS_NAMES
-
 # Name in lower case without spaces, dashes and underscores: (finding, label).
 _KNOWN = {
     "lump": ("unknown", "lump"),
@@ -64,11 +62,6 @@ def suggestion(names: Iterable[str]) -> str:
     """Return the option that says what names mean, such as `--labels cancer=lump x=LABEL`."""
     pairs = [f"{name}={_likely(name)}" for name in names]
     return "--labels " + " ".join(f'"{pair}"' if " " in pair else pair for pair in pairs)
-
-
-def meanings() -> str:
-    """Return the labels that a name may have, as text."""
-    return f"{', '.join(CLASS_NAMES[:-1])} or {CLASS_NAMES[-1]}"
 
 
 def _likely(name: str) -> str:

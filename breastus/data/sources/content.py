@@ -14,15 +14,10 @@ _FEW = 3  # files that are named one by one
 
 @dataclass(frozen=True)
 class Fault:
-    """A published fault of an image.
+    """A published fault of an image."""
 
-    Attributes:
-        kind: one of `breastus.labels.FAULTS`.
-        reason: text for `excluded`, with its citation.
-    """
-
-    kind: str
-    reason: str
+    kind: str  # one of `breastus.labels.FAULTS`
+    reason: str  # text for `excluded`, with its citation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +81,8 @@ class SourceContent:
     def leave_out(self, files: Iterable[Path], one: str, several: str) -> None:
         """Add a problem about files that are not used, or one for each if they are few.
 
-        Args:
-            files: the files; none adds nothing.
-            one: rest of the sentence about one file, such as "is in no class folder.".
-            several: the same about several files.
+        `one` is the rest of the sentence about one file, such as "is in no class folder.", and
+        `several` the same about several files.
         """
         files = list(files)
         self.left_out.update(files)

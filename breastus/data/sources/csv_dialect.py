@@ -26,31 +26,18 @@ _WAY_OUT = "Save it as 'CSV UTF-8' in the spreadsheet program."
 
 
 class CsvContent(NamedTuple):
-    """The rows of a CSV file.
+    """The rows of a CSV file."""
 
-    Attributes:
-        rows: cells of each row; the first row holds the column names, and a blank line has no
-            cells.
-        first: number of the first row in the file, counted from 1.
-        separator: character between cells.
-        problem: sentence about what had to be guessed, or "".
-    """
-
-    rows: list[list[str]]
-    first: int
-    separator: str
-    problem: str
+    rows: list[list[str]]  # cells; the column names come first, and a blank line has no cells
+    first: int  # number of the first row in the file, counted from 1
+    separator: str  # character between cells
+    problem: str  # sentence about what had to be guessed, or ""
 
 
 def read_csv_rows(path: Path, *, strip: bool = True) -> CsvContent:
-    """Read the rows of a CSV file, whatever its encoding and separator.
+    """Read the rows of a CSV file, whatever its encoding and separator, or raise DataError.
 
-    Args:
-        path: the file.
-        strip: whether blanks around a cell are removed.
-
-    Raises:
-        DataError: if the file cannot be read, is empty, or is no CSV file.
+    With `strip`, blanks around a cell are removed.
     """
     try:
         size = path.stat().st_size
@@ -63,8 +50,7 @@ def read_csv_rows(path: Path, *, strip: bool = True) -> CsvContent:
             f"Received: {size >> 20} MiB"
         )
     text, problem = _decode(data, path)
-    first = 1
-    separator = None
+    first, separator = 1, None
     if line := _SEP_LINE.match(text):
         separator, text, first = line[1], text[line.end() :], 2
     while blank := _BLANK_LINE.match(text):

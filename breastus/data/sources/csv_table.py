@@ -64,13 +64,10 @@ def _find_table(folder: Path) -> Path | None:
     is_layout=True,
     takes_names=True,
 )
-def read(path: Path, class_names: ClassNames | None = None) -> SourceContent:
+def read(path: Path, class_names: ClassNames) -> SourceContent:
     """List the images of a CSV file, or of the one in a folder.
 
-    Raises:
-        DataError: if the file cannot be read, lacks or misspells a column, holds a value that is
-            unknown or contradicts another, names an image twice, or names no existing image; or if
-            the folder holds class folders as well.
+    A folder that holds class folders as well is refused.
     """
     if path.is_dir():
         folder, path = path, _find_table(path)
@@ -79,18 +76,12 @@ def read(path: Path, class_names: ClassNames | None = None) -> SourceContent:
                 f"{folder} can be read in two ways: by its class folders, or by {path.name}. Name "
                 f"the CSV file itself (--data {path}), or move it elsewhere for the folders."
             )
-    class_names = class_names or ClassNames()
     content = SourceContent()
     table, path_column = _read(path, content)
     check_values(table, "finding", FINDINGS, path, empty=True)
     is_labelled = ~table[list(_LABELS)].isin(["", "unknown"]).all(axis=1)
-    patients = patients_of(
-        table,
-        "patient_id",
-        path,
-        scope="source",
-        used=is_labelled & (table["excluded"] == ""),
-    )
+    used = is_labelled & (table["excluded"] == "")
+    patients = patients_of(table, "patient_id", path, scope="source", used=used)
     without_source = table["source"] == ""
     if without_source.any() and not without_source.all():
         if (patients != "").any():

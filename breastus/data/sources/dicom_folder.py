@@ -52,14 +52,10 @@ def read(folder: Path) -> SourceContent:
 
 
 def expand_frames(images: Iterable[SourceImage], *, frames: int) -> list[SourceImage]:
-    """Replace each DICOM file by its frames, with patient and flags from its header.
+    """Replace each DICOM file by up to `frames` frames, with patient and flags from its header.
 
     A patient that the source names has priority. Other images stay as they are, and so do
     unreadable files, which are reported when the manifest is built.
-
-    Args:
-        images: one image per file.
-        frames: number of frames taken from a multi-frame file.
     """
     images = list(images)
     if not any(is_dicom_file(image.path) for image in images):

@@ -1,11 +1,8 @@
 """The study's data set on the Hugging Face hub, downloaded and kept as a folder of image files.
 
 `ShivamRaisharma/breastcancer` holds about 850 breast ultrasound images of the BUSI release, their
-lesion masks among them; `busi` states the origin of the labels, the licence and the known faults.
-The data set may hold folders, Parquet files or zip archives.
-
-Reference:
-    The images come from BUSI; see `busi` for the citation.
+lesion masks among them; `busi` states the origin of the labels, the licence, the citation and the
+known faults. The data set may hold folders, Parquet files or zip archives.
 """
 
 import json
@@ -35,18 +32,12 @@ def fetch(cache: Path, repo_id: str = DATASET) -> Path:
     """Return a folder with the data set's image files.
 
     Without a network it is the copy in the cache of `huggingface_hub`, which other programs may
-    have downloaded, or else the folder of an earlier call.
-
-    Args:
-        cache: folder for unpacked images and the list of verified files.
-        repo_id: name of a data set on the hub.
+    have downloaded, or else the folder of an earlier call. It warns if that copy was never compared
+    with the hub's checksums. `cache` holds the unpacked images and the list of verified files.
 
     Raises:
         HubError: if the hub cannot be reached and nothing was downloaded before, the data set does
             not exist or needs permission, a file stays damaged, or its classes are unknown.
-
-    Warns:
-        DataWarning: if the cached copy was never compared with the hub's checksums.
     """
     own = cache / "hub" / repo_id.replace("/", "--")
     latest = own / "latest.json"

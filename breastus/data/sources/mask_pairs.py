@@ -29,15 +29,10 @@ _GREY = 24  # number of grey levels that a mask without compression does not hav
 
 
 class MaskFiles(NamedTuple):
-    """Files that are no images.
+    """Files that are no images."""
 
-    Attributes:
-        masks: mask to the image that it belongs to; None if it fits several images equally well.
-        cutouts: file that shows a part of an image on black, to that image.
-    """
-
-    masks: dict[Path, Path | None]
-    cutouts: dict[Path, Path]
+    masks: dict[Path, Path | None]  # mask to its image; None if it fits several equally well
+    cutouts: dict[Path, Path]  # file that shows a part of an image on black, to that image
 
     def masks_of(self, image: Path) -> list[Path]:
         """Return the masks of an image."""
@@ -47,13 +42,10 @@ class MaskFiles(NamedTuple):
 def find_masks(
     folder: Path, files: Sequence[Path], *, fits: Callable[[Path, Path], bool]
 ) -> MaskFiles:
-    """Find the masks and cut-outs among image files.
+    """Find the masks and cut-outs among image files below a folder.
 
-    Args:
-        folder: data folder; the names of folders above it do not count.
-        files: image files below it.
-        fits: function (file, image) that returns whether the class and split of a file allow it to
-            be a mask of an image.
+    `fits` is a function (file, image) that returns whether the class and split of a file allow it
+    to be a mask of an image.
     """
     partners = {
         file: {other: cost for other, cost in found.items() if fits(file, other)}

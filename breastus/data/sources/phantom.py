@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from breastus.data.images import to_png
 from breastus.data.sources import class_folders
+from breastus.data.sources.class_names import ClassNames
 from breastus.data.sources.content import SourceContent
 from breastus.data.sources.registry import register_source
 from breastus.errors import DataError
@@ -28,19 +29,13 @@ _MARKER = "phantoms.json"
 @register_source("phantom", recognises=lambda folder: (folder / _MARKER).is_file(), is_layout=True)
 def read(folder: Path) -> SourceContent:
     """List the phantoms of a folder that `write_phantoms` wrote."""
-    return class_folders.read(folder)
+    return class_folders.read(folder, ClassNames())
 
 
 def write_phantoms(folder: Path, *, count: int, seed: int) -> Path:
-    """Simulate images into a folder, unless they are there already.
+    """Simulate `count` images into a folder, unless they are there already, and return it.
 
-    Args:
-        folder: output folder, written atomically. Phantoms of other arguments are replaced.
-        count: number of images, at least 2, because fewer cannot include both classes.
-        seed: seed of the simulation.
-
-    Returns:
-        The folder.
+    The folder is written atomically; phantoms of other arguments are replaced.
 
     Raises:
         DataError: if `count` is below 2, or the folder holds something else.

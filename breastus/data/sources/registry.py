@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from breastus.data.sources.class_names import ClassNames, meanings, suggestion
+from breastus.data.sources.class_names import ClassNames, suggestion
 from breastus.data.sources.content import SourceContent
 from breastus.data.sources.file_tree import files_below
 from breastus.errors import DataError
@@ -29,8 +29,8 @@ _MODULES = (
     "breastus.data.sources.class_folders",
     "breastus.data.sources.dicom_folder",
 )
-# The layouts of the package in the order in which they are tried, after layouts of other packages.
 _SHOWN = 6  # folders in an error
+# The layouts of the package in the order in which they are tried, after layouts of other packages.
 _LAYOUTS = ("phantom", "csv", "folder", "dicom")
 
 
@@ -106,18 +106,9 @@ def is_layout(name: str) -> bool:
     return source is not None and source.is_layout
 
 
-def recognise_source(folder: Path, names: ClassNames | None = None) -> Source:
-    """Return the source whose layout a folder has.
-
-    Args:
-        folder: data folder.
-        names: names of classes; None takes the usual ones.
-
-    Raises:
-        DataError: if no layout matches, or several data sets are in the folder.
-    """
+def recognise_source(folder: Path, names: ClassNames) -> Source:
+    """Return the source whose layout a folder has; none or several raise DataError."""
     _import_modules()
-    names = names or ClassNames()
     data_sets = [source for source in _SOURCES.values() if not source.is_layout]
     found = [source for source in data_sets if source.fits(folder, names)]
     if len(found) > 1:
@@ -145,8 +136,8 @@ def _unknown_layout(folder: Path, data_sets: list[str]) -> DataError:
         more = f" and {len(counts) - _SHOWN} others" if len(counts) > _SHOWN else ""
         return DataError(
             f"{folder} has no known layout. Its folders {found}{more} are no known classes. State "
-            f"what they mean: {suggestion(list(counts)[:_SHOWN])} ({meanings()}). Or name the "
-            f"images and labels in images.csv."
+            f"what they mean: {suggestion(list(counts)[:_SHOWN])} (lump, no_lump, benign, "
+            "malignant or normal). Or name the images and labels in images.csv."
         )
     return DataError(
         f"{folder} has no known layout. It must be a released data set ({', '.join(data_sets)}); "

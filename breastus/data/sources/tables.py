@@ -83,13 +83,9 @@ def read_table(path: Path, columns: Sequence[str] = (), *, strip: bool = True) -
 
 
 def read_image_table(path: Path) -> pd.DataFrame:
-    """Read a user's own table with one image a row.
+    """Read a user's own table with one image a row, its column names in lower case with `_`.
 
-    Returns:
-        The table of `read_table`, its column names in lower case with `_` for blanks.
-
-    Raises:
-        DataError: see `read_table`; or if two column names differ in case only.
+    It raises DataError as `read_table` does, and if two column names differ in case only.
     """
     table = read_table(path)
     table.columns = [_plain(name) for name in table.columns]
@@ -101,10 +97,9 @@ def read_image_table(path: Path) -> pd.DataFrame:
 
 
 def find_image_column(table: pd.DataFrame, path: Path) -> str | None:
-    """Return the name of the column of a user's table that names the image files, or None.
+    """Return the column of a user's table that names the image files, or None.
 
-    Raises:
-        DataError: if several columns may be meant.
+    Several raise DataError.
     """
     found = [name for name in IMAGE_COLUMNS if name in table]
     if len(found) > 1:
@@ -146,9 +141,7 @@ def patients_of(
     used: pd.Series | None = None,
     required: bool = False,
 ) -> pd.Series:
-    """Return the patient of each row, "" if unknown.
-
-    Words such as "unknown" and "n/a" count as empty cells.
+    """Return the patient of each row, "" if unknown. Words such as "n/a" count as empty cells.
 
     Args:
         table: table from `read_table`.
@@ -166,32 +159,18 @@ def patients_of(
     known = patients != ""
     some = known.groupby(table[scope]).transform("any") if scope else known.any()
     lacking = ~known & (some | required) & (True if used is None else used)
-    check_none_lack(
-        lacking,
-        table,
-        column,
-        path,
+    way_out = (
         "give an image of an unknown patient an id of its own; or remove the column if no patient "
-        "is known.",
+        "is known."
     )
+    check_none_lack(lacking, table, column, path, way_out)
     return patients
 
 
 def check_none_lack(
     lacking: pd.Series, table: pd.DataFrame, column: str, path: Path, way_out: str
 ) -> None:
-    """Check that a column is filled in each row.
-
-    Args:
-        lacking: bool, whether each row lacks a value.
-        table: table from `read_table`.
-        column: name of the column.
-        path: file of the table, for the error message.
-        way_out: what else to do, the end of the message.
-
-    Raises:
-        DataError: if a row lacks a value.
-    """
+    """Raise DataError if any row is `lacking` a value (bool); `way_out` ends the message."""
     if lacking.any():
         raise DataError(
             f"{path}: {lacking.sum()} of {len(table)} rows have no {column}, the first is "
@@ -202,17 +181,9 @@ def check_none_lack(
 def check_values(
     table: pd.DataFrame, column: str, allowed: Collection[str], path: Path, *, empty: bool = False
 ) -> None:
-    """Check that a column holds allowed values, in upper or lower case.
+    """Raise DataError, naming the row, unless a column holds `allowed` values, in any case.
 
-    Args:
-        table: table from `read_table`.
-        column: name of the column.
-        allowed: allowed values in lower case.
-        path: file of the table, for the error message.
-        empty: whether cells may be empty.
-
-    Raises:
-        DataError: if a value is not allowed; the message names the row.
+    `empty` allows empty cells too.
     """
     fine = table[column].str.lower().isin([*allowed, *([""] if empty else [])])
     if not fine.all():
@@ -224,11 +195,7 @@ def check_values(
 
 
 def check_unique(table: pd.DataFrame, column: str, path: Path) -> None:
-    """Check that each image has one row.
-
-    Raises:
-        DataError: if two rows have the same value in `column`; the message names both.
-    """
+    """Raise DataError, naming both rows, if two rows have the same value in a column."""
     repeated = table[column].duplicated()
     if repeated.any():
         second = repeated.idxmax()

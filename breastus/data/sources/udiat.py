@@ -38,12 +38,7 @@ def _is_root(folder: Path) -> bool:
 
 @register_source("udiat", recognises=lambda folder: find_root(folder, _is_root) is not None)
 def read(folder: Path) -> SourceContent:
-    """List the images with finding and mask.
-
-    Raises:
-        DataError: if the table cannot be read, lacks a column, names an image twice or has an
-            unknown class, or if it is an Excel file and openpyxl is not installed.
-    """
+    """List the images with finding and mask."""
     root = find_root(folder, _is_root)
     files = files_below(root)
     images = {file.stem: file for file in files if "original" in _folders(root, file)}

@@ -36,12 +36,9 @@ _ROWS = 64  # read at a time, to limit memory
 def unpack(folder: Path, out: Path) -> Path:
     """Write the images of Parquet files or zip archives below `folder` as class folders.
 
-    Args:
-        folder: downloaded files.
-        out: output folder, written atomically; kept if it exists already.
-
     Returns:
-        `out`, or `folder` itself if it holds image files.
+        `out`, which is written atomically and kept if it exists already; or `folder` itself if it
+        holds image files.
 
     Raises:
         HubError: if there are neither images nor archives, the classes are unknown, or an archive
@@ -102,10 +99,8 @@ def _write_parquet(path: Path, root: Path, out: Path, *, first: int) -> int:
             )
         classes = _class_names(file.schema_arrow, label, root)
         rows = _rows(file, image, label)
-        bar = tqdm(
-            rows, f"unpacking {path.name}", file.metadata.num_rows, leave=False, disable=None
-        )
-        lacking = 0
+        count, lacking = file.metadata.num_rows, 0
+        bar = tqdm(rows, f"unpacking {path.name}", count, leave=False, disable=None)
         for number, (data, name, value) in enumerate(bar, first):
             if data is None:
                 lacking += 1
@@ -120,11 +115,9 @@ def _write_parquet(path: Path, root: Path, out: Path, *, first: int) -> int:
             (parent / f"{number:05d} {stem}{suffix}").write_bytes(data)
         if lacking:
             warnings.warn(
-                f"{lacking} of {file.metadata.num_rows} rows of {path} hold no image.",
-                DataWarning,
-                stacklevel=5,
+                f"{lacking} of {count} rows of {path} hold no image.", DataWarning, stacklevel=5
             )
-        return file.metadata.num_rows
+        return count
     except pa.ArrowException as error:
         raise HubError(f"{path} cannot be read as Parquet: {error}") from error
 
@@ -140,10 +133,9 @@ def _rows(file, image: str, label: str) -> Iterator[tuple[bytes | None, str | No
     for batch in file.iter_batches(batch_size=_ROWS, columns=[image, label]):
         for row in batch.to_pylist():
             cell = row[image]
-            data, name = (
-                (cell["bytes"], cell.get("path")) if isinstance(cell, dict) else (cell, None)
-            )
-            yield data, name, row[label]
+            if not isinstance(cell, dict):
+                cell = {"bytes": cell}
+            yield cell["bytes"], cell.get("path"), row[label]
 
 
 def _holds_images(field) -> bool:

@@ -9,6 +9,7 @@ from breastus.data.annotations.flags import FLAGS, annotation_flags
 from breastus.data.images import ImageFile, to_png
 from breastus.data.manifest.build import load_manifest
 from breastus.data.sources import bus_uclm, busi
+from breastus.data.sources.class_names import ClassNames
 
 PLACES = [(150, 200), (300, 260)]
 MARKS = {
@@ -121,7 +122,7 @@ def test_flags_of_the_real_bus_uclm(real_data):
 @pytest.mark.slow
 @pytest.mark.data
 def test_flags_of_the_real_busi(real_data):
-    images = busi.read(real_data / "busi").images
+    images = busi.read(real_data / "busi", ClassNames()).images
     assert _rates(images, "color_doppler") == (1.0, 1.0)
 
 

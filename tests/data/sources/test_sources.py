@@ -8,6 +8,7 @@ from breastus.config.schema import DataConfig
 from breastus.data.manifest.build import load_manifest
 from breastus.data.sources import bus_uclm, class_folders
 from breastus.data.sources.busi import AXILLA, DOPPLER, faults_of
+from breastus.data.sources.class_names import ClassNames
 from breastus.data.sources.content import Fault, SourceContent, SourceImage
 from breastus.data.sources.file_tree import files_below
 from breastus.data.sources.resolve import read_content
@@ -199,7 +200,7 @@ def test_class_folders(tmp_path, write_image):
 )
 def test_class_folders_within_others(tmp_path, write_image, name, expected):
     write_image(tmp_path / name)
-    (image,) = class_folders.read(tmp_path).images
+    (image,) = class_folders.read(tmp_path, ClassNames()).images
     assert (image.name, image.label) == expected
 
 
