@@ -22,14 +22,7 @@ STATISTICS = {
 
 
 def image_statistics(image: np.ndarray) -> dict[str, float]:
-    """Measure one image.
-
-    Args:
-        image: uint8 [H, W, 3], RGB.
-
-    Returns:
-        The value of each of `STATISTICS`.
-    """
+    """Return the value of each of `STATISTICS` for an image, uint8 [H, W, 3], RGB."""
     height, width = image.shape[:2]
     # Plane by plane: NumPy is many times slower along a last axis of three.
     red, green, blue = np.moveaxis(image, -1, 0)
@@ -67,12 +60,7 @@ def unusual(
 ) -> dict[str, str]:
     """Return the statistics outside their ranges, as flags with a sentence each.
 
-    Args:
-        statistics: statistics of the image, as from `image_statistics`.
-        ranges: ranges over the training images, as from `statistics_ranges`.
-
-    Returns:
-        Flag to sentence, such as `{"brightness_high": "mean grey level ... is 201; ..."}`.
+    Such as `{"brightness_high": "mean grey level, 0 to 255: 201; the training images have ..."}`.
     """
     found = {}
     for name, (low, high) in ranges.items():

@@ -29,9 +29,6 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
 
     Any level but black counts, in any channel: masks are drawn in colours, and some hold class
     numbers such as 1, which look black.
-
-    Raises:
-        ImageError: when the file cannot be read.
     """
     return covered_pixels(ImageFile.read(path))
 
@@ -44,15 +41,12 @@ def covered_pixels(file: ImageFile) -> np.ndarray:
 
 
 def lesion_mask(mask_paths: Sequence[str | os.PathLike], size: tuple[int, int]) -> np.ndarray:
-    """Return the union of an image's masks.
+    """Return the union of an image's masks: uint8 [H, W], 255 within a lesion and 0 elsewhere.
 
     Args:
         mask_paths: mask files; none for an image without a lesion.
         size: height and width of the image in pixels. A mask of another size, as there are in
             BUS-UCLM, is resized to it (nearest neighbour).
-
-    Returns:
-        uint8 [H, W], 255 within a lesion and 0 elsewhere.
 
     Raises:
         ImageError: when a mask cannot be read; the message names it.
@@ -68,21 +62,14 @@ def lesion_mask(mask_paths: Sequence[str | os.PathLike], size: tuple[int, int]) 
 
 
 def lesion_area_fraction(mask_paths: Sequence[str | os.PathLike], size: tuple[int, int]) -> float:
-    """Return the fraction of the image that its lesions cover, 0 to 1; NaN without masks.
-
-    Arguments and errors as of `lesion_mask`.
-    """
+    """Return the fraction of the image that its lesions cover, 0 to 1; NaN without masks."""
     if not mask_paths:
         return math.nan
     return float((lesion_mask(mask_paths, size) > 0).mean())
 
 
 def looks_like_mask(pixels: np.ndarray) -> bool:
-    """Return whether an image has few grey levels, as masks and blank images have.
-
-    Args:
-        pixels: uint8 [H, W, 3].
-    """
+    """Return whether an image, uint8 [H, W, 3], has few grey levels, as masks and blank images."""
     # Green is enough, as B-mode images are grey, and a mask has few levels in each channel.
     counts = np.bincount(pixels[::2, :, 1].ravel(), minlength=256).astype(float)
     distance = round(_NEAR * int(np.flatnonzero(counts).max()))
@@ -101,9 +88,7 @@ def looks_like_mask(pixels: np.ndarray) -> bool:
 def is_cutout(pixels: np.ndarray, image: np.ndarray) -> bool:
     """Return whether an image is a part of another one, and black where the other one is not.
 
-    Args:
-        pixels: uint8 [H, W, 3], the candidate.
-        image: uint8 [H, W, 3], the image that it may be a part of.
+    Both are uint8 [H, W, 3].
     """
     if pixels.shape != image.shape:
         return False

@@ -1,7 +1,5 @@
 """Build a manifest: data sets in, a table with one row per image out.
 
-    manifest = load_manifest("path/to/BUSI")
-
 Each image is read once: for its size, its checksum, its annotations, and the fingerprint by which
 near-duplicates are found.
 """
@@ -48,10 +46,8 @@ Sources = str | os.PathLike | Sequence[str | os.PathLike]
 class ManifestWithPairs(NamedTuple):
     """A manifest and the near-duplicates among its images.
 
-    Attributes:
-        manifest: table with the columns of `breastus.data.manifest.schema.COLUMNS`.
-        near_duplicate_pairs: table with the columns of
-            `breastus.data.near_duplicates.grouping.PAIR_COLUMNS`.
+    The tables have the columns of `breastus.data.manifest.schema.COLUMNS` and of
+    `breastus.data.near_duplicates.grouping.PAIR_COLUMNS`.
     """
 
     manifest: pd.DataFrame
@@ -90,9 +86,8 @@ def load_manifest(
     if labels:
         settings = dataclasses.replace(settings, labels=join_labels(labels))
     parts = _read_parts(sources, settings, seed)
-    if (prepared := _prepared_manifest(parts)) is None:
-        prepared = _build(parts, settings).manifest
-    return _apply_groups_setting(prepared, settings)
+    manifest = parts[0].rows if _is_prepared(parts) else _build(parts, settings).manifest
+    return _apply_groups_setting(manifest, settings)
 
 
 def build_manifest_with_pairs(
@@ -105,9 +100,8 @@ def build_manifest_with_pairs(
     settings = settings or DataConfig()
     parts = _read_parts(sources, settings, seed)
     built = _build(parts, settings)
-    if (prepared := _prepared_manifest(parts)) is not None:
-        built = built._replace(manifest=prepared)
-    return built._replace(manifest=_apply_groups_setting(built.manifest, settings))
+    manifest = parts[0].rows if _is_prepared(parts) else built.manifest
+    return built._replace(manifest=_apply_groups_setting(manifest, settings))
 
 
 def _apply_groups_setting(manifest: pd.DataFrame, settings: DataConfig) -> pd.DataFrame:
@@ -117,19 +111,12 @@ def _apply_groups_setting(manifest: pd.DataFrame, settings: DataConfig) -> pd.Da
 
 
 class _Part(NamedTuple):
-    """One of the data sets.
-
-    Attributes:
-        path: its place.
-        rows: its rows.
-        prepared: the manifest that it was prepared with, if it was.
-        class_names: names of its classes in folders or a table.
-    """
+    """One of the data sets."""
 
     path: Path
     rows: pd.DataFrame
-    prepared: pd.DataFrame | None = None
-    class_names: Collection[str] = ()
+    class_names: Collection[str] = ()  # as its folders or table write them
+    prepared: bool = False  # whether the rows come from a manifest.csv
 
 
 def _read_parts(sources: Sources, settings: DataConfig, seed: int) -> list[_Part]:
@@ -154,8 +141,7 @@ def _read_parts(sources: Sources, settings: DataConfig, seed: int) -> list[_Part
 
 def _read_part(path: Path, settings: DataConfig, names: ClassNames) -> _Part:
     if (file := _find_manifest(path)) is not None:
-        prepared = read_manifest(file)
-        return _Part(path, prepared, prepared)
+        return _Part(path, read_manifest(file), prepared=True)
     content = read_content(
         path,
         known_faults=settings.known_faults,
@@ -165,7 +151,7 @@ def _read_part(path: Path, settings: DataConfig, names: ClassNames) -> _Part:
     )
     for problem in content.problems:
         warnings.warn(problem, DataWarning, stacklevel=4)
-    return _Part(path, manifest_rows(content), class_names=content.class_names)
+    return _Part(path, manifest_rows(content), content.class_names)
 
 
 def _find_manifest(path: Path) -> Path | None:
@@ -177,8 +163,8 @@ def _find_manifest(path: Path) -> Path | None:
     return path if os.path.isfile(path) and is_manifest else None
 
 
-def _prepared_manifest(parts: list[_Part]) -> pd.DataFrame | None:
-    return parts[0].prepared if len(parts) == 1 else None
+def _is_prepared(parts: list[_Part]) -> bool:
+    return len(parts) == 1 and parts[0].prepared
 
 
 def _build(parts: list[_Part], settings: DataConfig) -> ManifestWithPairs:
@@ -247,10 +233,5 @@ def _measure(path: str) -> _Measured | ImageError:
         return error
     flags = annotation_flags(file.pixels) + ((SIMULATED,) if file.simulated else ())
     height, width = file.pixels.shape[:2]
-    return _Measured(
-        file.sha256,
-        (width, height),
-        flags,
-        fingerprint(file.pixels),
-        looks_like_mask(file.pixels),
-    )
+    mask_like = looks_like_mask(file.pixels)
+    return _Measured(file.sha256, (width, height), flags, fingerprint(file.pixels), mask_like)

@@ -1,7 +1,4 @@
-"""Merge data sets into one manifest: image ids, sources, patients and groups stay distinct.
-
-merged = merge_manifests([busi, mine])     # sources `folder`, `folder-2`
-"""
+"""Merge data sets into one manifest: image ids, sources, patients and groups stay distinct."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,11 +14,7 @@ from breastus.errors import DataError
 
 
 def manifest_rows(content: SourceContent) -> pd.DataFrame:
-    """Return the manifest rows of a source, without the columns that need the pixels.
-
-    Raises:
-        DataError: if the path of a mask contains a semicolon, which separates masks.
-    """
+    """Return the manifest rows of a source, without the columns that need the pixels."""
     images = content.images
     sources = [image.source or content.source for image in images]
     ids = [f"{source}/{image.name}" for source, image in zip(sources, images, strict=True)]
@@ -43,17 +36,13 @@ def manifest_rows(content: SourceContent) -> pd.DataFrame:
 
 
 class MergedManifests(NamedTuple):
-    """Manifests in one table.
+    """Manifests in one table."""
 
-    Attributes:
-        table: all rows; a source whose name is taken becomes `name-2` etc., and so do its ids.
-        patients: object [n], each row's patient id with the scope in which it is valid, or "".
-        groups: object [n], each row's earlier group with the same scope, or "".
-    """
-
-    table: pd.DataFrame
-    patients: np.ndarray
-    groups: np.ndarray
+    table: (
+        pd.DataFrame
+    )  # all rows; a source whose name is taken becomes `name-2`, and so do its ids
+    patients: np.ndarray  # object [n], each patient id with the scope in which it is valid, or ""
+    groups: np.ndarray  # object [n], each earlier group with the same scope, or ""
 
 
 def merge_manifests(tables: Sequence[pd.DataFrame]) -> MergedManifests:
@@ -79,11 +68,8 @@ def merge_manifests(tables: Sequence[pd.DataFrame]) -> MergedManifests:
 def patient_keys(table: pd.DataFrame, part: int = 0) -> pd.Series:
     """Return each row's patient with the scope in which the id is valid, or "" if unknown.
 
-    Ids may be compared only in this form: two hospitals may both have a patient 001.
-
-    Args:
-        table: rows with `source` and `patient_id`.
-        part: number of the data set among several.
+    Ids may be compared only in this form: two hospitals may both have a patient 001. `part` is the
+    number of the data set among several.
     """
     scope = {source: _patient_scope(source, part) for source in table["source"].unique()}
     keys = table["source"].map(scope) + "/" + table["patient_id"]
@@ -126,9 +112,8 @@ def _unused_name(source: str, taken: set[str]) -> str:
 def _patient_scope(source: str, part: int) -> str:
     """Return the scope in which a patient id of a source is unique.
 
-    A layout such as `folder` says nothing about the hospital, and two hospitals may both have a
-    patient 001: there the scope is the data set. Other names identify one hospital or publication
-    wherever they occur.
+    For a layout such as `folder`, which says nothing about the hospital, it is the data set. Other
+    names identify one hospital or publication wherever they occur.
     """
     name, _, number = source.rpartition("-")
     # An earlier merge numbers sources, but `site-2` may also be another hospital than `site`.

@@ -37,12 +37,7 @@ UNREADABLE, CONTRADICTION, DUPLICATE = "unreadable", "contradiction", "duplicate
 
 
 def read_manifest(path: str | os.PathLike) -> pd.DataFrame:
-    """Read a manifest.csv.
-
-    Raises:
-        DataError: if it cannot be read, a column is missing or unknown, an image id is not unique,
-            or a label or finding is unknown.
-    """
+    """Read a manifest.csv. Raises DataError if it cannot be read; also as `check_manifest`."""
     table = read_table(Path(path), strip=False)
     return check_manifest(table.reset_index(drop=True), str(path))
 
@@ -55,12 +50,11 @@ def write_manifest(table: pd.DataFrame, path: str | os.PathLike) -> None:
 def check_manifest(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return a manifest with its columns in order and of the right type.
 
-    Args:
-        table: candidate manifest.
-        name: file or data set, for the error messages.
+    `name` is the file or data set, for the error messages.
 
     Raises:
-        DataError: see `read_manifest`.
+        DataError: if a column is missing or unknown, an image id is not unique, or a label or
+            finding is unknown.
     """
     missing = [column for column in COLUMNS if column not in table]
     unknown = [column for column in table if column not in COLUMNS]

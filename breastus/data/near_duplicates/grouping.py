@@ -40,7 +40,7 @@ def group_images(
     earlier_groups: Sequence[str] = (),
     exclude_contradictions: bool,
 ) -> pd.DataFrame:
-    """Fill `group_id`, and exclude near-duplicates whose findings contradict each other.
+    """Return a manifest with `group_id`, near-duplicates of contradicting findings excluded.
 
     A group contains images of one patient, near-duplicates, equal files, images of one earlier
     group, and all images that these connect. Its name is the id of its first image.
@@ -51,9 +51,6 @@ def group_images(
         patients: patient of each row, unique across sources; "" if unknown.
         earlier_groups: group that each row had before, "" if none.
         exclude_contradictions: whether contradicting images are excluded.
-
-    Returns:
-        A copy of the manifest with `group_id` and `excluded`.
     """
     table = manifest.reset_index(drop=True).copy()
     duplicates = np.hstack([[pairs.first, pairs.second], _equal_pairs(table["sha256"])]).astype(int)

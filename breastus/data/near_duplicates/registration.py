@@ -22,18 +22,11 @@ _STEPS = 30
 def register(
     image: np.ndarray, other: np.ndarray, view, *, mirrored: bool, steps: int
 ) -> tuple[float, np.ndarray] | None:
-    """Register one pattern to another.
+    """Return the correlation of two patterns and the affine map [2, 3], or None if it fails.
 
-    Args:
-        image: float32 [s, s].
-        other: float32 [s, s].
-        view: part of `image` that looks like `other`, ((left, right), (top, bottom)) as fractions;
-            registration starts there.
-        mirrored: whether `image` is mirrored first.
-        steps: maximum number of iterations.
-
-    Returns:
-        The correlation and the affine map, float32 [2, 3]; None if registration fails.
+    Registration starts at `view`, the part of `image` that looks like `other`, ((left, right),
+    (top, bottom)) as fractions. With `mirrored`, `image` is mirrored first; `steps` is the maximum
+    number of iterations.
     """
     (left, right), (top, bottom) = view
     side = len(image)
@@ -49,7 +42,7 @@ def register(
 def registered_correlation(image: np.ndarray, other: np.ndarray, view, *, mirrored: bool) -> float:
     """Return the correlation of the area that two registered patterns share.
 
-    -1 if registration fails or leaves the limits of one scene.
+    It is -1 if registration fails or leaves the limits of one scene.
     """
     result = register(image, other, view, mirrored=mirrored, steps=_STEPS)
     if result is None:

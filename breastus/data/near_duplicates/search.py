@@ -70,29 +70,18 @@ _CHUNK = 256  # candidates registered at a time
 
 
 class Pairs(NamedTuple):
-    """Pairs of images that show the same scene, each pair once, in order.
+    """Pairs of images that show the same scene, each pair once, in order."""
 
-    Attributes:
-        first: int [k], index of one image.
-        second: int [k], index of the other image, larger than `first`.
-        similarity: float32 [k], correlation of the registered images, at most 1.
-        mirrored: bool [k], whether one image is the other one mirrored left to right.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    similarity: np.ndarray
-    mirrored: np.ndarray
+    first: np.ndarray  # int [k], index of one image
+    second: np.ndarray  # int [k], index of the other image, larger than `first`
+    similarity: np.ndarray  # float32 [k], correlation of the registered images, at most 1
+    mirrored: np.ndarray  # bool [k], whether one image is the other one mirrored left to right
 
 
 def fingerprint(pixels: np.ndarray) -> np.ndarray:
-    """Return the small grey copy of an image by which near-duplicates are found.
+    """Return the small grey copy of an image by which near-duplicates are found: uint8 [64, 64].
 
-    Args:
-        pixels: uint8 [H, W, 3], RGB.
-
-    Returns:
-        uint8 [64, 64], without black borders.
+    `pixels` are uint8 [H, W, 3], RGB; black borders are cut off.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     bright = grey > _BLACK
@@ -147,9 +136,7 @@ def _find_candidates(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return candidates for registration: (image, other, view of `image`, mirrored).
 
-    Args:
-        fingerprints: uint8 [n, 64, 64].
-        lowered: amount by which the floors are lowered.
+    `lowered` is the amount by which the floors are lowered.
     """
     from sklearn.neighbors import NearestNeighbors
 

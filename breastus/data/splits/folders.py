@@ -27,8 +27,7 @@ def folder_of_images(rows: pd.DataFrame) -> pd.Series:
 def folders_are_split(rows: pd.DataFrame) -> bool:
     """Return whether all images are in folders of a split, train/ and test/ among them.
 
-    Warns:
-        DataWarning: if only a part of the folders is, or the folders are folds.
+    It warns if only a part of the folders is, or the folders are folds.
     """
     split = folder_of_images(rows)
     named = [name for name in SPLITS if (split == name).any()]
@@ -38,44 +37,34 @@ def folders_are_split(rows: pd.DataFrame) -> bool:
     folds = sorted(filter(is_fold, parts))
     advice = "Name a split of your own in a CSV file (--split mine.csv)"
     if named and (split == "").any():
-        warnings.warn(
+        problem = (
             f"The split of the folders {', '.join(named)} is not used, because other images are "
             f"in none of train/, val/ and test/: {_places(rows[split == ''])}. {advice}, or rename "
-            "these folders.",
-            DataWarning,
-            stacklevel=3,
+            "these folders."
         )
     elif len(named) == 2:
         missing = next(name for name in SPLITS if name not in named)
-        warnings.warn(
+        problem = (
             f"The split of the folders {' and '.join(named)} is not used, because there is no "
-            f"{missing}/. {advice}, or add that folder.",
-            DataWarning,
-            stacklevel=3,
+            f"{missing}/. {advice}, or add that folder."
         )
     elif len(folds) > 1:
-        shown = ", ".join(folds[:_SHOWN]) + (", ..." if len(folds) > _SHOWN else "")
-        warnings.warn(
-            f"The folds of the folders {shown} are not used. {advice} for other parts.",
-            DataWarning,
-            stacklevel=3,
-        )
+        problem = f"The folds of the folders {_few(folds)} are not used. {advice} for other parts."
     elif unclear := sorted(filter(mentions_split, parts)):
-        shown = ", ".join(unclear[:_SHOWN]) + (", ..." if len(unclear) > _SHOWN else "")
-        warnings.warn(
-            f"The folders {shown} are not used as a split. {advice}, or put the folders of the "
-            "classes into folders train/, val/ and test/.",
-            DataWarning,
-            stacklevel=3,
+        problem = (
+            f"The folders {_few(unclear)} are not used as a split. {advice}, or put the folders of "
+            "the classes into folders train/, val/ and test/."
         )
+    else:
+        return False
+    warnings.warn(problem, DataWarning, stacklevel=3)
     return False
 
 
 def splits_of_folders(manifest: pd.DataFrame) -> pd.DataFrame | None:
     """Return the folders' split of all readable images, unchanged, to find leaks in it.
 
-    Returns:
-        A table of `image_id` and `split`; None without a folder train/ and another one.
+    It is a table of `image_id` and `split`; None without a folder train/ and another one.
     """
     rows = manifest[~manifest["excluded"].str.startswith("unreadable")]
     split = folder_of_images(rows)
@@ -89,11 +78,7 @@ def splits_of_folders(manifest: pd.DataFrame) -> pd.DataFrame | None:
 def split_by_folders(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
     """Use the split of the folders; without val/, val is drawn from train.
 
-    Raises:
-        SplitError: if images are in no such folder, or a split or class is missing.
-
-    Warns:
-        DataWarning: if the folders leak; leaking images are not used for train or val.
+    It warns if the folders leak; leaking images are not used for train or val.
     """
     split = folder_of_images(rows)
     if not (split != "").all() or not len(rows):
@@ -119,16 +104,10 @@ def split_by_folders(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
 
 
 def draw_missing_val(rows: pd.DataFrame, split: pd.Series, seed: int, subject: str) -> pd.Series:
-    """Return the splits with a fifth of train as val, if there is no val.
+    """Return the splits with a fifth of train, drawn by the seed, as val if there is no val.
 
-    Args:
-        rows: rows of a manifest.
-        split: split of each row.
-        seed: seed that decides which images are val.
-        subject: first words of the error message, such as "The folders hold".
-
-    Raises:
-        SplitError: if another part is missing.
+    It raises SplitError if another part is missing; `subject` is the first words of the message,
+    such as "The folders hold".
     """
     missing = [name for name in SPLITS if not (split == name).any()]
     if missing == ["val"]:
@@ -139,6 +118,10 @@ def draw_missing_val(rows: pd.DataFrame, split: pd.Series, seed: int, subject: s
     elif missing:
         raise SplitError(f"{subject} no images for {' and '.join(missing)}. Add them.")
     return split
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _places(rows: pd.DataFrame) -> str:

@@ -106,8 +106,7 @@ def _most_balanced(
 ) -> np.ndarray | None:
     """Return the folds of the most balanced shuffle, renumbered by `arrange`.
 
-    Returns:
-        None if there are too few groups or images, or if no shuffle has a finite deviation.
+    It is None if there are too few groups or images, or no shuffle has a finite deviation.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-# The modules of the schemes register them.
 from breastus.config.parsing import FOLDS, SOURCE_SCHEME, check_folds, check_split
 from breastus.config.schema import DataConfig
 from breastus.data.manifest.schema import included
 from breastus.data.sources.tables import read_table
-from breastus.data.splits import group_folds, study  # noqa: F401
+from breastus.data.splits import group_folds, study  # noqa: F401 (they register their schemes)
 from breastus.data.splits.by_source import split_by_source
 from breastus.data.splits.folders import folders_are_split
 from breastus.data.splits.scheme import SCHEMES, SplitOptions, check_groups
@@ -104,12 +103,7 @@ def write_splits(splits: pd.DataFrame, path: str | os.PathLike) -> None:
 
 
 def read_splits(path: str | os.PathLike, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Read a splits.csv and check it against its manifest.
-
-    Raises:
-        SplitError: if it cannot be read, lacks a column, names an unknown image, an image twice or
-            an unknown split, or separates a group.
-    """
+    """Read a splits.csv and check it against its manifest; raises SplitError."""
     try:
         splits = read_table(Path(path), COLUMNS, strip=False).reset_index(drop=True)
         splits["fold"] = splits["fold"].astype(int)

@@ -78,15 +78,7 @@ def split_table(rows: pd.DataFrame, split, fold=None) -> pd.DataFrame:
 
 
 def check_classes(rows: pd.DataFrame, where: str = "") -> None:
-    """Check that both classes are present.
-
-    Args:
-        rows: rows of a manifest.
-        where: part of the data for the error message, such as " in train".
-
-    Raises:
-        SplitError: if a class is missing.
-    """
+    """Raise SplitError if a class is missing; `where` is a part for the message: " in train"."""
     for label in LABELS:
         if not (rows["label"] == label).any():
             raise SplitError(
@@ -97,14 +89,11 @@ def check_classes(rows: pd.DataFrame, where: str = "") -> None:
 
 
 def check_groups(rows: pd.DataFrame, name: object) -> None:
-    """Check that no group is in two splits.
+    """Raise SplitError if a group, which the message names, is in two splits.
 
     Args:
         rows: `image_id`, `group_id` and `split`.
         name: file or scheme for the error message.
-
-    Raises:
-        SplitError: if a group is; the message names it and two of its images.
     """
     separated = rows.groupby("group_id")["split"].nunique() > 1
     if separated.any():

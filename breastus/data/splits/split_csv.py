@@ -32,20 +32,10 @@ _SHOWN = 5  # unknown images in an error message
 
 
 def split_by_csv(manifest: pd.DataFrame, rows: pd.DataFrame, seed: int, path: Path) -> pd.DataFrame:
-    """Use the split of a CSV file; if it has no val, val is drawn from train.
+    """Use the split of a CSV file; if it has no val, val is drawn from train by the seed.
 
-    Args:
-        manifest: all rows.
-        rows: included rows.
-        seed: seed that decides which images are val.
-        path: the CSV file.
-
-    Raises:
-        SplitError: if the file cannot be read, names an unknown or ambiguous image or one twice,
-            has an unknown split, separates a group, or has a split without a class.
-
-    Warns:
-        DataWarning: if the file names excluded images, or lacks included ones.
+    `rows` are the included rows of the manifest. It warns if the file names excluded images, or
+    lacks included ones.
     """
     table = read_split_csv(path)
     table["image_id"] = match_images(table["image"], manifest, path)
@@ -85,10 +75,6 @@ def read_split_csv(path: str | os.PathLike) -> pd.DataFrame:
     Returns:
         A table of `image` (as in the file), `split` (train, val or test; words such as "training"
         are understood) and `fold` ("" if missing), all text. The row with index i is row i + 2.
-
-    Raises:
-        SplitError: if the file cannot be read, has no rows, lacks a column, or has an unknown
-            split or fold.
     """
     path = Path(path)
     try:

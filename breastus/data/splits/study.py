@@ -19,11 +19,7 @@ STUDY_SIZES = {"lump": (194, 66, 66), "no_lump": (80, 27, 26)}
 
 @register_split_scheme("study")
 def split_as_study(rows: pd.DataFrame, options: SplitOptions) -> pd.DataFrame:
-    """Draw the sizes of Table I for each label, whole groups at a time.
-
-    Raises:
-        SplitError: if there are too few images, or whole groups cannot give the sizes.
-    """
+    """Draw the sizes of Table I for each label, whole groups at a time."""
     check_classes(rows)
     rng = np.random.default_rng(options.seed)
     split = pd.Series("", index=rows.index)
