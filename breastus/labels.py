@@ -25,11 +25,7 @@ def label_of_finding(finding: str) -> str:
 
 
 def label_id(label: str) -> int:
-    """Return 0 for `no_lump` and 1 for `lump`.
-
-    Raises:
-        ValueError: if the text is no label, or empty (unknown).
-    """
+    """Return 0 for `no_lump` and 1 for `lump`. Raises ValueError for any other text."""
     if label not in LABELS:
         raise ValueError(f"A label must be one of {', '.join(LABELS)}. Received: label={label!r}")
     return LABELS.index(label)

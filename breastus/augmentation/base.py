@@ -142,11 +142,7 @@ def random_generator(seed: np.ndarray, position: int = 0) -> np.random.Generator
 
 
 def check_range(name: str, value: float, low: float, high: float) -> float:
-    """Return `value` as a float.
-
-    Raises:
-        ConfigError: when the value is not within the bounds.
-    """
+    """Return `value` as a float. Raises ConfigError when it is not within the bounds."""
     if not low <= value <= high:
         raise ConfigError(f"{name} must be at least {low} and at most {high}. Received: {value}")
     return float(value)

@@ -10,15 +10,11 @@ from breastus.augmentation.base import Augmenter, image_seed
 from breastus.preprocessing.color import parula
 
 _TILE = 1.6  # inches a tile
+_EPOCHS = 5
 
 
 def contact_sheet(
-    images: Sequence[np.ndarray],
-    names: Sequence[str],
-    *,
-    augmenter: Augmenter | None,
-    seed: int,
-    variants: int = 5,
+    images: Sequence[np.ndarray], names: Sequence[str], *, augmenter: Augmenter | None, seed: int
 ) -> Figure:
     """Draw each image plain and in PARULA, with augmented variants beside it.
 
@@ -27,12 +23,8 @@ def contact_sheet(
         names: name of each image.
         augmenter: augmentation of the training; None draws the images without variants.
         seed: seed of the training, whose first epochs are shown.
-        variants: number of epochs.
-
-    Returns:
-        A matplotlib figure of 2 x len(images) rows.
     """
-    columns = 1 + (variants if augmenter is not None else 0)
+    columns = 1 + (_EPOCHS if augmenter is not None else 0)
     rows = 2 * len(images)
     figure = Figure(figsize=(_TILE * columns + 0.4, _TILE * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)

@@ -35,33 +35,24 @@ _FINE_TUNING = {
     "model": {"weights": "auto"},
     "training": {**_SCRATCH["training"], "epochs": 12, "learning_rate": 3e-4, "batch_size": 16},
 }
+# Images without a mask train the labels only.
+_MULTIPLE_INSTANCE = {**_FINE_TUNING, "training": {**_FINE_TUNING["training"], "mask_weight": 1.0}}
 _RECIPES: dict[str, dict[str, Any]] = {
     "cnn": {},  # the study's Table II, which is what Config holds
     "compact": _SCRATCH,
     "efficientnet_lite0": _FINE_TUNING,
-    # Images without a mask train the labels only.
-    "efficientnet_mil": {
-        **_FINE_TUNING,
-        "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
-    },
-    "efficientnet_mil_ensemble": {
-        **_FINE_TUNING,
-        "training": {**_FINE_TUNING["training"], "mask_weight": 1.0},
-    },
+    "efficientnet_mil": _MULTIPLE_INSTANCE,
+    "efficientnet_mil_ensemble": _MULTIPLE_INSTANCE,
     "hybrid": _SCRATCH,
     "hybrid_large": _STUDY_SWIN,
     # Without batch norms, random weights do not learn at a higher rate.
-    "vgg16": {
-        **_FINE_TUNING,
-        "training": {**_FINE_TUNING["training"], "learning_rate": 1e-4},
-    },
+    "vgg16": {**_FINE_TUNING, "training": {**_FINE_TUNING["training"], "learning_rate": 1e-4}},
     "resnet50": _FINE_TUNING,
     "swin": _STUDY_SWIN,
     "swin_base": _STUDY_SWIN,
     "swin_micro": _SCRATCH,
     "swin_small": _STUDY_SWIN,
 }
-
 
 # Chosen once, not tuned. Optimizer and epochs on images follow SimMIM's ablations (Xie et al., CVPR
 # 2022). Masked autoencoders gain nothing from augmentation beyond crops and flips (He et al., CVPR

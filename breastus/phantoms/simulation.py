@@ -29,17 +29,11 @@ HALF_SIZES = (2.2, 9.5)  # mm, half the longer side of a lump, drawn uniformly i
 
 @dataclass(frozen=True)
 class Phantom:
-    """One simulated image.
+    """One simulated image."""
 
-    Attributes:
-        image: uint8 [H, W], grey levels.
-        mask: uint8 [H, W], 255 within the lump; all 0 without one.
-        finding: "normal", "benign" or "malignant".
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    finding: str
+    image: np.ndarray  # uint8 [H, W], grey levels
+    mask: np.ndarray  # uint8 [H, W], 255 within the lump; all 0 without one
+    finding: str  # "normal", "benign" or "malignant"
 
 
 @dataclass(frozen=True)

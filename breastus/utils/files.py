@@ -27,8 +27,7 @@ def write_aside(path: str | os.PathLike) -> Iterator[Path]:
     The temporary name keeps the suffix, because writers such as Keras choose the format by it.
 
     Raises:
-        RunError: if the file cannot be written, for instance on a full disk; the temporary file is
-            removed.
+        RunError: if the file cannot be written, for instance on a full disk.
     """
     path = Path(path)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -88,11 +87,7 @@ def sync(path: Path) -> None:
 
 
 def reserve(file: BinaryIO, size: int) -> None:
-    """Give an empty file its size, and fail at once if the disk is too full for it.
-
-    Raises:
-        OSError: if the disk has too little space.
-    """
+    """Give an empty file its size, or raise OSError at once if the disk has too little space."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
         return
@@ -114,11 +109,7 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        RunError: if it cannot be read.
-    """
+    """Read a JSON file. Raises RunError if it cannot be read."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

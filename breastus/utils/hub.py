@@ -18,6 +18,7 @@ from breastus.errors import HubError, HubUnreachableError
 from breastus.utils.files import write_json
 
 TIMEOUT = 8  # seconds; without a network the error comes within ten
+_MAX_BYTES = 20 * 2**30  # for all files together
 _ATTEMPTS = 2  # downloads of a file whose checksum differs
 
 
@@ -26,7 +27,6 @@ def download(
     patterns: Sequence[str],
     *,
     kind: Literal["dataset", "model"],
-    max_bytes: int = 20 * 2**30,
     records: Path | None = None,
 ) -> Path:
     """Download files of a repository, or find them in the cache, and verify their checksums.
@@ -35,7 +35,6 @@ def download(
         repo_id: name on the hub, `owner/name`.
         patterns: names of files, case-sensitive, with wildcards.
         kind: "dataset" or "model".
-        max_bytes: limit for all files together.
         records: folder for the list of verified files, so that unchanged files are not hashed
             again; None verifies all files each time.
 
@@ -79,9 +78,10 @@ def download(
         for file in info.siblings
         if any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in patterns)
     ]
-    if (total := sum(file.size or 0 for file in files)) > max_bytes:
+    if (total := sum(file.size or 0 for file in files)) > _MAX_BYTES:
         raise HubError(
-            f"The {kind} {repo_id} must be below {max_bytes >> 30} GiB. Received: {total >> 30} GiB"
+            f"The {kind} {repo_id} must be below {_MAX_BYTES >> 30} GiB. "
+            f"Received: {total >> 30} GiB"
         )
     record = records / f"{info.sha}.checked.json" if records else None
     verified = json.loads(record.read_text()) if record and record.is_file() else {}
@@ -128,16 +128,10 @@ def download(
 def cached_folder(
     repo_id: str, patterns: Sequence[str], *, kind: Literal["dataset", "model"]
 ) -> Path | None:
-    """Return the folder of a repository in the cache, without a network.
+    """Return the folder of a repository in the cache, without a network; see `download`.
 
-    Args:
-        repo_id: name on the hub, `owner/name`.
-        patterns: names of files, as for `download`.
-        kind: "dataset" or "model".
-
-    Returns:
-        None if the cache does not hold the repository, or is known to lack some of the files. The
-        checksums are not verified.
+    It is None if the cache does not hold the repository, or is known to lack some of the files.
+    The checksums are not verified.
     """
     from huggingface_hub import HfApi
 

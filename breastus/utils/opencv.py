@@ -9,11 +9,7 @@ from typing import Any
 
 
 class _LazyModule:
-    """Imports `cv2` when its first attribute is read.
-
-    Raises:
-        ImportError: when its system libraries are missing; the message names the two ways out.
-    """
+    """Imports `cv2` when its first attribute is read; ImportError names the two ways out."""
 
     def __getattr__(self, name: str) -> Any:
         try:

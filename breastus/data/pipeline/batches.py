@@ -15,6 +15,8 @@ import tensorflow as tf
 from breastus.data.pipeline.image_cache import ImageCache
 from breastus.data.pipeline.mask_targets import MaskTargets
 
+_PREFETCH = 2  # batches prepared ahead of the model
+
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
     """Return the number of batches that hold each image once; the last one may be smaller."""
@@ -83,7 +85,6 @@ def epoch_batches(
     first_epoch: int,
     epochs: int,
     parallel_calls: int = tf.data.AUTOTUNE,
-    prefetch: int = 2,
 ) -> tf.data.Dataset:
     """Return the batches of several epochs from functions that make examples and batches.
 
@@ -101,7 +102,6 @@ def epoch_batches(
         first_epoch: 0, or the epoch at which a resumed run continues.
         epochs: one past the last epoch.
         parallel_calls: images decoded, and batches augmented, at the same time.
-        prefetch: batches prepared ahead of the model.
     """
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -114,7 +114,7 @@ def epoch_batches(
         return batches.flat_map(functools.partial(_split_batch, accumulation_steps))
 
     batches = tf.data.Dataset.from_tensor_slices(tf.range(first_epoch, epochs)).flat_map(one_epoch)
-    return batches.prefetch(prefetch)
+    return batches.prefetch(_PREFETCH)
 
 
 def evaluation_dataset(
@@ -125,7 +125,6 @@ def evaluation_dataset(
     normalize: Callable,
     batch_size: int,
     parallel_calls: int = tf.data.AUTOTUNE,
-    prefetch: int = 2,
 ) -> tf.data.Dataset:
     """Return the images once, in order, as (float32 [B, S, S, 3], float32 [B, classes])."""
     indices = tf.data.Dataset.range(len(images), output_type=tf.int32)
@@ -133,7 +132,7 @@ def evaluation_dataset(
     targets = tf.data.Dataset.from_tensor_slices(tf.constant(labels, tf.int32))
     batches = tf.data.Dataset.zip(pixels, targets).batch(batch_size)
     batches = batches.map(lambda image, label: (normalize(image), tf.one_hot(label, classes)))
-    return batches.prefetch(prefetch)
+    return batches.prefetch(_PREFETCH)
 
 
 def _split_batch(parts: int, inputs, targets) -> tf.data.Dataset:

@@ -49,8 +49,7 @@ class ImageCache:
     ):
         self._read = read
         self._crop_and_resize = tf.function(
-            crop_and_resize,
-            input_signature=[tf.TensorSpec([None, None, read_channels], tf.uint8)],
+            crop_and_resize, input_signature=[tf.TensorSpec([None, None, read_channels], tf.uint8)]
         )
         self._shape = (size, size, channels)
         self._read_shape = (None, None, read_channels)

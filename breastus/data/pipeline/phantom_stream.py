@@ -38,7 +38,6 @@ def phantom_dataset(
     grid: tuple[int, int] | None,
     batch_size: int,
     parallel_calls: int = tf.data.AUTOTUNE,
-    prefetch: int = 2,
 ) -> tf.data.Dataset:
     """Return the first phantoms of a stream in batches; the last batch may be smaller.
 
@@ -48,16 +47,13 @@ def phantom_dataset(
         crop_and_resize: function from an image, uint8 [H, W, 3], to uint8 [S, S, 3].
         crop_and_resize_mask: function (mask uint8 [H, W, 1], its image) to uint8 [S, S, 1].
         size: S in pixels.
-        augment: function (uint8 [B, S, S, 3], seeds int32 [B, 2]) to the same shape and type, or
-            None.
-        augment_masks: function (uint8 [B, S, S, 1], seeds) to masks moved as their augmented images
-            are, or None.
+        augment: function of images as for `training_dataset`, or None.
+        augment_masks: function of masks as for `MaskTargets`, or None.
         image_seed: function (epoch, number) to the seed of `augment` and `augment_masks`.
         normalize: function from [B, S, S, 3], 0 to 255, to model inputs.
         grid: height and width, in cells, of the grid of lesion targets; None for labels only.
         batch_size: phantoms per batch.
         parallel_calls: phantoms simulated at the same time.
-        prefetch: batches prepared ahead of the model.
 
     Returns:
         A dataset of (float32 [B, S, S, 3], targets). The targets are float32 [B, classes], or with
@@ -96,4 +92,4 @@ def phantom_dataset(
 
     phantoms = tf.data.Dataset.range(count, output_type=tf.int32)
     phantoms = phantoms.map(example, num_parallel_calls=parallel_calls).batch(batch_size)
-    return phantoms.map(batch, num_parallel_calls=parallel_calls).prefetch(prefetch)
+    return phantoms.map(batch, num_parallel_calls=parallel_calls).prefetch(2)
