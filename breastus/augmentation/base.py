@@ -75,11 +75,7 @@ class StatelessAugmentation(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("breastus")
 class Augmenter(StatelessAugmentation):
-    """Applies layers one after the other, and clips to 0 to 255.
-
-    Args:
-        layers: list of `StatelessAugmentation`.
-    """
+    """Applies `StatelessAugmentation` layers one after the other, and clips to 0 to 255."""
 
     def __init__(self, layers: list, **kwargs):
         super().__init__(**kwargs)
@@ -95,11 +91,9 @@ class Augmenter(StatelessAugmentation):
         return image if image.dtype == tf.uint8 else tf.clip_by_value(image, 0.0, 255.0)
 
     def augment_masks(self, masks: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Return masks moved as `augment` moves their images with the same seeds.
+        """Return masks, uint8 [H, W, 1] or [B, H, W, 1], moved as `augment` moves their images.
 
-        Args:
-            masks: uint8 [H, W, 1] or [B, H, W, 1].
-            seeds: int32 [2] or [B, 2], seeds of the images.
+        `seeds` are those of the images: int32 [2] or [B, 2].
         """
         for position, in_numpy, layers in self._runs():
             if in_numpy:

@@ -112,7 +112,7 @@ def simulate_phantom(
     finding = finding or finding_of(seed, index)
     rng = np.random.default_rng([seed, index])
     scanner = _Scanner.draw(rng)
-    z, x = _grid(scanner, scanner.height, LINES)
+    z, x = _grid(scanner, LINES)
     echo, attenuation, gland = _anatomy(rng, scanner, x, z)
     lump = None
     if finding != "normal":
@@ -132,7 +132,7 @@ def simulate_phantom(
 
     mask = np.zeros_like(image)
     if lump is not None:
-        rows, columns = _grid(scanner, scanner.height, scanner.width)
+        rows, columns = _grid(scanner, scanner.width)
         mask[lump.distance(*np.broadcast_arrays(columns, rows)) <= 1] = 255
     return Phantom(image, mask, finding)
 
@@ -148,9 +148,10 @@ def finding_of(seed: int, index: int) -> str:
     return "malignant" if np.random.default_rng([seed, index, 1]).random() < 1 / 3 else "benign"
 
 
-def _grid(scanner: _Scanner, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return depth [rows, 1] and lateral position [1, columns] in mm, 0 in the middle."""
-    z = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) * (scanner.depth / rows)
+def _grid(scanner: _Scanner, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return depth [height, 1] and lateral position [1, columns] in mm, 0 in the middle."""
+    height = scanner.height
+    z = (np.arange(height, dtype=np.float32)[:, None] + 0.5) * (scanner.depth / height)
     x = (np.arange(columns, dtype=np.float32)[None] + 0.5) * (scanner.breadth / columns)
     return z, x - scanner.breadth / 2
 
@@ -209,21 +210,22 @@ def _anatomy(rng, scanner: _Scanner, x, z):
 
     attenuation = np.zeros(shape, np.float32)
     attenuation += 0.06 * in_gland + 0.05 * septa * in_fat
-    _add_confounders(rng, scanner, x, z, echo, attenuation, fat, gland)
-    return echo, attenuation, (float(fat.mean()), float(gland.mean()))
+    depths = float(fat.mean()), float(gland.mean())
+    _add_confounders(rng, scanner, x, z, echo, attenuation, depths)
+    return echo, attenuation, depths
 
 
-def _add_confounders(rng, scanner, x, z, echo, attenuation, fat, gland) -> None:
+def _add_confounders(rng, scanner, x, z, echo, attenuation, gland) -> None:
     """Add fat lobules in the gland and shadows of ligaments, which are dark but no lumps."""
     for _ in range(rng.integers(0, 4)):
         centre = rng.uniform(-0.45, 0.45) * scanner.breadth
-        depth = rng.uniform(float(fat.mean()), float(gland.mean()))
+        depth = rng.uniform(*gland)
         width, height = rng.uniform(2.0, 6.0), rng.uniform(0.8, 2.0)
         spot = np.exp(-((((x - centre) / width) ** 2 + ((z - depth) / height) ** 2) ** 2))
         echo -= rng.uniform(4, 9) * spot
     for _ in range(rng.integers(0, 4)):
         centre = rng.uniform(-0.5, 0.5) * scanner.breadth
-        start = rng.uniform(1.5, float(gland.mean()))
+        start = rng.uniform(1.5, gland[1])
         width = rng.uniform(0.5, 2.2)
         at_start = np.exp(-(((z - start) / 1.0) ** 2)) * np.exp(-(((x - centre) / width) ** 2))
         attenuation += rng.uniform(0.5, 2.2) * at_start

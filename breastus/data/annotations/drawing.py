@@ -21,14 +21,10 @@ _FONT, _LETTER = 0, 21  # FONT_HERSHEY_SIMPLEX, and the height of its capitals a
 
 
 def draw_annotations(pixels: np.ndarray, seed: int) -> np.ndarray:
-    """Return a copy of an image with calipers and a line of text, uint8 [H, W, 3].
+    """Return a copy of an image, uint8 [H, W, 3], with calipers and a line of text.
 
-    Args:
-        pixels: uint8 [H, W, 3], at least `MIN_SIDE` pixels a side.
-        seed: seed of positions, lengths and the text.
-
-    Raises:
-        ImageError: when the image is too small.
+    The seed decides positions, lengths and the text. An image with a side below `MIN_SIDE` raises
+    ImageError.
     """
     height, width = pixels.shape[:2]
     if min(height, width) < MIN_SIDE:

@@ -21,10 +21,10 @@ def text_lines(grey: np.ndarray) -> list[Box]:
     """Return the boxes of the lines of text on an image, uint8 [H, W], from left to right."""
     letters = sorted(_letters(grey))
     lines, taken = [], set()
-    for first, letter in enumerate(letters):
+    for first in range(len(letters)):
         if first in taken:
             continue
-        line = _line(letters, first, letter)
+        line = _line(letters, first)
         if len(line) >= _LETTERS:
             taken.update(line)
             lines.append(_box([letters[number] for number in line]))
@@ -53,9 +53,9 @@ def _letters(grey: np.ndarray) -> list[tuple[int, int, int, int, float]]:
     return found
 
 
-def _line(letters, first: int, letter) -> list[int]:
-    """Return the indices of the letters that continue the line of one, to its right."""
-    left, top, width, height, brightness = letter
+def _line(letters, first: int) -> list[int]:
+    """Return the indices of a letter and of those that continue its line to the right."""
+    left, top, width, height, brightness = letters[first]
     end, baseline = left + width, top + height
     line = [first]
     for number in range(first + 1, len(letters)):

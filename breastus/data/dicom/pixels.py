@@ -85,8 +85,6 @@ class PixelReader:
 
     def frame(self, index: int) -> np.ndarray:
         """Decode frame `index`, counted from 0, to uint8 [H, W, 3], RGB."""
-        if not self._data:
-            raise self._elements.error("PixelData", "was not read, only the header was")
         pixels, problem = attempt(lambda: self._decode(index))
         if problem:
             raise self._elements.error(

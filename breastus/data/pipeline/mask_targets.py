@@ -72,15 +72,12 @@ class MaskTargets:
 
 
 def lesion_area_targets(masks: tf.Tensor, known: tf.Tensor, cell: tuple[int, int]) -> tf.Tensor:
-    """Return the lesion area fraction of each cell and the weight of the cell in the loss.
+    """Return the lesion area fraction of each cell, and its weight: float32 [B, h, w, 2], 0 to 1.
 
     Args:
         masks: uint8 [B, S, S, 1], 255 within a lesion.
         known: float32 [B], 1 if the mask is known, else 0.
         cell: height and width of a cell in pixels.
-
-    Returns:
-        float32 [B, h, w, 2], fraction and weight, each 0 to 1.
     """
     fraction = tf.nn.avg_pool2d(tf.cast(masks, tf.float32) / 255.0, cell, cell, "VALID")
     weight = tf.broadcast_to(known[:, None, None, None], tf.shape(fraction))

@@ -38,11 +38,9 @@ def write_phantoms(folder: Path, *, count: int, seed: int) -> Path:
     The folder is written atomically; phantoms of other arguments are replaced.
 
     Raises:
-        DataError: if `count` is below 2, or the folder holds something else.
+        DataError: if the folder holds something else.
         RunError: if the folder cannot be written.
     """
-    if count < 2:
-        raise DataError(f"count must be at least 2, for one image of each class. Received: {count}")
     wanted = {"simulated": True, "count": count, "seed": seed, "version": VERSION}
     marker = folder / _MARKER
     if marker.is_file() and json.loads(marker.read_text()) == wanted:

@@ -35,10 +35,8 @@ _NO_PATIENT = {"", "-", "?", "na", "n/a", "nan", "none", "null", "unknown"}
 def read_table(path: Path, columns: Sequence[str] = (), *, strip: bool = True) -> pd.DataFrame:
     """Read a table: an Excel file, or a CSV file of any dialect.
 
-    Args:
-        path: a .csv, .xlsx or .xlsm file.
-        columns: required columns.
-        strip: whether blanks around a value are removed (only in CSV files; Excel's always are).
+    `columns` are required. With `strip`, blanks around a value are removed; Excel's always are.
+    It warns if the encoding of the file is a guess.
 
     Returns:
         A table of text in the file's order. The row with index i is row i + 2 of the file.
@@ -46,9 +44,6 @@ def read_table(path: Path, columns: Sequence[str] = (), *, strip: bool = True) -
     Raises:
         DataError: if it cannot be read, lacks a column, has a row with more cells than columns, or
             is an Excel file and openpyxl is not installed.
-
-    Warns:
-        DataWarning: if the encoding of the file is a guess.
     """
     if path.suffix.lower() in _EXCEL:
         rows, first, separator = _read_excel(path), 1, ""

@@ -111,14 +111,9 @@ def read_split_csv(path: str | os.PathLike) -> pd.DataFrame:
 def match_images(names: pd.Series, manifest: pd.DataFrame, path: str | os.PathLike) -> list[str]:
     """Return the image id that each name means.
 
-    Args:
-        names: image ids, paths relative to the CSV file or absolute, or ends of a path or image id
-            such as `benign/a.png`, with or without the suffix.
-        manifest: rows with `image_id` and `path`.
-        path: the CSV file.
-
-    Raises:
-        SplitError: if a name fits no image, or several.
+    Names are image ids, paths relative to the CSV file or absolute, or ends of a path or image id
+    such as `benign/a.png`, with or without the suffix. One that fits no image, or several, raises
+    SplitError.
     """
     ids = set(manifest["image_id"])
     by_path = dict(zip(manifest["path"], manifest["image_id"], strict=True))
