@@ -93,7 +93,7 @@ class Augmenter(StatelessAugmentation):
     def augment_masks(self, masks: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
         """Return masks, uint8 [H, W, 1] or [B, H, W, 1], moved as `augment` moves their images.
 
-        `seeds` are those of the images: int32 [2] or [B, 2].
+        `seeds`, int32 [2] or [B, 2], belong to the images.
         """
         for position, in_numpy, layers in self._runs():
             if in_numpy:

@@ -64,7 +64,7 @@ class SettingInfo(NamedTuple):
 
 
 def parse(text: str, kind: Any) -> Any:
-    """Convert text to the type of a setting's field; text that does not fit it stays as it is."""
+    """Convert text to the type of a setting's field; text that does not fit is kept."""
     kinds = _kinds(kind)
     word = text.strip().lower()
     if types.NoneType in kinds and word in _NULL:
@@ -412,9 +412,9 @@ def class_labels(text: str) -> dict[str, str]:
 
 
 def join_labels(labels: str | Mapping[str, str] | Iterable[str]) -> str:
-    """Return labels as one text, such as `cancer=lump,healthy=no_lump`.
+    """Return names of classes as one text, such as `cancer=lump,healthy=no_lump`.
 
-    They are such a text; a mapping of names to labels; or texts such as `cancer=lump`.
+    A mapping of names to labels, or texts such as `cancer=lump`, are joined.
     """
     if isinstance(labels, str):
         return labels

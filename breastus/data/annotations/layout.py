@@ -24,7 +24,7 @@ _PANEL_MARGIN = 8  # pixels: the frame of a panel is shaded
 
 
 def has_straight_line(grey: np.ndarray) -> bool:
-    """Return whether a straight line, as of a box, runs across or down much of uint8 [H, W]."""
+    """Return whether a straight line runs across or down much of an image, uint8 [H, W]."""
     height, width = grey.shape
     across, down = int(LINE_ACROSS * width), int(LINE_DOWN * height)
     return _has_line(grey[2:-2], grey[:-4], grey[4:], 1, across) or _has_line(

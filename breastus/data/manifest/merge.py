@@ -38,9 +38,7 @@ def manifest_rows(content: SourceContent) -> pd.DataFrame:
 class MergedManifests(NamedTuple):
     """Manifests in one table."""
 
-    table: (
-        pd.DataFrame
-    )  # all rows; a source whose name is taken becomes `name-2`, and so do its ids
+    table: pd.DataFrame  # a source whose name is taken becomes `name-2`, and so do its ids
     patients: np.ndarray  # object [n], each patient id with the scope in which it is valid, or ""
     groups: np.ndarray  # object [n], each earlier group with the same scope, or ""
 

@@ -35,9 +35,10 @@ class CsvContent(NamedTuple):
 
 
 def read_csv_rows(path: Path, *, strip: bool = True) -> CsvContent:
-    """Read the rows of a CSV file, whatever its encoding and separator, or raise DataError.
+    """Read the rows of a CSV file, whatever its encoding and separator.
 
-    With `strip`, blanks around a cell are removed.
+    With `strip`, blanks around a cell are removed. A file that cannot be read, is empty or is no
+    CSV file raises DataError.
     """
     try:
         size = path.stat().st_size

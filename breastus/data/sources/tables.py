@@ -94,7 +94,7 @@ def read_image_table(path: Path) -> pd.DataFrame:
 def find_image_column(table: pd.DataFrame, path: Path) -> str | None:
     """Return the column of a user's table that names the image files, or None.
 
-    Several raise DataError.
+    Several such columns raise DataError.
     """
     found = [name for name in IMAGE_COLUMNS if name in table]
     if len(found) > 1:
