@@ -25,8 +25,7 @@ def duplicate_pairs(manifest: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd
         near_duplicates: pairs found by `breastus.data.manifest.build.build_manifest_with_pairs`.
 
     Returns:
-        A table of `image_id`, `duplicate_id`, `similarity` and `kind` (text), one row
-        for each pair.
+        `image_id`, `duplicate_id`, `similarity` and `kind` (text), one row for each pair.
     """
     table = near_duplicates[list(PAIR_COLUMNS)].copy()
     sha256 = manifest.set_index("image_id")["sha256"]
@@ -37,10 +36,8 @@ def duplicate_pairs(manifest: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd
     files = files[(files["sha256"] != "") & files["sha256"].duplicated(keep=False)]
     copies = files.merge(files, on="sha256", suffixes=("", "_duplicate"))
     copies = copies[copies["position"] < copies["position_duplicate"]]
-    copies = copies.rename(columns={"image_id_duplicate": "duplicate_id"})[
-        ["image_id", "duplicate_id"]
-    ]
-    copies = copies.assign(similarity=1.0, kind=SAME_FILE)
+    copies = copies.rename(columns={"image_id_duplicate": "duplicate_id"})
+    copies = copies.assign(similarity=1.0, kind=SAME_FILE)[table.columns]
     table = pd.concat([table, copies], ignore_index=True)
     pair = [frozenset(ends) for ends in zip(table["image_id"], table["duplicate_id"], strict=True)]
     return table[~pd.Series(pair, dtype=object).duplicated()].reset_index(drop=True)
@@ -80,18 +77,9 @@ def leaks(members: pd.DataFrame, manifest: pd.DataFrame, pairs: pd.DataFrame) ->
     held_out["duplicate_id"] = held_out["duplicate_id"].where(held_out["near_duplicate"], seen)
     held_out["kind"] = held_out["kind"].where(held_out["near_duplicate"], SAME_PATIENT)
     found = held_out[held_out["near_duplicate"] | held_out["same_patient"]]
-    columns = [
-        "image_id",
-        "split",
-        "duplicate_id",
-        "similarity",
-        "kind",
-        "near_duplicate",
-        "same_patient",
-    ]
-    return found.sort_values("similarity", ascending=False, kind="stable")[columns].reset_index(
-        drop=True
-    )
+    found = found.sort_values("similarity", ascending=False, kind="stable", ignore_index=True)
+    columns = ["image_id", "split", *PAIR_COLUMNS[1:], "near_duplicate", "same_patient"]
+    return found[columns]
 
 
 def leakage_rates(members: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
@@ -103,8 +91,7 @@ def leakage_rates(members: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row for each of val and test that has images; columns `images`, `near_duplicate`,
-        `same_patient` and `leaked` (number of images with either), and `rate` (proportion of
-        images that leak, 0 to 1).
+        `same_patient`, `leaked` (images with either), and `rate` (of images that leak, 0 to 1).
     """
     rows = {}
     for split in HELD_OUT:
@@ -124,7 +111,7 @@ def leakage_rates(members: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def random_split_leakage(
-    manifest: pd.DataFrame, pairs: pd.DataFrame, *, patients: bool = False, test: float = 0.2
+    manifest: pd.DataFrame, pairs: pd.DataFrame, *, patients: bool = False, test: float
 ) -> float:
     """Return the expected proportion of test images that leak in a random split of images.
 

@@ -1,8 +1,4 @@
-"""Data audit: content, near-duplicates, contradictions, leakage and shortcuts of a data set.
-
-audit = run_audit(build_manifest_with_pairs("path/to/BUSI"))
-audit.splits[0].rates                      # how many test images have a near-duplicate in train
-"""
+"""Data audit: content, near-duplicates, contradictions, leakage and shortcuts of a data set."""
 
 import warnings
 from dataclasses import dataclass
@@ -32,8 +28,8 @@ class SplitAudit:
         title: name of the split in a sentence, such as "the split mine.csv".
         own: whether breastus made the split.
         members: table of `image_id` and `split`.
-        leaks: result of `breastus.auditing.leakage.leaks`.
-        rates: result of `breastus.auditing.leakage.leakage_rates`.
+        leaks: result of the function of that name.
+        rates: result of `leakage_rates`.
     """
 
     title: str
@@ -49,9 +45,9 @@ class Audit:
 
     Attributes:
         manifest: the images, with the columns of `breastus.data.manifest.build.COLUMNS`.
-        pairs: near-duplicate pairs, result of `breastus.auditing.leakage.duplicate_pairs`.
+        pairs: near-duplicate pairs, result of `duplicate_pairs`.
         scenes: groups of near-duplicates, the most alarming first.
-        measured: result of `breastus.auditing.measure.measure`.
+        measured: result of `measure`.
         flags: result of `flags_by_label` for the images in use.
         statistics: result of `statistics_by_label` for the images in use.
         splits: split of the user or of the folders if there is one, then the split by breastus.
@@ -114,10 +110,10 @@ class Audit:
 def run_audit(
     data: ManifestWithPairs,
     *,
-    members: pd.DataFrame | None = None,
-    title: str = "",
-    settings: DataConfig | None = None,
-    seed: int = 0,
+    members: pd.DataFrame | None,
+    title: str,
+    settings: DataConfig,
+    seed: int,
 ) -> Audit:
     """Audit a data set and its split.
 
@@ -132,7 +128,6 @@ def run_audit(
     Raises:
         DataError: if the manifest is empty.
     """
-    settings = settings or DataConfig()
     manifest = data.manifest.reset_index(drop=True)
     if manifest.empty:
         raise DataError("The manifest holds no images to audit. Name a data set with images.")
@@ -185,9 +180,7 @@ def _audit_split(title, members, manifest, pairs, *, own: bool = False) -> Split
     return SplitAudit(title, own, members, found, leakage_rates(members, found))
 
 
-def _own_split(
-    manifest: pd.DataFrame, settings: DataConfig, seed: int
-) -> tuple[pd.DataFrame | None, str]:
+def _own_split(manifest, settings, seed) -> tuple[pd.DataFrame | None, str]:
     try:
         with warnings.catch_warnings():
             # The audit itself reports leaks of folders, and the images excluded for them.

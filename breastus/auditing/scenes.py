@@ -38,9 +38,7 @@ def scenes(manifest: pd.DataFrame, pairs: pd.DataFrame) -> list[Scene]:
     Frames of one sweep look alike and may differ in finding, so images of one patient never count
     as contradictions.
 
-    Args:
-        manifest: result of `load_manifest`.
-        pairs: result of `breastus.auditing.leakage.duplicate_pairs`.
+    `pairs` is the result of `duplicate_pairs`.
 
     Returns:
         Contradictions first (lump against no lump before kinds of lump), then scenes that lie in
@@ -54,9 +52,8 @@ def scenes(manifest: pd.DataFrame, pairs: pd.DataFrame) -> list[Scene]:
     similarity = pairs["similarity"].astype(float).groupby(scene_of[first]).agg(["min", "max"])
 
     found = []
-    for number, members in rows[pd.Series(scene_of).duplicated(keep=False)].groupby(
-        scene_of[pd.Series(scene_of).duplicated(keep=False)]
-    ):
+    linked = pd.Series(scene_of).duplicated(keep=False)
+    for number, members in rows[linked].groupby(scene_of[linked]):
         patients = set(patient_keys(members))
         one_patient = len(patients) == 1 and patients != {""}
         found.append(

@@ -95,11 +95,7 @@ def _compare(rows: pd.DataFrame, marked: np.ndarray) -> dict:
         counts += [int(hits.sum()), len(hits)]
         shares.append(hits.mean() if len(hits) else math.nan)
         sizes.append(effective_size(hits, rows["group_id"].to_numpy()[chosen]))
-    low = high = math.nan
-    if all(sizes):
-        low, high = newcombe_interval(
-            shares[0] * sizes[0], sizes[0], shares[1] * sizes[1], sizes[1]
-        )
+    low, high = newcombe_interval(shares[0] * sizes[0], sizes[0], shares[1] * sizes[1], sizes[1])
     return {
         **dict(zip(FLAG_COLUMNS[2:6], counts, strict=True)),
         "difference": shares[0] - shares[1],

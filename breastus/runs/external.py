@@ -43,11 +43,7 @@ class ExternalEvaluation(ReportFolder):
         write_predictions(table, self.path / PREDICTIONS_FILE)
 
     def read_recalibration(self, predictions: pd.DataFrame) -> dict[str, Any] | None:
-        """Return recalibration.json; None if it is absent or was fitted on other predictions.
-
-        Warns:
-            StaleResultWarning: if there is one of other predictions, which stays.
-        """
+        """Return recalibration.json; None if it is absent or was fitted on other predictions."""
         return read_cached_result(self.path / RECALIBRATION_FILE, predictions=predictions)
 
     def write_recalibration(self, result: dict[str, Any], predictions: pd.DataFrame) -> None:

@@ -226,10 +226,7 @@ class Run(ReportFolder):
 
 @contextlib.contextmanager
 def open_run(
-    out: str | Path | None,
-    config: Config,
-    *,
-    resume: Callable[[Config], Config] | None = None,
+    out: str | Path | None, config: Config, *, resume: Callable[[Config], Config]
 ) -> Iterator[Run]:
     """Create a run folder, or resume an unfinished one with the same settings, and lock it.
 
@@ -240,8 +237,8 @@ def open_run(
     Args:
         out: the folder.
         config: all settings, none left to the hardware; `run.config` returns them.
-        resume: function from the settings of an unfinished run to those to resume it with, if some
-            depend on the hardware; None takes `config`.
+        resume: function from the settings of an unfinished run to those to resume it with, as some
+            depend on the hardware.
 
     Raises:
         RunError: if `out` holds a finished run, a run with other settings or something else, or
@@ -253,7 +250,7 @@ def open_run(
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-            settings = _usable_with(path, config, resume or (lambda _: config))
+            settings = _usable_with(path, config, resume)
         except (filelock.Timeout, RunError, OSError) as error:
             lock.release()
             if out is None and isinstance(error, RunError | filelock.Timeout):

@@ -170,8 +170,8 @@ def test_the_random_split_is_the_mean_over_all_splits(test, patients):
 def test_pairs_with_images_elsewhere_do_not_count():
     table = manifest(6)
     pairs = duplicate_pairs(table, near_duplicates((0, 5, 0.9)))
-    assert random_split_leakage(table.head(5), pairs) == 0
-    assert np.isnan(random_split_leakage(table.head(1), pairs))
+    assert random_split_leakage(table.head(5), pairs, test=0.2) == 0
+    assert np.isnan(random_split_leakage(table.head(1), pairs, test=0.2))
 
 
 def test_patients_of_two_hospitals_are_never_compared():

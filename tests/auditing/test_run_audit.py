@@ -23,7 +23,7 @@ def test_the_split_of_the_settings_is_audited(class_folders, settings):
         root = class_folders(no_lump=4, lump=4, below=below, first_seed=8 * seed)
     config = Config().override(settings)
     found = build_manifest_with_pairs(root, settings=config.data, seed=config.seed)
-    audit = run_audit(found, settings=config.data, seed=config.seed)
+    audit = run_audit(found, members=None, title="", settings=config.data, seed=config.seed)
     (own,) = [split for split in audit.splits if split.own]
     trained = prepare_splits(config, found.manifest)
     pd.testing.assert_frame_equal(own.members, trained[["image_id", "split"]])

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::breastus.errors.UndefinedMetric
 
 
 def take(out, config=None):
-    with open_run(out, config or Config()) as run:
+    config = config or Config()
+    with open_run(out, config, resume=lambda _: config) as run:
         return run.path
 
 
@@ -154,7 +155,7 @@ def test_the_fingerprint_follows_content_label_and_split(tiny_run):
 
 
 def fail(out, *files):
-    with open_run(out, Config()) as run:
+    with open_run(out, Config(), resume=lambda _: Config()) as run:
         for name in files:
             (run.path / name).touch()
         raise RuntimeError
