@@ -24,193 +24,162 @@ _RESAMPLES = 500  # of the bands
 _GUESSING = {"ls": ":", "color": COLORS["soft"], "lw": 1, "label": "guessing"}
 
 
+@mpl.rc_context(STYLE)
 def plot_confusion(matrix: Sequence[Sequence[float]]) -> Figure:
-    """Draw a confusion matrix: counts, and the share of each row.
-
-    Args:
-        matrix: rows actual (no lump, lump), columns predicted; counts, or means of counts.
-    """
+    """Draw a confusion matrix of counts or mean counts, rows actual, and the share of each row."""
     matrix = np.array(matrix)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     names = [words(label) for label in LABELS]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=SMALL, layout="constrained")
-        axis = figure.subplots()
-        for row, column in np.ndindex(2, 2):
-            color = COLORS["no_lump" if row == column else "lump"]
-            shade = 0.06 + 0.5 * share[row, column]
-            box = (column + 0.02, row + 0.02), 0.96, 0.96
-            axis.add_patch(Rectangle(*box, facecolor=color, alpha=shade, lw=0))
-            place = {"ha": "center", "va": "center"}
-            axis.text(column + 0.5, row + 0.44, count(matrix[row, column]), fontsize=19, **place)
-            of = f"{percent(share[row, column])} of {names[row]}"
-            axis.text(column + 0.5, row + 0.68, of, fontsize=9.5, **place)
-        axis.set(xlim=(0, 2), ylim=(2, 0), xlabel="predicted", ylabel="actual")
-        axis.set_xticks([0.5, 1.5], names)
-        axis.set_yticks([0.5, 1.5], names, rotation=90, va="center")
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
-        axis.set_title(f"{count(matrix.sum())} images")
+    figure = Figure(figsize=SMALL, layout="constrained")
+    axis = figure.subplots()
+    for row, column in np.ndindex(2, 2):
+        color = COLORS["no_lump" if row == column else "lump"]
+        shade = 0.06 + 0.5 * share[row, column]
+        box = (column + 0.02, row + 0.02), 0.96, 0.96
+        axis.add_patch(Rectangle(*box, facecolor=color, alpha=shade, lw=0))
+        place = {"ha": "center", "va": "center"}
+        axis.text(column + 0.5, row + 0.44, count(matrix[row, column]), fontsize=19, **place)
+        of = f"{percent(share[row, column])} of {names[row]}"
+        axis.text(column + 0.5, row + 0.68, of, fontsize=9.5, **place)
+    axis.set(xlim=(0, 2), ylim=(2, 0), xlabel="predicted", ylabel="actual")
+    axis.set_xticks([0.5, 1.5], names)
+    axis.set_yticks([0.5, 1.5], names, rotation=90, va="center")
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+    axis.set_title(f"{count(matrix.sum())} images")
     return figure
 
 
+@mpl.rc_context(STYLE)
 def plot_roc(
-    table: pd.DataFrame,
-    part: dict[str, Any],
-    *,
-    threshold: float,
-    confidence: float,
-    seed: int = 0,
+    table: pd.DataFrame, part: dict[str, Any], *, threshold: float, confidence: float, seed: int = 0
 ) -> Figure:
-    """Draw the ROC curve with a band of bootstrap resamples by group, and the operating point.
+    """Draw the ROC curve of predictions with a pointwise band, and the operating point.
 
-    Args:
-        table: predictions.
-        part: metrics of them, of which `roc_auc` is written above the curve.
-        threshold: threshold of the operating point, 0 to 1.
-        confidence: pointwise level of the band.
-        seed: seed of the resamples of the band.
+    `part` are the metrics of the predictions. The band is from bootstrap resamples of groups.
     """
     y_true, y_prob = truth_and_probability(table)
-    with mpl.rc_context(STYLE):
-        figure, axis = _square()
-        axis.plot([0, 1], [0, 1], **_GUESSING)
-        if 0 < y_true.sum() < len(y_true):
-            grid = np.linspace(0, 1, 101)
-            weights = resample_weights(table["group_id"], resamples=_RESAMPLES, seed=seed)
-            curves = [
-                np.interp(grid, *roc_curve(y_true, y_prob, sample_weight=weight)[:2])
-                for weight in weights
-                if (weight * y_true).any() and (weight * (1 - y_true)).any()
-            ]
-            tail = (1 - confidence) / 2
-            low, high = np.quantile(curves, [tail, 1 - tail], axis=0)
-            _band(axis, grid, low, high, confidence)
-            axis.plot(*roc_curve(y_true, y_prob)[:2], color=COLORS["lump"], lw=2)
-            called = y_prob >= threshold
-            axis.plot(
-                called[y_true == NO_LUMP].mean(),
-                called[y_true == LUMP].mean(),
-                "o",
-                color=COLORS["ink"],
-                label=f"threshold {short(threshold)}",
-            )
-        axis.set(xlabel="1 − specificity", ylabel="sensitivity")
-        axis.set_title(f"ROC-AUC {interval(part['roc_auc'])}")
-        axis.legend(loc="lower right")
+    figure, axis = _square()
+    axis.plot([0, 1], [0, 1], **_GUESSING)
+    if 0 < y_true.sum() < len(y_true):
+        grid = np.linspace(0, 1, 101)
+        weights = resample_weights(table["group_id"], resamples=_RESAMPLES, seed=seed)
+        curves = [
+            np.interp(grid, *roc_curve(y_true, y_prob, sample_weight=weight)[:2])
+            for weight in weights
+            if (weight * y_true).any() and (weight * (1 - y_true)).any()
+        ]
+        tail = (1 - confidence) / 2
+        low, high = np.quantile(curves, [tail, 1 - tail], axis=0)
+        _band(axis, grid, low, high, confidence)
+        axis.plot(*roc_curve(y_true, y_prob)[:2], color=COLORS["lump"], lw=2)
+        called = y_prob >= threshold
+        axis.plot(
+            called[y_true == NO_LUMP].mean(),
+            called[y_true == LUMP].mean(),
+            "o",
+            color=COLORS["ink"],
+            label=f"threshold {short(threshold)}",
+        )
+    axis.set(xlabel="1 − specificity", ylabel="sensitivity")
+    axis.set_title(f"ROC-AUC {interval(part['roc_auc'])}")
+    axis.legend(loc="lower right")
     return figure
 
 
+@mpl.rc_context(STYLE)
 def plot_repeats(tables: Sequence[pd.DataFrame]) -> Figure:
-    """Draw the ROC curve of each repeat of a cross-validation, all folds pooled.
-
-    Args:
-        tables: out-of-fold predictions of each repeat.
-    """
-    with mpl.rc_context(STYLE):
-        figure, axis = _square()
-        axis.plot([0, 1], [0, 1], **_GUESSING)
-        for number, table in enumerate(tables):
-            truth, probability = truth_and_probability(table)
-            if not 0 < truth.sum() < len(truth):
-                continue
-            axis.plot(
-                *roc_curve(truth, probability)[:2],
-                color=COLORS["lump"],
-                lw=1.6,
-                alpha=1 - 0.6 * number / len(tables),
-                label=f"repeat {number + 1}: {roc_auc(truth, probability):.3f}",
-            )
-        axis.set(xlabel="1 − specificity", ylabel="sensitivity")
-        axis.set_title("All folds pooled")
-        axis.legend(loc="lower right")
+    """Draw the ROC curve of each repeat of a cross-validation, all folds pooled."""
+    figure, axis = _square()
+    axis.plot([0, 1], [0, 1], **_GUESSING)
+    for number, table in enumerate(tables):
+        truth, probability = truth_and_probability(table)
+        if not 0 < truth.sum() < len(truth):
+            continue
+        axis.plot(
+            *roc_curve(truth, probability)[:2],
+            color=COLORS["lump"],
+            lw=1.6,
+            alpha=1 - 0.6 * number / len(tables),
+            label=f"repeat {number + 1}: {roc_auc(truth, probability):.3f}",
+        )
+    axis.set(xlabel="1 − specificity", ylabel="sensitivity")
+    axis.set_title("All folds pooled")
+    axis.legend(loc="lower right")
     return figure
 
 
+@mpl.rc_context(STYLE)
 def plot_precision_recall(table: pd.DataFrame, part: dict[str, Any]) -> Figure:
-    """Draw precision over recall for both classes; dashed lines show what guessing gives.
-
-    Args:
-        table: predictions.
-        part: metrics of them, of which both `pr_auc` are in the legend.
-    """
+    """Draw precision over recall for both classes; dashed lines show what guessing gives."""
     y_true, y_prob = truth_and_probability(table)
-    with mpl.rc_context(STYLE):
-        figure, axis = _square()
-        for label, truth, score in (("lump", y_true, y_prob), ("no_lump", 1 - y_true, -y_prob)):
-            if not truth.any():
-                continue
-            precision, recall, _ = precision_recall_curve(truth, score)
-            precision[-1] = precision[-2]  # not the 1 that scikit-learn adds
-            axis.step(
-                recall,
-                precision,
-                where="post",
-                color=COLORS[label],
-                lw=2,
-                label=f"{words(label)}: {interval(part[f'pr_auc_{label}'])}",
-            )
-            axis.axhline(truth.mean(), ls="--", lw=1, color=COLORS[label], alpha=0.6)
-        axis.set(xlabel="recall", ylabel="precision")
-        axis.set_title("PR-AUC (average precision)")
-        axis.legend(loc="lower left")
+    figure, axis = _square()
+    for label, truth, score in (("lump", y_true, y_prob), ("no_lump", 1 - y_true, -y_prob)):
+        if not truth.any():
+            continue
+        precision, recall, _ = precision_recall_curve(truth, score)
+        precision[-1] = precision[-2]  # not the 1 that scikit-learn adds
+        axis.step(
+            recall,
+            precision,
+            where="post",
+            color=COLORS[label],
+            lw=2,
+            label=f"{words(label)}: {interval(part[f'pr_auc_{label}'])}",
+        )
+        axis.axhline(truth.mean(), ls="--", lw=1, color=COLORS[label], alpha=0.6)
+    axis.set(xlabel="recall", ylabel="precision")
+    axis.set_title("PR-AUC (average precision)")
+    axis.legend(loc="lower left")
     return figure
 
 
+@mpl.rc_context(STYLE)
 def plot_scores(table: pd.DataFrame, threshold: float, *, seed: int = 0) -> Figure:
     """Draw the predicted probability of each image by its finding, with the threshold."""
     rows = table.assign(finding=table["finding"].where(table["finding"] != "", "unknown"))
     findings = [name for name in FINDINGS if (rows["finding"] == name).any()]
     rng = np.random.default_rng(seed)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=SMALL, layout="constrained")
-        axis = figure.subplots()
-        for place, finding in enumerate(findings):
-            of_finding = rows[rows["finding"] == finding]
-            for label, part in of_finding.groupby("label"):
-                axis.plot(
-                    part["probability"],
-                    place + rng.uniform(-0.3, 0.3, len(part)),
-                    "o",
-                    color=COLORS[label],
-                    alpha=0.55,
-                    ms=4,
-                    mew=0,
-                )
-        axis.axvline(threshold, color=COLORS["ink"], lw=1, ls="--")
-        axis.set_yticks(range(len(findings)), findings)
-        axis.grid(False, axis="y")
-        axis.set(xlim=(-0.02, 1.02), ylim=(len(findings) - 0.5, -0.5))
-        axis.set_xlabel(f"predicted probability (threshold {short(threshold)})")
-        axis.set_title("One dot per image")
+    figure = Figure(figsize=SMALL, layout="constrained")
+    axis = figure.subplots()
+    for place, finding in enumerate(findings):
+        of_finding = rows[rows["finding"] == finding]
+        for label, part in of_finding.groupby("label"):
+            axis.plot(
+                part["probability"],
+                place + rng.uniform(-0.3, 0.3, len(part)),
+                "o",
+                color=COLORS[label],
+                alpha=0.55,
+                ms=4,
+                mew=0,
+            )
+    axis.axvline(threshold, color=COLORS["ink"], lw=1, ls="--")
+    axis.set_yticks(range(len(findings)), findings)
+    axis.grid(False, axis="y")
+    axis.set(xlim=(-0.02, 1.02), ylim=(len(findings) - 0.5, -0.5))
+    axis.set_xlabel(f"predicted probability (threshold {short(threshold)})")
+    axis.set_title("One dot per image")
     return figure
 
 
+@mpl.rc_context(STYLE)
 def plot_reliability(
-    table: pd.DataFrame,
-    *,
-    before: str = "before calibration",
-    after: str = "after calibration",
+    table: pd.DataFrame, *, before: str = "before calibration", after: str = "after calibration"
 ) -> Figure:
     """Draw the observed share of lumps over the mean probability in five bins of equal count.
 
-    Args:
-        table: predictions; `probability_uncalibrated`, where they hold it, is drawn in grey.
-        before: label of `probability_uncalibrated`.
-        after: label of `probability`.
+    `before` is the label of `probability_uncalibrated`, if there is one, `after` of `probability`.
     """
     y_true, y_prob = truth_and_probability(table)
-    with mpl.rc_context(STYLE):
-        figure, axis = _square()
-        axis.plot([0, 1], [0, 1], **_GUESSING | {"label": "perfect calibration"})
-        if "probability_uncalibrated" in table:
-            _draw_bins(
-                axis, y_true, table["probability_uncalibrated"].to_numpy(float), "soft", before
-            )
-        _draw_bins(axis, y_true, y_prob, "lump", after)
-        axis.set(xlabel="predicted probability", ylabel="observed share of lumps")
-        axis.set_title(f"Calibration error {expected_calibration_error(y_true, y_prob):.2f}")
-        axis.legend(loc="upper left")
+    figure, axis = _square()
+    axis.plot([0, 1], [0, 1], **_GUESSING | {"label": "perfect calibration"})
+    if "probability_uncalibrated" in table:
+        _draw_bins(axis, y_true, table["probability_uncalibrated"].to_numpy(float), "soft", before)
+    _draw_bins(axis, y_true, y_prob, "lump", after)
+    axis.set(xlabel="predicted probability", ylabel="observed share of lumps")
+    axis.set_title(f"Calibration error {expected_calibration_error(y_true, y_prob):.2f}")
+    axis.legend(loc="upper left")
     return figure
 
 
@@ -231,57 +200,51 @@ def _draw_bins(axis: Axes, y_true: np.ndarray, y_prob: np.ndarray, color: str, l
     )
 
 
+@mpl.rc_context(STYLE)
 def plot_decision_curve(
     curve: dict[str, Sequence[float]], *, prevalence: float, confidence: float
 ) -> Figure:
-    """Draw the net benefit of acting on the model, on every image and on none, with its band.
-
-    Args:
-        curve: columns of `decision_curve`.
-        prevalence: prevalence that it was computed for.
-        confidence: pointwise level of the band.
-    """
+    """Draw the net benefit of acting on the model, on every image and on none, with its band."""
     values = {name: np.array(column, float) for name, column in curve.items()}
     x = values["threshold"]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=SMALL, layout="constrained")
-        axis = figure.subplots()
-        _band(axis, x, values["model_ci_low"], values["model_ci_high"], confidence)
-        for name, color, label, style in (
-            ("treat_none", "soft", "act on none", ":"),
-            ("treat_all", "no_lump", "act on all", "--"),
-            ("model", "lump", "act on the model", "-"),
-        ):
-            width = 2 if name == "model" else 1.3
-            axis.plot(x, values[name], ls=style, color=COLORS[color], lw=width, label=label)
-        top = 1.05 * prevalence  # no model has a larger net benefit
-        axis.set(xlim=(0, 1), ylim=(-0.25 * top, 1.1 * top))
-        axis.set(xlabel="threshold probability", ylabel="net benefit")
-        axis.set_title(f"Decision curve at a prevalence of {percent(prevalence)}")
-        axis.legend(loc="upper right")
+    figure = Figure(figsize=SMALL, layout="constrained")
+    axis = figure.subplots()
+    _band(axis, x, values["model_ci_low"], values["model_ci_high"], confidence)
+    for name, color, label, style in (
+        ("treat_none", "soft", "act on none", ":"),
+        ("treat_all", "no_lump", "act on all", "--"),
+        ("model", "lump", "act on the model", "-"),
+    ):
+        width = 2 if name == "model" else 1.3
+        axis.plot(x, values[name], ls=style, color=COLORS[color], lw=width, label=label)
+    top = 1.05 * prevalence  # no model has a larger net benefit
+    axis.set(xlim=(0, 1), ylim=(-0.25 * top, 1.1 * top))
+    axis.set(xlabel="threshold probability", ylabel="net benefit")
+    axis.set_title(f"Decision curve at a prevalence of {percent(prevalence)}")
+    axis.legend(loc="upper right")
     return figure
 
 
+@mpl.rc_context(STYLE)
 def plot_history(history: pd.DataFrame, *, narrow: bool = False) -> Figure:
     """Draw loss and accuracy over the epochs; the kept epoch has the lowest validation loss."""
     best = history.loc[history["val_loss"].idxmin(), "epoch"]
     size, grid = ((NARROW, 6.0), (2, 1)) if narrow else ((9.2, 3.2), (1, 2))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        for axis, name in zip(figure.subplots(*grid), ("loss", "accuracy"), strict=True):
-            marker = "o" if len(history) < 30 else None
-            for column, color, label in (
-                (name, COLORS["soft"], "training (augmented)"),
-                (f"val_{name}", COLORS["no_lump"], "validation"),
-            ):
-                axis.plot(
-                    history["epoch"], history[column], color=color, marker=marker, ms=3, label=label
-                )
-            axis.axvline(best, color=COLORS["ink"], lw=1, ls="--", label=f"kept: epoch {best}")
-            axis.set_xlabel("epoch")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.set_title(name.capitalize())
-            axis.legend()
+    figure = Figure(figsize=size, layout="constrained")
+    for axis, name in zip(figure.subplots(*grid), ("loss", "accuracy"), strict=True):
+        marker = "o" if len(history) < 30 else None
+        for column, color, label in (
+            (name, COLORS["soft"], "training (augmented)"),
+            (f"val_{name}", COLORS["no_lump"], "validation"),
+        ):
+            axis.plot(
+                history["epoch"], history[column], color=color, marker=marker, ms=3, label=label
+            )
+        axis.axvline(best, color=COLORS["ink"], lw=1, ls="--", label=f"kept: epoch {best}")
+        axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_title(name.capitalize())
+        axis.legend()
     return figure
 
 

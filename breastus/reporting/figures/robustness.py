@@ -18,36 +18,33 @@ _DRAWN = (
 )
 
 
+@mpl.rc_context(STYLE)
 def plot_robustness(robustness: dict[str, Any], *, narrow: bool = False) -> Figure:
     """Draw ROC-AUC and calibration error over severity, a pair of panels for each corruption.
 
     Severity 0 is the unchanged images, whose score a dashed line repeats; bands are intervals. A
-    filled dot is a change of ROC-AUC beyond chance.
-
-    Args:
-        robustness: result of `robustness`, also as JSON gives it back.
-        narrow: draw two corruptions a row instead of five, for phones.
+    filled dot is a change of ROC-AUC beyond chance. If `narrow`, two corruptions are in a row
+    instead of five, for phones.
     """
     parts = list(robustness["corruptions"].values())
     columns = min(2 if narrow else 5, len(parts))
     bands = -(-len(parts) // columns)
     width = NARROW if narrow else 1.4 + 2.1 * columns
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, 1.0 + 3.4 * bands), layout="constrained")
-        figure.get_layout_engine().set(hspace=0.06, wspace=0.04)
-        for row, subfigure in enumerate(np.atleast_1d(figure.subfigures(bands, 1))):
-            axes = subfigure.subplots(
-                2, columns, sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2)
-            )
-            here = parts[row * columns : (row + 1) * columns]
-            for column in range(columns):
-                if column < len(here):
-                    _draw(axes[:, column], here[column], robustness, first=column == 0)
-                else:
-                    for axis in axes[:, column]:
-                        axis.set_axis_off()
-        columns = 2 if narrow else 3
-        figure.legend(handles=_legend(robustness), loc="outside lower center", ncols=columns)
+    figure = Figure(figsize=(width, 1.0 + 3.4 * bands), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.06, wspace=0.04)
+    for row, subfigure in enumerate(np.atleast_1d(figure.subfigures(bands, 1))):
+        axes = subfigure.subplots(
+            2, columns, sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2)
+        )
+        here = parts[row * columns : (row + 1) * columns]
+        for column in range(columns):
+            if column < len(here):
+                _draw(axes[:, column], here[column], robustness, first=column == 0)
+            else:
+                for axis in axes[:, column]:
+                    axis.set_axis_off()
+    columns = 2 if narrow else 3
+    figure.legend(handles=_legend(robustness), loc="outside lower center", ncols=columns)
     return figure
 
 

@@ -78,13 +78,7 @@ class SavedFigure:
 
 
 def save_figure(figure: Figure, path: Path, *, narrow: Figure | None = None) -> SavedFigure:
-    """Write a figure as PNG and return it for a page.
-
-    Args:
-        figure: figure drawn with `STYLE`.
-        path: the PNG file.
-        narrow: the same figure, drawn for phones.
-    """
+    """Write a figure as PNG and return it for a page; `narrow` is the same, drawn for phones."""
     # Canvases draw once and place the axes on the way; `Figure.savefig` draws twice for each file.
     figure.set_dpi(_DPI)
     with write_aside(path) as aside:
@@ -97,9 +91,7 @@ def save_figure(figure: Figure, path: Path, *, narrow: Figure | None = None) -> 
 def to_svg(figure: Figure, name: str) -> Markup:
     """Return a figure as an `<svg>` element whose colours are custom properties of the page.
 
-    Args:
-        figure: figure drawn with `STYLE`.
-        name: name of the figure, which keeps the ids of its parts unique on a page.
+    `name` keeps the ids of its parts unique on a page.
     """
     buffer = io.StringIO()
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):

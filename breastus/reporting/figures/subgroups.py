@@ -21,42 +21,39 @@ _LINE = 0.27  # inches a row
 Row = tuple[str, dict[str, Any] | None]
 
 
+@mpl.rc_context(STYLE)
 def plot_subgroups(subgroups: dict[str, Any], *, narrow: bool = False) -> Figure:
     """Draw a forest plot: a row for each subgroup, a panel for each score.
 
     Lines are intervals, dots are larger where there are more groups. A dashed line shows the score
-    of all images. A subgroup of too few groups has no dot.
-
-    Args:
-        subgroups: result of `subgroups`, also as JSON gives it back.
-        narrow: draw the panels below each other, for phones.
+    of all images. A subgroup of too few groups has no dot. If `narrow`, the panels are below each
+    other, for phones.
     """
     rows = _rows(subgroups)
     whole = subgroups["attributes"][0]["subgroups"][0]
     height = 0.5 + _LINE * len(rows)
     size, grid = ((NARROW, 3 * height + 0.6), (3, 1)) if narrow else ((WIDE, height + 0.5), (1, 3))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        figure.get_layout_engine().set(wspace=0.05)
-        axes = figure.subplots(*grid, sharey=not narrow)
-        for axis, (name, title) in zip(axes, SCORES.items(), strict=True):
-            _draw(axis, name, rows, whole)
-            axis.set_title(title)
-            axis.set_ylim(len(rows) - 0.4, -0.6)
-            axis.set_xlim(min(0.4, _lowest(rows, name) - 0.03), 1.02)
-            axis.grid(False, axis="y")
-            if narrow or axis is axes[0]:
-                _label(axis, rows, whole)
-        axes[-1].axvline(0.5, color=COLORS["soft"], ls=":", lw=1)
-        axes[-1].set_xlabel("dotted: guessing (0.5)", fontsize=9)
-        note = (
-            f"{percent(subgroups['confidence'])} intervals.",
-            "In brackets: images, groups.",
-            "Dashed: all images.",
-            "† one class only: ROC-AUC against all of the other.",
-        )
-        text = "\n".join(note) if narrow else " ".join(note)
-        figure.supxlabel(text, fontsize=9, color=COLORS["soft"])
+    figure = Figure(figsize=size, layout="constrained")
+    figure.get_layout_engine().set(wspace=0.05)
+    axes = figure.subplots(*grid, sharey=not narrow)
+    for axis, (name, title) in zip(axes, SCORES.items(), strict=True):
+        _draw(axis, name, rows, whole)
+        axis.set_title(title)
+        axis.set_ylim(len(rows) - 0.4, -0.6)
+        axis.set_xlim(min(0.4, _lowest(rows, name) - 0.03), 1.02)
+        axis.grid(False, axis="y")
+        if narrow or axis is axes[0]:
+            _label(axis, rows, whole)
+    axes[-1].axvline(0.5, color=COLORS["soft"], ls=":", lw=1)
+    axes[-1].set_xlabel("dotted: guessing (0.5)", fontsize=9)
+    note = (
+        f"{percent(subgroups['confidence'])} intervals.",
+        "In brackets: images, groups.",
+        "Dashed: all images.",
+        "† one class only: ROC-AUC against all of the other.",
+    )
+    text = "\n".join(note) if narrow else " ".join(note)
+    figure.supxlabel(text, fontsize=9, color=COLORS["soft"])
     return figure
 
 
