@@ -36,14 +36,7 @@ _LEVELS = {"alarm": "Alarming", "warning": "Caution", "good": "Good"}
 
 
 def write_audit(audit: Audit, path: str | os.PathLike) -> Path:
-    """Write the page, and beside it all near-duplicate pairs as `NAME_near_duplicates.csv`.
-
-    Args:
-        audit: result of `run_audit`.
-        path: HTML file to write.
-
-    Returns:
-        The CSV file.
+    """Write the page and a CSV of all near-duplicate pairs beside it; return the CSV's path.
 
     Raises:
         RunError: when either cannot be written.
@@ -123,7 +116,6 @@ def audit_page(audit: Audit, csv_name: str) -> str:
             for reason, rows in reasons
         ],
         sources=_source_rows(audit),
-        several_sources=manifest["source"].nunique() > 1,
         counts=list(_count_tables(audit)),
         statistics=STATISTICS,
         distributions=list(_distributions(audit)),
@@ -234,11 +226,7 @@ def _patients(part: pd.DataFrame) -> str:
 
 
 def _count_tables(audit: Audit) -> Iterator[dict[str, Any]]:
-    """Yield the counts by finding, flag and reason for exclusion.
-
-    Yields:
-        `title`, and `rows` of (name, number of images, number of those in use).
-    """
+    """Yield `title`, and `rows` of (name, images, images in use): by finding, flag, exclusion."""
     manifest = audit.manifest
     for title, values in (
         ("By finding", manifest["finding"]),
@@ -253,11 +241,7 @@ def _count_tables(audit: Audit) -> Iterator[dict[str, Any]]:
 
 
 def _distributions(audit: Audit) -> Iterator[dict[str, Any]]:
-    """Yield how each number is distributed by source and class.
-
-    Yields:
-        `title`, and the drawing `svg`, or the value if it is `constant`.
-    """
+    """Yield `title`, and the drawing `svg` by source and class, or the `constant` value."""
     manifest = audit.manifest[audit.manifest["excluded"] == ""]
     several = manifest["source"].nunique() > 1
     for statistic in _DRAWN:

@@ -44,15 +44,9 @@ class Case:
 def check(
     predictor: "Predictor", cases: Sequence[Case], out: str | os.PathLike
 ) -> list["Prediction"]:
-    """Predict images and write the page.
+    """Predict images, write the page, and return a prediction for each case.
 
-    Args:
-        predictor: a loaded bundle.
-        cases: images to check.
-        out: HTML file to write.
-
-    Returns:
-        One prediction for each case; an unreadable image has a prediction with an `error`.
+    The prediction of an unreadable image has an `error`.
 
     Raises:
         RunError: when the page cannot be written.
@@ -97,12 +91,7 @@ def summary(predictions: Sequence["Prediction"]) -> str:
 
 
 def how_sure(info: Mapping[str, Any], probability: float) -> str:
-    """Return how often images with a similar probability had a lump.
-
-    Args:
-        info: content of bundle.json.
-        probability: calibrated probability of a lump.
-    """
+    """Return how often images with a similar calibrated probability had a lump."""
     bins = info["reliability"]
     if not bins:
         return sentence("text/how_sure.txt.j2", near=None)
@@ -145,10 +134,9 @@ def _facts(info: Mapping[str, Any], case: Case, prediction: "Prediction") -> dic
 
 
 def _bar(probability: float, threshold: float) -> dict[str, float]:
-    """Return where the bar starts and how long it is, in per cent; the threshold is its middle.
+    """Return start and length of the bar in per cent.
 
-    Each half has a scale of its own: 0 to the threshold on the left, the threshold to 1 on the
-    right.
+    Its left half spans 0 to the threshold, its right half the threshold to 1.
     """
     if probability < threshold:
         reach = 50 * (1 - probability / threshold)

@@ -1,7 +1,7 @@
 """The most confident errors of a model: predictions and manifest in, pictures out."""
 
 import warnings
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,63 +18,23 @@ _SIDE = 480  # longer side of a picture, in pixels; a picture has about 25 kB
 _OUTLINE = (0, 229, 255)  # RGB; cyan is seen on grey tissue, also by colour-blind readers
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConfidentError:
-    """An image that the model got wrong.
-
-    Attributes:
-        image_id: name of the image.
-        picture: JPEG; empty when the image file could not be read.
-        outlined: true if the outline of the lesion mask is drawn on the picture.
-        finding: finding of the image, or "".
-        label: actual label.
-        predicted: predicted label.
-        probability: predicted probability of lump, 0 to 1.
-        similar: number of further wrong images of the same patient or scene.
-    """
-
-    image_id: str
-    picture: bytes
-    outlined: bool
-    finding: str
-    label: str
-    predicted: str
-    probability: float
-    similar: int
-
-
-def most_confident_errors(
-    predictions: pd.DataFrame, manifest: pd.DataFrame
-) -> list[ConfidentError]:
+def most_confident_errors(predictions: pd.DataFrame, manifest: pd.DataFrame) -> list[Any]:
     """Return the most confident wrong prediction of each patient or scene, at most eight.
 
-    Args:
-        predictions: table of predictions.
-        manifest: rows with `path` and `mask_paths` of each of its images.
+    Returns:
+        Rows of the table as named tuples, with `similar` (number of further wrong images of the
+        same patient or scene), `picture` (JPEG; empty when the image file could not be read) and
+        `outlined` (whether the outline of the lesion mask is drawn on it).
     """
     wrong = predictions[predictions["predicted"] != predictions["label"]].copy()
     wrong["distance"] = (wrong["probability"] - (wrong["label"] == LABELS[LUMP])).abs()
     wrong = wrong.sort_values("distance", ascending=False, kind="stable")
     similar = wrong.groupby("group_id")["image_id"].transform("size") - 1
     shown = wrong.assign(similar=similar).drop_duplicates("group_id").head(_SHOWN)
-    files = manifest.set_index("image_id")
-    errors = []
-    for row in shown.itertuples():
-        file = files.loc[row.image_id]
-        picture, outlined = _picture(file["path"], file["mask_paths"])
-        errors.append(
-            ConfidentError(
-                image_id=row.image_id,
-                picture=picture,
-                outlined=outlined,
-                finding=row.finding,
-                label=row.label,
-                predicted=row.predicted,
-                probability=row.probability,
-                similar=int(row.similar),
-            )
-        )
-    return errors
+    files = manifest.set_index("image_id").loc[shown["image_id"]]
+    pictures = [_picture(*file) for file in zip(files["path"], files["mask_paths"], strict=True)]
+    drawn = pd.DataFrame(pictures, shown.index, ["picture", "outlined"])
+    return list(shown.join(drawn).itertuples())
 
 
 def _picture(path: str, mask_paths: str) -> tuple[bytes, bool]:

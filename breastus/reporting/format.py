@@ -40,15 +40,9 @@ def short(value: float | None) -> str:
     return UNDEFINED if is_undefined(value) else f"{value:.3g}".replace("-", _MINUS)
 
 
-def rounded_apart(value: float, limit: float, digits: int = 3) -> tuple[str, str]:
-    """Return a value and a limit with as many digits as show whether the value reaches it.
-
-    Args:
-        value: a number, such as a probability.
-        limit: the number that it is compared with, such as a threshold.
-        digits: fewest decimals.
-    """
-    for decimals in range(digits, 16):
+def rounded_apart(value: float, limit: float) -> tuple[str, str]:
+    """Return a value and a limit with three decimals, or as many as show if it is reached."""
+    for decimals in range(3, 16):
         rounded = f"{value:.{decimals}f}", f"{limit:.{decimals}f}"
         if (float(rounded[0]) >= float(rounded[1])) == (value >= limit):
             break
@@ -68,12 +62,7 @@ def points(share: float | None) -> str:
 
 
 def bounds(entry: Mapping[str, Any], form: str = "number") -> str:
-    """Return the interval of an entry without its value, or why it has no interval.
-
-    Args:
-        entry: a metric.
-        form: name of the filter that writes each number.
-    """
+    """Return the interval of an entry, or why it has none; the filter `form` writes its ends."""
     low, high = entry["ci_low"], entry["ci_high"]
     if is_undefined(low):
         return "no interval"
@@ -83,7 +72,7 @@ def bounds(entry: Mapping[str, Any], form: str = "number") -> str:
 
 
 def interval(entry: Mapping[str, Any], form: str = "number") -> str:
-    """Return the value of an entry with its interval, if it has one; arguments as of `bounds`."""
+    """Return the value of an entry with its interval, if it has one."""
     if is_undefined(entry["value"]):
         return UNDEFINED
     text = FILTERS[form](entry["value"])
@@ -100,18 +89,10 @@ def percent_interval(entry: Mapping[str, Any]) -> str:
     return interval(entry, "percent").replace(" % to ", " to ")
 
 
-def signed_interval(entry: Mapping[str, Any]) -> str:
-    """Return a difference and its interval, with signs."""
-    return interval(entry, "signed")
-
-
 def count(number: float, noun: str = "", plural: str = "") -> str:
     """Return a count with thousands separators and its noun; a mean count has one decimal.
 
-    Args:
-        number: the count, or a mean of counts.
-        noun: noun in the singular, such as "image".
-        plural: plural of the noun; "" appends an s.
+    The plural of the noun has an s unless `plural` is given.
     """
     text = f"{number:,.0f}" if number == round(number) else f"{number:,.1f}"
     if not noun:
@@ -130,10 +111,10 @@ def words(label: str) -> str:
     return label.replace("_", " ")
 
 
-def listed(items: Iterable[str], last: str = "and") -> str:
+def listed(items: Iterable[str]) -> str:
     """Return items as a sentence lists them: "a, b and c"."""
     *rest, final = [*items] or [""]
-    return f"{', '.join(rest)} {last} {final}" if rest else final
+    return f"{', '.join(rest)} and {final}" if rest else final
 
 
 def slug(title: str) -> str:
@@ -163,7 +144,7 @@ FILTERS: dict[str, Callable[..., str | bool]] = {
     function.__name__: function
     for function in (
         *(is_undefined, number, signed, short, percent, points),
-        *(bounds, interval, inline, percent_interval, signed_interval),
+        *(bounds, interval, inline, percent_interval),
         *(span, words, listed, slug, nested, data_uri),
     )
 } | {"counted": count}  # Jinja has a filter named count

@@ -19,11 +19,7 @@ _SCORES = {
 
 
 def model_card(info: dict[str, Any]) -> str:
-    """Return the card of a bundle.
-
-    Args:
-        info: content of bundle.json.
-    """
+    """Return the card of a bundle from the content of its bundle.json."""
     recalibration = info.get("recalibration")
     phantom = info["trained_on"]["phantom"]
     metrics = {"simulated": {"training": phantom, "test": phantom and not recalibration}}

@@ -13,6 +13,7 @@ from breastus.data.images import read_image
 from breastus.errors import ImageError
 
 _QUALITY = 80
+_SIDE = 240  # longer side in pixels; a picture has about 7 kB
 _THREADS = 4
 
 
@@ -30,25 +31,14 @@ def to_jpeg(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def thumbnails(
-    manifest: pd.DataFrame, image_ids: Iterable[str], *, side: int = 240
-) -> dict[str, bytes]:
-    """Return small pictures of some images of a manifest, each read once.
-
-    Args:
-        manifest: rows with `image_id` and `path`.
-        image_ids: images to read, some of them maybe several times.
-        side: longer side in pixels; at 240, a picture has about 7 kB.
-
-    Returns:
-        Image id to JPEG, which is empty for a file that cannot be read.
-    """
+def thumbnails(manifest: pd.DataFrame, image_ids: Iterable[str]) -> dict[str, bytes]:
+    """Return image id to JPEG, which is empty for a file that cannot be read; each is read once."""
     paths = manifest.set_index("image_id")["path"]
     wanted = list(dict.fromkeys(image_ids))
 
     def load(path: str) -> bytes:
         try:
-            return to_jpeg(shrink(read_image(path), side))
+            return to_jpeg(shrink(read_image(path), _SIDE))
         except ImageError:
             return b""
 

@@ -1,7 +1,7 @@
 """From a template and values to a page or a sentence.
 
-    write_page("report.html", "report/report.html.j2", title=..., metrics=...)
-    text = sentence("text/verdict.txt.j2", metrics=metrics)
+    page = render("report/report.html.j2", title=..., metrics=...)
+    text = sentence("text/counts.txt.j2", metrics=metrics)
 
 Templates lie in `breastus/reporting/templates`. Those named `*.html.j2` escape every value that is
 not `Markup`; the others hold plain text and escape nothing. A value that a template uses and that
@@ -9,7 +9,6 @@ is not given is an error.
 """
 
 import functools
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import jinja2
 
 from breastus.reporting.format import FILTERS
-from breastus.utils.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -39,12 +37,7 @@ def environment() -> jinja2.Environment:
 
 
 def render(template: str, /, **values: Any) -> str:
-    """Return a filled template.
-
-    Args:
-        template: path below the templates, such as "report/report.html.j2".
-        values: values that the template uses.
-    """
+    """Return a filled template; `template` is its path below the templates."""
     text = environment().get_template(template).render(**values)
     # A number and its per cent sign stay on one line.
     return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text) if ".html" in template else text
@@ -53,12 +46,3 @@ def render(template: str, /, **values: Any) -> str:
 def sentence(template: str, /, **values: Any) -> str:
     """Return a filled text template as one line, however the template breaks it."""
     return " ".join(render(template, **values).split())
-
-
-def write_page(path: str | os.PathLike, template: str, /, **values: Any) -> None:
-    """Fill a template and write the page.
-
-    Raises:
-        RunError: when the file cannot be written.
-    """
-    write_text(path, render(template, **values))

@@ -25,8 +25,9 @@ from breastus.reporting.figures.robustness import plot_robustness
 from breastus.reporting.figures.style import SavedFigure, save_figure
 from breastus.reporting.figures.subgroups import plot_subgroups
 from breastus.reporting.format import listed
-from breastus.reporting.render import write_page
+from breastus.reporting.render import render
 from breastus.runs.report_folder import ReportFolder
+from breastus.utils.files import write_text
 
 _OTHER_NAMES = ("recall", "recall_no_lump")  # of sensitivity and specificity
 _OPTIONAL_FIGURES = ("history", "robustness", "recalibration", "learning_curve")
@@ -52,17 +53,14 @@ def write_report(
     Args:
         folder: folder of the run, the external validation or the cross-validation.
         model: facts about the model.
-        metrics: content of metrics.json.
+        metrics, environment, robustness, recalibration: content of the JSON files of these names.
         predictions: predictions of the test images; of a cross-validation the out-of-fold
             predictions of each repeat.
         manifest: manifest of the images.
         config: settings of the run, or of the first fold.
-        environment: content of environment.json, with `data_fingerprint`.
         history: epochs of the training, where there was one.
         folds: name and metrics of each run of a cross-validation.
         external: facts about the images of an external validation.
-        robustness: content of robustness.json, where robustness was measured.
-        recalibration: content of recalibration.json, where the model was recalibrated.
     """
     tables = [predictions] if isinstance(predictions, pd.DataFrame) else list(predictions)
     errors = most_confident_errors(_wrong_in_all(tables), manifest)
@@ -76,8 +74,7 @@ def write_report(
         recalibration=recalibration,
     )
     phantom_images = has_phantoms(manifest)
-    write_page(
-        folder.report,
+    page = render(
         "report/report.html.j2",
         title=_title(model, folds, external),
         notices=texts.notices(
@@ -105,6 +102,7 @@ def write_report(
         config=config,
         environment=environment,
     )
+    write_text(folder.report, page)
 
 
 def _title(model: ModelFacts, folds: Sequence, external: ExternalFacts | None) -> str:

@@ -1,4 +1,7 @@
-"""Results in sentences, for the terminal, pages and cards: metrics in, text out."""
+"""Results in sentences, for the terminal, pages and cards: metrics in, text out.
+
+`metrics`, `robustness` and `recalibration` are the content of the JSON files of these names.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +20,7 @@ _COMPARED = ("roc_auc", "balanced_accuracy", "sensitivity", "specificity", "brie
 
 
 def verdict(metrics: dict[str, Any]) -> str:
-    """Return the result of a test or a cross-validation, and how far it can be trusted.
-
-    Args:
-        metrics: content of metrics.json, of a run, an external validation or a cross-validation.
-    """
+    """Return the result of a test or a cross-validation, and how far it can be trusted."""
     return f"{counts(metrics)} {discrimination(metrics)}"
 
 
@@ -46,19 +45,13 @@ def scores_of(metrics: dict[str, Any]) -> dict[str, Any]:
 def notices(
     model: ModelFacts, *, phantom_images: bool = False, patient_images: bool = False
 ) -> list[str]:
-    """Return the notices at the top of a page.
-
-    Args:
-        model: facts about the model.
-        phantom_images: true if the page is about simulated images.
-        patient_images: true if the page shows images of patients.
-    """
+    """Return the notices at the top of a page; the flags say which images it is about or shows."""
     values = {"phantom_images": phantom_images, "patient_images": patient_images}
     return _lines("text/notices.txt.j2", model=model, **values)
 
 
 def data_notices(*, phantom_images: bool, patient_images: bool) -> list[str]:
-    """Return the notices of a page about images; see `notices` for the arguments."""
+    """Return the notices of a page about images alone."""
     values = {"phantom_images": phantom_images, "patient_images": patient_images}
     return _lines("text/data_notices.txt.j2", **values)
 
@@ -68,26 +61,19 @@ def exclusions(external: ExternalFacts) -> list[str]:
     return _lines("text/exclusions.txt.j2", external=external)
 
 
-def internal_scores(internal: dict[str, Any]) -> str:
-    """Return the scores of a model's own test images."""
-    return sentence("text/internal_scores.txt.j2", internal=internal)
-
-
 def summaries(
-    external: ExternalFacts | None = None,
+    external: ExternalFacts | None,
     *,
-    robustness: dict[str, Any] | None = None,
-    recalibration: dict[str, Any] | None = None,
+    robustness: dict[str, Any] | None,
+    recalibration: dict[str, Any] | None,
 ) -> list[str]:
-    """Return the results beside the verdict, one text each.
-
-    Args:
-        external: facts about the images of an external validation.
-        robustness: content of robustness.json.
-        recalibration: content of recalibration.json.
-    """
+    """Return the results beside the verdict, one text each."""
     return [
-        *([internal_scores(external.internal)] if external else []),
+        *(
+            [sentence("text/internal_scores.txt.j2", internal=external.internal)]
+            if external
+            else []
+        ),
         *([recalibration_summary(recalibration)] if recalibration else []),
         *([robustness_summary(robustness)] if robustness else []),
     ]
@@ -107,11 +93,7 @@ def external_summary(folder: ExternalEvaluation) -> list[str]:
 
 
 def robustness_summary(robustness: dict[str, Any]) -> str:
-    """Return which corruptions lower the scores.
-
-    Args:
-        robustness: content of robustness.json.
-    """
+    """Return which corruptions lower the scores."""
     values = {"robustness": robustness, **robustness_facts(robustness)}
     return sentence("text/robustness.txt.j2", **values)
 
@@ -168,20 +150,12 @@ def _cell(part: dict[str, Any], severity: int, value: float) -> dict[str, Any]:
 
 
 def comparison_summary(comparison: dict[str, Any]) -> str:
-    """Return the differences between two runs with their intervals, a line each.
-
-    Args:
-        comparison: what `breastus.workflows.compare.compare_runs` returns.
-    """
+    """Return the differences that `compare_runs` returns with their intervals, a line each."""
     return render("text/comparison.txt.j2", comparison=comparison, shown=_COMPARED, METRICS=METRICS)
 
 
 def recalibration_summary(trial: dict[str, Any]) -> str:
-    """Return what recalibration on labelled images of the new hospital changed.
-
-    Args:
-        trial: content of recalibration.json.
-    """
+    """Return what recalibration on labelled images of the new hospital changed."""
     changes = {change_of(trial, name) for name in ("ece", "brier")}
     return sentence("text/recalibration.txt.j2", trial=trial, changes=changes)
 

@@ -21,7 +21,7 @@ SETTINGS = EvaluationConfig(resamples=100)
 def test_subgroups_come_from_json(tmp_path):
     predictions, attributes = subgroup_tables(["normal"] * 20 + ["benign"] * 20 + ["malignant"] * 3)
     attributes.loc[0, "source"] = "<odd>"
-    result = subgroups(predictions, attributes, threshold=0.5)
+    result = subgroups(predictions, attributes, threshold=0.5, confidence=0.95, whole=None)
     text = json.dumps(jsonable(result), allow_nan=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
