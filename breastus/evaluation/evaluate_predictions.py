@@ -49,8 +49,7 @@ def evaluate_predictions(
         decision: decision that was fitted on validation.
         attributes: attributes of the test images for `subgroups`.
         model, color: arguments of `published_baseline`.
-        settings: level and resamples of the intervals, prevalence.
-        seed: seed of the resamples.
+        settings, seed: options of the intervals.
         calibrated_at: prevalence at which the probabilities were calibrated; None: that of "val",
             if it is among the predictions.
 
@@ -76,7 +75,7 @@ def evaluate_predictions(
         calibrated_at = float(truth_and_probability(predictions["val"])[0].mean())
     metrics["calibrated_at"] = calibrated_at
     metrics["test"]["decision_curve"] = decision_curve(
-        *arrays, prevalence=options.prevalence, calibrated_at=calibrated_at, options=options
+        *arrays, calibrated_at=calibrated_at, options=options
     ).to_dict("list")
     metrics["subgroups"] = subgroups(
         test, attributes, threshold=threshold, confidence=confidence, whole=metrics["test"]
@@ -96,17 +95,13 @@ def score_predictions(
 
     Args:
         predictions: split to predictions table.
-        threshold: images are predicted lump when their probability is at least this.
-        options: resamples, level, prevalence and seed.
+        threshold: one, or one an image of a single split.
         model, color: arguments of `published_baseline`.
 
     Returns:
         The settings; for each split `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`,
         its bounds, and under each metric's name `value`, `ci_low`, `ci_high`; and
         `published_baseline`, as from the function.
-
-    Warns:
-        UndefinedMetricWarning: when a metric or an interval is NaN.
     """
     prevalence, confidence = options.prevalence, options.confidence
     result: dict[str, Any] = {

@@ -13,11 +13,7 @@ PredictFn = Callable[[Sequence[np.ndarray]], np.ndarray]
 def predict_probabilities(
     predict: PredictFn, images: Sequence[np.ndarray], *, of: str = "images"
 ) -> np.ndarray:
-    """Return the probability of lump of each image, float [n]; `of` names the images in errors.
-
-    Raises:
-        DataError: when the result is not one number from 0 to 1 for each image.
-    """
+    """Return the probability of lump of each image, float [n]; `of` names the images in errors."""
     result = np.asarray(predict(images), float)
     if result.shape != (len(images),):
         raise DataError(

@@ -59,10 +59,6 @@ def truth_and_probability(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return `y_true` (int [n], 1 for lump) and `y_prob` (float [n]) of a predictions table.
 
-    Args:
-        table: predictions table.
-        column: "probability", or "probability_uncalibrated".
-
     Raises:
         DataError: when the table lacks the column, or a label is invalid.
     """
@@ -90,11 +86,7 @@ def thresholds_of(table: pd.DataFrame) -> np.ndarray:
 
 
 def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the known columns with numbers as floats; `name` names the table in errors.
-
-    Raises:
-        DataError: when `read_predictions` raises it.
-    """
+    """Return the known columns with numbers as floats; `name` names the table in errors."""
     if missing := [column for column in COLUMNS if column not in table]:
         raise DataError(f"{name} lacks the column {', '.join(missing)}.")
     table = table[[*COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in table)]].copy()

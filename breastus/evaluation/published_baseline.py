@@ -20,7 +20,6 @@ CONFUSION = {
     ("swin", "plain"): [[5, 21], [10, 56]],
     ("swin", "parula"): [[10, 16], [13, 53]],
 }
-TITLE = "The published study"
 
 
 def published_baseline(
@@ -28,16 +27,21 @@ def published_baseline(
 ) -> dict | None:
     """Return the study's result in the form of `score_predictions`; None when it has none.
 
+    Intervals are NaN for a metric that is no proportion.
+
     Args:
         model: "cnn" or "swin".
         color: "plain" or "parula".
-        confidence: level of the intervals, which are NaN for a metric that is no proportion.
         prevalence: prevalence of lumps for PPV and NPV.
     """
     if (model, color) not in CONFUSION:
         return None
     matrix = np.array(CONFUSION[model, color])
-    row: dict = {"title": TITLE, "confusion_matrix": matrix.tolist(), "n": int(matrix.sum())}
+    row: dict = {
+        "title": "The published study",
+        "confusion_matrix": matrix.tolist(),
+        "n": int(matrix.sum()),
+    }
     for name, metric in METRICS.items():
         if metric.needs_scores:
             continue

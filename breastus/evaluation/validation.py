@@ -1,7 +1,4 @@
-"""Checks that all statistics of predictions share: arrays of one length, labels, groups, options.
-
-DataError and ConfigError, which these raise, are ValueErrors.
-"""
+"""Checks that all statistics of predictions share: array lengths, labels, groups, options."""
 
 import difflib
 import math
@@ -18,16 +15,9 @@ from breastus.labels import LABELS
 def check_arrays(
     y_true, y_prob, weights=None, *, any_score: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return labels, probabilities and weights as arrays.
+    """Return labels, probabilities and weights as arrays: int [n], float [n] and float [..., n].
 
-    Args:
-        y_true: [n], 1 for lump, 0 for no lump.
-        y_prob: [n], probability of lump, 0 to 1.
-        weights: [..., n], how often each image counts, 0 or more; None counts each image once.
-        any_score: accept every finite number as a score, such as a logit.
-
-    Returns:
-        int [n], float [n] and float [..., n].
+    If `any_score`, every finite number is accepted as a score, such as a logit.
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, float)
     if y_true.shape != y_prob.shape or y_true.ndim != 1:
@@ -61,22 +51,16 @@ def check_grouped(y_true, y_prob, groups: Sequence) -> tuple[np.ndarray, np.ndar
     return y_true, y_prob, group_numbers(groups, len(y_true))
 
 
-def check_probabilities(y_prob, name: str = "y_prob", *, ndim: int = 1) -> np.ndarray:
-    """Return probabilities as a float array.
-
-    Args:
-        y_prob: probabilities, 0 to 1.
-        name: name of the argument, for the error.
-        ndim: number of dimensions that the array must have.
-    """
+def check_probabilities(y_prob, name: str = "y_prob") -> np.ndarray:
+    """Return probabilities as float [n]; `name` names the argument in errors."""
     y_prob = np.asarray(y_prob, float)
-    if y_prob.ndim != ndim:
-        raise DataError(f"{name} must have {ndim} dimension(s). Received: shape {y_prob.shape}")
+    if y_prob.ndim != 1:
+        raise DataError(f"{name} must have 1 dimension. Received: shape {y_prob.shape}")
     if not (valid := (y_prob >= 0) & (y_prob <= 1)).all():  # false for NaN as well
         position = int(np.flatnonzero(~valid)[0])
         raise DataError(
             f"{name} must hold probabilities from 0 to 1. "
-            f"Received: {y_prob.flat[position]} at position {position}"
+            f"Received: {y_prob[position]} at position {position}"
         )
     return y_prob
 
@@ -124,13 +108,6 @@ def image_counts(y_true: np.ndarray, groups: np.ndarray) -> dict[str, int]:
 def with_interval(value: float, interval: tuple) -> dict[str, float]:
     """Return `value`, `ci_low` and `ci_high`."""
     return {"value": value, "ci_low": interval[0], "ci_high": interval[1]}
-
-
-def check_unique(table: pd.DataFrame, name: str) -> None:
-    """Raise DataError unless the `image_id` of each row is unique; `name` names the table."""
-    if (repeated := table["image_id"].duplicated()).any():
-        image = table.loc[repeated, "image_id"].iloc[0]
-        raise DataError(f"{name} must hold each image once. Received: {image} twice")
 
 
 def check_both_classes(y_true: np.ndarray, purpose: str) -> None:

@@ -68,14 +68,10 @@ def fit_calibrator(
                  each class. With fewer than five groups of a class, `none` is chosen.
 
     Args:
-        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
         method: none, temperature, platt, isotonic or auto.
         shift: log odds of lump that class weights or balanced sampling added in training.
         repeats: repeats of the cross-validation (only for `auto`).
         seed: seed of the folds (only for `auto`).
-
-    Raises:
-        ConfigError: when the method is unknown.
 
     Warns:
         UndefinedMetricWarning: when one class only, or too few groups to compare methods, leave the

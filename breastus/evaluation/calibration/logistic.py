@@ -38,9 +38,8 @@ def fit_logistic(
     the logits as they are. The sum is convex.
 
     Args:
-        logits: float [n], finite.
-        targets: float [n], 0 to 1; not separable if there is no penalty.
-        weights: float [n], weight of each image; None gives each the weight 1.
+        logits, targets: finite, and 0 to 1, [n]; not separable if there is no penalty.
+        weights: weight of each image, [n].
         penalties: penalties of `slope - 1` and of `intercept`, 0 or more.
         slope: fixed slope; None fits it within 0.05 and 20. It is fixed at 1 when all logits are
             equal.

@@ -10,20 +10,18 @@ Reference:
 """
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
-from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.logistic import TINY
 from breastus.evaluation.calibration.reliability import image_log_loss
 from breastus.evaluation.intervals.bootstrap import percentile_interval, resample_weights
 from breastus.evaluation.metrics.metrics import compute_metrics
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.validation import check_number, check_probabilities, with_interval
+from breastus.evaluation.validation import with_interval
 
 SCORES = ("ece", "brier", "calibration_intercept", "calibration_slope")
 _MAX_RESAMPLES = 500  # the likelihood is maximized for each
@@ -33,17 +31,8 @@ _MIN_PREVALENCE = 1e-3  # adjusted to 0 or 1, every probability would be 0 or 1
 def adjust_prior(y_prob: np.ndarray, old: float, new: float) -> np.ndarray:
     """Return the probabilities of lump at another prevalence: logits + logit(new) - logit(old).
 
-    Args:
-        y_prob: float [n], probability of lump, calibrated at the prevalence `old`.
-        old: prevalence of lumps there, above 0 and below 1.
-        new: prevalence of lumps here, above 0 and below 1.
-
-    Returns:
-        float [n], 0 to 1.
+    They were calibrated at the prevalence `old`; both are above 0 and below 1.
     """
-    y_prob = check_probabilities(y_prob)
-    check_number("old", old)
-    check_number("new", new)
     lump = y_prob * (new / old)
     return lump / (lump + (1 - y_prob) * ((1 - new) / (1 - old)))
 
@@ -57,29 +46,22 @@ def estimate_prevalence(y_prob: np.ndarray, training_prevalence: float) -> float
     varies as a proportion does, or more.
 
     Args:
-        y_prob: float [n], probability of lump, calibrated at the training prevalence.
-        training_prevalence: prevalence where they were calibrated, above 0 and below 1.
+        y_prob: probability of lump of each image, [n].
+        training_prevalence: prevalence where they were calibrated, 0 to 1.
 
     Returns:
-        0 to 1; NaN without images, or when all probabilities equal the training prevalence.
-
-    Warns:
-        UndefinedMetricWarning: when the estimate is NaN.
-        UserWarning: when it is 0 or 1, as the images are few or differ from training images.
+        0 to 1, where an end means that the images are few or differ from training images; NaN
+        without images, when the training images had one class only, or when all probabilities equal
+        the training prevalence.
     """
     from scipy.optimize import brentq
 
-    y_prob = np.clip(check_probabilities(y_prob), TINY, 1 - TINY)
-    check_number("training_prevalence", training_prevalence)
+    if not 0 < training_prevalence < 1:
+        return math.nan
+    y_prob = np.clip(y_prob, TINY, 1 - TINY)
     lump = y_prob / training_prevalence
     other = (1 - y_prob) / (1 - training_prevalence)
     if not len(y_prob) or np.abs(lump - other).max() < 1e-9:
-        warnings.warn(
-            "The estimated prevalence is NaN, because no probability differs from the training "
-            f"prevalence ({len(y_prob)} images).",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
         return math.nan
 
     def derivative(prevalence: float) -> float:
@@ -87,13 +69,7 @@ def estimate_prevalence(y_prob: np.ndarray, training_prevalence: float) -> float
 
     if derivative(0) > 0 > derivative(1):
         return float(brentq(derivative, 0, 1, xtol=1e-12))
-    edge = 0.0 if derivative(0) <= 0 else 1.0
-    warnings.warn(
-        f"The estimated prevalence is {edge:g}: {len(y_prob)} images are too few, or they differ "
-        "from training images.",
-        stacklevel=2,
-    )
-    return edge
+    return 0.0 if derivative(0) <= 0 else 1.0
 
 
 def prevalence_estimate(
@@ -115,12 +91,12 @@ def prevalence_estimate(
         metrics of `SCORES`, all NaN when the prevalence cannot be estimated.
     """
     truth, prob = truth_and_probability(table)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report states estimates of 0, 1 and NaN
-        value = _estimate(prob, training_prevalence)
-        resamples = min(settings.resamples, _MAX_RESAMPLES)
-        weights = resample_weights(table["group_id"].tolist(), resamples=resamples, seed=seed)
-        drawn = [_estimate(np.repeat(prob, weight), training_prevalence) for weight in weights]
+    value = estimate_prevalence(prob, training_prevalence)
+    resamples = min(settings.resamples, _MAX_RESAMPLES)
+    weights = resample_weights(table["group_id"].tolist(), resamples=resamples, seed=seed)
+    drawn = [
+        estimate_prevalence(np.repeat(prob, weight), training_prevalence) for weight in weights
+    ]
     interval = percentile_interval(np.array(drawn), (1 - settings.confidence) / 2)
     adjusted = np.full(len(prob), math.nan)
     if not math.isnan(value):
@@ -136,12 +112,6 @@ def prevalence_estimate(
         "unadjusted": _scores(truth, prob),
         "adjusted": _scores(truth, adjusted),
     }
-
-
-def _estimate(prob: np.ndarray, training_prevalence: float) -> float:
-    if not 0 < training_prevalence < 1:
-        return math.nan  # calibrated on one class only
-    return estimate_prevalence(prob, training_prevalence)
 
 
 def _scores(truth: np.ndarray, prob: np.ndarray) -> dict[str, float]:

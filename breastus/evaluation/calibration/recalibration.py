@@ -21,19 +21,13 @@ from breastus.errors import FewGroupsWarning
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, fit_logistic, logit
 from breastus.evaluation.decision.thresholds import Threshold, choose_threshold
-from breastus.evaluation.validation import (
-    check_both_classes,
-    check_choice,
-    check_grouped,
-    groups_per_class,
-)
+from breastus.evaluation.validation import check_both_classes, check_grouped, groups_per_class
 
-RECALIBRATIONS = ("intercept", "platt", "auto")
 # Ridge penalties, the inverse variance of normal priors: standard deviations of 0.5 for the slope
 # around 1, and of 2 for the intercept (a prevalence of 12 or 88 % instead of 50 %).
 SLOPE_PENALTY = 4.0
 INTERCEPT_PENALTY = 0.25
-# Groups of each class from which `auto` fits a slope. In simulations with about as many, a slope
+# Groups of each class from which a slope is fitted. In simulations with about as many, a slope
 # costs 0.01 of log loss when the true slope is 1, and gains 0.03 when it is 0.5.
 PLATT_GROUPS = 10
 FEW_GROUPS = 5  # groups of a class below which recalibration is unreliable
@@ -68,37 +62,30 @@ def recalibrate(
     y_prob: np.ndarray,
     groups: Sequence,
     *,
-    method: str = "auto",
     rule: str | None = None,
     **numbers: float,
 ) -> Recalibration:
     """Fit an intercept, or slope and intercept, of the logits to labelled images of a new hospital.
 
     intercept  sigmoid(z + intercept), as for another prevalence.
-    platt      sigmoid(slope * z + intercept) with a positive slope.
-    auto       platt from 10 groups of each class, else intercept.
+    platt      sigmoid(slope * z + intercept) with a positive slope, from 10 groups of each class.
 
     They minimize (groups / n) * (sum of cross-entropies) + 4 / 2 * (slope - 1)^2
     + 0.25 / 2 * intercept^2: images count alike and together as much as there are groups, so that
     many images of few patients do not outweigh the penalty.
 
     Args:
-        y_true: int [n], 1 for lump; unselected images, or the prevalence is not the hospital's.
-        y_prob: float [n], probability of lump from the model, 0 to 1.
-        groups: [n], name of each image's group.
-        method: intercept, platt or auto.
+        y_true, y_prob, groups: of unselected images, or the prevalence is not the hospital's.
         rule: rule of `choose_threshold` for a new threshold on the same images; None chooses none.
         **numbers: numbers of the rule, such as `target`.
 
     Raises:
-        ConfigError: when the method or the rule is unknown, or the rule's numbers do not fit.
-        DataError: when the arrays do not fit each other, or a class is missing.
+        DataError: when a class is missing.
 
     Warns:
         FewGroupsWarning: when there are fewer than five groups of a class.
         UserWarning: when the probabilities order the images no better than chance.
     """
-    check_choice("method", method, RECALIBRATIONS)
     y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
     check_both_classes(y_true, "Recalibration")
     number = groups_per_class(y_true, groups)
@@ -110,8 +97,7 @@ def recalibrate(
             FewGroupsWarning,
             stacklevel=2,
         )
-    if method == "auto":
-        method = "platt" if fewest >= PLATT_GROUPS else "intercept"
+    method = "platt" if fewest >= PLATT_GROUPS else "intercept"
     weight = len(np.unique(groups)) / len(y_true)
     slope, intercept = fit_logistic(
         logit(y_prob),

@@ -1,8 +1,5 @@
 """Recalibration study: recalibrate on a sample of a new hospital's images and score its others.
 
-    study = recalibration_study(table, settings, images=50, seed=0)
-    study["after"]["ece"], study["difference"]["brier"], study["learning_curve"]
-
 The sample is drawn at random by whole groups (patients or scenes), not by class. The images it is
 fitted on are not scored; before and after are scored on the same images and therefore paired.
 """
@@ -18,12 +15,7 @@ import pandas as pd
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import DataError, FewGroupsWarning, UndefinedMetricWarning
 from breastus.evaluation.calibration.fit import group_folds
-from breastus.evaluation.calibration.recalibration import (
-    FEW_GROUPS,
-    RECALIBRATIONS,
-    Recalibration,
-    recalibrate,
-)
+from breastus.evaluation.calibration.recalibration import FEW_GROUPS, Recalibration, recalibrate
 from breastus.evaluation.calibration.reliability import (
     expected_calibration_error,
     image_log_loss,
@@ -36,8 +28,6 @@ from breastus.evaluation.evaluate_predictions import score_predictions
 from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.validation import (
-    check_both_classes,
-    check_choice,
     check_count,
     check_grouped,
     groups_per_class,
@@ -150,11 +140,7 @@ def check_image_count(images: int) -> None:
 
 
 def sample_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
-    """Return bool [n], a sample of both classes as from `sample_groups`, `truth` being int [n].
-
-    Raises:
-        ConfigError, DataError: as `recalibration_study`.
-    """
+    """Return bool [n], as `sample_groups`, of both classes; raise as `recalibration_study` does."""
     check_image_count(images)
     taken = sample_groups(groups, images, seed=seed)
     drawn, held_out = (groups_per_class(truth[part], groups[part]) for part in (taken, ~taken))
@@ -174,11 +160,7 @@ def sample_images(truth: np.ndarray, groups: np.ndarray, images: int, *, seed: i
 
 
 def sample_groups(groups: np.ndarray, images: int, *, seed: int) -> np.ndarray:
-    """Return bool [n], whole groups in random order until there are enough images.
-
-    Raises:
-        DataError: when there are no more than `images`.
-    """
+    """Return bool [n], whole groups in random order until there are enough images."""
     if images >= len(groups):
         raise DataError(
             f"{_OPTION} must leave images to score, so it must be below {len(groups)}, the number "
@@ -224,8 +206,7 @@ def _curve(truth, prob, groups, images: int, seed: int) -> tuple[list[dict] | No
     sizes = [size for size in sorted({*SIZES, images}) if size <= len(truth) // 2]
     try:
         with warnings.catch_warnings():
-            # A size that half of the groups cannot reach has no point in the figure.
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # the curve itself shows what few groups do
             rows = learning_curve(truth, prob, groups, sizes=sizes, seed=seed)
     except DataError as error:
         return None, str(error)
@@ -237,8 +218,7 @@ def learning_curve(
     y_prob: np.ndarray,
     groups: Sequence,
     *,
-    sizes: Sequence[int] = SIZES,
-    method: str = "auto",
+    sizes: Sequence[int],
     repeats: int = 50,
     seed: int = 0,
 ) -> list[dict]:
@@ -247,13 +227,6 @@ def learning_curve(
     Each draw holds out half of the groups, with both classes split evenly. From the other half
     whole groups are taken in random order until there are N images. A sample of one class, which
     `recalibrate` refuses, leaves the probabilities as they are.
-
-    Args:
-        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
-        sizes: numbers of labelled images, each at least 1.
-        method: method of `recalibrate`.
-        repeats: number of draws.
-        seed: seed of the draws.
 
     Returns:
         For 0 (no recalibration) and each size in rising order: `images` (the size), `groups` (mean
@@ -265,23 +238,15 @@ def learning_curve(
 
     Raises:
         DataError: when a class has fewer than four groups.
-
-    Warns:
-        UndefinedMetricWarning: when a size is NaN.
     """
-    check_choice("method", method, RECALIBRATIONS)
-    for name, values in (("sizes", sizes), ("repeats", [repeats])):
-        for value in values:
-            check_count(name, value)
     y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
-    check_both_classes(y_true, "A learning curve")
     if min((number := groups_per_class(y_true, groups)).values()) < 4:
         raise DataError(
             "A learning curve needs four groups of each class, two to fit and two to test. "
             f"Received: {number}"
         )
     rng = np.random.default_rng(seed)
-    steps = [0, *sorted({int(size) for size in sizes})]
+    steps = [0, *sorted(sizes)]
     draws: dict[int, list[dict]] = {size: [] for size in steps}
     for _ in range(repeats):
         held_out = group_folds(y_true, groups, 2, seed=int(rng.integers(2**31))) == 0
@@ -296,22 +261,13 @@ def learning_curve(
             one_class = len(np.unique(y_true[taken])) < 2
             after = before
             if not one_class:
-                with warnings.catch_warnings():
-                    # The curve itself shows what few groups do.
-                    warnings.simplefilter("ignore", FewGroupsWarning)
-                    found = recalibrate(y_true[taken], y_prob[taken], groups[taken], method=method)
+                found = recalibrate(y_true[taken], y_prob[taken], groups[taken])
                 after = _scores(y_true[held_out], found.calibrator.apply(y_prob[held_out]))
             better = after["log_loss"] < before["log_loss"]
             draws[size].append(
                 {**after, "groups": count, "single_class": one_class, "improved": better}
             )
-    if missing := [size for size in steps if len(draws[size]) < repeats]:
-        warnings.warn(
-            f"The learning curve is NaN from {missing[0]} images: half of the groups have fewer.",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
-    return [_row(size, draws[size] if size not in missing else []) for size in steps]
+    return [_row(size, each if len(each) == repeats else []) for size, each in draws.items()]
 
 
 def _scores(y_true, y_prob) -> dict[str, float]:

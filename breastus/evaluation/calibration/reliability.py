@@ -3,9 +3,9 @@
 import numpy as np
 
 from breastus.evaluation.calibration.logistic import TINY
-from breastus.evaluation.validation import check_arrays, check_choice, check_count, ratio
+from breastus.evaluation.validation import check_arrays, ratio
 
-STRATEGIES = ("count", "width")  # bins of equally many images, or of equal width
+_BINS = 5
 
 
 def image_log_loss(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
@@ -17,29 +17,17 @@ def image_log_loss(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(np.where(y_true == 1, y_prob, 1 - y_prob), TINY))
 
 
-def reliability(
-    y_true: np.ndarray, y_prob: np.ndarray, *, bins: int = 5, strategy: str = "count"
-) -> list[dict]:
-    """Compare predicted probabilities with the proportion of lumps, in bins of probability.
-
-    Args:
-        y_true, y_prob: label and probability of lump of each image, [n].
-        bins: number of bins; there are fewer when there are fewer distinct probabilities.
-        strategy: "count" for bins of equally many images, "width" for bins of equal width from 0 to
-            1, without the empty ones.
+def reliability(y_true: np.ndarray, y_prob: np.ndarray) -> list[dict]:
+    """Compare predicted probabilities with the proportion of lumps, in five bins of equal count.
 
     Returns:
-        For each bin, in rising order: `low`, `high`, `count`, `lumps`, `mean_probability`.
+        For each bin, in rising order: `low`, `high`, `count`, `lumps`, `mean_probability`. There
+        are fewer bins when there are fewer distinct probabilities.
     """
-    check_choice("strategy", strategy, STRATEGIES)
-    check_count("bins", bins)
     y_true, y_prob, _ = check_arrays(y_true, y_prob)
     if not len(y_prob):
         return []
-    if strategy == "width":
-        edges = np.linspace(0, 1, bins + 1)
-    else:
-        edges = np.unique(np.quantile(y_prob, np.linspace(0, 1, bins + 1)))
+    edges = np.unique(np.quantile(y_prob, np.linspace(0, 1, _BINS + 1)))
     place = np.clip(np.searchsorted(edges, y_prob, side="right") - 1, 0, max(len(edges) - 2, 0))
     return [
         {
@@ -54,7 +42,7 @@ def reliability(
 
 
 def expected_calibration_error(
-    y_true: np.ndarray, y_prob: np.ndarray, *, bins: int = 5, strategy: str = "count", weights=None
+    y_true: np.ndarray, y_prob: np.ndarray, *, weights=None
 ) -> np.ndarray:
     """Return the expected calibration error (ECE), 0 to 1, lower is better.
 
@@ -62,30 +50,17 @@ def expected_calibration_error(
     `reliability`. With few images it is noisy and biased upwards: perfect probabilities have an ECE
     above 0, see `chance_ece`.
 
-    Args:
-        y_true, y_prob: label and probability of lump of each image, [n].
-        bins, strategy: as for `reliability`.
-        weights: [..., n], how often each image counts, for the edges of the bins as well; None
-            counts each image once.
-
-    Returns:
-        Values of the weights' leading shape; NaN without images.
+    Weights count for the edges of the bins as well. Values have their leading shape; NaN without
+    images.
     """
-    check_choice("strategy", strategy, STRATEGIES)
-    check_count("bins", bins)
     y_true, y_prob, weights = check_arrays(y_true, y_prob, weights)
     order = np.argsort(y_prob, kind="stable")
     prob, weights = y_prob[order], weights[..., order]
     if not len(prob):
         return np.full(weights.shape[:-1], np.nan)[()]
-    if strategy == "count":
-        ends = _bin_ends(prob, weights, bins)
-    else:
-        edges = np.searchsorted(prob, np.linspace(0, 1, bins + 1)[1:-1])
-        ends = np.broadcast_to([0, *edges, len(prob)], (*weights.shape[:-1], bins + 1))
     excess = np.cumsum(weights * (y_true[order] - prob), axis=-1)
     excess = np.concatenate([np.zeros((*excess.shape[:-1], 1)), excess], axis=-1)
-    gaps = np.abs(np.diff(np.take_along_axis(excess, ends, axis=-1), axis=-1))
+    gaps = np.abs(np.diff(np.take_along_axis(excess, _bin_ends(prob, weights), axis=-1), axis=-1))
     return ratio(gaps.sum(-1), weights.sum(-1))[()]
 
 
@@ -104,10 +79,6 @@ def chance_ece(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> n
     """Return the ECE that each resample has by chance, if the probabilities were perfect, [...].
 
     The mean gap of each bin is moved to 0, so that what a resample of groups shows is chance.
-
-    Args:
-        y_true, y_prob: label and probability of lump of each image, [n].
-        weights: [..., n], how often each image counts.
     """
     gaps = bin_gaps(y_true, y_prob)
     total = weights.sum(axis=-1, keepdims=True)
@@ -152,8 +123,8 @@ def ece_difference_interval(
     )
 
 
-def _bin_ends(prob: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
-    """Return the ends of the bins among sorted probabilities, outer ends included, [..., bins + 1].
+def _bin_ends(prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the ends of the bins among sorted probabilities, outer ends included, [..., 6].
 
     The quantiles equal np.quantile with each probability repeated as often as it counts. An
     image at the edge of a bin is in the upper one, as in `reliability`, and the highest probability
@@ -163,7 +134,7 @@ def _bin_ends(prob: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
     highest = prob[np.minimum((reached < reached[..., -1:]).sum(-1), len(prob) - 1)]
     last = np.maximum(reached[..., -1] - 1, 0)
     ends = [np.zeros(weights.shape[:-1], int)]
-    for share in np.linspace(0, 1, bins + 1)[1:-1]:
+    for share in np.linspace(0, 1, _BINS + 1)[1:-1]:
         place = last * share
         before = np.floor(place)
         low, high = (

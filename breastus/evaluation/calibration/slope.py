@@ -29,14 +29,8 @@ _CLOSE = 1e-10  # relative change of every image's logit in the last step at con
 def calibration_slope(y_true: np.ndarray, y_prob: np.ndarray, weights=None) -> np.ndarray:
     """Return the slope of the logistic regression of the label on the logit; any number, ideal 1.
 
-    Args:
-        y_true, y_prob: label and probability of lump of each image, [n].
-        weights: [..., n], how often each image counts; None counts each image once.
-
-    Returns:
-        Values of the weights' leading shape. NaN with one class only, and when the scores of the
-        classes do not overlap: no finite slope fits then (Albert, Anderson, Biometrika 71, 1984,
-        1).
+    Values have the weights' leading shape. They are NaN with one class only, and when the scores of
+    the classes do not overlap: no finite slope fits then (Albert, Anderson, Biometrika 71, 1984).
     """
     truth, x, rows = _arrays(y_true, y_prob, weights)
     found = np.full(len(rows), np.nan)
@@ -53,7 +47,7 @@ def calibration_slope(y_true: np.ndarray, y_prob: np.ndarray, weights=None) -> n
 def calibration_intercept(y_true: np.ndarray, y_prob: np.ndarray, weights=None) -> np.ndarray:
     """Return the intercept on the logit scale with the slope fixed at 1; any number, ideal 0.
 
-    Arguments and shapes as in `calibration_slope`. NaN with one class only.
+    Shapes are as in `calibration_slope`. NaN with one class only.
     """
     truth, x, rows = _arrays(y_true, y_prob, weights)
     shift = np.full(len(rows), np.nan)

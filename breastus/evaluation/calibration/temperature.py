@@ -8,9 +8,8 @@ import warnings
 
 import numpy as np
 
-from breastus.errors import DataError, UndefinedMetricWarning
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.logistic import TINY
-from breastus.evaluation.validation import check_probabilities
 from breastus.labels import LUMP
 
 # A temperature beyond these means that the fit has failed.
@@ -26,12 +25,10 @@ _BOUNDS = {
 def apply_temperature(
     probabilities: np.ndarray, temperature: float, *, shift: float = 0.0
 ) -> np.ndarray:
-    """Divide the logarithms of softmax probabilities by a temperature and normalize again.
+    """Divide the logarithms of softmax probabilities, [n, 2], by a temperature and normalize again.
 
-    Args:
-        probabilities: float [n, classes], 0 to 1.
-        temperature: above 1 makes probabilities less extreme, below 1 more; the order stays.
-        shift: number subtracted from the logarithm of lump first.
+    A temperature above 1 makes probabilities less extreme, below 1 more; the order stays. The shift
+    is subtracted from the logarithm of lump first.
     """
     logits = np.log(np.maximum(np.asarray(probabilities, float), TINY))
     logits[..., LUMP] -= shift
@@ -41,41 +38,17 @@ def apply_temperature(
 
 
 def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, *, shift: float = 0.0) -> float:
-    """Return the temperature with the lowest cross-entropy on validation images.
+    """Return the temperature, 0.05 to 20, with the lowest cross-entropy on validation images.
 
     With one class only, or when every image's own class is the likeliest, the loss falls without
     end as the temperature falls. Images without an error cannot tell how often a confident
     prediction is wrong, so the temperature stays 1. Platt's smoothed targets would be finite
     there, but would change every other temperature; `platt` is the method for them.
 
-    Args:
-        y_true: int [n], class ids.
-        probabilities: float [n, classes], softmax probabilities of the network, 0 to 1.
-        shift: number subtracted from the logarithm of lump first.
-
-    Returns:
-        Temperature, 0.05 to 20.
-
-    Raises:
-        DataError: when the arrays do not fit each other, or hold an invalid class or probability.
-
     Warns:
         UndefinedMetricWarning: when the temperature stays 1.
         UserWarning: when the lowest cross-entropy lies beyond 0.05 or 20, where it stops.
     """
-    y_true, probabilities = np.asarray(y_true), np.asarray(probabilities, float)
-    if probabilities.ndim != 2 or y_true.shape != probabilities.shape[:1]:
-        raise DataError(
-            "probabilities must be [n, classes], a row for each of y_true. "
-            f"Received: shapes {probabilities.shape} and {y_true.shape}"
-        )
-    check_probabilities(probabilities, "probabilities", ndim=2)
-    if not (known := np.isin(y_true, range(probabilities.shape[1]))).all():
-        raise DataError(
-            f"y_true must hold class ids from 0 to {probabilities.shape[1] - 1}. "
-            f"Received: {y_true[~known][0]}"
-        )
-    y_true = y_true.astype(int)
     if reason := _why_undefined(y_true, probabilities, shift):
         warnings.warn(f"The temperature stays 1: {reason}", UndefinedMetricWarning, stacklevel=2)
         return 1.0
@@ -90,7 +63,7 @@ def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, *, shift: flo
 
 
 def _own(y_true, probabilities, temperature: float, shift: float) -> np.ndarray:
-    """Return the calibrated probability of each image's own class, [n]."""
+    """Return the calibrated probability of each image's own class."""
     calibrated = apply_temperature(probabilities, temperature, shift=shift)
     return calibrated[np.arange(len(y_true)), y_true]
 

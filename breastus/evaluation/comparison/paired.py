@@ -49,9 +49,6 @@ def compare(
 
     Raises:
         DataError: when a table is damaged, or they differ in images, labels or groups.
-
-    Warns:
-        UndefinedMetricWarning: when something is NaN.
     """
     ours, theirs = _aligned(ours, theirs)
     groups = ours["group_id"].to_numpy()

@@ -32,8 +32,6 @@ from breastus.evaluation.validation import (
 )
 from breastus.labels import LABELS, LUMP, NO_LUMP
 
-REFER = "refer"
-
 
 @dataclass(frozen=True)
 class ConformalSets:
@@ -43,7 +41,6 @@ class ConformalSets:
         coverage: proportion of the images of each class whose set contains it, above 0 and below 1.
         lump_from: lowest probability of lump at which the set contains lump; 0 is always.
         no_lump_to: highest probability of lump at which the set contains no lump; 1 is always.
-
     """
 
     coverage: float
@@ -67,7 +64,7 @@ class ConformalSets:
         image is unlike both).
         """
         sets = self.sets(y_prob)
-        return np.where(sets.sum(axis=1) == 1, np.array(LABELS)[sets.argmax(axis=1)], REFER)
+        return np.where(sets.sum(axis=1) == 1, np.array(LABELS)[sets.argmax(axis=1)], "refer")
 
     def to_dict(self) -> dict[str, float]:
         """Return the three numbers as JSON values."""
@@ -75,11 +72,7 @@ class ConformalSets:
 
     @classmethod
     def from_dict(cls, values: dict[str, float]) -> "ConformalSets":
-        """Read what `to_dict` wrote.
-
-        Raises:
-            ConfigError: when the keys are others.
-        """
+        """Read what `to_dict` wrote; raise ConfigError when the keys are others."""
         needed = {"coverage", "lump_from", "no_lump_to"}
         if not isinstance(values, dict) or set(values) != needed:
             raise ConfigError(
@@ -109,16 +102,14 @@ def fit_conformal(
     the same images. If they also chose the epoch, the guarantee is no longer exact.
 
     Args:
-        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
         coverage: proportion of the images of each class whose set contains it.
 
     Warns:
         FewGroupsWarning: when a class comes from fewer than coverage / (1 - coverage) groups. Every
             set then contains that class.
     """
-    check_number("coverage", coverage)
     y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
-    needed = groups_for_coverage(coverage)
+    needed = math.ceil(coverage / (1 - coverage) - 1e-9)  # 9 for 0.9, 19 for 0.95
     for label, number in groups_per_class(y_true, groups).items():
         if number < needed:
             warnings.warn(
@@ -133,11 +124,6 @@ def fit_conformal(
     lump_from = abs(_bound(-y_prob[lump], groups[lump], coverage, always=0.0))
     no_lump_to = _bound(y_prob[~lump], groups[~lump], coverage, always=1.0)
     return ConformalSets(float(coverage), lump_from, no_lump_to)
-
-
-def groups_for_coverage(coverage: float) -> int:
-    """Return the number of groups of a class that a coverage needs: 9 for 0.9, 19 for 0.95."""
-    return math.ceil(coverage / (1 - coverage) - 1e-9)
 
 
 def _bound(scores, groups, coverage: float, *, always: float) -> float:
@@ -181,38 +167,29 @@ def coverage_report(
     groups: Sequence,
     conformal: ConformalSets | PrecomputedSets,
     *,
-    threshold: float | np.ndarray | None = None,
-    confidence: float = 0.95,
+    threshold: float | np.ndarray,
+    confidence: float,
 ) -> dict[str, Any]:
     """Return the coverage of the sets, the proportion of images referred, and scores of the others.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump, 0 to 1, of images the sets were not fitted on.
-        groups: [n], name of each image's group.
+        y_true, y_prob, groups: label, probability of lump and group of each image, [n], on which
+            the sets were not fitted.
         conformal: the sets.
         threshold: threshold of the predicted labels, one or one an image, [n]; an image whose set
-            contains only the other class is referred as well. None: the sets alone decide.
-        confidence: level of the intervals.
+            contains only the other class is referred as well.
 
     Returns:
         `target_coverage`, and dicts of `value`, `ci_low`, `ci_high`, `n` and `n_groups`:
-        `coverage_no_lump` and `coverage_lump` (mean over groups, as guaranteed,
-        with Wilson's interval at the number of groups, which errs on the wide side), `referred`
-        (proportion of all images), `referred_no_lump` and `referred_lump` (of the images of the
-        class), `sensitivity` and `specificity` of the images that are not referred. NaN without
-        images.
-
-    Warns:
-        UndefinedMetricWarning: when one of them is NaN.
+        `coverage_no_lump` and `coverage_lump` (mean over groups, as guaranteed, with Wilson's
+        interval at the number of groups, which errs on the wide side), `referred` (of all images),
+        `referred_no_lump` and `referred_lump` (of the images of the class), `sensitivity` and
+        `specificity` of the images that are not referred. NaN without images.
     """
-    check_number("confidence", confidence)
     y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
     held = conformal.sets(y_prob)
     decided = conformal.decide(y_prob)
-    referred = decided == REFER
-    if threshold is not None:
-        referred = decided != predicted_labels(y_prob, threshold)
+    referred = decided != predicted_labels(y_prob, threshold)
     result: dict[str, Any] = {"target_coverage": conformal.coverage}
     shares = {"referred": (referred, np.full(len(y_true), True))}
     for value, label in enumerate(LABELS):

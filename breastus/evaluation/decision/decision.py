@@ -71,11 +71,7 @@ class Decision:
         return cls(fit.calibrator, threshold.threshold, conformal, selection)
 
     def apply(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return predictions with `probability`, `threshold` and `predicted` filled in.
-
-        Args:
-            table: predictions with `probability_uncalibrated`.
-        """
+        """Return predictions with `probability`, `threshold` and `predicted` filled in."""
         probability = self.calibrator.apply(table["probability_uncalibrated"].to_numpy(float))
         return table.assign(
             probability=probability,
@@ -87,10 +83,7 @@ class Decision:
         """Return bool [n], which images are referred to a reader.
 
         An image is referred when its conformal set holds both classes, none, or only the class that
-        it is not predicted to be.
-
-        Args:
-            y_prob: float [n], calibrated probabilities of lump.
+        it is not predicted to be. `y_prob` are the calibrated probabilities of lump, [n].
         """
         y_prob = np.asarray(y_prob, float)
         return self.conformal.decide(y_prob) != predicted_labels(y_prob, self.threshold)
@@ -118,10 +111,7 @@ class Decision:
 def threshold_rule(settings: EvaluationConfig, y_true: np.ndarray) -> dict[str, Any]:
     """Return the threshold rule of the settings with its numbers, for `choose_threshold`.
 
-    Args:
-        settings: settings of a run.
-        y_true: int [n], 1 for lump, of the images to choose on. With one class only the threshold
-            is fixed at 0.5, with a warning.
+    If `y_true`, the labels to choose on, has one class only, it is 0.5, with a warning.
     """
     if settings.threshold is not None:
         return {"rule": "fixed", "threshold": settings.threshold}
@@ -132,6 +122,6 @@ def threshold_rule(settings: EvaluationConfig, y_true: np.ndarray) -> dict[str, 
             stacklevel=3,
         )
         return {"rule": "fixed", "threshold": 0.5}
-    cost = {"cost_miss": settings.cost_ratio, "cost_alarm": 1.0, "prevalence": settings.prevalence}
+    cost = {"cost_ratio": settings.cost_ratio, "prevalence": settings.prevalence}
     numbers = {"sensitivity": {"target": settings.target_sensitivity}, "cost": cost}
     return {"rule": settings.threshold_rule, **numbers.get(settings.threshold_rule, {})}

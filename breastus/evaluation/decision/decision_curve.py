@@ -16,11 +16,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from breastus.errors import ConfigError, UndefinedMetricWarning
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.prior_shift import adjust_prior
 from breastus.evaluation.intervals.bootstrap import GroupBootstrap
-from breastus.evaluation.options import DEFAULTS, EvaluationOptions
-from breastus.evaluation.validation import check_arrays, check_number, ratio
+from breastus.evaluation.options import EvaluationOptions
+from breastus.evaluation.validation import check_arrays, ratio
 
 _THRESHOLDS = np.arange(1, 100) / 100
 
@@ -30,7 +30,7 @@ def net_benefit(
     y_prob: np.ndarray,
     thresholds: Sequence[float],
     *,
-    prevalence: float | None = None,
+    prevalence: float,
     weights=None,
 ) -> np.ndarray:
     """Return the net benefit of acting where `y_prob >= threshold`; higher is better.
@@ -38,77 +38,61 @@ def net_benefit(
     The maximum is the prevalence, for a perfect model; below 0 acting on the model does harm.
 
     Args:
-        y_true: int [n], 1 for lump.
-        y_prob: float [n], probability of lump; all 1 for treating all.
+        y_true, y_prob: label and probability of lump, [n]; all 1 for treating all.
         thresholds: float [t], above 0 and below 1.
-        prevalence: prevalence of lumps where the model is used; None: prevalence in these images.
-        weights: [..., n], how often each image counts; None counts each image once.
+        prevalence: prevalence of lumps where the model is used.
+        weights: how often each image counts, [..., n].
 
     Returns:
         float [..., t]; NaN with one class only.
     """
     y_true, y_prob, weights = check_arrays(y_true, y_prob, weights)
     thresholds = np.asarray(thresholds, float)
-    if thresholds.ndim != 1 or not ((thresholds > 0) & (thresholds < 1)).all():
-        raise ConfigError(f"thresholds must be above 0 and below 1. Received: {thresholds}")
-    if prevalence is not None:
-        check_number("prevalence", prevalence)
     predicted = (y_prob[:, None] >= thresholds).astype(float)
     lumps, others = weights * (y_true == 1), weights * (y_true == 0)
     n_lump, n_other = lumps.sum(-1)[..., None], others.sum(-1)[..., None]
-    prior = ratio(n_lump, n_lump + n_other) if prevalence is None else prevalence
     found, alarms = ratio(lumps @ predicted, n_lump), ratio(others @ predicted, n_other)
-    return found * prior - alarms * (1 - prior) * thresholds / (1 - thresholds)
+    return found * prevalence - alarms * (1 - prevalence) * thresholds / (1 - thresholds)
 
 
 def decision_curve(
     y_true: np.ndarray,
     y_prob: np.ndarray,
-    groups: Sequence | None = None,
+    groups: Sequence,
     *,
-    thresholds: Sequence[float] | None = None,
-    prevalence: float | None = None,
-    calibrated_at: float | None = None,
-    options: EvaluationOptions = DEFAULTS,
+    calibrated_at: float | None,
+    options: EvaluationOptions,
 ) -> pd.DataFrame:
     """Return the net benefit of the model, of treating all and of treating none, with bands.
 
     Args:
         y_true, y_prob, groups: label, calibrated probability of lump and group of each image, [n].
-        thresholds: float [t], above 0 and below 1; None: 0.01, 0.02 to 0.99.
-        prevalence: prevalence of lumps where the model is used; None: prevalence in these images,
-            which is far too high for screening when the women were referred.
         calibrated_at: prevalence at which the probabilities were calibrated. If it is given, they
-            are adjusted to `prevalence` first, because a threshold is compared with the probability
-            of a lump where the model is used. None, 0 and 1 do not adjust.
-        options: resamples, pointwise level and seed.
+            are adjusted to the one of `options` first, because a threshold is compared with the
+            probability of a lump where the model is used. None, 0 and 1 do not adjust.
+        options: prevalence of lumps where the model is used, resamples, pointwise level and seed.
 
     Returns:
-        One row per threshold: `threshold`, `model`, `treat_all`, `treat_none` (0), and `gain`, the
-        model's minus the better of the other two; all but `treat_none` with `_ci_low` and
-        `_ci_high`. Bands are percentiles; they have no width at thresholds that all images reach or
-        none does, and for treating all at a given prevalence. NaN with one class only; bands are
-        NaN when a class comes from fewer than two groups, or more than 5 % of the resamples lack
-        it.
-
-    Warns:
-        UndefinedMetricWarning: when something is NaN.
+        One row per threshold, 0.01, 0.02 to 0.99: `threshold`, `model`, `treat_all`, `treat_none`
+        (0), and `gain`, the model's minus the better of the other two; all but `treat_none` with
+        `_ci_low` and `_ci_high`. Bands are percentiles; they have no width at thresholds that all
+        images reach or none does, and for treating all. NaN with one class only; bands are NaN when
+        a class comes from fewer than two groups, or more than 5 % of the resamples lack it.
     """
-    thresholds = _THRESHOLDS if thresholds is None else np.asarray(thresholds, float)
     y_true = np.asarray(y_true)
-    if prevalence is not None and calibrated_at is not None and 0 < calibrated_at < 1:
-        y_prob = adjust_prior(y_prob, calibrated_at, prevalence)
+    if calibrated_at is not None and 0 < calibrated_at < 1:
+        y_prob = adjust_prior(y_prob, calibrated_at, options.prevalence)
     bootstrap = GroupBootstrap.draw(y_true, groups, options, expand=False)
 
     def curves(weights=None) -> dict[str, np.ndarray]:
         model, treat_all = (
-            net_benefit(y_true, prob, thresholds, prevalence=prevalence, weights=weights)
+            net_benefit(y_true, prob, _THRESHOLDS, prevalence=options.prevalence, weights=weights)
             for prob in (y_prob, np.ones(len(y_true)))
         )
         gain = model - np.maximum(treat_all, 0)
         return {"model": model, "treat_all": treat_all, "gain": gain}
 
-    table = pd.DataFrame({"threshold": thresholds, **curves(), "treat_none": 0.0})
+    table = pd.DataFrame({"threshold": _THRESHOLDS, **curves(), "treat_none": 0.0})
     for name, values in bootstrap.scores(curves).items():
         table[f"{name}_ci_low"], table[f"{name}_ci_high"] = bootstrap.interval(values)
     if table["model_ci_low"].isna().any():

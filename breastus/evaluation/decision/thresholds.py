@@ -14,25 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from breastus.errors import ConfigError, FewGroupsWarning
+from breastus.errors import FewGroupsWarning
 from breastus.evaluation.intervals.proportions import clustered_proportion, kish_size
 from breastus.evaluation.validation import (
     check_both_classes,
     check_choice,
     check_grouped,
-    check_number,
     warn_undefined,
 )
 
-# Rule to the numbers that it needs.
-_NUMBERS = {
-    "fixed": ("threshold",),
-    "youden": (),
-    "likelihood": (),
-    "sensitivity": ("target",),
-    "cost": ("cost_miss", "cost_alarm", "prevalence"),
-}
-RULES = tuple(_NUMBERS)
+RULES = ("fixed", "youden", "likelihood", "sensitivity", "cost")
 
 
 @dataclass(frozen=True)
@@ -68,8 +59,7 @@ def choose_threshold(
     rule: str,
     threshold: float | None = None,
     target: float | None = None,
-    cost_miss: float | None = None,
-    cost_alarm: float | None = None,
+    cost_ratio: float | None = None,
     prevalence: float | None = None,
     confidence: float = 0.95,
 ) -> Threshold:
@@ -85,28 +75,26 @@ def choose_threshold(
                  bound (`clustered_proportion`) is below the target; in a fixed order they need no
                  correction for multiplicity. When none attains the target, the largest threshold
                  that finds every lump of validation.
-    cost         minimizes prevalence * cost_miss * (1 - sensitivity)
-                 + (1 - prevalence) * cost_alarm * (1 - specificity).
+    cost         minimizes prevalence * cost_ratio * (1 - sensitivity)
+                 + (1 - prevalence) * (1 - specificity).
 
     Among equally good thresholds the lowest is chosen, because a missed lump is the worse error.
     Sensitivity and specificity are optimistic on the images a threshold was chosen on, except for
     the lower bound that the rule sensitivity guarantees.
 
     Args:
-        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
-        rule: one of `RULES`; its numbers must be given, and no others.
+        rule: one of `RULES`; its numbers must be given.
         threshold: the threshold, 0 to 1 (only for `fixed`).
         target: sensitivity to attain, above 0 and below 1 (only for `sensitivity`).
-        cost_miss, cost_alarm: costs of a false negative and positive, above 0 (only for `cost`).
+        cost_ratio: false alarms that cost as much as a missed lump, above 0 (only for `cost`).
         prevalence: prevalence where the threshold is used, above 0 and below 1 (only for `cost`).
-        confidence: level of the intervals (two-sided) and of the bound of sensitivity (one-sided).
+        confidence: level of the intervals (two-sided) and, above 0.5, of the bound of sensitivity
+            (one-sided).
 
     Raises:
-        ConfigError: when the rule is unknown, or its numbers are missing, unknown or out of range.
-        DataError: when the arrays do not fit each other, or have one class only (but for `fixed`).
+        DataError: when there is one class only (but for `fixed`).
 
     Warns:
-        UndefinedMetricWarning: when a proportion is NaN, because a class is missing.
         FewGroupsWarning: when no threshold attains the target.
 
     References:
@@ -114,9 +102,6 @@ def choose_threshold(
         Angelopoulos, Bates, Candes, Jordan, Lei: Learn then Test. 2021 (fixed sequence testing).
     """
     check_choice("rule", rule, RULES)
-    costs = {"cost_miss": cost_miss, "cost_alarm": cost_alarm, "prevalence": prevalence}
-    _check_numbers(rule, {"threshold": threshold, "target": target, **costs})
-    check_number("confidence", confidence, 0.5, 1)
     y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
     lump, attained = y_true == 1, True
     if rule == "fixed":
@@ -131,11 +116,11 @@ def choose_threshold(
         chosen = float(lump.mean())
         description = f"likelihood ratio of at least 1: the prevalence on validation, {chosen:.3f}"
     elif rule == "cost":
-        weights = prevalence * cost_miss, (1 - prevalence) * cost_alarm
+        weights = prevalence * cost_ratio, 1 - prevalence
         chosen = _lowest_best(candidates, y_prob, lump, weights)
         description = (
-            f"minimum cost on validation, {cost_miss:g} for a miss and {cost_alarm:g} for a false "
-            f"alarm, at a prevalence of {prevalence:g}"
+            f"minimum cost on validation, {cost_ratio:g} for a miss and 1 for a false alarm, at a "
+            f"prevalence of {prevalence:g}"
         )
     elif rule == "sensitivity":
         chosen, attained, description = _sensitive(
@@ -151,27 +136,6 @@ def choose_threshold(
     )
     warn_undefined([n for n in ("sensitivity", "specificity") if not getattr(result, n)["n"]])
     return result
-
-
-def groups_for_sensitivity(target: float, *, confidence: float = 0.95) -> int:
-    """Return the number of groups, all lumps found, that prove a sensitivity of `target`.
-
-    Wilson's lower bound of n of n is n / (n + z^2); 0.95 at 95 % needs 52 groups of one size.
-    """
-    z = NormalDist().inv_cdf(confidence)
-    return math.ceil(target * z**2 / (1 - target) - 1e-9)
-
-
-def _check_numbers(rule: str, given: dict[str, float | None]) -> None:
-    needed = _NUMBERS[rule]
-    if missing := [name for name in needed if given[name] is None]:
-        raise ConfigError(f"The rule {rule} needs {' and '.join(missing)}. Received: None")
-    for name, value in given.items():
-        if value is not None and name not in needed:
-            raise ConfigError(f"The rule {rule} takes no {name}. Received: {name}={value!r}")
-    for name in needed:
-        high = math.inf if name.startswith("cost") else 1
-        check_number(name, given[name], 0, high, inclusive=name == "threshold")
 
 
 def _candidates(y_prob: np.ndarray) -> np.ndarray:
@@ -211,7 +175,9 @@ def _sensitive(y_prob, groups, candidates, target, confidence) -> tuple[float, b
     asked = f"a sensitivity of at least {target:g} with {100 * confidence:g} % confidence"
     if chosen is not None:
         return chosen, True, f"largest threshold with {asked}, lumps of {number} groups"
-    needed = groups_for_sensitivity(target, confidence=confidence)
+    # Wilson's lower bound of n of n is n / (n + z^2).
+    z = NormalDist().inv_cdf(confidence)
+    needed = math.ceil(target * z**2 / (1 - target) - 1e-9)
     warnings.warn(
         f"No threshold proves {asked}: that needs lumps of {needed} groups, all of them found. The "
         f"largest threshold that finds every lump of validation is used. Received: {received}",

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from breastus.evaluation.options import EvaluationOptions
-from breastus.evaluation.validation import check_count, group_numbers, groups_per_class
+from breastus.evaluation.validation import group_numbers, groups_per_class
 
 MAX_UNDEFINED = 0.05  # share of undefined resamples above which there is no interval
 _BLOCK = 500  # resamples scored at a time, which bounds memory
@@ -23,7 +23,6 @@ def resample_weights(groups: Sequence, *, resamples: int, seed: int) -> np.ndarr
 
     Each resample draws as many groups, with replacement, as there are.
     """
-    check_count("resamples", resamples)
     groups = group_numbers(groups, len(groups))
     count = groups.max() + 1
     rng = np.random.default_rng(seed)
@@ -35,11 +34,8 @@ def expanded_tail(confidence: float, groups: int) -> float:
 
     Resamples of n groups vary too little, by a factor of sqrt((n - 1) / n), and as a normal
     distribution where Student's applies. A smaller tail corrects both: the expanded percentile
-    interval (Hesterberg, The American Statistician 69, 2015, 371, section 5.3).
-
-    Args:
-        confidence: level of the interval.
-        groups: number of groups that the score is about, at least two.
+    interval (Hesterberg, The American Statistician 69, 2015, 371, section 5.3). There must be at
+    least two groups.
     """
     reach = student.ppf((1 + confidence) / 2, groups - 1) * np.sqrt(groups / (groups - 1))
     return float(norm.cdf(-reach))
@@ -89,9 +85,7 @@ class GroupBootstrap:
     ) -> dict[str, np.ndarray]:
         """Return each score of each resample, name to [resamples, ...].
 
-        Args:
-            score: weights [block, n] to name to [block, ...].
-            columns: images that `score` is about.
+        `score` takes weights [block, n] of the images `columns` to name to [block, ...].
         """
         starts = range(0, max(len(self.weights), 1), _BLOCK)
         blocks = [score(self.weights[start : start + _BLOCK, columns]) for start in starts]

@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.intervals.proportions import wilson_interval
-from breastus.evaluation.validation import check_arrays, check_number, group_numbers
+from breastus.evaluation.validation import check_arrays, group_numbers
 
 _EPSILON = 1e-12  # a standard error below this is rounding
 
@@ -33,8 +33,8 @@ def delong_interval(
 ) -> dict[str, float]:
     """Return the ROC-AUC and its interval, which is symmetric on the logit scale.
 
-    On that scale the interval cannot leave [0, 1], and near 1 it reaches further down than up
-    (Pepe: The Statistical Evaluation of Medical Tests, 2003, 5.2).
+    It cannot leave [0, 1], and near 1 it reaches further down than up (Pepe: The Statistical
+    Evaluation of Medical Tests, 2003, 5.2).
 
     When the placement values do not vary, as with a ROC-AUC of exactly 1, the variance is 0, as if
     the value were certain. The interval is then Wilson's, of as many independent pairs of a lump
@@ -42,14 +42,10 @@ def delong_interval(
 
     Args:
         y_true, y_prob, groups: label, score (any number) and group of each image, [n].
-        confidence: level, such as 0.95.
 
     Returns:
         `value`, `standard_error`, `ci_low`, `ci_high`. All are NaN with one class only; all but the
         value when a class comes from fewer than two groups.
-
-    Warns:
-        UndefinedMetricWarning: when something is NaN.
     """
     groups = group_numbers(groups, len(y_true))
     return mean_delong_interval([(y_true, y_prob, groups)], confidence=confidence)
@@ -63,12 +59,7 @@ def mean_delong_interval(
     The same groups may be in several tables, such as the repeats of a cross-validation. Their
     placement values are summed over all tables, so that more tables of the same patients do not
     count as more patients.
-
-    Args:
-        tables: (y_true, y_prob, groups) of each table.
-        confidence: level, such as 0.95.
     """
-    check_number("confidence", confidence)
     ends = np.cumsum([len(groups) for _, _, groups in tables])
     every = group_numbers(np.concatenate([np.asarray(groups) for _, _, groups in tables]), ends[-1])
     parts = [
@@ -112,18 +103,13 @@ def delong_difference(
     Args:
         y_true, groups: label and group of each image, [n].
         y_prob, other_prob: two scores of the same images, any number, [n].
-        confidence: level, such as 0.95.
 
     Returns:
         `difference`, -1 to 1, above 0 when `y_prob` is better; `standard_error`, `ci_low`,
         `ci_high`, `p_value` (two-sided, normal). NaN as in `delong_interval`. When the difference
         does not vary, because both scores order all images alike, it has no interval, and a p-value
         of 1 if it is 0.
-
-    Warns:
-        UndefinedMetricWarning: when something is NaN.
     """
-    check_number("confidence", confidence)
     truth, *ours = _placements(y_true, y_prob)
     _, *theirs = _placements(y_true, other_prob)
     member = group_numbers(groups, len(truth))
@@ -156,10 +142,7 @@ def delong_difference(
 
 
 def _placements(y_true, y_prob) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return bool [n], lumps, and the placement values of the lumps and of the other images.
-
-    Ties count half.
-    """
+    """Return bool [n], lumps, and the placement values of lumps and others; ties count half."""
     y_true, y_prob, _ = check_arrays(y_true, y_prob, any_score=True)
     lump = y_true == 1
     lumps, others = y_prob[lump], y_prob[~lump]

@@ -24,11 +24,7 @@ from breastus.evaluation.intervals.bootstrap import (
     percentile_interval,
 )
 from breastus.evaluation.intervals.delong import mean_delong_interval
-from breastus.evaluation.intervals.proportions import (
-    effective_size,
-    kish_size,
-    wilson_interval,
-)
+from breastus.evaluation.intervals.proportions import effective_size, kish_size, wilson_interval
 from breastus.evaluation.metrics.metrics import (
     METRICS,
     PREVALENCE,
@@ -80,12 +76,10 @@ def replace_degenerate_intervals(
     intervals from those.
 
     Args:
-        intervals: name to (low, high).
-        values: name to the metric itself.
+        intervals, values: name to (low, high), and to the metric itself.
         lump, predicted_lump: label and prediction of each image, bool [n].
         groups: [n], name of each image's group.
         prevalence: prevalence of lumps for PPV and NPV.
-        confidence: level of the intervals.
     """
     groups, found = np.asarray(groups), dict(intervals)
     degenerate = {name for name, interval in intervals.items() if is_degenerate(interval)}
@@ -270,18 +264,12 @@ def bootstrap_intervals(
 
     See `Resampled.intervals` for the methods, and `expanded_tail` for percentiles of few groups.
 
-    Args:
-        y_true, y_prob, groups: label, probability of lump and group of each image, [n].
-        threshold: images are predicted lump when `y_prob >= threshold`; one, or one an image, [n].
-        options: resamples, level, prevalence and seed.
+    `threshold` is one, or one an image, [n].
 
     Returns:
         Name to (low, high); for "confusion_matrix" each is [2, 2]. NaN when more than 5 % of the
         resamples leave a metric undefined, or a class that it depends on comes from fewer than two
         groups.
-
-    Warns:
-        UndefinedMetricWarning: when an interval is NaN.
     """
     y_true, y_prob = np.asarray(y_true), np.asarray(y_prob, float)
     sample = Sample(y_true, y_prob, group_numbers(groups, len(y_true)), threshold)
@@ -289,16 +277,13 @@ def bootstrap_intervals(
 
 
 def difference_intervals(ours: Resampled, theirs: Resampled) -> dict[str, dict[str, float]]:
-    """Return the difference of each metric, ours minus theirs, with its interval.
+    """Return `ours`, `theirs`, `difference`, `ci_low` and `ci_high` of each metric by name.
 
     Both must hold the same images in the same order, so that they share their resamples.
 
     A proportion in which no group differs does not vary, as if it were certain. There each side
     reaches as far as Wilson's interval of 0 of as many groups, which is Tango's interval
     (Statistics in Medicine 17, 1998, 891).
-
-    Returns:
-        Under each metric's name `ours`, `theirs`, `difference`, `ci_low` and `ci_high`.
     """
     result = {}
     for name in METRICS:

@@ -23,7 +23,6 @@ def wilson_interval(part: float, whole: float, *, confidence: float = 0.95) -> t
     Args:
         part: number of hits, 0 to `whole`; need not be whole.
         whole: number of trials; 0 makes the interval NaN.
-        confidence: level, such as 0.95.
     """
     if whole == 0:
         return math.nan, math.nan
@@ -38,9 +37,9 @@ def wilson_interval(part: float, whole: float, *, confidence: float = 0.95) -> t
 
 
 def newcombe_interval(
-    part: float, whole: float, other_part: float, other_whole: float, *, confidence: float = 0.95
+    part: float, whole: float, other_part: float, other_whole: float
 ) -> tuple[float, float]:
-    """Return the interval of the difference of two proportions, the first minus the other.
+    """Return the 95 % interval of the difference of two proportions, the first minus the other.
 
     Newcombe's hybrid score interval (method 10 of Statistics in Medicine 17, 1998, 873), made of
     two Wilson intervals. NaN when either number of trials is 0.
@@ -48,8 +47,8 @@ def newcombe_interval(
     if whole == 0 or other_whole == 0:
         return math.nan, math.nan
     first, second = part / whole, other_part / other_whole
-    low, high = wilson_interval(part, whole, confidence=confidence)
-    other_low, other_high = wilson_interval(other_part, other_whole, confidence=confidence)
+    low, high = wilson_interval(part, whole)
+    other_low, other_high = wilson_interval(other_part, other_whole)
     return (
         first - second - math.hypot(first - low, other_high - second),
         first - second + math.hypot(high - first, second - other_low),
@@ -111,12 +110,7 @@ def clustered_proportion(
 ) -> dict[str, float]:
     """Return a proportion of grouped images with Wilson's interval at their `effective_size`.
 
-    Args:
-        hits, groups: as for `effective_size`.
-        confidence: level of the interval.
-
-    Returns:
-        `value`, `ci_low`, `ci_high` (NaN without images), `n` and `n_groups`.
+    The keys are `value`, `ci_low`, `ci_high` (NaN without images), `n` and `n_groups`.
     """
     hits, groups = np.asarray(hits, bool), np.asarray(list(groups))
     value, size = float(hits.mean()) if len(hits) else math.nan, effective_size(hits, groups)

@@ -16,7 +16,7 @@ from breastus.evaluation.intervals.metric_intervals import Resampled, Sample, di
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import thresholds_of, truth_and_probability
-from breastus.evaluation.validation import check_unique, with_interval
+from breastus.evaluation.validation import with_interval
 
 
 def mean_metrics(
@@ -33,12 +33,6 @@ def mean_metrics(
         `n_tables`, `n` (images of each), `n_groups`, and `per_table`, the metrics of every table.
         NaN when one table leaves a metric undefined; intervals are NaN when more than 5 % of the
         resamples do, or a class comes from fewer than two groups.
-
-    Raises:
-        DataError: when there is no table, or one is empty or holds an image twice.
-
-    Warns:
-        UndefinedMetricWarning: when a mean or an interval is NaN.
     """
     found = Resampled(_samples(tables), options)
     if undefined := [name for name in METRICS if math.isnan(found.means[name])]:
@@ -73,11 +67,7 @@ def mean_difference(
         options: resamples, level, prevalence and seed.
 
     Raises:
-        DataError: when `mean_metrics` raises it, or a pair of tables differs in images, labels or
-            groups.
-
-    Warns:
-        UndefinedMetricWarning: when a class comes from fewer than two groups.
+        DataError: when a pair of tables differs in images, labels or groups.
     """
     for one, other in zip(ours, theirs, strict=True):
         for column in ("image_id", "label", "group_id"):
@@ -96,12 +86,6 @@ def mean_difference(
 
 
 def _samples(tables: Sequence[pd.DataFrame]) -> list[Sample]:
-    if not tables:
-        raise DataError("There must be at least one table of predictions. Received: none")
-    for table in tables:
-        if not len(table):
-            raise DataError("Each table must have at least one prediction. Received: an empty one")
-        check_unique(table, "A table of predictions")
     return [
         Sample(
             *truth_and_probability(table),

@@ -1,10 +1,9 @@
 """Metrics of a two-class prediction; lump is the positive class.
 
-`y_true` holds 1 for lump and 0 for no lump, `y_prob` the probability of lump, 0 to 1. An image is
-predicted lump when `y_prob >= threshold`. Each metric takes weights [..., n], such as the counts of
-bootstrap resamples, and returns values of their leading shape. A metric that the images do not
-define is NaN, such as the sensitivity without a lump, or the precision when no image is predicted
-lump. Unless `Metric.meaning` says otherwise, a metric is from 0 to 1 and higher is better.
+Each metric takes weights [..., n], such as the counts of bootstrap resamples, and returns values of
+their leading shape. A metric that the images do not define is NaN, such as the sensitivity without
+a lump, or the precision when no image is predicted lump. Unless `Metric.meaning` says otherwise, a
+metric is from 0 to 1 and higher is better.
 """
 
 from collections.abc import Callable
@@ -15,13 +14,7 @@ import numpy as np
 from breastus.errors import ConfigError
 from breastus.evaluation.calibration.reliability import expected_calibration_error
 from breastus.evaluation.calibration.slope import calibration_intercept, calibration_slope
-from breastus.evaluation.validation import (
-    check_arrays,
-    check_number,
-    check_thresholds,
-    ratio,
-    warn_undefined,
-)
+from breastus.evaluation.validation import check_arrays, check_thresholds, ratio, warn_undefined
 from breastus.labels import LUMP, NO_LUMP
 
 PREVALENCE = 0.1  # default prevalence of lumps for PPV and NPV: women examined for a symptom
@@ -43,16 +36,9 @@ PROPORTIONS = {
 def confusion_matrix(
     y_true: np.ndarray, y_prob: np.ndarray, *, threshold: float = 0.5, weights=None
 ) -> np.ndarray:
-    """Count images by their label and their predicted label.
+    """Return counts, [..., 2, 2]: rows actual (no lump, lump), columns predicted (no lump, lump).
 
-    Args:
-        y_true, y_prob: label and probability of lump of each image, [n].
-        threshold: images are predicted lump when `y_prob >= threshold`, 0 to 1; one, or one an
-            image, [n].
-        weights: [..., n], how often each image counts; None counts each image once.
-
-    Returns:
-        float [..., 2, 2]: rows actual (no lump, lump), columns predicted (no lump, lump).
+    `threshold` is one, or one an image, [n], 0 to 1.
     """
     y_true, y_prob, weights = check_arrays(y_true, y_prob, weights, any_score=True)
     cell = 2 * (y_true == 1) + (y_prob >= check_thresholds(threshold, len(y_prob)))
@@ -61,10 +47,7 @@ def confusion_matrix(
 
 
 def predictive_values(sensitivity, specificity, prevalence: float) -> tuple:
-    """Return PPV and NPV by Bayes' rule at a prevalence of lumps.
-
-    Each is 0 to 1, higher is better; NaN when no image is predicted so.
-    """
+    """Return PPV and NPV by Bayes' rule; NaN when no image is predicted so."""
     found, missed = sensitivity * prevalence, (1 - sensitivity) * prevalence
     cleared, alarms = specificity * (1 - prevalence), (1 - specificity) * (1 - prevalence)
     return ratio(found, found + alarms), ratio(cleared, cleared + missed)
@@ -73,8 +56,8 @@ def predictive_values(sensitivity, specificity, prevalence: float) -> tuple:
 def roc_auc(y_true: np.ndarray, y_prob: np.ndarray, weights=None) -> np.ndarray:
     """Probability that a lump scores above an image without one; ties count half.
 
-    0 to 1, higher is better, 0.5 is guessing; NaN with one class only. Equal to scikit-learn's
-    `roc_auc_score`. Any score will do, as only the order counts.
+    0.5 is guessing. Equal to scikit-learn's `roc_auc_score`. Any score will do, as only the order
+    counts.
     """
     y_true, y_prob, weights = check_arrays(y_true, y_prob, weights, any_score=True)
     positive, negative = _by_score(y_true, y_prob, weights)
@@ -86,8 +69,8 @@ def roc_auc(y_true: np.ndarray, y_prob: np.ndarray, weights=None) -> np.ndarray:
 def average_precision(y_true: np.ndarray, y_prob: np.ndarray, weights=None) -> np.ndarray:
     """Area under the precision-recall curve as a sum of steps (not interpolated).
 
-    0 to 1, higher is better; guessing gives the prevalence among these images. NaN without a lump.
-    Equal to scikit-learn's `average_precision_score`. Any score will do.
+    Guessing gives the prevalence among these images. Equal to scikit-learn's
+    `average_precision_score`. Any score will do.
     """
     y_true, y_prob, weights = check_arrays(y_true, y_prob, weights, any_score=True)
     positive, negative = (np.flip(part, -1) for part in _by_score(y_true, y_prob, weights))
@@ -161,7 +144,7 @@ class Metric:
 
     Attributes:
         title: title in a table.
-        meaning: formula or reading in one line; higher is better unless it says otherwise.
+        meaning: formula or reading in one line.
         compute: `Inputs` to an array of the weights' leading shape.
         needs_scores: true when the confusion matrix does not determine the metric.
     """
@@ -313,23 +296,14 @@ def compute_metrics(
     prevalence: float = PREVALENCE,
     weights=None,
 ) -> dict[str, np.ndarray]:
-    """Compute every metric of `METRICS`.
+    """Return the value of every metric of `METRICS` by name.
 
     Args:
-        y_true, y_prob: label and probability of lump of each image, [n].
-        threshold: images are predicted lump when `y_prob >= threshold`, 0 to 1; one, or one an
-            image, [n].
+        threshold: one, or one an image, [n], 0 to 1.
         prevalence: prevalence of lumps for PPV and NPV.
-        weights: [..., n], how often each image counts; None counts each image once.
-
-    Returns:
-        Name to value, a float or an array of the weights' leading shape; NaN where undefined.
-
-    Warns:
-        UndefinedMetricWarning: when a metric is NaN and no weights were given.
+        weights: [..., n]; None counts each image once, and warns when a metric is NaN.
     """
     y_true, y_prob, full = check_arrays(y_true, y_prob, weights)
-    check_number("prevalence", prevalence)
     counts = confusion_matrix(y_true, y_prob, threshold=threshold, weights=full)
     inputs = Inputs(counts, y_true, y_prob, full, prevalence)
     values = {name: metric.compute(inputs) for name, metric in METRICS.items()}

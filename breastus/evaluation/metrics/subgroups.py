@@ -12,23 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from breastus.errors import DataError
 from breastus.evaluation.intervals.delong import delong_interval
 from breastus.evaluation.intervals.proportions import clustered_proportion
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.validation import (
-    check_number,
-    check_thresholds,
-    check_unique,
-    image_counts,
-)
+from breastus.evaluation.validation import image_counts
 from breastus.labels import FINDINGS, LABELS, LUMP
 
 # Wilson's interval of 5 of 5 reaches down to 0.57; a score of fewer groups says nothing.
 MINIMUM = 5  # groups of each class that a score is about
 SCORES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "roc_auc": "ROC-AUC"}
 _BOUNDS = ("value", "ci_low", "ci_high")
-_NEEDED = ("image_id", "group_id", "finding", "label", "probability")
 _SIZE = "lesion_area_fraction"
 
 
@@ -37,19 +30,16 @@ def subgroups(
     attributes: pd.DataFrame,
     *,
     threshold: float | np.ndarray,
-    confidence: float = 0.95,
-    whole: dict[str, dict[str, float]] | None = None,
+    confidence: float,
+    whole: dict[str, dict[str, float]] | None,
 ) -> dict[str, Any]:
     """Score each subgroup of the images.
 
     Args:
         predictions: predictions table, as from `read_predictions`.
-        attributes: table with `image_id` and, where known, `source` (text), `flags` (`;`-joined, as
-            in a manifest) and `lesion_area_fraction` (0 to 1, as from `breastus.data.masks`; NaN is
-            unknown). It may hold other images too.
-        threshold: images are predicted lump when their probability is at least this; one, or one an
-            image, [n].
-        confidence: level of the intervals.
+        attributes: `image_id` of the same images, `source` (text), `flags` (`;`-joined, as in a
+            manifest) and `lesion_area_fraction` (0 to 1; NaN is unknown).
+        threshold: one, or one an image, [n].
         whole: scores of all images, whose intervals are of another method. A subgroup that holds
             all images of a class takes them, so that one number has one interval. None
             computes them as for the other subgroups.
@@ -59,14 +49,8 @@ def subgroups(
         `subgroups`, a list with `title`, `n`, `n_groups`, `n_lump`, `n_no_lump`, `compared_with`
         (images that a subgroup of one class is compared with, or "") and for each of `SCORES`
         `value`, `ci_low`, `ci_high` and `reason`, which says why a value is NaN.
-
-    Raises:
-        DataError: when there is no prediction, a column is missing, or `attributes` lacks an image
-            or holds it twice.
     """
-    check_thresholds(threshold, len(predictions))
-    check_number("confidence", confidence)
-    rows = _joined(predictions, attributes)
+    rows = predictions.merge(attributes, on="image_id", how="left", validate="one_to_one")
     scorer = _Scorer(rows, threshold, confidence)
     everything = ("all", "All images", "", [("all", np.ones(len(rows), bool))])
     by_attribute = [
@@ -90,60 +74,26 @@ def subgroups(
     }
 
 
-def _joined(predictions: pd.DataFrame, attributes: pd.DataFrame) -> pd.DataFrame:
-    if not len(predictions):
-        raise DataError("There must be at least one prediction. Received: none")
-    for what, table, needed in (
-        ("predictions", predictions, _NEEDED),
-        ("attributes", attributes, _NEEDED[:1]),
-    ):
-        if missing := [column for column in needed if column not in table]:
-            raise DataError(f"{what} lack the column {', '.join(missing)}.")
-        check_unique(table, what)
-    if not (valid := predictions["probability"].between(0, 1)).all():  # false for NaN as well
-        row = predictions[~valid].iloc[0]
-        raise DataError(
-            f"The probability of {row['image_id']} must be from 0 to 1. "
-            f"Received: {row['probability']}"
-        )
-    unknown = predictions.loc[~predictions["image_id"].isin(attributes["image_id"]), "image_id"]
-    if len(unknown):
-        raise DataError(
-            f"attributes must hold every image of the predictions. {len(unknown)} are missing, "
-            f"such as: {unknown.iloc[0]}"
-        )
-    columns = ["image_id", *(c for c in ("source", "flags", _SIZE) if c in attributes)]
-    rows = predictions[list(_NEEDED)].merge(attributes[columns], on="image_id", how="left")
-    if _SIZE in rows:
-        sizes = pd.to_numeric(rows[_SIZE], errors="coerce").to_numpy(float)
-        if (wrong := (sizes < 0) | (sizes > 1)).any():
-            raise DataError(f"{_SIZE} must be from 0 to 1. Received: {sizes[wrong][0]:g}")
-        rows[_SIZE] = sizes
-    return rows
-
-
 def _subgroups_by_attribute(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, list]]:
     """Yield name, title, note and subgroups (title and bool [n] of each) of each attribute."""
     found = rows["finding"].to_numpy()
     parts = [(name, found == name) for name in FINDINGS if (found == name).any()]
     yield "finding", "By finding", "", parts
-    if _SIZE in rows and (terciles := _terciles(rows)):
+    if terciles := _terciles(rows):
         yield _SIZE, "By size of the lesion, share of the image", *terciles
-    if "flags" in rows:
-        flags = rows["flags"].fillna("").str.split(";")
-        for flag in sorted({flag for of_image in flags for flag in of_image if flag}):
-            has = flags.map(lambda of_image, flag=flag: flag in of_image).to_numpy(bool)
-            if has.all():  # no other images to compare with
-                continue
-            name = flag.replace("_", " ")
-            parts = [(f"with {name}", has), (f"without {name}", ~has)]
-            yield f"flag:{flag}", f"By flag: {name}", "", parts
-    if "source" in rows:
-        sources = rows["source"].fillna("").to_numpy()
-        names = sorted(set(sources))
-        if len(names) > 1:
-            parts = [(name or "unknown", sources == name) for name in names]
-            yield "source", "By source", "", parts
+    flags = rows["flags"].str.split(";")
+    for flag in sorted({flag for of_image in flags for flag in of_image if flag}):
+        has = flags.map(lambda of_image, flag=flag: flag in of_image).to_numpy(bool)
+        if has.all():  # no other images to compare with
+            continue
+        name = flag.replace("_", " ")
+        parts = [(f"with {name}", has), (f"without {name}", ~has)]
+        yield f"flag:{flag}", f"By flag: {name}", "", parts
+    sources = rows["source"].to_numpy()
+    names = sorted(set(sources))
+    if len(names) > 1:
+        parts = [(name or "unknown", sources == name) for name in names]
+        yield "source", "By source", "", parts
 
 
 def _terciles(rows: pd.DataFrame) -> tuple[str, list] | None:

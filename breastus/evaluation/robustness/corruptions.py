@@ -1,7 +1,6 @@
 """Corruptions of ultrasound images: pixels, a severity and a seed in, corrupted pixels out.
 
-    corrupted = gain_up(pixels, 3, seed=0)                 # severity 1 to 5; 0 changes nothing
-    corrupted = CORRUPTIONS["speckle"](pixels, 5, seed=0)  # by name
+    corrupted = CORRUPTIONS["speckle"](pixels, 5, seed=0)  # severity 1 to 5
 
 Pixels are uint8 [H, W, 3], RGB, 0 to 255, at least `SMALLEST` pixels a side. B-mode images are log
 compressed, so decibels are grey levels: `DYNAMIC_RANGE` dB span 0 to 255. An image states no scale,
@@ -21,8 +20,7 @@ from scipy.special import expit
 
 from breastus.data.annotations.drawing import MIN_SIDE as ANNOTATION_MIN_SIDE
 from breastus.data.annotations.drawing import draw_annotations
-from breastus.errors import ConfigError, ImageError
-from breastus.evaluation.validation import check_choice, check_count
+from breastus.errors import ImageError
 from breastus.utils.opencv import cv2
 
 SMALLEST = 16  # pixels a side
@@ -47,7 +45,6 @@ class Corruption:
     """One corruption; call it with (pixels, severity, seed).
 
     Attributes:
-        name: key in `CORRUPTIONS`.
         title: title in a table.
         description: cause of the corruption in practice, in one line.
         values: strength at severities 1 to 5.
@@ -56,7 +53,6 @@ class Corruption:
         change: function of (pixels, value, generator) that returns the changed pixels.
     """
 
-    name: str
     title: str
     description: str
     values: tuple[float, float, float, float, float]
@@ -65,40 +61,20 @@ class Corruption:
     change: Change
 
     def __call__(self, pixels: np.ndarray, severity: int, seed: int = 0) -> np.ndarray:
-        """Return a corrupted copy of an image.
-
-        Args:
-            pixels: uint8 [H, W, 3].
-            severity: severity, 1 to 5; 0 changes nothing.
-            seed: seed of the random parts.
-
-        Raises:
-            ImageError: when the image has another type or shape, or is too small.
-        """
-        check_count("severity", severity, 0, SEVERITIES[-1])
+        """Return a corrupted copy of an image; raise ImageError when it does not fit."""
         _check_pixels(pixels)
-        if severity == 0:
-            return pixels.copy()
         return self.change(pixels, self.values[severity - 1], np.random.default_rng(seed))
 
 
 CORRUPTIONS: dict[str, Corruption] = {}
 
 
-def corruption(name: str) -> Corruption:
-    """Return a corruption by name; raise ConfigError, with a close match, for an unknown one."""
-    return CORRUPTIONS[check_choice("corruption", name, tuple(CORRUPTIONS))]
-
-
 def _corruption(**about) -> Callable[[Change], Corruption]:
     """Register a function under its name."""
 
     def register(change: Change) -> Corruption:
-        name = change.__name__
-        if name in CORRUPTIONS:
-            raise ConfigError(f"A corruption must have a name of its own. Received: {name!r}")
-        CORRUPTIONS[name] = Corruption(name=name, change=change, **about)
-        return CORRUPTIONS[name]
+        made = CORRUPTIONS[change.__name__] = Corruption(change=change, **about)
+        return made
 
     return register
 

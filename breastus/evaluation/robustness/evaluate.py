@@ -1,7 +1,5 @@
 """Robustness to image corruptions: predict function and images in, scores by severity out.
 
-    result = robustness(predict, images, y_true, groups, threshold=0.5)
-
 Each corruption of `corruptions` is applied to the images as they were read, before any
 preprocessing. All scores come from the same resamples of groups, so that a change against the clean
 images is paired.
@@ -23,10 +21,11 @@ from breastus.evaluation.intervals.metric_intervals import (
     replace_degenerate_intervals,
 )
 from breastus.evaluation.metrics.metrics import METRICS, roc_auc
-from breastus.evaluation.options import DEFAULTS, EvaluationOptions
+from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predict_fn import PredictFn, predict_probabilities
-from breastus.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES, corruption
+from breastus.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from breastus.evaluation.validation import (
+    check_choice,
     check_count,
     check_grouped,
     check_number,
@@ -50,8 +49,9 @@ SIGNIFICANCE = {
     "calibration_error_significant": CALIBRATION_ERROR,
 }
 
-Images = Sequence[np.ndarray] | Callable[[int], np.ndarray]
+Load = Callable[[int], np.ndarray]
 
+_BATCH = 32  # images that are loaded, corrupted and predicted at a time
 _INTERVAL = (
     "percentile bootstrap over groups (patients or scenes) with shared resamples; Wilson's over "
     "groups for a proportion of exactly 0 or 1"
@@ -67,7 +67,6 @@ class ImageScores:
     """
 
     def __init__(self, y_true, y_prob, threshold: float, bootstrap: GroupBootstrap):
-        """Compute all scores of labels and probabilities, [n], and resamples of these images."""
         self.y_true, self.y_prob = np.asarray(y_true), np.asarray(y_prob, float)
         lump, predicted = self.y_true == 1, self.y_prob >= threshold
         # What each image adds to the sums that the scores are made of; one product sums them all.
@@ -123,11 +122,8 @@ def score_intervals(
     A score that is the same in every resample, such as a proportion of exactly 1, has the intervals
     of `replace_degenerate_intervals`.
 
-    Args:
-        scores: the scores.
-        groups: [n], name of each image's group.
-        tail: share of the resamples left out on either side.
-        confidence: level of the intervals.
+    `groups`, [n], are the group of each image, and `tail` the share of the resamples left out on
+    either side.
     """
     values = scores.values
     found = {name: score_interval(name, values[name], scores.drawn[name], tail) for name in values}
@@ -163,10 +159,7 @@ def significant_changes(change: np.ndarray, drawn: np.ndarray, confidence: float
     Args:
         change: float [changes]; NaN is not significant.
         drawn: float [changes, resamples], of the same resamples.
-        confidence: joint level of all changes, such as 0.95.
-
-    Returns:
-        bool [changes].
+        confidence: joint level of all changes.
     """
     significant = np.zeros(len(change), bool)
     known = np.flatnonzero(~np.isnan(drawn).all(axis=1) & ~np.isnan(change))
@@ -184,32 +177,25 @@ def significant_changes(change: np.ndarray, drawn: np.ndarray, confidence: float
 
 def robustness(
     predict: PredictFn,
-    images: Images,
+    load: Load,
     y_true: Sequence[int],
     groups: Sequence,
     *,
     threshold: float,
-    severities: Sequence[int] = SEVERITIES,
-    corruptions: Sequence[str] | None = None,
-    options: EvaluationOptions = DEFAULTS,
-    batch_size: int = 32,
-    progress: bool = True,
+    severities: Sequence[int],
+    corruptions: Sequence[str] | None,
+    options: EvaluationOptions,
 ) -> dict[str, Any]:
     """Score a model on corrupted images.
 
     Args:
         predict: list of uint8 [H, W, 3] to their probabilities of lump, [n].
-        images: uint8 [H, W, 3] each, or a function from the number of an image, 0 to n - 1, to its
-            pixels; then no more than a batch of them is held in memory.
-        y_true: int [n], 1 for lump.
-        groups: [n], name of each image's group.
-        threshold: images are predicted lump when their probability is at least this.
+        load: function from the number of an image, 0 to n - 1, to its pixels, uint8 [H, W, 3]; it
+            is called once for each.
         severities: severities to measure, 1 to 5.
         corruptions: names of `CORRUPTIONS`; None takes them all.
         options: resamples, level, and the seed of the resamples and, with an image's number, of
             its corruptions.
-        batch_size: images that are loaded, corrupted and predicted at a time.
-        progress: show a progress bar on a terminal.
 
     Returns:
         `n`, `n_groups`, `n_lump`, `n_no_lump`, the settings; `clean`: for each of `SCORES` `value`,
@@ -221,22 +207,19 @@ def robustness(
         from fewer than two groups.
 
     Raises:
-        ConfigError: when a corruption or severity is unknown, or an option out of range.
-        DataError: when there is no image, arrays do not fit, `predict` does not return one
-            probability for each image, or an image cannot be corrupted.
+        ConfigError: when a corruption or severity is unknown, or the threshold out of range.
+        DataError: when arrays do not fit, `predict` does not return one probability for each image,
+            or an image cannot be corrupted.
 
     Warns:
         UndefinedMetricWarning: when scores or intervals are NaN.
     """
     chosen = cells(corruptions, severities)
     check_number("threshold", threshold, inclusive=True)
-    check_count("batch_size", batch_size)
-    y_true, groups = _check_images(images, y_true, groups)
+    y_true, _, groups = check_grouped(y_true, np.zeros(len(y_true)), groups)
     confidence, seed = options.confidence, options.seed
     bootstrap = GroupBootstrap.draw(y_true, groups, options, expand=False)
-    probabilities = _probabilities(
-        predict, images, len(y_true), chosen, seed=seed, batch_size=batch_size, progress=progress
-    )
+    probabilities = _probabilities(predict, load, len(y_true), chosen, seed)
     for name in bootstrap.sparse:
         what = "Intervals" if (y_true == (name == "lump")).any() else "Scores and their intervals"
         warnings.warn(
@@ -276,9 +259,9 @@ def robustness(
         "clean": described[0],
         "corruptions": {
             name: {
-                **{
-                    key: getattr(CORRUPTIONS[name], key) for key in ("title", "description", "unit")
-                },
+                "title": CORRUPTIONS[name].title,
+                "description": CORRUPTIONS[name].description,
+                "unit": CORRUPTIONS[name].unit,
                 "values": [entry["level"] for entry in entries],
                 "reason": CORRUPTIONS[name].reason,
                 "severities": entries,
@@ -295,12 +278,14 @@ def cells(corruptions: Sequence[str] | None, severities: Sequence[int]) -> list[
         ConfigError: when a corruption or severity is unknown, repeated or missing.
     """
     names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
+    for name in names:
+        check_choice("corruption", name, tuple(CORRUPTIONS))
     for severity in severities:
         check_count("severity", severity, 1, SEVERITIES[-1])
     for what, chosen in (("corruptions", names), ("severities", list(severities))):
         if not chosen or len(set(chosen)) < len(chosen):
             raise ConfigError(f"{what} must name at least one, each once. Received: {chosen}")
-    return [(corruption(name).name, severity) for name in names for severity in severities]
+    return [(name, severity) for name in names for severity in severities]
 
 
 def _significant(score: str, clean: ImageScores, corrupted: list, confidence: float) -> np.ndarray:
@@ -313,34 +298,17 @@ def _significant(score: str, clean: ImageScores, corrupted: list, confidence: fl
     return significant_changes(change, drawn, confidence)
 
 
-def _check_images(images: Images, y_true, groups) -> tuple[np.ndarray, np.ndarray]:
-    y_true, groups = list(y_true), list(groups)
-    count = len(y_true) if callable(images) else len(images)
-    if not count:
-        raise DataError("There must be at least one image to corrupt. Received: none")
-    if not len(y_true) == len(groups) == count:
-        raise DataError(
-            "images, y_true and groups must have the same length. "
-            f"Received: {count}, {len(y_true)}, {len(groups)}"
-        )
-    y_true, _, groups = check_grouped(y_true, np.zeros(count), groups)
-    return y_true, groups
-
-
 def _probabilities(
-    predict: PredictFn, images: Images, count: int, cells, *, seed: int, batch_size: int, progress
+    predict: PredictFn, load: Load, count: int, cells: list[tuple[str, int]], seed: int
 ) -> np.ndarray:
     """Return float [1 + cells, n]; the first row is of the clean images."""
-    load = images if callable(images) else images.__getitem__
     result = np.empty((1 + len(cells), count))
-    starts = range(0, count, batch_size)
+    starts = range(0, count, _BATCH)
     total = len(starts) * len(result)
     # None shows the bar on a terminal alone.
-    with tqdm(
-        total=total, desc="corrupting images", leave=False, disable=None if progress else True
-    ) as bar:
+    with tqdm(total=total, desc="corrupting images", leave=False, disable=None) as bar:
         for start in starts:
-            numbers = range(start, min(start + batch_size, count))
+            numbers = range(start, min(start + _BATCH, count))
             clean = [load(number) for number in numbers]
             result[0, numbers] = predict_probabilities(predict, clean, of="clean images")
             bar.update()

@@ -32,13 +32,10 @@ def flip_rate(
     """Change images and return the proportion of predictions that flip.
 
     Args:
-        images: uint8 [H, W, 3] each.
-        groups: [n], name of each image's group.
+        images, groups: pixels, uint8 [H, W, 3] each, and group of each image.
         predict: images to their probabilities of lump, [n].
         change: (image, its number) to the changed image.
         to_lump: count predictions that flip to lump; else those that flip to no lump.
-        threshold: images are predicted lump when their probability is at least this.
-        confidence: level of the interval, see `clustered_proportion`.
 
     Returns:
         `n`, `n_groups`, `flipped`, `flip_rate` with `ci_low`, `ci_high`, and

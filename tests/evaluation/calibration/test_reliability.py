@@ -11,7 +11,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from breastus.errors import ConfigError, UndefinedMetricWarning
+from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.fit import fit_calibrator
 from breastus.evaluation.calibration.logistic import logit
 from breastus.evaluation.calibration.reliability import (
@@ -118,26 +118,6 @@ def test_folds_do_not_warn_of_their_temperatures():
         assert fit_calibrator(truth, prob, np.arange(40), repeats=1).losses
 
 
-@pytest.mark.parametrize(
-    ("truth", "probabilities", "message"),
-    [
-        (
-            [0, 1],
-            [[0.5, 0.5], [0.1, np.nan]],
-            "probabilities must hold .* from 0 to 1. Received: nan",
-        ),
-        ([0, 1], [[0.5, 0.5], [-1.0, 2.0]], r"from 0 to 1. Received: -1\.0"),
-        ([0, 1], [[0.5, 0.5]], r"a row for each of y_true. Received: shapes \(1, 2\) and \(2,\)"),
-        ([0, 1], [0.5, 0.5], r"must be \[n, classes\]"),
-        ([0, 2], [[0.5, 0.5], [0.1, 0.9]], "class ids from 0 to 1. Received: 2"),
-        ([0, -1], [[0.5, 0.5], [0.1, 0.9]], "class ids from 0 to 1. Received: -1"),
-    ],
-)
-def test_a_temperature_of_something_else_is_refused(truth, probabilities, message):
-    with pytest.raises(ValueError, match=message):
-        fit_temperature(truth, probabilities)
-
-
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([0, 0.2, 0.5, 0.7, 1])), max_size=30))
 def test_bins_hold_every_image_once(rows):
@@ -154,22 +134,6 @@ def test_calibration_error():
     assert expected_calibration_error(truth, probabilities[:, 1]) < 0.02
     assert expected_calibration_error(np.array([0, 0, 1, 1]), np.full(4, 0.9)) == pytest.approx(0.4)
     assert np.isnan(expected_calibration_error(np.array([]), np.array([])))
-
-
-def test_bins_of_equal_width_leave_empty_ones_out():
-    truth = np.array([0, 1, 0, 1, 1])
-    prob = np.array([0.0, 0.19, 0.2, 0.95, 1.0])
-    table = reliability(truth, prob, strategy="width")
-    assert [(row["low"], row["high"], row["count"], row["lumps"]) for row in table] == [
-        (0.0, 0.19, 2, 1),
-        (0.2, 0.2, 1, 0),
-        (0.95, 1.0, 2, 2),
-    ]
-    # Gaps 0.405, 0.2 and 0.025, for two images, one and two.
-    error = expected_calibration_error(truth, prob, strategy="width")
-    assert error == pytest.approx((2 * 0.405 + 0.2 + 2 * 0.025) / 5)
-    with pytest.raises(ConfigError, match="Did you mean width\\? Received: strategy='widths'"):
-        reliability(truth, prob, strategy="widths")
 
 
 def test_log_loss_equals_scikit_learn():
@@ -192,12 +156,3 @@ def test_log_loss_equals_scikit_learn():
 def test_what_is_no_label_or_probability_is_refused(compute, truth, prob, message):
     with pytest.raises(ValueError, match=message):
         compute(truth, prob)
-
-
-@pytest.mark.parametrize("bins", [0, -1, 2.5, True, None])
-@pytest.mark.parametrize("compute", [reliability, expected_calibration_error])
-def test_there_is_at_least_one_bin(compute, bins):
-    for strategy in ("count", "width"):
-        with pytest.raises(ValueError, match=f"whole number from 1. Received: {bins}"):
-            compute([0, 1], [0.1, 0.9], bins=bins, strategy=strategy)
-        assert compute([0, 1], [0.1, 0.9], bins=np.int64(1), strategy=strategy) is not None

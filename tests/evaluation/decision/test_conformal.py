@@ -1,6 +1,7 @@
 """Prediction sets hold the truth as often as they promise, with groups and without."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,13 +10,10 @@ from hypothesis import strategies as st
 
 from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.fit import fit_calibrator
-from breastus.evaluation.decision.conformal import (
-    ConformalSets,
-    coverage_report,
-    fit_conformal,
-    groups_for_coverage,
-)
+from breastus.evaluation.decision.conformal import ConformalSets, coverage_report, fit_conformal
 from breastus.evaluation.intervals.proportions import wilson_interval
+
+report = partial(coverage_report, confidence=0.95)
 
 
 def draw(rng, groups, *, sizes=(1,), within=0.0):
@@ -121,7 +119,6 @@ def test_a_group_shares_its_weight():
 
 
 def test_too_few_groups_promise_nothing_less_than_both():
-    assert [groups_for_coverage(c) for c in (0.5, 0.8, 0.9, 0.95, 0.99)] == [1, 4, 9, 19, 99]
     truth = np.array([1, 0] * 9)
     prob = np.where(truth == 1, 0.9, 0.1)
     assert fit_conformal(truth, prob, np.arange(18)).decide(prob[:2]).tolist() == [
@@ -132,6 +129,9 @@ def test_too_few_groups_promise_nothing_less_than_both():
         found = fit_conformal(truth[1:], prob[1:], np.arange(17))
     assert (found.lump_from, found.no_lump_to) == (0.0, 0.1)
     assert found.sets(np.array([0.0, 0.5, 1.0]))[:, 1].all()
+    for coverage, needed in ((0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (0.99, 99)):
+        with pytest.warns(UserWarning, match=f"needs images of {needed} groups"):
+            fit_conformal([], [], [], coverage=coverage)
     with pytest.warns(UserWarning, match="Received: 0") as seen:
         found = fit_conformal([], [], [])
     assert len(seen) == 2
@@ -165,7 +165,7 @@ def test_the_report_by_hand():
     truth = np.array([1, 1, 1, 1, 0, 0, 0])
     prob = np.array([0.9, 0.1, 0.5, 0.7, 0.1, 0.4, 0.8])
     groups = ["a", "a", "b", "c", "d", "e", "f"]
-    found = coverage_report(truth, prob, groups, conformal)
+    found = report(truth, prob, groups, conformal, threshold=0.5)
     assert found["target_coverage"] == 0.8
     # Held: 0.9, 0.5 and 0.7; group a counts a half.
     assert found["coverage_lump"]["value"] == pytest.approx(2.5 / 3)
@@ -181,21 +181,21 @@ def test_the_report_by_hand():
     assert found["specificity"]["value"] == pytest.approx(1 / 2)
     assert found["specificity"]["n"] == 2
     # Called from 0.75, the lump at 0.7 is no lump, which its set does not hold: to a reader too.
-    called = coverage_report(truth, prob, groups, conformal, threshold=0.75)
+    called = report(truth, prob, groups, conformal, threshold=0.75)
     assert called["referred"]["value"] == pytest.approx(3 / 7)
     assert called["sensitivity"]["value"] == pytest.approx(1 / 2)
     assert called["specificity"] == found["specificity"]
     assert called["coverage_lump"] == found["coverage_lump"]
-    assert coverage_report(truth, prob, groups, conformal, threshold=[0.75] * 7) == called
+    assert report(truth, prob, groups, conformal, threshold=[0.75] * 7) == called
 
 
 def test_the_report_of_nothing_is_nan():
     with pytest.warns(UndefinedMetricWarning, match="coverage_no_lump, referred_no_lump, spec"):
-        found = coverage_report([1], [0.9], ["a"], ConformalSets(0.9, 0.5, 0.5))
+        found = report([1], [0.9], ["a"], ConformalSets(0.9, 0.5, 0.5), threshold=0.5)
     assert np.isnan(found["coverage_no_lump"]["value"])
     assert np.isnan(found["specificity"]["ci_low"])
     with pytest.warns(UndefinedMetricWarning, match="sensitivity"):
-        found = coverage_report([1, 0], [0.9, 0.1], ["a", "b"], ConformalSets(0.9, 0, 1))
+        found = report([1, 0], [0.9, 0.1], ["a", "b"], ConformalSets(0.9, 0, 1), threshold=0.5)
     assert found["referred"]["value"] == 1
 
 
@@ -216,15 +216,12 @@ def test_from_dict_checks_what_it_reads(values, message):
 
 
 def test_wrong_input_is_refused():
-    for coverage in (0, 1, 1.5, float("nan")):
-        with pytest.raises(ConfigError, match="Received: coverage="):
-            fit_conformal([0, 1], [0.1, 0.9], [0, 1], coverage=coverage)
     with pytest.raises(DataError, match="Received: nan"):
         fit_conformal([0, 1], [0.1, np.nan], [0, 1])
     with pytest.raises(DataError, match=r"Received: 1\.5"):
         ConformalSets(0.9, 0.1, 0.9).decide(np.array([1.5]))
     with pytest.raises(DataError, match="same length"):
-        coverage_report([0], [0.1, 0.2], [0, 1], ConformalSets(0.9, 0.1, 0.9))
+        report([0], [0.1, 0.2], [0, 1], ConformalSets(0.9, 0.1, 0.9), threshold=0.5)
 
 
 def test_a_calibrator_fitted_on_the_same_images_changes_no_set():

@@ -168,16 +168,3 @@ def test_what_never_varies_is_as_of_one_run():
     for name in ("roc_auc", "pr_auc_macro", "f1", "balanced_accuracy", "ppv", "npv"):
         assert (found[name]["ci_low"], found[name]["ci_high"]) == pytest.approx(bounds[name])
         assert found[name]["ci_low"] < found[name]["value"] == 1
-
-
-@pytest.mark.parametrize(
-    ("tables", "message"),
-    [
-        ([], "Received: none"),
-        ([table().iloc[:0]], "Received: an empty one"),
-        ([pd.concat([table(), table().iloc[:1]])], "Received: x/0 twice"),
-    ],
-)
-def test_wrong_tables_are_refused(tables, message):
-    with pytest.raises(DataError, match=message):
-        mean_metrics(tables)

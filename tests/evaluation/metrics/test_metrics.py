@@ -214,8 +214,6 @@ def test_wrong_arrays_are_refused(truth, prob, message):
         ({"weights": [1.0]}, "one number for each of 2 images"),
         ({"weights": [1, -1]}, "must be 0 or more. Received: -1"),
         ({"weights": [1, float("nan")]}, "must be 0 or more. Received: nan"),
-        ({"prevalence": 0}, "above 0 and below 1. Received: prevalence=0"),
-        ({"prevalence": 1}, "above 0 and below 1. Received: prevalence=1"),
         ({"threshold": float("nan")}, "from 0 to 1. Received: threshold=nan"),
         ({"threshold": float("inf")}, "from 0 to 1. Received: threshold=inf"),
         ({"threshold": 50}, "from 0 to 1. Received: threshold=50"),

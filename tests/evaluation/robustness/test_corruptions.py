@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from breastus.data.annotations.drawing import MIN_SIDE as ANNOTATION_MIN_SIDE
-from breastus.errors import ConfigError, ImageError
+from breastus.errors import ImageError
 from breastus.evaluation.robustness.corruptions import (
     CORRUPTIONS,
     SEVERITIES,
     SMALLEST,
-    corruption,
 )
 
 EACH = pytest.mark.parametrize("name", CORRUPTIONS)
@@ -29,10 +28,9 @@ def flat(level, height=160, width=200):
 
 
 @EACH
-def test_severity_0_is_the_image_and_seeds_repeat(name, speckle):
+def test_seeds_repeat(name, speckle):
     image = speckle(140, 180)
     before = image.copy()
-    np.testing.assert_array_equal(CORRUPTIONS[name](image, 0), image)
     first = CORRUPTIONS[name](image, 3, seed=5)
     np.testing.assert_array_equal(first, CORRUPTIONS[name](image, 3, seed=5))
     assert (first.dtype, first.shape) == (np.uint8, image.shape)
@@ -44,15 +42,13 @@ def test_severity_0_is_the_image_and_seeds_repeat(name, speckle):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_each_severity_is_further_from_the_image(name, seed, speckle):
     image = speckle(300, 240, seed)
-    away = [distance(CORRUPTIONS[name](image, s, seed=seed), image) for s in (0, *SEVERITIES)]
-    assert away[0] == 0
-    assert (np.diff(away) > 0).all()
+    away = [distance(CORRUPTIONS[name](image, s, seed=seed), image) for s in SEVERITIES]
+    assert (np.diff([0, *away]) > 0).all()
 
 
 @EACH
 def test_five_severities_have_a_title_and_a_reason(name):
     entry = CORRUPTIONS[name]
-    assert entry.name == name
     assert len(entry.values) == len(set(entry.values)) == len(SEVERITIES)
     steps = np.diff(entry.values)
     assert (steps > 0).all() or (steps < 0).all()
@@ -159,12 +155,6 @@ def test_calipers_are_as_many_as_the_severity():
     assert CORRUPTIONS["calipers"](flat(0, 96, 96), 5).any()  # no room in parts of it
 
 
-@pytest.mark.parametrize("severity", [-1, 6, 2.0, True, "3", None])
-def test_other_severities_are_refused(severity):
-    with pytest.raises(ConfigError, match=r"whole number from 0 to 5. Received: "):
-        CORRUPTIONS["blur"](flat(9), severity)
-
-
 @pytest.mark.parametrize(
     ("image", "message"),
     [
@@ -177,11 +167,3 @@ def test_other_severities_are_refused(severity):
 def test_what_is_no_image_is_refused(image, message):
     with pytest.raises(ImageError, match=message):
         CORRUPTIONS["blur"](image, 1)
-
-
-def test_unknown_names_are_refused_with_a_near_one():
-    assert corruption("speckle") is CORRUPTIONS["speckle"]
-    with pytest.raises(ConfigError, match=r"Did you mean speckle\? Received: .*'spekle'"):
-        corruption("spekle")
-    with pytest.raises(ConfigError, match=r"must be one of gain_up, .*Received: .*'fog'"):
-        corruption("fog")

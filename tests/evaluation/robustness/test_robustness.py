@@ -12,7 +12,8 @@ from breastus.evaluation.calibration.reliability import expected_calibration_err
 from breastus.evaluation.intervals.bootstrap import GroupBootstrap
 from breastus.evaluation.metrics.metrics import compute_metrics
 from breastus.evaluation.options import EvaluationOptions
-from breastus.evaluation.robustness.corruptions import CORRUPTIONS
+from breastus.evaluation.robustness import evaluate
+from breastus.evaluation.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from breastus.evaluation.robustness.evaluate import (
     SCORES,
     ImageScores,
@@ -43,12 +44,13 @@ def made(count=40, seed=0):
     return flat(levels), truth, np.arange(count) // 2, levels
 
 
-def judged(*data, predict=brightness, **options):
+def judged(images, truth, groups, predict=brightness, **options):
     shared = {"resamples": 200} | {
         name: options.pop(name) for name in ("resamples", "confidence", "seed") if name in options
     }
-    settings = {"threshold": 0.5, "progress": False, **options}
-    return robustness(predict, *data, options=EvaluationOptions(**shared), **settings)
+    settings = {"threshold": 0.5, "severities": SEVERITIES, "corruptions": None, **options}
+    options = EvaluationOptions(**shared)
+    return robustness(predict, images.__getitem__, truth, groups, options=options, **settings)
 
 
 def expected(truth, prob):
@@ -129,20 +131,22 @@ def test_probabilities_that_stop_meaning_what_they_say_are_marked_though_the_ord
     assert "0 % at worst (gain down, severity 5)" in html
 
 
-def test_one_batch_or_many_a_list_or_a_loader_give_the_same():
+def test_one_batch_or_many_give_the_same(monkeypatch):
     images, truth, groups, _ = made(12)
     options = {"corruptions": ["speckle"], "severities": (3,), "seed": 4}
     held = []
 
-    def load(number):
-        held.append(number)
-        return images[number]
+    class Reader:
+        def __getitem__(self, number):
+            held.append(number)
+            return images[number]
 
     whole = judged(images, truth, groups, **options)
-    assert judged(load, truth, groups, batch_size=5, **options) == whole
-    assert held == list(range(12))  # each is read once
     other = judged(images, truth, groups, **{**options, "seed": 5})
     assert other["corruptions"] != whole["corruptions"]
+    monkeypatch.setattr(evaluate, "_BATCH", 5)
+    assert judged(Reader(), truth, groups, **options) == whole
+    assert held == list(range(12))  # each is read once
 
 
 def test_each_image_has_grains_of_its_own():
@@ -152,7 +156,7 @@ def test_each_image_has_grains_of_its_own():
         seen.extend(images)
         return brightness(images)
 
-    judged(flat([120] * 4), [0, 1, 0, 1], "abcd", predict=look, corruptions=["speckle"])
+    judged(flat([120] * 4), [0, 1, 0, 1], [*"abcd"], predict=look, corruptions=["speckle"])
     assert not np.array_equal(seen[4], seen[5])
     assert len(seen) == 4 * 6
 
@@ -262,7 +266,6 @@ def test_the_page_and_the_figure_from_json(tmp_path):
         ({"threshold": float("nan")}, "threshold must be"),
         ({"confidence": 1.0}, "confidence must be a number above 0 and below 1"),
         ({"resamples": 0}, "resamples must be a whole number"),
-        ({"batch_size": 0}, "batch_size must be a whole number"),
     ],
 )
 def test_wrong_settings_are_refused(options, message):
@@ -288,14 +291,13 @@ def test_wrong_settings_are_refused(options, message):
 def test_answers_that_are_no_probabilities_are_refused(predict, message):
     images = flat([120, 120, 120, 120])
     with pytest.raises(DataError, match=message):
-        judged(images, [0, 1, 0, 1], "abcd", predict=predict, corruptions=["gain_down"])
+        judged(images, [0, 1, 0, 1], [*"abcd"], predict=predict, corruptions=["gain_down"])
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (([], [], []), "at least one image .* Received: none"),
-        ((flat([9, 9]), [0], [0]), "same length. Received: 2, 1, 1"),
+        ((flat([9, 9]), [0, 1], [0]), "the group of each of 2 images"),
         ((flat([9, 9]), [0, 2], [0, 1]), "y_true must hold 0 and 1 only. Received: 2"),
         ((flat([9, 9]), [0, 1], [0, 1]), "number 0 .*calipers. .* Received: 32 x 32"),
     ],
