@@ -1,6 +1,5 @@
 """Checks that all statistics of predictions share: array lengths, labels, groups, options."""
 
-import difflib
 import math
 import warnings
 from collections.abc import Sequence
@@ -8,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from breastus.errors import ConfigError, DataError, UndefinedMetricWarning
+from breastus.errors import ConfigError, DataError, UndefinedMetricWarning, did_you_mean
 from breastus.labels import LABELS
 
 
@@ -123,10 +122,9 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
     """Return `value`; raise ConfigError, with a close match, unless it is one of `choices`."""
     if value in choices:
         return value
-    near = difflib.get_close_matches(str(value), choices, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
     raise ConfigError(
-        f"{name} must be one of {', '.join(choices)}. {hint}Received: {name}={value!r}"
+        f"{name} must be one of {', '.join(choices)}.{did_you_mean(value, choices)} "
+        f"Received: {name}={value!r}"
     )
 
 
