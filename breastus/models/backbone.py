@@ -20,11 +20,7 @@ def backbone_end(model: keras.Model) -> str | None:
 
 
 def split_backbone_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Return the backbone and the head of a network as two models that share its layers.
-
-    Raises:
-        ModelError: when the network has neither of the layers that end a backbone.
-    """
+    """Return the backbone and the head of a network as two models that share its layers."""
     end = backbone_end(model)
     if end is None:
         raise ModelError(
@@ -35,10 +31,13 @@ def split_backbone_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     return keras.Model(model.input, features), keras.Model(features, model.output, name=model.name)
 
 
-def nested_layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """Yield the layers of a model in the order of computation, including nested models."""
+def nested_layers(model: keras.Layer) -> Iterator[keras.Layer]:
+    """Yield the layers of a model in the order of computation, with those of models within it.
+
+    A layer that is not a model yields itself.
+    """
+    if not isinstance(model, keras.Model):
+        yield model
+        return
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from nested_layers(layer)
-        else:
-            yield layer
+        yield from nested_layers(layer)

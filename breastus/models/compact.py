@@ -14,7 +14,6 @@ from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 
 FILTERS = (32, 64, 128, 192)  # of the stages; each but the first halves the map
-_BLOCKS = 1  # residual blocks a stage
 _SMALLEST = 32
 
 
@@ -26,12 +25,6 @@ def compact(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras
         num_classes: width of the softmax.
         image_size: side of the input in pixels, at least 32.
         dropout: share of the pooled features dropped in training.
-
-    Returns:
-        An uncompiled `keras.Model`; its layer `features` gives the pooled features.
-
-    Raises:
-        ModelError: when the image is too small or the dropout is not in [0, 1).
     """
     if image_size < _SMALLEST:
         raise ModelError(
@@ -45,9 +38,7 @@ def compact(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras
     x = layers.ReLU(name="stem_relu")(x)
     x = layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(x)
     for stage, filters in enumerate(FILTERS):
-        for block in range(_BLOCKS):
-            stride = 2 if stage and not block else 1
-            x = _block(x, f"stage_{stage}_block_{block}", filters=filters, stride=stride)
+        x = _block(x, f"stage_{stage}_block_0", filters=filters, stride=2 if stage else 1)
     x = FusedBatchNormalization(name="last_norm")(x)
     x = layers.ReLU(name="feature_map")(x)
     pooled = [

@@ -17,15 +17,7 @@ _TINY = 1e-12  # probabilities are kept off zero before their logarithm is taken
 
 
 def ensemble(models: Sequence[keras.Model]) -> keras.Model:
-    """Return a network whose probabilities are the mean of several networks', taken as logits.
-
-    Args:
-        models: networks of one input and one number of classes; their layers are shared, not
-            copied.
-
-    Raises:
-        ModelError: without models, or when they differ in input or output.
-    """
+    """Return a network whose logits are the mean of several networks'; their layers are shared."""
     if not models:
         raise ModelError("An ensemble must have at least one network. Received: none")
     for what in ("input_shape", "output_shape"):
@@ -42,7 +34,7 @@ def ensemble(models: Sequence[keras.Model]) -> keras.Model:
 
 
 def _with_one_backbone(models: Sequence[keras.Model], image: keras.KerasTensor) -> list:
-    """Return what each network says, if they have equal backbones; else nothing."""
+    """Return the output of each network if they have equal backbones, else nothing."""
     if len(models) < 2 or not all(backbone_end(model) for model in models):
         return []
     backbones, heads = zip(*map(split_backbone_head, models), strict=True)

@@ -37,10 +37,6 @@ def hybrid(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras.
     Returns:
         An uncompiled `keras.Model`; its layer `feature_map` gives the joined maps
         [B, image_size / 32, image_size / 32, C], `features` their averages and maxima.
-
-    Raises:
-        ModelError: when the network cannot take the size (the error names those it can), or
-            when the dropout is out of range.
     """
     if image_size % 224 and image_size % 192:
         raise ModelError(
@@ -63,13 +59,6 @@ def hybrid_large(
         weights: weights of the Swin branch, as for `swin`; the convolutional branch always starts
             from random weights.
         dropout: share of the joined features dropped in training.
-
-    Returns:
-        As `hybrid`.
-
-    Raises:
-        ModelError: when the network cannot take the size or the dropout is out of range.
-        WeightsError: when the weights are missing or do not fit.
     """
     branch = swin(num_classes=2, image_size=image_size, weights=weights)
     return _join("hybrid_large", branch, num_classes, image_size, dropout)
@@ -78,7 +67,6 @@ def hybrid_large(
 def _join(
     name: str, transformer: keras.Model, num_classes: int, image_size: int, dropout: float
 ) -> keras.Model:
-
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
     convolutional = compact(num_classes=2, image_size=image_size)

@@ -1,4 +1,4 @@
-"""Load a network from a `.keras` file."""
+"""Load a network from a `.keras` file, such as `best.keras` in a run folder."""
 
 import importlib
 import os
@@ -14,9 +14,6 @@ def load_network(path: str | os.PathLike) -> keras.Model:
 
     Keras finds custom layers only after their modules are imported. KerasHub takes seconds to
     import and is imported only for networks that contain its layers.
-
-    Args:
-        path: `.keras` file, such as `best.keras` in a run folder.
     """
     list_models()
     importlib.import_module("breastus.models.ensemble")  # of bundles; nothing builds it by name

@@ -36,7 +36,7 @@ _BUILDERS: dict[str, Callable[..., keras.Model]] = {}
 
 
 class ResolvedWeights(NamedTuple):
-    """Resolved `weights`: the value for `build_model`, and why it is not "imagenet"."""
+    """Resolved `weights`: the value for `build_model`, and why "auto" became None, else ""."""
 
     weights: str | None
     reason: str
@@ -142,17 +142,6 @@ def resolve_weights(name: str, *, image_size: int, weights: str | None) -> Resol
     "auto" becomes "imagenet" if the network has ImageNet weights and they can be loaded, which is
     determined by loading them, and None otherwise. Keras' random state is restored, so that a
     training with "auto" equals one with the resolved value.
-
-    Args:
-        name: one of `list_models()`.
-        image_size: side of the square input in pixels.
-        weights: the argument of `build_model`.
-
-    Returns:
-        (weights, reason): the reason is "" unless "auto" became None.
-
-    Raises:
-        ModelError: when `build_model` does not accept the name or the size.
 
     Warns:
         PretrainedWeightsWarning: when the ImageNet weights of the network could not be loaded.

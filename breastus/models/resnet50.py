@@ -25,10 +25,6 @@ def resnet50(
 
     Returns:
         An uncompiled `keras.Model`; its layer `features` gives the 2,048 pooled features.
-
-    Raises:
-        ModelError: when an argument is out of range.
-        WeightsError: when the weights cannot be loaded or do not fit.
     """
     return classifier(
         _backbone,
@@ -38,7 +34,6 @@ def resnet50(
         weights=weights,
         imagenet="resnet_50_imagenet",
         dropout=dropout,
-        smallest=32,
     )
 
 

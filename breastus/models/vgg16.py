@@ -26,10 +26,6 @@ def vgg16(
 
     Returns:
         An uncompiled `keras.Model`; its layer `features` gives the 512 pooled features.
-
-    Raises:
-        ModelError: when an argument is out of range.
-        WeightsError: when the weights cannot be loaded or do not fit.
     """
     return classifier(
         _backbone,
@@ -39,7 +35,6 @@ def vgg16(
         weights=weights,
         imagenet="vgg_16_imagenet",
         dropout=dropout,
-        smallest=32,
     )
 
 

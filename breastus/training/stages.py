@@ -24,26 +24,15 @@ _GROUPS = 12  # the number of blocks of BERT-Base and BEiT-Base, for every netwo
 
 @dataclass(frozen=True)
 class Stage:
-    """Epochs that share an optimizer.
+    """Epochs that share an optimizer."""
 
-    Args:
-        first_epoch: first epoch, counted from 0.
-        end_epoch: one past the last epoch.
-        head_only: whether all but the head is frozen.
-    """
-
-    first_epoch: int
-    end_epoch: int
-    head_only: bool
+    first_epoch: int  # counted from 0
+    end_epoch: int  # one past the last epoch
+    head_only: bool  # whether all but the head is frozen
 
 
 def stages_of(settings: TrainingConfig) -> list[Stage]:
-    """Return the stages of a training, in order; none is empty.
-
-    Raises:
-        ConfigError: if the head has more epochs than there are, or if views are cached and the
-            backbone is not frozen.
-    """
+    """Return the stages of a training, in order; none is empty."""
     head, epochs = settings.head_epochs, settings.epochs
     if settings.cached_views and head != epochs:
         raise ConfigError(
@@ -63,12 +52,6 @@ class BackboneFreezer:
 
     A frozen batch norm keeps its statistics and uses them, and a step computes no gradients below
     the head.
-
-    Args:
-        model: the network.
-
-    Raises:
-        ModelError: if it has no layer named `feature_map` or `features`.
     """
 
     def __init__(self, model: keras.Model):
@@ -80,12 +63,7 @@ class BackboneFreezer:
                 "none. Use training.head_epochs=0."
             )
         # Models come before the layers within them, whose flags they set too.
-        nested = [
-            inner
-            for layer in self._backbone
-            if isinstance(layer, keras.Model)
-            for inner in nested_layers(layer)
-        ]
+        nested = [inner for layer in self._backbone for inner in nested_layers(layer)]
         self._flags = [(layer, layer.trainable) for layer in [*self._backbone, *nested]]
 
     def freeze(self) -> None:
@@ -115,20 +93,13 @@ def rate_factors(model: keras.Model, decay: float) -> list[float] | None:
 
     The layers with weights before the head, in the order of computation, are divided into twelve
     groups of nearly equal size. The last group has the factor `decay`, the first one `decay` to the
-    power of twelve.
-
-    Args:
-        model: the network; models within it are opened.
-        decay: factor from one group to the one before it; 1 for no difference.
-
-    Returns:
-        The factors, or None if they are all 1.
+    power of twelve. A decay of 1 gives None.
     """
     if decay == 1.0:
         return None
     # Without a layer of that name, the head is the last layer.
     backbone = _backbone(model) or model.layers[:-1]
-    leaves = [leaf for layer in backbone for leaf in _leaves(layer) if leaf.weights]
+    leaves = [leaf for layer in backbone for leaf in nested_layers(layer) if leaf.weights]
     factors = {}
     for position, leaf in enumerate(leaves):
         group = position * _GROUPS // len(leaves)
@@ -142,11 +113,3 @@ def _backbone(model: keras.Model) -> list[keras.Layer]:
     """Return the layers of the backbone in the order of computation; none if it has no end."""
     end = backbone_end(model)
     return [] if end is None else keras.Model(model.inputs, model.get_layer(end).output).layers
-
-
-def _leaves(layer: keras.Layer) -> Iterator[keras.Layer]:
-    """Yield the layer, or the layers within it if it is a model."""
-    if isinstance(layer, keras.Model):
-        yield from nested_layers(layer)
-    else:
-        yield layer

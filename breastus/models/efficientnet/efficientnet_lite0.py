@@ -11,10 +11,10 @@ import keras
 from keras import layers
 
 from breastus.errors import ModelError
-from breastus.models.efficientnet.lite import LITES, SMALLEST, STEM, last_map, load_lite
+from breastus.models.efficientnet.lite import LITES, STEM, last_map, load_lite
 from breastus.models.layers.head import head
 from breastus.models.registry import register_model
-from breastus.models.weights.kerashub import classifier
+from breastus.models.weights.kerashub import SMALLEST, classifier
 
 _LITE0 = LITES[0]
 
@@ -32,13 +32,6 @@ def efficientnet_lite0(
             "efficientnet_lite0_ra_imagenet", KerasHub's preset; or a `hf://` or `kaggle://`
             handle or a folder of a preset of the same network.
         dropout: share of the pooled features dropped in training; 0.2 in the original.
-
-    Returns:
-        An uncompiled `keras.Model`; its layer `features` gives the 1,280 pooled features.
-
-    Raises:
-        ModelError: when the image is too small or the dropout is not in [0, 1).
-        WeightsError: when the weights are not there or do not fit.
     """
     if weights not in (None, "imagenet") and not weights.endswith(".pth"):
         return classifier(
@@ -49,7 +42,6 @@ def efficientnet_lite0(
             weights=weights,
             imagenet="efficientnet_lite0_ra_imagenet",
             dropout=dropout,
-            smallest=SMALLEST,
         )
     if image_size < SMALLEST:
         raise ModelError(

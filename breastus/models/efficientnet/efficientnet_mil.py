@@ -50,10 +50,6 @@ def efficientnet_mil(
 
     Returns:
         An uncompiled `keras.Model`; its layer `lesion_logits` gives logits [B, S / 16, S / 16, 1].
-
-    Raises:
-        ModelError: when the image size or the dropout is out of range.
-        WeightsError: when the weights are missing or do not fit.
     """
     check_mil_arguments("efficientnet_mil", image_size=image_size, dropout=dropout)
     backbone = efficientnet_lite0(num_classes=num_classes, image_size=image_size, weights=weights)

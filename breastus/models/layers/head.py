@@ -6,16 +6,7 @@ from breastus.errors import ModelError
 
 
 def head(features, *, num_classes: int, dropout: float):
-    """Return the probabilities [B, num_classes], float32, for features [B, C].
-
-    Args:
-        features: output of the layer named `features`, float [B, C].
-        num_classes: width of the softmax.
-        dropout: share of the features dropped in training.
-
-    Raises:
-        ModelError: when the dropout is not in [0, 1).
-    """
+    """Return the probabilities [B, num_classes], float32, for the output [B, C] of `features`."""
     if not 0.0 <= dropout < 1.0:
         raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
     x = layers.Dropout(dropout, name="dropout")(features)

@@ -83,13 +83,6 @@ def swin(
             `kaggle://` handle; or a folder, of a KerasHub preset or as Hugging Face saves
             `SwinModel` (`config.json` and `model.safetensors`).
         dropout: share of the pooled features dropped in training.
-
-    Returns:
-        An uncompiled `keras.Model`; its layer `features` gives the pooled features.
-
-    Raises:
-        ModelError: when the network cannot take the size; the error names those it can.
-        WeightsError: when the weights cannot be loaded or belong to another network.
     """
     return _build("swin", num_classes, image_size, weights, dropout)
 

@@ -54,18 +54,20 @@ def load_swin_weights(
         depths: number of blocks in each stage.
         heads: number of attention heads in each stage.
         window: side of the windows in tokens.
-
-    Raises:
-        WeightsError: when the weights cannot be loaded, belong to another network, or are
-            incomplete.
     """
+    needed = {
+        "embed_dim": channels,
+        "depths": list(depths),
+        "num_heads": list(heads),
+        "window_size": window,
+    }
     config, folder = _config(preset)
     if "model_type" in config:
-        _check(preset, config, config.get("model_type"), channels, depths, heads, window)
+        _check(preset, config, config["model_type"], needed)
         found = _from_hugging_face(model, _fetch(preset, folder, _TENSORS))
     else:
         backbone = _kerashub_backbone(preset)
-        _check(preset, backbone.get_config(), "swin", channels, depths, heads, window)
+        _check(preset, backbone.get_config(), "swin", needed)
         found = _from_kerashub(backbone)
     _put(model, found, preset)
 
@@ -89,36 +91,25 @@ def _config(preset: str) -> tuple[dict, Path | None]:
 
 def _fetch(preset: str, folder: Path | None, name: str) -> Path:
     """Return the path of a checkpoint's file, fetched from the hub if need be."""
-    if folder is not None:
-        if not (folder / name).is_file():
-            raise WeightsError(f"The weights {preset} have no {name}. {remedies(preset)}")
-        return folder / name
-    repo = preset.removeprefix("hf://")
-    try:
-        folder = download(repo, [name], kind="model")
-    except HubError as error:
-        unreachable = isinstance(error, HubUnreachableError)
-        folder = cached_folder(repo, [name], kind="model") if unreachable else None
-        if folder is None:
-            raise WeightsError(
-                f"The weights {preset} could not be loaded: {name}: {error} {remedies(preset)}"
-            ) from error
+    if folder is None:
+        repo = preset.removeprefix("hf://")
+        try:
+            folder = download(repo, [name], kind="model")
+        except HubError as error:
+            unreachable = isinstance(error, HubUnreachableError)
+            folder = cached_folder(repo, [name], kind="model") if unreachable else None
+            if folder is None:
+                raise WeightsError(
+                    f"The weights {preset} could not be loaded: {name}: {error} {remedies(preset)}"
+                ) from error
     if not (folder / name).is_file():
         raise WeightsError(f"The weights {preset} have no {name}. {remedies(preset)}")
     return folder / name
 
 
-def _check(
-    preset: str, config: dict, kind: str, channels: int, depths: tuple, heads: tuple, window: int
-) -> None:
+def _check(preset: str, config: dict, kind: str, needed: dict) -> None:
     if kind != "swin":
         raise WeightsError(f"The weights {preset} are of a {kind}, not a swin. {remedies(preset)}")
-    needed = {
-        "embed_dim": channels,
-        "depths": list(depths),
-        "num_heads": list(heads),
-        "window_size": window,
-    }
     # Both formats' defaults, or what only one of them names; left out, it is as we have it.
     optional = {
         "patch_size": 4,

@@ -96,9 +96,7 @@ class WindowAttention(layers.Layer):
 
 def relative_position_index(window: int) -> np.ndarray:
     """Return the row of the bias table for each pair of tokens, int32 [window^2, window^2]."""
-    place = np.stack(np.meshgrid(np.arange(window), np.arange(window), indexing="ij")).reshape(
-        2, -1
-    )
+    place = np.indices((window, window)).reshape(2, -1)
     dy, dx = place[:, :, None] - place[:, None, :] + window - 1
     return (dy * (2 * window - 1) + dx).astype(np.int32)
 
@@ -106,8 +104,7 @@ def relative_position_index(window: int) -> np.ndarray:
 def shift_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
     """Return the mask of token pairs that only the shift across the map's edge brings together.
 
-    Returns:
-        float32 [windows, 1, window^2, window^2]: 0 for pairs that may meet, -100 for the others.
+    It is float32 [windows, 1, window^2, window^2]: 0 for pairs that may meet, -100 for the others.
     """
 
     def region(side: int) -> np.ndarray:

@@ -38,11 +38,7 @@ def is_pretrained(weights: str | os.PathLike) -> bool:
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
-    """Return the part of a network up to the layer `features`; its layers are shared.
-
-    Raises:
-        ModelError: when the network has no such layer.
-    """
+    """Return the part of a network up to the layer `features`; its layers are shared."""
     if "features" not in {layer.name for layer in model.layers}:
         raise ModelError(
             f"Pretraining needs a network with a layer named features, after which the head "
@@ -61,13 +57,6 @@ def write_pretrained(
         model: the network; its head is not written.
         facts: content of pretrained.json: at least `network`, `image_size` (pixels), `on`
             ("phantoms" or "images") and `seen` (SHA-256 of each file the pretraining used).
-
-    Returns:
-        `folder`.
-
-    Raises:
-        ModelError: when the network has no layer `features`.
-        RunError: when it cannot be written.
     """
     backbone = backbone_of(model)
     with write_folder_aside(folder) as aside:
@@ -83,11 +72,7 @@ def write_pretrained(
 
 
 def read_pretrained(folder: str | os.PathLike) -> dict[str, Any]:
-    """Return the content of pretrained.json.
-
-    Raises:
-        WeightsError: when it is missing, damaged or of another format.
-    """
+    """Return the content of pretrained.json."""
     path = Path(folder) / PRETRAINED_FILE
     if not path.is_file():
         raise WeightsError(f"{path} is missing: the weights are not whole. {_way_out()}")
@@ -110,14 +95,8 @@ def read_pretrained(folder: str | os.PathLike) -> dict[str, Any]:
 def load_pretrained(model: keras.Model, folder: str | os.PathLike, *, network: str) -> None:
     """Load pretrained weights into the backbone of a network; its head keeps its own.
 
-    Args:
-        model: the network; should this raise, it is not to be used.
-        folder: folder written by `write_pretrained`.
-        network: the name of the network in `breastus.list_models()`.
-
-    Raises:
-        WeightsError: when the folder is not whole, or is of another network or of sizes that do
-            not fit.
+    A WeightsError is raised if the folder is not whole, or is of another network or of sizes that
+    do not fit. The network is not to be used then.
     """
     facts = read_pretrained(folder)
     path = Path(folder) / WEIGHTS_FILE

@@ -15,6 +15,8 @@ from breastus.errors import ModelError, WeightsError
 from breastus.models.layers.fused_batch_normalization import FusedBatchNormalization
 from breastus.models.layers.head import head
 
+SMALLEST = 32  # pixels; the networks halve the image five times
+
 
 def remedies(source) -> str:
     """Return advice for weights that cannot be used."""
@@ -30,14 +32,9 @@ def remedies(source) -> str:
 
 
 def load_preset(backbone: type, preset: str) -> keras.Model:
-    """Return a backbone with a preset's weights, all of them or none.
+    """Return a KerasHub backbone with a preset's weights, all of them or none.
 
-    Args:
-        backbone: a KerasHub backbone class.
-        preset: a name of KerasHub's, a handle such as `hf://...` or `kaggle://...`, or a folder.
-
-    Raises:
-        WeightsError: when the weights cannot be loaded.
+    `preset` is a name of KerasHub's, a handle such as `hf://...` or `kaggle://...`, or a folder.
     """
     known = preset in backbone.presets or "://" in preset
     if not known and not Path(preset).is_dir():
@@ -92,7 +89,6 @@ def classifier(
     weights: str | None,
     imagenet: str,
     dropout: float,
-    smallest: int,
 ) -> keras.Model:
     """Return backbone, global average pooling, dropout and softmax as one network.
 
@@ -100,19 +96,14 @@ def classifier(
         make_backbone: (H, W, 3) to a KerasHub backbone of feature maps [B, h, w, C].
         name: name of the network.
         num_classes: width of the softmax.
-        image_size: side of the input in pixels.
+        image_size: side of the input in pixels, at least 32.
         weights: None, "imagenet", or as for `load_preset`.
         imagenet: name of the preset behind "imagenet".
         dropout: share of the pooled features dropped in training.
-        smallest: smallest image size that the backbone takes.
-
-    Raises:
-        ModelError: when an argument is out of range.
-        WeightsError: when the weights cannot be loaded or do not fit.
     """
-    if image_size < smallest:
+    if image_size < SMALLEST:
         raise ModelError(
-            f"image_size must be at least {smallest} for {name}. Received: {image_size}"
+            f"image_size must be at least {SMALLEST} for {name}. Received: {image_size}"
         )
 
     backbone = make_backbone((image_size, image_size, 3))
