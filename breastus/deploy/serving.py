@@ -12,9 +12,9 @@ import keras
 import tensorflow as tf
 
 from breastus.evaluation.calibration.calibrators import Calibrator
-from breastus.evaluation.tta import View
+from breastus.evaluation.tta import VIEWS, View
 from breastus.preprocessing.transform import Transform
-from breastus.training.predict_fn import PLAIN, TINY, view_images
+from breastus.training.predict_fn import TINY, view_images
 
 _TINY = 1e-12  # lower bound of a probability before its logarithm is taken
 
@@ -39,7 +39,7 @@ class ServingModule(tf.Module):
         model: keras.Model,
         transform: Transform,
         calibrators: Iterable[Calibrator] = (),
-        views: Sequence[View] = PLAIN,
+        views: Sequence[View] = VIEWS["none"],
     ):
         super().__init__(name="breastus")
         # AutoGraph must not convert Keras' own code, but must convert the transform.
@@ -102,12 +102,9 @@ class ServingModule(tf.Module):
 def calibrated(logs: tf.Tensor, calibrator: Calibrator) -> tf.Tensor:
     """Return the logarithms of calibrated probabilities, up to a constant for each image.
 
-    The formulas equal `breastus.evaluation.calibration.calibrators`. Platt scaling and
-    isotonic calibration need two classes.
-
-    Args:
-        logs: float32 [B, C], logarithms of probabilities, up to a constant for each image.
-        calibrator: calibrator with the parameters.
+    `logs` are logarithms of probabilities in the same sense, float32 [B, C]. The formulas equal
+    `breastus.evaluation.calibration.calibrators`. Platt scaling and isotonic calibration need two
+    classes.
     """
     if calibrator.method == "temperature":
         return (logs - tf.constant([0.0, calibrator.shift])) / calibrator.temperature

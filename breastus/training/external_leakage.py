@@ -4,7 +4,6 @@ A checksum finds the same file, but not a copy that was compressed, scaled or cr
 recognises both. A run stores no pixels, so its image files must still be where they were.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -43,12 +42,12 @@ def find_external_leakage(
         threshold: correlation from which two registered images are near-duplicates.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        old = list(pool.map(_fingerprint, *_files(seen)))
+        old = list(pool.map(_fingerprint, seen["path"], seen["sha256"]))
         there = np.array([small is not None for small in old], bool)
         counts = int(there.sum()), int((~there).sum())
         if not there.any() or new.empty:  # then the new ones need not be read
             return ExternalLeakage({}, *counts)
-        fresh = list(pool.map(_fingerprint, *_files(new)))
+        fresh = list(pool.map(_fingerprint, new["path"], new["sha256"]))
     blank = np.zeros((SIDE, SIDE), np.uint8)  # similar to no other image
     prints = np.stack([blank if small is None else small for small in (*old, *fresh)])
     pairs = near_duplicates(prints, threshold=threshold)
@@ -62,10 +61,6 @@ def find_external_leakage(
     )
     best = found.sort_values("similarity", ascending=False, kind="stable").drop_duplicates("new")
     return ExternalLeakage(dict(zip(best["new"], best["seen"], strict=True)), *counts)
-
-
-def _files(rows: pd.DataFrame) -> Iterator[list[str]]:
-    return (rows[column].tolist() for column in ("path", "sha256"))
 
 
 def _fingerprint(path: str, sha256: str) -> np.ndarray | None:

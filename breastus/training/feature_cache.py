@@ -38,10 +38,6 @@ class FeatureCache:
         passes: batches (model input, targets) of all images in their order, for each view.
         images: number of images.
         folder: folder of the feature file.
-
-    Raises:
-        RunError: if the disk has too little space.
-        TrainingError: if a feature is not finite, or too large for float16.
     """
 
     def __init__(
@@ -98,12 +94,7 @@ class FeatureCache:
         return epoch_batches(order, row, self._batch, **batching)
 
     def once(self, *, rows: Sequence[int] | None = None, batch_size: int) -> tf.data.Dataset:
-        """Return the images of the first view once, in their order.
-
-        Args:
-            rows: numbers of the images; None for all.
-            batch_size: number of images in a batch.
-        """
+        """Return the images of the first view once, in their order; `rows` as in `training`."""
         dataset = tf.data.Dataset.from_tensor_slices(self._rows(rows))
         return dataset.batch(batch_size).map(self._batch).prefetch(2)
 
@@ -139,12 +130,7 @@ class SharedFeatureCache:
     def get(
         self, key: str, compute: Callable[[], tuple[FeatureCache, FeatureCache]]
     ) -> tuple[FeatureCache, FeatureCache]:
-        """Return augmented and plain features, computed unless the last call had the same key.
-
-        Args:
-            key: fingerprint of all they depend on, from `fingerprint`.
-            compute: function that computes them.
-        """
+        """Return augmented and plain features, computed unless the last call had the same key."""
         if key != self._key:
             self._key = self._caches = None  # first, or the disk has to hold both
             self._caches, self._key = compute(), key

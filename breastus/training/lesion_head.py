@@ -21,16 +21,7 @@ _INITIAL_LOGIT = -2.0  # about that tenth
 def add_lesion_head(model: keras.Model) -> keras.Model:
     """Return the network with lesion logits as a second output; the layers are shared.
 
-    Args:
-        model: z-scored images to softmax probabilities, with a layer named `lesion_logits`
-            ([B, h, w, 1]) or `feature_map`.
-
-    Returns:
-        A model that maps images to {"probabilities": [B, classes], "lesion_logits": float32
-        [B, h, w, 1]}.
-
-    Raises:
-        ModelError: if the network has neither layer.
+    The model maps images to {"probabilities": [B, classes], "lesion_logits": float32 [B, h, w, 1]}.
     """
     names = {layer.name for layer in model.layers}
     if LESION_LOGITS in names:

@@ -49,12 +49,7 @@ def check_loss(name: str) -> None:
 
 
 def make_loss(settings: TrainingConfig, labels: Sequence[int]) -> keras.losses.Loss:
-    """Return the loss that the settings name.
-
-    Args:
-        settings: settings of the training.
-        labels: class ids of the training images, from which balanced class weights follow.
-    """
+    """Return the loss that the settings name; balanced class weights follow from the class ids."""
     weights = None
     if settings.class_weights == "balanced":
         weights = balanced_class_weights(labels, len(LABELS))
@@ -133,9 +128,7 @@ class ClassificationLoss(keras.losses.Loss):
 def balanced_class_weights(labels: Sequence[int], num_classes: int) -> list[float]:
     """Return weights that give every class the same total, with a mean weight of 1 per image.
 
-    Args:
-        labels: class ids of the training images; each class at least once.
-        num_classes: number of classes.
+    Each class must be among the class ids.
     """
     counts = np.bincount(labels, minlength=num_classes)
     return (len(labels) / (num_classes * counts)).tolist()

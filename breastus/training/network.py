@@ -14,21 +14,16 @@ from breastus.labels import LABELS
 from breastus.models.registry import build_model
 from breastus.training.lesion_head import LESION_LOGITS, PROBABILITIES, LesionMaskLoss
 from breastus.training.losses import make_loss
-from breastus.training.optimizers import exclude_from_decay, make_optimizer, with_loss_scaling
+from breastus.training.optimizers import make_optimizer
 from breastus.training.stages import rate_factors
 
 
 class Execution(NamedTuple):
-    """How a training runs on a machine; the results differ by rounding only.
+    """How a training runs on a machine; the results differ by rounding only."""
 
-    Args:
-        precision: "float32", "mixed_bfloat16" or "mixed_float16".
-        accumulation_steps: number of parts a batch is split into; batch norms see the parts.
-        jit_compile: whether XLA compiles the step.
-    """
-
+    # "float32", "mixed_bfloat16" or "mixed_float16"; variables are float32 in each.
     precision: str = "float32"
-    accumulation_steps: int = 1
+    accumulation_steps: int = 1  # parts a batch is split into; batch norms see the parts
     jit_compile: bool = False  # on a CPU, XLA slows the study's network down
 
 
@@ -43,15 +38,7 @@ def execution_of(config: Config) -> Execution:
 
 
 def new_model(config: Config, *, precision: str = "float32") -> keras.Model:
-    """Build the network that the settings name; Keras's global seed decides random weights.
-
-    Args:
-        config: settings of the experiment.
-        precision: "float32", "mixed_bfloat16" or "mixed_float16"; variables are float32 in each.
-
-    Raises:
-        ModelError: if there is no such network, or it cannot have these settings.
-    """
+    """Build the network that the settings name; Keras's global seed decides random weights."""
     settings = config.model
     options = {} if settings.dropout is None else {"dropout": settings.dropout}
     before = keras.config.dtype_policy()
@@ -80,8 +67,6 @@ def compile_model(
 ) -> None:
     """Compile the model with optimizer, loss and metrics; the defaults are the study's.
 
-    If a layer computes in float16, the optimizer has dynamic loss scaling.
-
     Args:
         model: the network; frozen layers get no optimizer state.
         config: settings of the experiment.
@@ -94,14 +79,13 @@ def compile_model(
     settings = config.training
     execution = execution or execution_of(config)
     optimizer = make_optimizer(
+        model,
         settings,
         steps_per_epoch=steps_per_epoch,
         accumulation_steps=execution.accumulation_steps,
         first_epoch=first_epoch,
         factors=rate_factors(model, settings.layer_decay),
     )
-    if not settings.decay_all:
-        exclude_from_decay(optimizer, model)
     loss = make_loss(settings, labels)
     # Copies have their variables on the devices that train, and no counts of an earlier stage.
     metrics = [
@@ -117,7 +101,7 @@ def compile_model(
         options["loss_weights"] = {PROBABILITIES: 1.0, LESION_LOGITS: settings.mask_weight}
         metrics = {PROBABILITIES: metrics}
     model.compile(
-        optimizer=with_loss_scaling(optimizer, model),
+        optimizer=optimizer,
         loss=loss,
         weighted_metrics=metrics,
         jit_compile=execution.jit_compile,

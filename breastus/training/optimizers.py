@@ -65,14 +65,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * warm * _half_cosine(1.0, 0.0, after)
 
     def get_config(self):
-        return {
-            "kind": self.kind,
-            "peak": self.peak,
-            "steps": self.steps,
-            "warmup_steps": self.warmup_steps,
-            "accumulation_steps": self.accumulation_steps,
-            "first_step": self.first_step,
-        }
+        return dict(vars(self))
 
 
 class _LayerRates:
@@ -157,6 +150,7 @@ class SGD(_LayerRates, keras.optimizers.SGD):
 
 
 def make_optimizer(
+    model: keras.Model,
     settings: TrainingConfig,
     *,
     steps_per_epoch: int,
@@ -164,11 +158,14 @@ def make_optimizer(
     first_epoch: int = 0,
     factors: Sequence[float] | None = None,
 ) -> keras.optimizers.Optimizer:
-    """Return the optimizer that the settings name.
+    """Return the optimizer that the settings name for a model.
 
-    Gradients are averaged over the parts of a batch and then clipped.
+    Gradients are averaged over the parts of a batch and then clipped. If a layer computes in
+    float16, the optimizer has dynamic loss scaling: it skips a step (or the part of an accumulated
+    batch) whose gradients overflow.
 
     Args:
+        model: the model.
         settings: settings of the training.
         steps_per_epoch: number of weight updates an epoch, for the schedule.
         accumulation_steps: number of parts a batch is split into; the weights are updated after the
@@ -194,38 +191,24 @@ def make_optimizer(
         "factors": factors,
     }
     if settings.optimizer == "adamw":
-        return AdamW(weight_decay=settings.weight_decay, **common)
-    if settings.optimizer == "adam":
-        return Adam(**common)
-    return SGD(momentum=settings.momentum, nesterov=True, **common)
-
-
-def exclude_from_decay(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
-    """Exclude norms and biases from weight decay; to be called before the optimizer is built.
-
-    They are the vectors, and the matrices with `bias` or `position` in their name, such as a Swin's
-    table of biases. Decaying them regularises nothing and shifts the norms.
-    """
-    optimizer.exclude_from_weight_decay(
-        var_list=[
-            variable
-            for variable in model.trainable_variables
-            if len(variable.shape) < 2 or _UNDECAYED.search(variable.name)
-        ]
-    )
-
-
-def with_loss_scaling(
-    optimizer: keras.optimizers.Optimizer, model: keras.Model
-) -> keras.optimizers.Optimizer:
-    """Return the optimizer with dynamic loss scaling if a layer of the model computes in float16.
-
-    It skips a step (or the part of an accumulated batch) whose gradients overflow. Keras adds loss
-    scaling by the dtype policy of the model itself, which a model that was made of the layers of
-    another one, such as a head on cached features, does not share.
-    """
+        optimizer = AdamW(weight_decay=settings.weight_decay, **common)
+    elif settings.optimizer == "adam":
+        optimizer = Adam(**common)
+    else:
+        optimizer = SGD(momentum=settings.momentum, nesterov=True, **common)
+    if not settings.decay_all:
+        # Decaying norms and biases regularises nothing and shifts the norms.
+        optimizer.exclude_from_weight_decay(
+            var_list=[
+                variable
+                for variable in model.trainable_variables
+                if len(variable.shape) < 2 or _UNDECAYED.search(variable.name)
+            ]
+        )
+    # Keras adds loss scaling by the dtype policy of the model itself, which a model that was made
+    # of the layers of another one, such as a head on cached features, does not share.
     if any(layer.compute_dtype == "float16" for layer in nested_layers(model)):
-        return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
     return optimizer
 
 

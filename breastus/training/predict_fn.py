@@ -20,7 +20,6 @@ from breastus.evaluation.tta import VIEWS, View, gain_table, margins
 from breastus.preprocessing.transform import Transform
 
 TINY = 1e-6  # smallest probability before the logarithm, as in `breastus.evaluation.tta`
-PLAIN = VIEWS["none"]
 _PIXELS = tf.TensorSpec([None, None, 3], tf.uint8)
 
 
@@ -38,17 +37,12 @@ def view_images(view: View, images: tf.Tensor) -> tf.Tensor:
     return images
 
 
-def mean_over_views(
-    predict: Callable[[View], np.ndarray], views: Sequence[View] = PLAIN
-) -> np.ndarray:
-    """Average softmax probabilities over views, as logits.
+def mean_over_views(predict: Callable[[View], np.ndarray], views: Sequence[View]) -> np.ndarray:
+    """Return softmax probabilities averaged over views as logits, float64 [n, C]; rows sum to 1.
 
     Args:
         predict: function from a view to the probabilities of all images in it, [n, C].
         views: at least one view. A single one is not averaged.
-
-    Returns:
-        Probabilities, float64 [n, C]; rows sum to 1.
     """
     probabilities = [np.asarray(predict(view), float) for view in views]
     if len(probabilities) == 1:
@@ -61,12 +55,8 @@ def mean_over_views(
 def make_predict_fn(network: keras.Model, *, config: Config, calibrator: Calibrator) -> PredictFn:
     """Return a function from images, uint8 [H, W, 3], to their P(lump), float64 [n].
 
-    It is for images that are changed before they are preprocessed, as in a robustness test.
-
-    Args:
-        network: z-scored images to softmax probabilities.
-        config: settings of the experiment: transform, views, batch size.
-        calibrator: calibrator of the network's probability.
+    It is for images that are changed before they are preprocessed, as in a robustness test. The
+    settings decide transform, views and batch size.
     """
     transform = Transform.from_config(config)
     crop_and_resize = tf.function(transform.crop_and_resize, input_signature=[_PIXELS])

@@ -20,15 +20,12 @@ from breastus.utils.files import read_json
 def held_out_images_seen(
     seen: Collection[str], manifest: pd.DataFrame, splits: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the images of val and test that were seen, or that share a group with a seen one.
+    """Return `image_id` and `split` of val and test images that were seen, themselves or by group.
 
     Args:
         seen: SHA-256 of the image files that were seen.
-        manifest: manifest of the run, from `load_manifest`.
-        splits: splits of the run, from `make_splits`.
-
-    Returns:
-        A table of `image_id` and `split`.
+        manifest: manifest of the run.
+        splits: splits of the run.
     """
     known = manifest[manifest["sha256"].isin(set(seen)) & (manifest["sha256"] != "")]
     rows = splits[splits["split"].isin(HELD_OUT)].merge(manifest, on="image_id")
@@ -47,16 +44,10 @@ def check_pretraining_leakage(
         pretraining: facts of the pretraining, from `read_pretrained`.
         manifest: manifest of the run.
         splits: splits of the run.
-        allow: whether to warn instead of refusing.
+        allow: whether to warn (PretrainingLeakageWarning) instead of raising a WeightsError.
 
     Returns:
         Number of images of val and test that the weights have seen.
-
-    Raises:
-        WeightsError: if there are any and `allow` is False.
-
-    Warns:
-        PretrainingLeakageWarning: if there are any and `allow` is True.
     """
     found = held_out_images_seen(pretraining["seen"], manifest, splits)
     if found.empty:
@@ -78,11 +69,7 @@ def check_pretraining_leakage(
 
 
 def pretraining_of(run: Path) -> dict[str, Any] | None:
-    """Return the facts of the pretraining that a run started from; None without a pretraining.
-
-    Raises:
-        RunError: if the file is damaged.
-    """
+    """Return the facts of the pretraining that a run started from; None without a pretraining."""
     path = run / PRETRAINED_FILE
     if not path.exists():
         return None

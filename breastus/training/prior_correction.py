@@ -22,12 +22,7 @@ def prior_correction(settings: TrainingConfig, labels: Sequence[int]) -> float:
 
     Focal loss, label smoothing and mixup change the odds too, by an amount that is not known.
 
-    Args:
-        settings: settings of the training.
-        labels: class ids of the training images.
-
-    Returns:
-        Shift in log odds; 0 without class weights and sampling, or if a class is missing.
+    It is 0 without class weights and sampling, or if a class is missing among the class ids.
     """
     labels = np.asarray(labels)
     lumps, others = int((labels == LUMP).sum()), int((labels != LUMP).sum())

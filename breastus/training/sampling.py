@@ -22,10 +22,7 @@ def epoch_order(
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], int]:
     """Return a function from an epoch to its draws, int32 [n], and n.
 
-    Args:
-        labels: class ids of the images.
-        strategy: one of `STRATEGIES`.
-        seed: seed of the order, together with the epoch.
+    `labels` are the class ids of the images, and `strategy` is one of `STRATEGIES`.
     """
     labels = np.asarray(labels)
     images = len(labels)

@@ -4,7 +4,7 @@ A network that was trained without marks, or with nothing but marks, is tested t
 transform is part of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -36,9 +36,6 @@ def shortcut_test(
         config: settings of the experiment. Their seed decides what is drawn, and which `MOST`
             images are used if there are more.
         decision: calibration and threshold.
-
-    Returns:
-        `marks_added` and `marks_removed` as from `flip_rate`, `max_images` and `confidence`.
     """
     removed = tf.function(remove_annotations, input_signature=[_PIXELS])
     settings = {
@@ -67,11 +64,10 @@ def shortcut_test(
     }
 
 
-def _first(rows: pd.DataFrame, fits) -> tuple[list[np.ndarray], list[str]]:
+def _first(rows: pd.DataFrame, fits: Callable) -> tuple[list[np.ndarray], list[str]]:
     """Return the pixels and groups of the first `MOST` images that fit."""
     images, groups = [], []
-    pairs: Iterable = zip(rows["path"], rows["group_id"], strict=True)
-    for path, group in pairs:
+    for path, group in zip(rows["path"], rows["group_id"], strict=True):
         if len(images) == MOST:
             break
         if fits(image := read_image(path)):

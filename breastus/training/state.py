@@ -51,9 +51,6 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         average: moving average of the weights, or None.
         callbacks: further callbacks whose attributes of type int, float, bool and str (such as the
             counter of `EarlyStopping`) are saved and restored.
-
-    Raises:
-        RunError: if there are states in the folder and all are damaged.
     """
 
     def __init__(
@@ -87,13 +84,8 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         """Restore the state that was found, if any, and write its `best.keras` and `history.csv`.
 
         Keras's callback restores when the training begins. Here the caller has to know first how
-        many epochs are done, as that decides what is frozen and compiled.
-
-        Args:
-            optimizer: the built optimizer of the model that is fitted.
-
-        Raises:
-            RunError: if the state is of another network or optimizer.
+        many epochs are done, as that decides what is frozen and compiled. The optimizer must be
+        built.
         """
         state, self._saved = self._saved, None
         if state is None:
@@ -139,11 +131,10 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         pass  # the state is discarded when the run is finished: `discard_states`
 
     def _owners(self, optimizer: keras.optimizers.Optimizer) -> dict[str, list]:
-        average = self._average.variables if self._average else []
         return {
             "model": self._network.variables,
             "optimizer": optimizer.variables,
-            "average": average,
+            "average": self._average.variables if self._average else [],
         }
 
 
@@ -166,17 +157,11 @@ def _counters(callback: keras.callbacks.Callback) -> dict[str, Any]:
 
 
 class SavedState(NamedTuple):
-    """Content of a state file.
-
-    Attributes:
-        path: the file.
-        record: history, best epoch and counters of callbacks, from JSON.
-        arrays: arrays by `owner/position`.
-    """
+    """Content of a state file."""
 
     path: Path
-    record: dict[str, Any]
-    arrays: dict[str, np.ndarray]
+    record: dict[str, Any]  # history, best epoch and counters of callbacks, from JSON
+    arrays: dict[str, np.ndarray]  # by `owner/position`
 
     def of(self, owner: str) -> list[np.ndarray]:
         """Return an owner's arrays in order."""
@@ -187,12 +172,7 @@ def save_state(folder: Path, owners: Mapping[str, Sequence], record: dict) -> No
     """Write a state, and keep the one before it.
 
     At every moment one of the two files is whole: the new state is complete before the old one is
-    renamed.
-
-    Args:
-        folder: the run folder.
-        owners: name to variables or arrays.
-        record: values that JSON can hold.
+    renamed. `owners` are names to variables or arrays.
     """
     path = folder / STATE_FILE
     # By position: Keras numbers names such as `adam_w_2` through all that a process has built, so
@@ -210,11 +190,7 @@ def save_state(folder: Path, owners: Mapping[str, Sequence], record: dict) -> No
 
 
 def load_state(folder: Path) -> SavedState | None:
-    """Return the newest complete state, or None; report a damaged one.
-
-    Raises:
-        RunError: if there are states and all are damaged.
-    """
+    """Return the newest complete state, or None; report a damaged one."""
     damage = []
     for path in (folder / STATE_FILE, folder / PREVIOUS_STATE_FILE):
         if not path.exists():
@@ -242,11 +218,7 @@ def load_state(folder: Path) -> SavedState | None:
 
 
 def restore(state: SavedState, owners: Mapping[str, Sequence]) -> None:
-    """Assign a state's arrays to variables.
-
-    Raises:
-        RunError: if it was saved from another network or optimizer.
-    """
+    """Assign a state's arrays to variables."""
     for owner, variables in owners.items():
         saved = [array.shape for array in state.of(owner)]
         if saved != [tuple(variable.shape) for variable in variables]:

@@ -85,7 +85,6 @@ class Trainer:
         self._metrics, self._shared = list(metrics), shared
         # Of the machine that trains: a prediction needs no device of the training.
         self._strategy: tf.distribute.Strategy | None = None
-        self._width = {"parallel_calls": usable_cores()}
         self._images: dict[str, ImageCache] = {}
         self._augmenter = build_augmenter(
             config.augmentation.policy, erasing=config.augmentation.erasing
@@ -94,15 +93,7 @@ class Trainer:
         self._grid: tuple[int, int] | None = None
 
     def fit(self) -> None:
-        """Train to the last epoch; the network with the lowest validation loss is `best.keras`.
-
-        Raises:
-            ConfigError: if the head has more epochs than the training.
-            HardwareError: if there are fewer devices than `training.devices`.
-            ModelError: if the network has no head that can be trained alone.
-            TrainingError: if the loss is not finite.
-            RunError: if the saved states are damaged or nothing can be written.
-        """
+        """Train to the last epoch; the network with the lowest validation loss is `best.keras`."""
         config, settings = self.config, self.config.training
         stages = stages_of(settings)
         self._strategy = strategy(config)
@@ -124,9 +115,8 @@ class Trainer:
                 backbone, fitted = split_backbone_head(model)
             config = config.replace({"training": {"layer_decay": 1.0}})  # of a head it is 1
 
-        checkpoint = BestCheckpoint(
-            self.folder / BEST_FILE, model, average=average, freezer=freezer
-        )
+        path = self.folder / BEST_FILE
+        checkpoint = BestCheckpoint(path, model, average=average, freezer=freezer)
         history = HistoryLogger(self.folder / HISTORY_FILE)
         state = TrainingState(
             self.folder,
@@ -213,13 +203,17 @@ class Trainer:
         settings = self.config.training
         rows = {"train": None, "val": None}
         if self._shared is None:
-            train, val = self._augmented(backbone, "train"), self._plain(backbone, "val")
+            train = self._features(backbone, "train", augmented=True)
+            val = self._features(backbone, "val", augmented=False)
         else:
             table = all_rows([self.tables[split] for split in SPLITS])
             self.tables[_ALL] = table
             train, val = self._shared.get(
                 fingerprint(self.config, backbone, table["image_id"]),
-                lambda: (self._augmented(backbone, _ALL), self._plain(backbone, _ALL)),
+                lambda: (
+                    self._features(backbone, _ALL, augmented=True),
+                    self._features(backbone, _ALL, augmented=False),
+                ),
             )
             index = pd.Index(table["image_id"])
             rows = {split: index.get_indexer(self.tables[split]["image_id"]) for split in rows}
@@ -230,27 +224,22 @@ class Trainer:
             accumulation_steps=self.execution.accumulation_steps,
             first_epoch=first_epoch,
             epochs=end_epoch,
-            **self._width,
+            parallel_calls=usable_cores(),
         )
         return batches, val.once(rows=rows["val"], batch_size=settings.batch_size)
 
-    def _augmented(self, backbone: keras.Model, split: str) -> FeatureCache:
-        """Return the features of augmented views of a split's images."""
-        count = len(self._labels(split))
-        views = [
-            self._training_batches(
-                lambda epoch: tf.range(count), view, view + 1, split, accumulation_steps=1
-            )
-            for view in range(self.config.training.cached_views)
-        ]
-        return self._cache(backbone, views, count)
-
-    def _plain(self, backbone: keras.Model, split: str) -> FeatureCache:
-        """Return the features of a split's images without augmentation."""
-        count, batches = len(self._labels(split)), [self._validation_batches(split)]
-        return self._cache(backbone, batches, count)
-
-    def _cache(self, backbone: keras.Model, passes: list, count: int) -> FeatureCache:
+    def _features(self, backbone: keras.Model, split: str, *, augmented: bool) -> FeatureCache:
+        """Return the features of a split's images, of augmented views or of the images alone."""
+        count = len(self.tables[split])
+        if augmented:
+            passes = [
+                self._training_batches(
+                    lambda epoch: tf.range(count), view, view + 1, split, accumulation_steps=1
+                )
+                for view in range(self.config.training.cached_views)
+            ]
+        else:
+            passes = [self._validation_batches(split)]
         # Shared ones outlive the run.
         folder = self.folder if self._shared is None else self._shared.folder
         return FeatureCache(backbone, passes, images=count, folder=folder)
@@ -280,14 +269,11 @@ class Trainer:
             accumulation_steps=accumulation_steps or self.execution.accumulation_steps,
             first_epoch=first_epoch,
             epochs=end_epoch,
-            **self._width,
+            parallel_calls=usable_cores(),
         )
 
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
-        """Return the model's probabilities for a split's images, float64 [n, classes].
-
-        They are averaged over the views of `evaluation.tta`.
-        """
+        """Return a split's probabilities, float64 [n, classes], averaged over `evaluation.tta`."""
 
         def predict_view(view: View) -> np.ndarray:
             normalize = lambda images: self.transform.normalize(view_images(view, images))  # noqa: E731
@@ -347,7 +333,7 @@ class Trainer:
             batch_size=math.ceil(
                 self.config.training.batch_size / self.execution.accumulation_steps
             ),
-            **self._width,
+            parallel_calls=usable_cores(),
         )
 
     def _split_images(self, split: str) -> ImageCache:

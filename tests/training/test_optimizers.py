@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from breastus.config.schema import TrainingConfig
-from breastus.training.optimizers import Schedule, exclude_from_decay, make_optimizer
+from breastus.training.optimizers import Schedule, make_optimizer
 
 
 def rates(kind, steps=100, warmup=0, peak=2.0):
@@ -47,7 +47,8 @@ def test_schedules_are_written_and_read(kind):
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
 def test_the_optimizer_is_what_was_asked_for(name):
     settings = TrainingConfig(optimizer=name, clip_norm=1.0, momentum=0.8)
-    optimizer = make_optimizer(settings, steps_per_epoch=10, accumulation_steps=4)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    optimizer = make_optimizer(model, settings, steps_per_epoch=10, accumulation_steps=4)
     assert type(optimizer).__name__.lower() == name
     assert optimizer.global_clipnorm == 1.0
     assert optimizer.gradient_accumulation_steps == 4
@@ -63,9 +64,8 @@ def test_decay_skips_norms_and_biases_when_asked(decay_all):
     )
     for variable in model.trainable_variables:
         variable.assign(np.ones(variable.shape))
-    optimizer = make_optimizer(TrainingConfig(weight_decay=0.5), steps_per_epoch=1)
-    if not decay_all:
-        exclude_from_decay(optimizer, model)
+    settings = TrainingConfig(weight_decay=0.5, decay_all=decay_all)
+    optimizer = make_optimizer(model, settings, steps_per_epoch=1)
     optimizer.build(model.trainable_variables)
     gradients = [np.zeros(v.shape, "float32") for v in model.trainable_variables]
     optimizer.apply(gradients, model.trainable_variables)

@@ -99,7 +99,8 @@ def test_rates_rise_from_the_image_to_the_head_of_real_networks(name):
 def test_factors_scale_the_update_and_the_decay(name, scaled):
     settings = TrainingConfig(optimizer=name, weight_decay=0.1, learning_rate=0.01, momentum=0.5)
     variables = [keras.Variable(np.full((2, 2), 4.0)) for _ in range(2)]
-    optimizer = make_optimizer(settings, steps_per_epoch=1, factors=[0.25, 1.0])
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    optimizer = make_optimizer(model, settings, steps_per_epoch=1, factors=[0.25, 1.0])
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.factors == [0.25, 1.0]
     scale = 1.0

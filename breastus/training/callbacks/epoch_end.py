@@ -1,8 +1,6 @@
 """Keras callbacks of a training: the best network, the history, the progress, a loss that is NaN.
 
-Each one subclasses Keras's own where Keras has one, and says what it does otherwise. None reads a
-tensor after every step: `LazyCallbackList` hands out logs that are fetched from the device only
-when a callback looks at them.
+Each one subclasses Keras's own where Keras has one, and says what it does otherwise.
 """
 
 import contextlib
@@ -93,12 +91,6 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
     which the fitted model may be a part; with averaged weights if there are any; with all layers
     trainable, so that it can be trained further; without its optimizer, which makes up two thirds
     of the file and needs breastus to be loaded; and written aside, then renamed.
-
-    Args:
-        path: the file, `best.keras`.
-        network: the network that is saved.
-        average: moving average of its weights, or None.
-        freezer: freezer of its backbone, or None.
 
     Attributes:
         best: lowest validation loss so far, or None.
@@ -197,11 +189,8 @@ def _metric_name(name: str) -> str:
 class ProgressBar(keras.callbacks.Callback):
     """One bar for the whole training on a terminal; one line an epoch in a log file.
 
-    Args:
-        epochs: number of epochs of the whole training.
-        steps: number of steps an epoch; each part of an accumulated batch is one.
-        initial_epoch: number of epochs that are done.
-        checkpoint: asked for the best epoch so far; must come before this in the callbacks.
+    Each part of an accumulated batch is a step. `checkpoint` is asked for the best epoch so far,
+    and must come before this in the callbacks.
     """
 
     def __init__(

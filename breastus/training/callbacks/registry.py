@@ -24,9 +24,5 @@ def register_callback(name: str) -> Callable[[Callable], Callable]:
 
 
 def make_callbacks(names: str) -> list[keras.callbacks.Callback]:
-    """Return a new callback for each name of a text such as `stop_early,notify`.
-
-    Raises:
-        ConfigError: if a name is not registered.
-    """
+    """Return a new callback for each name of a text such as `stop_early,notify`."""
     return [_CALLBACKS.get(name)() for name in map(str.strip, names.split(",")) if name]

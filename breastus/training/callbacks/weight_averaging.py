@@ -82,13 +82,10 @@ class WeightAverage(keras.callbacks.Callback):
 def in_place(variables: Sequence, values: Sequence) -> Iterator[None]:
     """Give variables other values while the block runs; their own come back unrounded."""
     own = [variable.numpy() for variable in variables]
-    _assign(variables, values)
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
     try:
         yield
     finally:
-        _assign(variables, own)
-
-
-def _assign(variables: Sequence, values: Sequence) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        for variable, value in zip(variables, own, strict=True):
+            variable.assign(value)

@@ -1,5 +1,6 @@
 """The hardware that a memory plan and a precision depend on: cores, memory, bfloat16, GPUs."""
 
+import contextlib
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -8,22 +9,17 @@ from pathlib import Path
 from breastus.runs.environment import physical_memory, usable_cores
 
 GIB = 2**30
-# By a part of the name, for GPUs whose memory nvidia-smi does not report.
-_KNOWN_MEMORY = {"RTX 2060": 6 * GIB, "T4": 15 * GIB}
+# Memory that the driver reports, by a part of the name.
+KNOWN_MEMORY = {"RTX 2060": 6 * GIB, "T4": 15 * GIB}
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU that TensorFlow sees.
+    """A GPU that TensorFlow sees."""
 
-    Args:
-        name: name that the driver reports.
-        memory: memory in bytes; 0 if unknown.
-        capability: CUDA compute capability, such as (7, 5) for Turing; (0, 0) if unknown.
-    """
-
-    name: str
-    memory: int = 0
+    name: str  # that the driver reports
+    memory: int = 0  # bytes; 0 if unknown
+    # CUDA compute capability, such as (7, 5) for Turing; (0, 0) if unknown.
     capability: tuple[int, int] = (0, 0)
 
     def __str__(self) -> str:
@@ -34,19 +30,12 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine.
+    """A machine."""
 
-    Args:
-        cores: number of cores that this process may use.
-        memory: memory in bytes; 0 if unknown.
-        bfloat16: whether the processor is faster in bfloat16 than in float32.
-        gpus: GPUs that TensorFlow sees.
-    """
-
-    cores: int
-    memory: int
-    bfloat16: bool
-    gpus: tuple[Gpu, ...] = ()
+    cores: int  # that this process may use
+    memory: int  # bytes; 0 if unknown
+    bfloat16: bool  # whether the processor is faster in bfloat16 than in float32
+    gpus: tuple[Gpu, ...] = ()  # that TensorFlow sees
 
 
 def this_machine() -> Machine:
@@ -59,7 +48,7 @@ def this_machine() -> Machine:
     for device in devices:
         details = tf.config.experimental.get_device_details(device)
         name = details.get("device_name", device.name)
-        known = next((size for word, size in _KNOWN_MEMORY.items() if word in name), 0)
+        known = next((size for word, size in KNOWN_MEMORY.items() if word in name), 0)
         gpus.append(Gpu(name, told.get(name, known), details.get("compute_capability", (0, 0))))
     return Machine(usable_cores(), _memory(), has_bfloat16(), tuple(gpus))
 
@@ -106,10 +95,8 @@ def _memory() -> int:
         "/sys/fs/cgroup/memory.max",
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
     ):
-        try:
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
             total = min(total, int(Path(path).read_text()))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
     return total
 
 

@@ -16,8 +16,15 @@ import tensorflow as tf
 from breastus.config.schema import Config
 from breastus.errors import HardwareError
 from breastus.models.backbone import nested_layers
-from breastus.training.hardware.devices import GIB, Gpu, Machine, has_driver, this_machine
-from breastus.training.hardware.memory_plan import MIB, MemoryPlan, MemoryPlanner
+from breastus.training.hardware.devices import (
+    GIB,
+    KNOWN_MEMORY,
+    Gpu,
+    Machine,
+    has_driver,
+    this_machine,
+)
+from breastus.training.hardware.memory_plan import MIB, MemoryPlanner
 
 _CPU_SHARE = 0.8  # share of the memory; other processes need some too
 _UNKNOWN_MEMORY = 8 * GIB  # Windows does not report it
@@ -29,26 +36,15 @@ _DEPTHWISE = (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 @dataclass(frozen=True)
 class Profile:
-    """Resources of a training.
+    """Resources of a training."""
 
-    Args:
-        name: "cpu", "rtx2060", "t4", or "auto" for another GPU.
-        precision: precision of the training; some networks have another one
-            (`choose_precision`).
-        memory: number of bytes that a plan may use.
-        gpu: whether training runs on a GPU.
-        precision_reason: why it has this precision.
-        memory_reason: why it has this memory.
-        xla: "on" or "off". It is off everywhere: on a processor it slows the study's CNN down, and
-            on GPUs it was not measured.
-    """
-
-    name: str
-    precision: str
-    memory: int
+    name: str  # "cpu", "rtx2060", "t4", or "auto" for another GPU
+    precision: str  # some networks have another one: `choose_precision`
+    memory: int  # bytes that a plan may use
     gpu: bool
     precision_reason: str
     memory_reason: str
+    # On a processor it slows the study's CNN down, and on GPUs it was not measured.
     xla: str = "off"
 
     @property
@@ -57,19 +53,7 @@ class Profile:
         return f"{self.precision_reason}; {self.memory_reason}"
 
 
-@dataclass(frozen=True)
-class _Card:
-    word: str  # part of the name that the driver reports
-    memory: int  # bytes that the driver reports
-
-    def is_like(self, gpu: Gpu) -> bool:
-        """Return whether a GPU is this card, or another Turing card with about its memory."""
-        near = abs(gpu.memory - self.memory) <= 0.1 * self.memory
-        named = self.word in gpu.name.replace("-", " ")
-        return near and (named or gpu.capability == (7, 5))
-
-
-_CARDS = {"rtx2060": _Card("RTX 2060", 6 * GIB), "t4": _Card("T4", 15 * GIB)}
+_CARDS = {"rtx2060": "RTX 2060", "t4": "T4"}  # keys of `KNOWN_MEMORY`
 
 
 def find_profile(name: str = "auto", machine: Machine | None = None) -> Profile:
@@ -98,9 +82,9 @@ def find_profile(name: str = "auto", machine: Machine | None = None) -> Profile:
         )
     gpu = min(machine.gpus, key=lambda gpu: (gpu.memory or _SMALLEST_GPU, gpu.capability))
     if name == "auto":
-        name = next((known for known, card in _CARDS.items() if card.is_like(gpu)), "auto")
+        name = next((known for known in _CARDS if _is_like(known, gpu)), "auto")
         return _gpu(name, gpu, gpu.memory or _SMALLEST_GPU)
-    needed = _CARDS[name].memory
+    needed = KNOWN_MEMORY[_CARDS[name]]
     if gpu.memory and gpu.memory < 0.9 * needed:
         raise HardwareError(
             f"training.profile={name} needs {needed / GIB:.0f} GB, and the GPU here is {gpu}. "
@@ -165,10 +149,6 @@ def choose_precision(
     It is the profile's, except for networks with depthwise convolutions on a processor, which
     TensorFlow computes slowly in bfloat16: on an AMD EPYC with AVX512-BF16 (two cores), `compact`
     trained 1.7 times as fast in bfloat16, but `efficientnet_lite0` 0.7 times as fast.
-
-    Args:
-        profile: profile from `find_profile`.
-        build: function of `precision` that builds the network.
     """
     model = build(precision=profile.precision)
     if profile.gpu or profile.precision != "mixed_bfloat16":
@@ -181,9 +161,7 @@ def choose_precision(
 def precision_record(asked: str, config: Config) -> dict[str, str]:
     """Return the precision of a training and why it has it, for environment.json.
 
-    Args:
-        asked: value of `training.precision` before it was resolved.
-        config: settings from `resolve`.
+    `asked` is `training.precision` before `resolve` made `config` of it.
     """
     used, profile = config.training.precision, find_profile(config.training.profile)
     reason = profile.precision_reason
@@ -267,19 +245,23 @@ def _parts(model: keras.Model, config: Config, profile: Profile, devices: int) -
         config.training.batch_size, usable, devices=devices if profile.gpu else 1
     )
     if not parts:
-        raise HardwareError(does_not_fit(config, profile, plans.plan(1)))
+        size = config.model.image_size
+        raise HardwareError(
+            f"{config.model.name} at {size} x {size} pixels does not fit: one image needs "
+            f"{plans.plan(1)}, and {usable / MIB:.0f} MiB are available "
+            f"({profile.why}). Use smaller images (model.image_size), another network, or a "
+            f"smaller training.cache_mb. Received: model.image_size={size}"
+        )
     return parts
 
 
-def does_not_fit(config: Config, profile: Profile, plan: MemoryPlan) -> str:
-    """Return the message that not even one image of a network fits into memory."""
-    size = config.model.image_size
-    return (
-        f"{config.model.name} at {size} x {size} pixels does not fit: one image needs {plan}, and "
-        f"{usable_memory(profile, config) / MIB:.0f} MiB are available "
-        f"({profile.why}). Use smaller images (model.image_size), another network, or a smaller "
-        f"training.cache_mb. Received: model.image_size={size}"
-    )
+def _is_like(card: str, gpu: Gpu) -> bool:
+    """Return whether a GPU is this card, or another Turing card with about its memory."""
+    word = _CARDS[card]
+    memory = KNOWN_MEMORY[word]
+    near = abs(gpu.memory - memory) <= 0.1 * memory
+    named = word in gpu.name.replace("-", " ")
+    return near and (named or gpu.capability == (7, 5))
 
 
 def _cpu(machine: Machine) -> Profile:

@@ -10,7 +10,7 @@ The model shares the layers of the network, so training it trains the network.
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,11 +25,12 @@ from breastus.data.pipeline.batches import steps_per_epoch, training_dataset
 from breastus.data.pipeline.image_cache import ImageCache
 from breastus.data.pipeline.phantom_stream import STREAM_HALF_SIZES, phantom_dataset, phantom_labels
 from breastus.labels import LABELS
+from breastus.models.backbone import nested_layers
 from breastus.preprocessing.transform import Transform
 from breastus.runs.environment import usable_cores
 from breastus.training.lesion_head import LESION_LOGITS, add_lesion_head, lesion_grid
 from breastus.training.network import compile_model, execution_of
-from breastus.training.optimizers import exclude_from_decay, make_optimizer, with_loss_scaling
+from breastus.training.optimizers import make_optimizer
 from breastus.training.pretraining.masked_modeling import (
     MaskedL1,
     area_of,
@@ -37,7 +38,6 @@ from breastus.training.pretraining.masked_modeling import (
     hide,
     masked_model,
 )
-from breastus.training.recompute_batchnorm import recompute_batchnorm
 from breastus.training.sampling import epoch_order
 
 # The receptive field of the study's CNN is 22 pixels, too small to reconstruct larger patches.
@@ -96,12 +96,8 @@ class Task:
 def phantom_task(network: keras.Model, config: Config, transform: Transform, *, count: int) -> Task:
     """Return the task of classifying phantoms, each of which is simulated once.
 
-    Args:
-        network: images to probabilities. With a layer `feature_map` or `lesion_logits` it also
-            learns where the lump is, if `training.mask_weight` is above 0.
-        config: settings of the training.
-        transform: transform from pixels to model input.
-        count: number of phantoms an epoch, at least 2.
+    A network with a layer `feature_map` or `lesion_logits` also learns where the lump is, if
+    `training.mask_weight` is above 0. `count` is the number of phantoms an epoch, at least 2.
     """
     names = {layer.name for layer in network.layers}
     where = config.training.mask_weight > 0 and bool({LESION_LOGITS, "feature_map"} & names)
@@ -153,24 +149,17 @@ def masked_task(
         config: settings of the training.
         transform: transform from files to model input.
         table: manifest rows (column `path`).
-        masking: options of the masking.
-
-    Raises:
-        ConfigError: if the masking does not fit the image size.
-        ModelError: if the network has no such feature map.
+        masking: options of the masking, which must fit the image size.
     """
-    masking.check(transform.image_size)
     settings, execution = config.training, execution_of(config)
     model = masked_model(network, patch=masking.patch, fill=masking.fill)
     order, draws = epoch_order([0] * len(table), strategy="all", seed=config.seed)
     steps = steps_per_epoch(draws, settings.batch_size)
     optimizer = make_optimizer(
-        settings, steps_per_epoch=steps, accumulation_steps=execution.accumulation_steps
+        model, settings, steps_per_epoch=steps, accumulation_steps=execution.accumulation_steps
     )
-    if not settings.decay_all:
-        exclude_from_decay(optimizer, model)
     model.compile(
-        optimizer=with_loss_scaling(optimizer, model),
+        optimizer=optimizer,
         loss=MaskedL1(),
         jit_compile=execution.jit_compile,
     )
@@ -214,6 +203,32 @@ def masked_task(
         {"kind": "masked images", **asdict(masking)},
         functools.partial(recompute_batchnorm, network, whole),
     )
+
+
+def recompute_batchnorm(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
+    """Set the moving statistics of batch norms to their mean over some batches.
+
+    Pretraining on images with hidden patches leaves their statistics in the network, and whole
+    images have others.
+
+    Args:
+        model: any network; one without batch norms is not changed.
+        batches: model input, float32 [B, S, S, 3], each with the same weight. No batches change
+            nothing.
+    """
+    norms = [x for x in nested_layers(model) if isinstance(x, keras.layers.BatchNormalization)]
+    if not norms:
+        return
+    momentums = [layer.momentum for layer in norms]
+    try:
+        for number, images in enumerate(batches):
+            for layer in norms:
+                layer.momentum = number / (number + 1)  # the mean of all batches so far
+            # Not as a graph, which would keep the momentum it was traced with.
+            model(images, training=True)
+    finally:
+        for layer, momentum in zip(norms, momentums, strict=True):
+            layer.momentum = momentum
 
 
 def _augmenter(config: Config):

@@ -16,7 +16,7 @@ from breastus.training.pretraining.masked_modeling import (
     hide,
     masked_model,
 )
-from breastus.training.recompute_batchnorm import recompute_batchnorm
+from breastus.training.pretraining.tasks import recompute_batchnorm
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype("float32")
 SEEDS = tf.constant([[0, 1], [0, 2], [0, 3]])
