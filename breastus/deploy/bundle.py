@@ -34,23 +34,14 @@ _REQUIRED = ("files", "labels", "threshold", "metrics", "trained_on", "input_sta
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk.
-
-    Args:
-        path: the bundle folder.
-        metadata: content of bundle.json.
-    """
+    """A bundle on disk."""
 
     path: Path
-    metadata: dict[str, Any]
+    metadata: dict[str, Any]  # content of bundle.json
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Bundle":
-        """Read a bundle's metadata and check its files.
-
-        Raises:
-            BundleError: if the folder is not a bundle, is damaged, or has another format.
-        """
+        """Read a bundle's metadata and check its files."""
         path = Path(path)
         metadata = _read_metadata(path)
         found = checksums(path)
@@ -88,11 +79,7 @@ def is_bundle(path: str | os.PathLike) -> bool:
 
 
 def find_bundle(path: str | os.PathLike) -> Path:
-    """Return the bundle folder at a path, or in the run or cross-validation at a path.
-
-    Raises:
-        RunError: if a run is not finished, or a cross-validation was not exported.
-    """
+    """Return the bundle folder at a path, or in the run or cross-validation at a path."""
     path = Path(path)
     if is_bundle(path):
         return path
@@ -110,11 +97,8 @@ def find_bundle(path: str | os.PathLike) -> Path:
 def write_files(folder: Path, metadata: dict[str, Any], *, card: str, seen: Iterable[str]) -> None:
     """Write all files of a bundle but the networks, which must be there already.
 
-    Args:
-        folder: the bundle folder.
-        metadata: content of bundle.json; format and checksums are added here.
-        card: the model card, Markdown.
-        seen: SHA-256 of images, or their first `SEEN_DIGITS` digits.
+    Format and checksums are added to the metadata. `seen` are SHA-256 of images, or their first
+    `SEEN_DIGITS` digits.
     """
     short = sorted({sha256[:SEEN_DIGITS] for sha256 in seen})
     write_text(folder / SEEN_FILE, "".join(f"{sha256}\n" for sha256 in short))

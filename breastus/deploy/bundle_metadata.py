@@ -70,10 +70,7 @@ def decision_metadata(
 ) -> dict[str, Any]:
     """Return the part of bundle.json that an evaluation decides.
 
-    Args:
-        decision: calibration, threshold and referral.
-        metrics: result of `evaluate_predictions`.
-        validation: predictions that the decision was fitted on.
+    `validation` are the predictions that the decision was fitted on.
     """
     return {
         "threshold": decision.threshold,

@@ -39,12 +39,6 @@ def write_bundle(
             `breastus.reporting.model_card.model_card`.
         seen: SHA-256 of each image file that weights, epoch, calibration or threshold depend on,
             or its first `SEEN_DIGITS` digits.
-
-    Returns:
-        `out`.
-
-    Raises:
-        RunError: if the folder cannot be written.
     """
     model = load_network(network)
     with write_folder_aside(out) as folder:

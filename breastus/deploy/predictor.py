@@ -224,12 +224,8 @@ def _file(image: Image) -> str | os.PathLike | bytes:
     """Return a file or the bytes of one."""
     if isinstance(image, np.ndarray):
         return to_png(_rgb(image))
-    if isinstance(image, PIL.Image.Image):
-        return _png(image)
-    return image
-
-
-def _png(image: PIL.Image.Image) -> bytes:
+    if not isinstance(image, PIL.Image.Image):
+        return image
     try:
         return to_png(upright_pixels(image, "The PIL image"))
     except ImageError:
