@@ -1,8 +1,8 @@
 """`breastus data prepare | audit | show`: manifest and splits, an HTML page, a sheet of images."""
 
 import argparse
+from pathlib import Path
 
-from breastus.cli import audit
 from breastus.cli.options import add_data, add_out, add_settings, settings
 from breastus.utils.quiet import import_tensorflow
 
@@ -22,15 +22,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         examples=("breastus data prepare --data path/to/BUSI --out data/prepared",),
     )
     add_out(prepare, "a folder for the two files (default: data/prepared)")
-    audit.add_arguments(
-        actions.add_parser(
-            "audit",
-            help="write an HTML page: near-duplicates, contradictions, leaks",
-            description="Write an HTML page: near-duplicates, contradicting labels, shortcuts, and "
-            "the leaks of a split.",
-            examples=("breastus data audit --data path/to/images --splits my_split.csv",),
-        )
+    audit = actions.add_parser(
+        "audit",
+        help="write an HTML page: near-duplicates, contradictions, leaks",
+        description="Write an HTML page: near-duplicates, contradicting labels, shortcuts, and "
+        "the leaks of a split.",
+        examples=("breastus data audit --data path/to/images --splits my_split.csv",),
     )
+    add_data(audit)
+    audit.add_argument(
+        "--splits",
+        type=Path,
+        metavar="CSV",
+        help="a split to check for leaks, with the columns split and image_id or path (default: "
+        "splits.csv beside the manifest, or the folders train/ and test/)",
+    )
+    add_out(audit, "the page (default: audit.html, or the next free audit-2.html, ...)")
+    add_settings(audit)
     show = actions.add_parser(
         "show",
         help="draw a sheet of images as PNG",
@@ -48,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"prepare": _prepare, "audit": audit.run, "show": _show}[args.action](args)
+    return {"prepare": _prepare, "audit": _audit, "show": _show}[args.action](args)
 
 
 def _prepare(args: argparse.Namespace) -> int:
@@ -58,6 +66,16 @@ def _prepare(args: argparse.Namespace) -> int:
     manifest, _ = prepare(config=settings(args), out=out)
     print(f"Written: {out / 'manifest.csv'}, {out / 'splits.csv'}")
     return int(manifest["excluded"].str.startswith("unreadable").any())
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from breastus.workflows.audit import audit
+
+    report = audit(config=settings(args), splits=args.splits, out=args.out)
+    print(report.summary)
+    print(f"Page: {report.page} (it shows images of patients: do not publish it)")
+    print(f"Near-duplicates: {report.near_duplicates}")
+    return int(bool(report.audit.unreadable))
 
 
 def _show(args: argparse.Namespace) -> int:

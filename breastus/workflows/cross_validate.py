@@ -5,11 +5,8 @@
 Each repeat draws folds and weights again. Calibration and threshold of a fold are fitted on its own
 validation part. With several validation rotations, several of the other folds become the validation
 part, one after the other (`repeat-0-fold-0-rotation-1/` ...). The test part is then predicted by
-the mean of their networks, with a decision fitted on all their validation parts, so that every
-image but the tested ones contributes to weights and decision.
-
-Networks on the same frozen backbone share its cached features. Scores pool all folds of a repeat
-and are averaged over repeats; intervals resample whole groups, the same ones in every repeat.
+the mean of their networks, with a decision fitted on all their validation parts. Scores pool all
+folds of a repeat and are averaged over repeats; intervals resample the same groups in each.
 """
 
 import gc
@@ -110,11 +107,7 @@ def cross_validate(
 
 
 def evaluate_folds(folder: Path) -> CrossValidation:
-    """Pool the predictions of a cross-validation, evaluate them, and write the report.
-
-    Raises:
-        RunError: if there are no finished runs, or a repeat lacks a fold or a rotation.
-    """
+    """Pool the predictions of a cross-validation, evaluate them, and write the report."""
     result = CrossValidation(folder)
     tables = _pooled(result)
     sets = PrecomputedSets(
@@ -144,14 +137,7 @@ def _metrics(
     sets: PrecomputedSets,
     manifest: pd.DataFrame,
 ) -> dict[str, Any]:
-    """Return the content of metrics.json.
-
-    Args:
-        result: the cross-validation.
-        tables: out-of-fold predictions of each repeat.
-        sets: conformal sets of the first repeat.
-        manifest: manifest of the images.
-    """
+    """Return the content of metrics.json; `sets` are of the first repeat."""
     config = result.runs[0].config
     settings, first = config.evaluation, tables[0]
     options = {"threshold": thresholds_of(first), "confidence": settings.confidence}
@@ -271,17 +257,13 @@ def _pooled(result: CrossValidation) -> list[pd.DataFrame]:
     return tables
 
 
-def fold_predictions(runs: Sequence[Run], settings: EvaluationConfig) -> pd.DataFrame:
+def fold_predictions(
+    runs: Sequence[Run], settings: EvaluationConfig
+) -> tuple[pd.DataFrame, Decision]:
     """Return the predictions for the test part of a fold, by the mean of its networks.
 
-    Args:
-        runs: the runs of the fold.
-        settings: settings of the decision, which is fitted on their validation parts.
+    The decision, which is returned too, is fitted on the validation parts of the runs.
     """
-    return _decided(runs, settings)[0]
-
-
-def _decided(runs: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFrame, Decision]:
     if len(runs) == 1:  # equal to the run's own predictions to the last bit
         test = runs[0].read_predictions("test")
         decision = fit_decision(runs[0], settings)
@@ -293,6 +275,6 @@ def _decided(runs: Sequence[Run], settings: EvaluationConfig) -> tuple[pd.DataFr
 
 def _with_sets(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the predictions of a fold, and which labels their conformal sets hold."""
-    table, decision = _decided(runs, runs[0].config.evaluation)
+    table, decision = fold_predictions(runs, runs[0].config.evaluation)
     held = decision.conformal.sets(table["probability"].to_numpy())
     return table.assign(**dict(zip(_HELD, held.T, strict=True)))

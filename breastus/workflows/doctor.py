@@ -10,7 +10,6 @@ import keras
 
 from breastus.config.presets import default_config
 from breastus.errors import HardwareError, ModelError
-from breastus.models.registry import check_model
 from breastus.runs.environment import hardware, versions
 from breastus.training.hardware.devices import Machine, has_driver, this_machine
 from breastus.training.hardware.profiles import (
@@ -65,22 +64,13 @@ class Examination:
             `model`, `image_size`, `precision`, `largest_batch`, `batch` (the default), `parts` that
             a batch is cut into (0 if not even one image fits) and `planned_mib`; or `error`.
             Nothing if this machine has no profile.
-
-        Raises:
-            ModelError: if there is no such network.
         """
-        for name in names:
-            check_model(name)
         for name in names if self.profile else ():
             yield _memory_plan(name, image_size, self.profile)
             keras.backend.clear_session()
 
     def advice(self, plans: list[dict[str, Any]]) -> list[str]:
-        """Return sentences about what to change.
-
-        Args:
-            plans: rows of `memory_plans`.
-        """
+        """Return sentences about what to change, given the rows of `memory_plans`."""
         notes = []
         if not self.machine.gpus and not self.machine.bfloat16:
             notes.append(

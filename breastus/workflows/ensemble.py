@@ -2,14 +2,11 @@
 
     export_ensemble([run_1, run_2, run_3], "models/three")
 
-Logits are averaged. Calibration, threshold and referral are fitted on the validation images: each
-with the mean of the runs that validated on it. The scores in the bundle come from test images,
-each predicted by the runs that tested it.
-
-If the runs split the images differently, as folds do, test images of one run are validation images
-of another, and the decision of the bundle has seen them. Each test image then gets a decision
-fitted without it. Such scores belong to fewer networks and fewer validation images than the bundle
-has; card and bundle.json say so.
+Logits are averaged. Calibration, threshold and referral are fitted on the validation images, each
+with the mean of the runs that validated on it. The scores in the bundle come from test images, each
+predicted by the runs that tested it. If the runs split the images differently, as folds do, each
+test image gets a decision that was fitted without it (`pooled_decision.py`). Such scores belong to
+fewer networks and fewer validation images than the bundle has; card and bundle.json say so.
 """
 
 import os
@@ -197,8 +194,8 @@ def _training_ids(runs: Sequence[Run]) -> set[str]:
 
     A checksum would also find excluded rows with the same file.
     """
-    splits = pd.concat([run.read_images() for run in runs])
-    return set(splits.loc[splits["split"] == "train", "image_id"])
+    images = pd.concat([run.read_images() for run in runs])
+    return set(images.loc[images["split"] == "train", "image_id"])
 
 
 def _environment(runs: Sequence[Run]) -> dict[str, Any]:

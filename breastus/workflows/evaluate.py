@@ -106,12 +106,7 @@ def evaluate_run(
 
 
 def fit_decision(run: Run, settings: EvaluationConfig) -> Decision:
-    """Return the decision that a run's validation predictions give with some settings.
-
-    Raises:
-        RunError: if the run has no predictions yet.
-        DataError: if its predictions are damaged or were written by an earlier version.
-    """
+    """Return the decision that a run's validation predictions give with some settings."""
     validation = run.read_predictions("val")
     return Decision.fit(validation, settings, seed=run.config.seed, shift=prior_correction_of(run))
 

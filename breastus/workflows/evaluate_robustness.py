@@ -82,19 +82,9 @@ def measure_robustness(
     severities: Sequence[int],
     corruptions: Sequence[str] | None,
 ) -> dict[str, Any]:
-    """Measure robustness on predicted images; write robustness.json.
+    """Measure robustness on the images of a table of predictions; write robustness.json.
 
-    Args:
-        folder: folder of the predictions.
-        model: the model that predicted.
-        network: its network.
-        table: the predictions.
-        manifest: manifest with a row for each of them.
-        severities: see `evaluate_robustness`.
-        corruptions: see `evaluate_robustness`.
-
-    Raises:
-        DataError: see `evaluate_robustness`.
+    `network` is the loaded network of the model, and the manifest has a row for each prediction.
     """
     config, decision = model.config, model.decision
     rows = table[["image_id"]].merge(manifest, on="image_id", validate="one_to_one")

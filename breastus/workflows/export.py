@@ -29,11 +29,6 @@ def export(
         out: the bundle folder, which must not exist; None takes `models/<model>`, or
             `models/<model>-<data set>` of a recalibrated one.
         recalibrated: folder of `evaluate_external(model, ..., recalibrate=N)`.
-
-    Raises:
-        ConfigError: with `recalibrated` and several models.
-        BundleError: if `out` exists.
-        RunError: if a run is not finished, or the runs cannot be averaged.
     """
     if recalibrated is not None:
         if len(models) > 1:

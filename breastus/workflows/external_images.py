@@ -21,20 +21,13 @@ from breastus.workflows.prepare import Places
 
 
 class ExternalImages(NamedTuple):
-    """Images to evaluate a model on.
+    """Images to evaluate a model on."""
 
-    Attributes:
-        manifest: all images, with the reasons why some are excluded.
-        rows: manifest rows of the images to evaluate on.
-        seen: number of images that took part in training.
-        near_duplicates: `excluded`, the number of images that resemble a training image or share
-            its patient or scene; `compared` and `missing`, the numbers of training images that
-            could and could not be compared with.
-    """
-
-    manifest: pd.DataFrame
-    rows: pd.DataFrame
-    seen: int
+    manifest: pd.DataFrame  # all images, with the reasons why some are excluded
+    rows: pd.DataFrame  # of the images to evaluate on
+    seen: int  # number of images that took part in training
+    # `excluded`, the number of images that resemble a training image or share its patient or scene;
+    # `compared` and `missing`, the numbers of training images that could and could not be compared.
     near_duplicates: dict[str, int]
 
     @property
@@ -53,13 +46,7 @@ def external_images(
 ) -> ExternalImages:
     """Read a data set and exclude what the model has seen.
 
-    Args:
-        data: see `breastus.train`.
-        model: the model.
-        labels: what names of classes in `data` mean; empty takes those of the model's settings.
-
-    Raises:
-        DataError: if no image with a label remains.
+    `labels` say what names of classes in `data` mean; empty takes those of the model's settings.
     """
     config = model.config
     manifest = load_manifest(

@@ -32,51 +32,28 @@ from breastus.utils.files import sha256_of
 
 @dataclass(frozen=True, kw_only=True)
 class ModelArtifact:
-    """A trained model on disk.
+    """A trained model on disk."""
 
-    Attributes:
-        path: the run or bundle folder.
-        name: name of the model, for readers.
-        reports: folder for reports about external images.
-        config: settings; of a bundle those that its network needs, and defaults otherwise.
-        environment: origin of the model for a report, with `data_fingerprint`.
-        decision: calibration, threshold and referral.
-        network_file: the network, a `.keras` file.
-        bundle: folder of the bundle.
-        internal: metrics on its own test images.
-        prevalence: fraction of lumps among the images it was calibrated on, 0 to 1.
-        seen: first digits of the SHA-256 of each image that it has seen.
-        training_images: manifest rows of the images it was trained on or selected by; empty for a
-            bundle, which does not list files.
-        test_images: SHA-256 of its own test images, if they are known.
-        pretrained: whether it started from weights that had seen further images.
-        facts: facts about it that every report states.
-    """
-
-    path: Path
-    name: str
-    reports: Path
-    config: Config
-    environment: dict[str, Any]
+    path: Path  # of the run or bundle folder
+    reports: Path  # folder for reports about external images
+    config: Config  # of a bundle those that its network needs, and defaults otherwise
+    environment: dict[str, Any]  # origin of the model for a report, with `data_fingerprint`
     decision: Decision
-    network_file: Path
-    bundle: Path
-    internal: dict[str, Any]
-    prevalence: float
-    seen: frozenset[str]
+    network_file: Path  # the network, a `.keras` file
+    bundle: Path  # folder of the bundle
+    internal: dict[str, Any]  # metrics on its own test images
+    prevalence: float  # fraction of lumps among the images it was calibrated on, 0 to 1
+    seen: frozenset[str]  # first digits of the SHA-256 of each image that it has seen
+    # Manifest rows of the images it was trained on or selected by; empty for a bundle, which does
+    # not list files.
     training_images: pd.DataFrame
-    test_images: frozenset[str]
-    pretrained: bool
-    facts: ModelFacts
+    test_images: frozenset[str]  # SHA-256 of its own test images, if they are known
+    pretrained: bool  # whether it started from weights that had seen further images
+    facts: ModelFacts  # facts that every report states
 
     @classmethod
     def load(cls, model: "ModelArtifact | Run | str | os.PathLike") -> "ModelArtifact":
-        """Open a run, a bundle, or a cross-validation with a bundle.
-
-        Raises:
-            RunError: if the folder is something else, or the run is not finished.
-            BundleError: if the bundle is damaged or was recalibrated.
-        """
+        """Open a run, a bundle, or a cross-validation with a bundle."""
         if isinstance(model, ModelArtifact):
             return model
         if isinstance(model, Run):
@@ -95,7 +72,6 @@ class ModelArtifact:
         validation = run.read_predictions("val")
         return cls(
             path=run.path,
-            name=run.config.model.name,
             reports=run.path / EXTERNAL_FOLDER,
             config=run.config,
             environment=run.environment,
@@ -125,7 +101,6 @@ class ModelArtifact:
         origin = {key: metadata[key] for key in ("data_fingerprint", "trained_on", "versions")}
         return cls(
             path=path,
-            name=metadata["model"],
             reports=path.with_name(f"{path.name}-external"),
             config=_bundle_config(bundle),
             environment={"bundle": path.name, **origin},
@@ -159,12 +134,7 @@ class ModelArtifact:
 
 
 def model_facts(run: Run, manifest: pd.DataFrame) -> ModelFacts:
-    """Return the facts about the model of a run that every report states.
-
-    Args:
-        run: the run.
-        manifest: images that it was trained on.
-    """
+    """Return the facts about the model of a run that every report states."""
     weights = ResolvedWeights(**run.environment["weights"])
     random = run.config.model.weights == "auto" and weights.weights is None
     return ModelFacts(

@@ -4,8 +4,7 @@
     test = out_of_fold_predictions(runs, settings)       # test images, by decisions that are not
 
 In a cross-validation every image is a validation image of one fold and a test image of another. A
-decision fitted on all validation images has therefore seen the test images. So each test image is
-predicted by the runs that tested it, with a decision fitted without any image that they test.
+decision fitted on all validation images has therefore seen the test images.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,16 +25,8 @@ from breastus.training.prior_correction import prior_correction_of
 def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
     """Return each image of a split once, with the mean logit of the runs that have it in the split.
 
-    Args:
-        runs: finished runs.
-        split: "val" or "test".
-
-    Returns:
-        A predictions table in the order of image ids; `probability_uncalibrated` is the sigmoid of
-        the mean logit. Other columns that depend on a decision come from the first run.
-
-    Raises:
-        RunError: if two runs disagree on the label or group of an image.
+    Images are in the order of their ids; `probability_uncalibrated` is the sigmoid of the mean
+    logit. Other columns that depend on a decision come from the first run.
     """
     parts = pd.concat(_tables(runs, split))
     check_consistent(parts)
@@ -50,14 +41,7 @@ def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
 
 
 def check_consistent(rows: pd.DataFrame) -> None:
-    """Refuse runs that disagree on the label or group of an image.
-
-    Args:
-        rows: `image_id`, `label` and `group_id` from predictions or manifests of several runs.
-
-    Raises:
-        RunError: if an image has two labels or two groups.
-    """
+    """Refuse rows of several runs, predictions or manifests, that disagree on label or group."""
     for column in ("label", "group_id"):
         several = rows.groupby("image_id")[column].unique()
         if len(wrong := several[several.map(len) > 1]):
@@ -73,13 +57,7 @@ def fit_pooled_decision(
 ) -> Decision:
     """Fit a decision on the mean validation predictions of several runs.
 
-    Args:
-        runs: finished runs; the first one gives the seed.
-        settings: settings of the decision.
-        without: groups whose images are excluded.
-
-    Raises:
-        RunError: if no image remains, or as `mean_predictions`.
+    The first run gives the seed. Images of the groups `without` are left out.
     """
     shift = float(np.mean([prior_correction_of(run) for run in runs]))  # logits are averaged
     validation = mean_predictions(runs, "val")
@@ -95,19 +73,12 @@ def fit_pooled_decision(
 
 @dataclass(frozen=True)
 class OutOfFoldPredictions:
-    """Test images, each with a decision that was fitted without it.
+    """Test images, each with a decision that was fitted without it."""
 
-    Attributes:
-        table: predictions table, in the order of image ids.
-        sets: their conformal sets.
-        networks: int [n], number of networks that predicted each image.
-        decisions: number of decisions.
-    """
-
-    table: pd.DataFrame
-    sets: PrecomputedSets
-    networks: np.ndarray
-    decisions: int
+    table: pd.DataFrame  # predictions, in the order of image ids
+    sets: PrecomputedSets  # their conformal sets
+    networks: np.ndarray  # int [n], number of networks that predicted each image
+    decisions: int  # number of decisions
 
 
 def splits_overlap(runs: Sequence[Run]) -> bool:
@@ -128,13 +99,6 @@ def out_of_fold_predictions(
     tests. So neither the label of an image nor the labels of images tested with it influence its
     prediction. For a single cross-validation this equals its report. With several repeats, the
     folds of an image are taken together, which leaves fewer images to fit on.
-
-    Args:
-        runs: finished runs.
-        settings: settings of the decisions.
-
-    Raises:
-        RunError: see `fit_pooled_decision`.
     """
     tests = _tables(runs, "test")
     mean = mean_predictions(runs, "test")

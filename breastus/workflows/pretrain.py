@@ -7,8 +7,7 @@
 phantoms   supervised, on simulated images that are never repeated: lump or not, and where
 images     self-supervised: hidden patches are reconstructed, labels are not read
 
-Only the training part of a data set is used: settings and seed must equal those of the training
-that follows, so that the split is the same. The checksums of the images are written beside the
+Only the training part of a data set is used. The checksums of the images are written beside the
 weights, and a training with one of them in val or test is refused.
 """
 
@@ -113,7 +112,13 @@ def pretrain(
     check_model(model)
     default = pretraining_config(model, on)
     config = config or default
-    _check(on, data=data, unlabelled=unlabelled, phantoms=phantoms)
+    if on == "phantoms":
+        if data is not None or unlabelled is not None:
+            raise ConfigError(
+                "Phantoms are simulated: --data and --unlabelled go with --on images."
+            )
+        if phantoms < 2:
+            raise ConfigError(f"phantoms must be at least 2. Received: {phantoms}")
     changes: dict[str, Any] = {"model": {"name": model}, "training": {"devices": 1}}
     if data is not None:
         changes["data"] = {"source": join_sources(data)}
@@ -133,19 +138,22 @@ def pretrain(
     earlier = _earlier(config)
 
     start, transform = time.perf_counter(), Transform.from_config(config)
-    table, found = (
-        (None, _of_phantoms(config)) if on == "phantoms" else _images(config, unlabelled, earlier)
-    )
+    if on == "images":
+        table, found = _images(config, unlabelled, earlier)
     # Seeds the initial weights and the generator of dropout.
     keras.utils.set_random_seed(config.seed)
     network = new_model(config, precision=execution_of(config).precision)
-    if table is None:
-        task = phantom_task(network, config, transform, count=phantoms)
-    else:
+    if on == "images":
         task = masked_task(network, config, transform, table, masking=masking)
+    else:
+        task = phantom_task(network, config, transform, count=phantoms)
+        found = {
+            "simulated": True,
+            "data_fingerprint": f"phantoms of version {VERSION}, seed {config.seed}",
+            "seen": [],
+            "images": task.facts["phantoms_per_epoch"] * config.training.epochs,
+        }
     history = _fit(task, network, config.training.epochs)
-    if table is None:
-        found["images"] = task.facts["phantoms_per_epoch"] * config.training.epochs
     seen = set(found.pop("seen")) | set(earlier["seen"] if earlier else ())
     facts = {
         "network": model,
@@ -175,18 +183,8 @@ def images_to_learn_from(
     """Return the images that a self-supervised pretraining may see, with manifest and splits.
 
     These are the training part of the data set, its images without a label, and further ones;
-    never one of val or test, nor another of the same patient or scene.
-
-    Args:
-        config: data, split and seed, as in the training that follows.
-        unlabelled: further data sets.
-
-    Returns:
-        Rows of a manifest to learn from; the data set's manifest; its splits, empty where no image
-        has a label.
-
-    Raises:
-        DataError: if no image remains, or the data cannot be loaded or split.
+    never one of val or test, nor another of the same patient or scene. Where no image has a label,
+    the splits are empty.
     """
     manifest = prepare_manifest(config)
     if included(manifest).empty:  # nothing can be held out, and nothing tested
@@ -225,12 +223,7 @@ def images_to_learn_from(
 
 
 def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]]:
-    """Fit a task and return its history, one row an epoch.
-
-    Raises:
-        TrainingError: if the loss or the weights are not finite.
-        RunError: if memory is exhausted.
-    """
+    """Fit a task and return its history, one row an epoch."""
     history = HistoryLogger()
     callbacks = [TerminateOnNonFinite(), history, ProgressBar(epochs, task.steps)]
     with reraise_image_errors(), enough_memory():
@@ -281,24 +274,6 @@ def _images(
     }
 
 
-def _of_phantoms(config: Config) -> dict[str, Any]:
-    return {
-        "simulated": True,
-        "data_fingerprint": f"phantoms of version {VERSION}, seed {config.seed}",
-        "seen": [],
-    }
-
-
-def _check(on: str, *, data, unlabelled, phantoms: int) -> None:
-    if on == "phantoms":
-        if data is not None or unlabelled is not None:
-            raise ConfigError(
-                "Phantoms are simulated: --data and --unlabelled go with --on images."
-            )
-        if phantoms < 2:
-            raise ConfigError(f"phantoms must be at least 2. Received: {phantoms}")
-
-
 def _earlier(config: Config) -> dict[str, Any] | None:
     """Return what is known of the weights that the pretraining starts from, if they are ours."""
     weights = config.model.weights
@@ -308,11 +283,8 @@ def _earlier(config: Config) -> dict[str, Any] | None:
 def _free_folder(out: str | os.PathLike | None, name: str) -> Path:
     if out is None:
         names = (name if n == 1 else f"{name}-{n}" for n in count(1))
-        return next(
-            path
-            for path in (Path("runs", "pretrained", name) for name in names)
-            if not path.exists()
-        )
+        folders = (Path("runs", "pretrained", name) for name in names)
+        return next(folder for folder in folders if not folder.exists())
     if Path(out).exists():
         raise RunError(f"{out} exists. Choose another --out, or delete it.")
     return Path(out)

@@ -36,16 +36,7 @@ def measure_recalibration(
 ) -> dict[str, Any]:
     """Recalibrate on some predictions of a new hospital; write recalibration.json.
 
-    Args:
-        folder: folder of the external validation.
-        model: the model that predicted.
-        table: the predictions.
-        manifest: manifest of the new hospital.
-        images: smallest number of images to recalibrate on.
-        seed: random seed of the sample.
-
-    Raises:
-        BreastusError: see `recalibration_study`.
+    `images` is the smallest number of images to recalibrate on, and `seed` the seed of the sample.
     """
     study = recalibration_study(table, model.config.evaluation, images=images, seed=seed)
     rows = manifest[manifest["image_id"].isin(set(table["image_id"]))]
@@ -95,11 +86,7 @@ def export_recalibrated(
 
 
 def recalibrated_name(model: ModelArtifact, folder: ExternalEvaluation | str | os.PathLike) -> str:
-    """Return the name of a recalibrated bundle, made of network and sources.
-
-    Raises:
-        RunError: see `export_recalibrated`.
-    """
+    """Return the name of a recalibrated bundle, made of network and sources."""
     return "-".join([model.config.model.name, *_recalibration(_external(folder), model)["sources"]])
 
 

@@ -140,16 +140,7 @@ def _train(
     metrics: Sequence[keras.metrics.Metric | str],
     start: float,
 ) -> None:
-    """Train, evaluate and export a run.
-
-    Args:
-        run: the run.
-        precision: `training.precision` before it was resolved.
-        shared: see `train`.
-        callbacks: see `train`.
-        metrics: see `train`.
-        start: value of `time.perf_counter` when the command started.
-    """
+    """Train, evaluate and export a run; `precision` is the setting before it was resolved."""
     resumed = run.has_state
     weights = _prepare(run, resumed=resumed, asked=precision)
     images = run.read_images()
@@ -181,14 +172,7 @@ def _train(
 def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
     """Write manifest, splits and environment of a run; return the weights it starts from.
 
-    Args:
-        run: the run.
-        resumed: whether it has a training state.
-        asked: `training.precision` before it was resolved.
-
-    Raises:
-        WeightsError: if pretrained weights have seen images of val or test, unless the settings
-            allow it; nothing is written then.
+    Nothing is written if the weights are refused.
     """
     if not run.begun:
         check_sources_exist(run.config.data.source)  # before weights are downloaded
@@ -225,11 +209,7 @@ def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
 
 
 def _initial_weights(run: Run, *, resumed: bool) -> ResolvedWeights:
-    """Return the weights that the network starts with, or started with when the run began.
-
-    Raises:
-        ModelError: if the weights that were asked for could not be loaded.
-    """
+    """Return the weights that the network starts with, or started with when the run began."""
     if resumed:
         return ResolvedWeights(**run.environment["weights"])
     settings = run.config.model
@@ -277,15 +257,14 @@ def _predict(run: Run, trainer: Trainer, network: keras.Model) -> None:
 
 def _complete_environment(run: Run, network: keras.Model, seconds: float | None) -> None:
     """Add what is known after the training to environment.json."""
-    size = {
-        "parameters": network.count_params(),
-        "gflops": round(flops(network) / 1e9, 3),
-    }
     peak = peak_memory_mb()
     run.write_environment(
         {
             **run.environment,
-            "network": size,
+            "network": {
+                "parameters": network.count_params(),
+                "gflops": round(flops(network) / 1e9, 3),
+            },
             "seconds_training": float(run.history["seconds"].sum()),
             "seconds_total": seconds,
             "peak_memory_mb": None if math.isnan(peak) else round(peak),

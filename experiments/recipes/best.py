@@ -293,7 +293,7 @@ def separate_scores(result: "CrossValidation") -> str:
     rotations = result.metrics["val_rotations"]
     if rotations == 1:
         return text
-    folds = [fold_predictions(runs, runs[0].config.evaluation) for runs in result.folds]
+    folds = [fold_predictions(runs, runs[0].config.evaluation)[0] for runs in result.folds]
     mean = np.mean([roc_auc(*truth_and_probability(predictions)) for predictions in folds])
     return f"{text} Mean over folds of the {rotations} averaged networks: {mean:.3f}."
 
@@ -323,7 +323,7 @@ def other_rules(result: "CrossValidation", outside: pd.DataFrame | None) -> list
         settings = result.runs[0].config.replace({"evaluation": changes}).evaluation
         repeats: dict[int, list[pd.DataFrame]] = {}
         for runs in result.folds:
-            repeats.setdefault(runs[0].config.seed, []).append(fold_predictions(runs, settings))
+            repeats.setdefault(runs[0].config.seed, []).append(fold_predictions(runs, settings)[0])
         pooled = [pd.concat(folds, ignore_index=True) for folds in repeats.values()]
         thresholds = pd.concat(pooled)["threshold"]
         between = f"{thresholds.min():.2f} to {thresholds.max():.2f}"

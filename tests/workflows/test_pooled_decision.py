@@ -127,7 +127,7 @@ def test_of_one_cross_validation_it_is_what_its_report_is_made_of(tmp_path):
     runs = write_folds(tmp_path, val_rotations=2)
     called = out_of_fold_predictions(runs, CONFIG.evaluation)
     folds = [
-        fold_predictions(runs[start : start + 2], CONFIG.evaluation) for start in range(0, 8, 2)
+        fold_predictions(runs[start : start + 2], CONFIG.evaluation)[0] for start in range(0, 8, 2)
     ]
     expected = pd.concat(folds).sort_values("image_id", ignore_index=True)
     pd.testing.assert_frame_equal(called.table, expected)
