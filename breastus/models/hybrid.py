@@ -33,10 +33,6 @@ def hybrid(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras.
         num_classes: width of the softmax.
         image_size: a multiple of 224 pixels (windows of 7 tokens) or of 192 (of 12).
         dropout: share of the joined features dropped in training.
-
-    Returns:
-        An uncompiled `keras.Model`; its layer `feature_map` gives the joined maps
-        [B, image_size / 32, image_size / 32, C], `features` their averages and maxima.
     """
     if image_size % 224 and image_size % 192:
         raise ModelError(

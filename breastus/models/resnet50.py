@@ -22,9 +22,6 @@ def resnet50(
         weights: None; "imagenet" (KerasHub's `resnet_50_imagenet`); a `hf://` or `kaggle://`
             handle; or a preset's folder.
         dropout: share of the pooled features dropped in training.
-
-    Returns:
-        An uncompiled `keras.Model`; its layer `features` gives the 2,048 pooled features.
     """
     return classifier(
         _backbone,

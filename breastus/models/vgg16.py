@@ -23,9 +23,6 @@ def vgg16(
         weights: None; "imagenet" (KerasHub's `vgg_16_imagenet`); a `hf://` or `kaggle://` handle;
             or a preset's folder.
         dropout: share of the pooled features dropped in training.
-
-    Returns:
-        An uncompiled `keras.Model`; its layer `features` gives the 512 pooled features.
     """
     return classifier(
         _backbone,

@@ -165,7 +165,7 @@ def make_optimizer(
     batch) whose gradients overflow.
 
     Args:
-        model: the model.
+        model: the model, whose norms and biases may be excluded from weight decay.
         settings: settings of the training.
         steps_per_epoch: number of weight updates an epoch, for the schedule.
         accumulation_steps: number of parts a batch is split into; the weights are updated after the

@@ -30,12 +30,8 @@ def shortcut_test(
 ) -> dict[str, Any]:
     """Draw marks on images without a lump, remove marks from images of lumps, and count the flips.
 
-    Args:
-        network: z-scored images to softmax probabilities.
-        test: rows of the test images (columns `path`, `label` and `group_id`).
-        config: settings of the experiment. Their seed decides what is drawn, and which `MOST`
-            images are used if there are more.
-        decision: calibration and threshold.
+    `test` are manifest rows of the test images. The seed of the settings decides what is drawn, and
+    which `MOST` images are used if there are more.
     """
     removed = tf.function(remove_annotations, input_signature=[_PIXELS])
     settings = {

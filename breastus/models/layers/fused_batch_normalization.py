@@ -24,12 +24,6 @@ class FusedBatchNormalization(layers.BatchNormalization):
     and batch renormalisation.
 
     An empty batch leaves the moving statistics alone, which Keras' layer makes NaN.
-
-    Input shape:
-        [B, H, W, C] for the fast way; any other for Keras'.
-
-    Output shape:
-        As the input.
     """
 
     def call(self, inputs, training=None, mask=None):

@@ -20,17 +20,9 @@ _EPSILON = 1e-5  # the original Swin Transformer's
 
 @keras.saving.register_keras_serializable("breastus")
 class LayerNormDense(layers.Layer):
-    """Normalise each token, then multiply it with a matrix.
+    """Normalise each token of [B, ..., C], then multiply it with a matrix: [B, ..., units].
 
-    Args:
-        units: width of the output.
-        use_bias: whether the dense layer has its own bias.
-
-    Input shape:
-        [B, ..., C]; all but B are fixed.
-
-    Output shape:
-        [B, ..., units]
+    All dimensions but B are fixed.
     """
 
     def __init__(self, units: int, use_bias: bool = True, **kwargs):

@@ -21,14 +21,10 @@ _SLOPE = 2.0 / math.sqrt(math.pi)  # of erf at 0
 class Mlp(layers.Layer):
     """Layer norm, dense (wider), GELU, dense (back to the input's width), for each token.
 
+    The input has the shape [B, ..., C], in which all but B are fixed, and the output the same.
+
     Args:
         ratio: hidden width divided by input width; 4 in the original Transformer.
-
-    Input shape:
-        [B, ..., C]; all but B are fixed.
-
-    Output shape:
-        As the input.
     """
 
     def __init__(self, ratio: int = 4, **kwargs):

@@ -10,23 +10,15 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable("breastus")
 class StochasticDepth(layers.Layer):
-    """Drop a residual branch for random images of a batch, and scale up the others.
+    """Drop a residual branch [B, ...] for random images of a batch, and scale up the others.
 
     Args:
         rate: probability of dropping the branch, at least 0 and below 1.
         seed: seed of the generator, whose state belongs to the training state.
-
-    Input shape:
-        [B, ...]
-
-    Output shape:
-        As the input.
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"rate must be at least 0 and below 1. Received: rate={rate}")
         self.rate, self.seed = rate, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 

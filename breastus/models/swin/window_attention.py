@@ -20,17 +20,13 @@ _MASKED = -100.0  # the original's value, added before the softmax
 class WindowAttention(layers.Layer):
     """Layer norm, then multi-head self-attention in windows, with a bias by relative position.
 
+    The input has the shape [B, H, W, C], in which H, W and C are fixed, and the output the same.
+
     Args:
         heads: number of heads; divides the number of channels.
         window: side of a window in tokens; divides the sides of the map.
         shift: cyclic shift of the windows in tokens, down and right, which connects neighbouring
             windows; tokens from opposite edges of the map do not attend to each other.
-
-    Input shape:
-        [B, H, W, C]; H, W and C are fixed.
-
-    Output shape:
-        As the input.
     """
 
     def __init__(self, heads: int, window: int, shift: int = 0, **kwargs):
@@ -40,11 +36,6 @@ class WindowAttention(layers.Layer):
 
     def build(self, shape):
         _, height, width, channels = shape
-        if height % self.window or width % self.window or channels % self.heads:
-            raise ValueError(
-                f"window must divide height and width, and heads the channels. Received: "
-                f"window={self.window}, heads={self.heads}, shape={tuple(shape)}"
-            )
         self.qkv = LayerNormDense(3 * channels, dtype=self.dtype_policy, name="qkv")
         self.qkv.build((None, channels))
         self.projection = layers.Dense(channels, dtype=self.dtype_policy, name="projection")

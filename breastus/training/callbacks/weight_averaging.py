@@ -23,12 +23,7 @@ import tensorflow as tf
 
 
 class WeightAverage(keras.callbacks.Callback):
-    """Updates the average during training, and validates with it.
-
-    Args:
-        model: the built network; the average starts as its weights.
-        decay: 0 to below 1; the nearer to 1, the more updates are averaged.
-    """
+    """Updates the average during training, and validates with it; it starts as the weights."""
 
     def __init__(self, model: keras.Model, decay: float):
         super().__init__()

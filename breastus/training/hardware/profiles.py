@@ -62,14 +62,8 @@ def find_profile(name: str = "auto", machine: Machine | None = None) -> Profile:
     "auto" is `cpu` without a GPU, and `rtx2060` or `t4` for these cards and for other Turing cards
     with their memory. Any other GPU has a profile named "auto" from its memory and compute
     capability: mixed_bfloat16 from 8.0 (Ampere) on, mixed_float16 from 7.0 (Volta) on, float32
-    below. The smallest of several GPUs counts.
-
-    Args:
-        name: value of `training.profile`.
-        machine: the machine; None detects this one.
-
-    Raises:
-        HardwareError: if the machine does not have what the profile needs.
+    below. The smallest of several GPUs counts. A HardwareError is raised if the machine does not
+    have what the profile needs.
     """
     machine = machine or this_machine()
     if name == "cpu" or (name == "auto" and not machine.gpus):
@@ -112,10 +106,6 @@ def resolve(
         machine: the machine; None detects this one.
         begun: settings of the run that is resumed. An automatic precision is taken from them if the
             profile is the same, because another processor may have other instructions.
-
-    Raises:
-        HardwareError: if the machine does not have what a setting asks for, or if a single image
-            does not fit.
     """
     let_memory_grow()
     settings = config.training
@@ -199,10 +189,6 @@ def strategy(config: Config):
     """Return a MirroredStrategy over the devices that share a batch, or None for one device.
 
     The devices are the first `training.devices` logical GPUs, or logical CPUs without a GPU.
-
-    Raises:
-        HardwareError: if there are fewer devices, or if a batch is accumulated or cannot be shared
-            evenly.
     """
     count = _count(config)
     if count < 2:

@@ -3,13 +3,11 @@
     model = masked_model(network, patch=32, fill="token")
     inputs, targets = hide(images, targets, seeds, patch=32, ratio=0.6, area=area_of(model, 224))
 
-It needs no labels. Random patches of the images are replaced. A 1 x 1 convolution and a pixel
-shuffle turn the last feature map of the network into an image again. The loss is the mean absolute
-difference on the hidden pixels. The decoder is discarded afterwards.
-
-    SimMIM's recipe: patches of 32 pixels, 60 % of them hidden, one-layer head, L1 on hidden pixels,
-    a learnt token in their place. Convolutional networks get zeros instead, the baseline of ConvMAE
-    and SparK, or the mean of the visible pixels of the image.
+It needs no labels. A 1 x 1 convolution and a pixel shuffle turn the last feature map of the network
+into an image again. The decoder is discarded afterwards. The recipe is SimMIM's: patches of 32
+pixels, 60 % of them hidden, one-layer head, L1 on hidden pixels, a learnt token in their place.
+Convolutional networks get zeros instead, the baseline of ConvMAE and SparK, or the mean of the
+visible pixels of the image.
 
 References:
     Xie et al.: SimMIM: A Simple Framework for Masked Image Modeling. CVPR 2022.
@@ -72,7 +70,7 @@ def hide(
         seeds: seeds of the images, int32 [B, 2], which decide the patches.
         patch: side of the hidden patches in pixels.
         ratio: share of the patches that are hidden, rounded up, as in SimMIM.
-        area: top, left, height and width of the reconstructed area, from `area_of`.
+        area: the reconstructed area, from `area_of`.
 
     Returns:
         ({"image": images, "hidden": float32 [B, n, n, 1], 1 for a hidden patch},
@@ -104,9 +102,6 @@ def masked_model(model: keras.Model, *, patch: int, fill: str) -> keras.Model:
     Returns:
         A model that maps {"image": [B, S, S, 3], "hidden": [B, n, n, 1]} to float32
         [B, height, width, 3], the middle of the image if the map does not reach its borders.
-
-    Raises:
-        ModelError: if the network has no such layer.
     """
     size = model.inputs[0].shape[1]
     features = _last_map(model)
@@ -133,23 +128,13 @@ def area_of(masked: keras.Model, image_size: int) -> tuple[int, int, int, int]:
 
 @keras.saving.register_keras_serializable("breastus")
 class HidePatches(layers.Layer):
-    """Replace hidden patches.
+    """Replace hidden patches of images [B, S, S, 3] by the `fill` of `masked_model`.
 
-    Args:
-        fill: "token", "mean" or "zero", as in `masked_model`.
-
-    Call arguments:
-        images: [B, S, S, 3].
-        hidden: [B, n, n, 1], 1 for a hidden patch, else 0; n divides S.
-
-    Output shape:
-        As the images.
+    `hidden` is [B, n, n, 1], 1 for a hidden patch, else 0; n divides S.
     """
 
     def __init__(self, fill: str, **kwargs):
         super().__init__(**kwargs)
-        if fill not in FILLS:
-            raise ValueError(f"fill must be one of {', '.join(FILLS)}. Received: fill={fill!r}")
         self.fill = fill
 
     def build(self, images_shape, hidden_shape):

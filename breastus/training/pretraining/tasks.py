@@ -46,17 +46,11 @@ _PATCH, _PATCHES = 32, {"cnn": 16}
 
 @dataclass(frozen=True)
 class Masking:
-    """Options of masked image modelling.
+    """Options of masked image modelling."""
 
-    Args:
-        patch: side of the hidden patches in pixels.
-        ratio: share of the patches that are hidden; the default is SimMIM's.
-        fill: "token", "mean" or "zero", as in `masked_model`.
-    """
-
-    patch: int = _PATCH
-    ratio: float = 0.6
-    fill: str = "zero"
+    patch: int = _PATCH  # side of the hidden patches in pixels
+    ratio: float = 0.6  # share of the patches that are hidden, as in SimMIM
+    fill: str = "zero"  # "token", "mean" or "zero", as in `masked_model`
 
     @classmethod
     def of(
@@ -76,21 +70,13 @@ class Masking:
 
 @dataclass(frozen=True)
 class Task:
-    """A compiled model and its training data.
+    """A compiled model and its training data."""
 
-    Attributes:
-        model: model that shares the layers of the network.
-        batches: batches of all epochs, one epoch after the other.
-        steps: number of batches an epoch.
-        facts: description of the task, as values that JSON can hold.
-        finish: function to call after the model was fitted.
-    """
-
-    model: keras.Model
-    batches: tf.data.Dataset
-    steps: int
-    facts: dict[str, Any]
-    finish: Callable[[], None] = lambda: None
+    model: keras.Model  # shares the layers of the network
+    batches: tf.data.Dataset  # of all epochs, one epoch after the other
+    steps: int  # batches an epoch
+    facts: dict[str, Any]  # description of the task, as values that JSON can hold
+    finish: Callable[[], None] = lambda: None  # to be called after the model was fitted
 
 
 def phantom_task(network: keras.Model, config: Config, transform: Transform, *, count: int) -> Task:
@@ -142,15 +128,7 @@ def masked_task(
     *,
     masking: Masking,
 ) -> Task:
-    """Return the task of reconstructing hidden patches of images, without their labels.
-
-    Args:
-        network: a network of images, with a feature map as `masked_model` needs it.
-        config: settings of the training.
-        transform: transform from files to model input.
-        table: manifest rows (column `path`).
-        masking: options of the masking, which must fit the image size.
-    """
+    """Return the task of reconstructing hidden patches of the images in `table` (column `path`)."""
     settings, execution = config.training, execution_of(config)
     model = masked_model(network, patch=masking.patch, fill=masking.fill)
     order, draws = epoch_order([0] * len(table), strategy="all", seed=config.seed)
@@ -213,8 +191,7 @@ def recompute_batchnorm(model: keras.Model, batches: Iterable[tf.Tensor]) -> Non
 
     Args:
         model: any network; one without batch norms is not changed.
-        batches: model input, float32 [B, S, S, 3], each with the same weight. No batches change
-            nothing.
+        batches: model input, float32 [B, S, S, 3], each with the same weight.
     """
     norms = [x for x in nested_layers(model) if isinstance(x, keras.layers.BatchNormalization)]
     if not norms:
