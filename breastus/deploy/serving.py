@@ -20,7 +20,7 @@ _TINY = 1e-12  # lower bound of a probability before its logarithm is taken
 
 
 class ServingModule(tf.Module):
-    """The exported graph: transform, network, views and calibration.
+    """The exported graph as a module.
 
     `serving_default` takes pixels [B, H, W, 3], uint8 or float32, 0 to 255; `predict_bytes` takes
     PNG or JPEG files, string [B]. Both return `probabilities` float32 [B, classes] and `lump`

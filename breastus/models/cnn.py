@@ -8,6 +8,7 @@ from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 
 FILTERS = (32, 64, 128)
+_SMALLEST = 22  # pixels, of which a map of one remains
 
 
 @register_model("cnn")
@@ -18,15 +19,11 @@ def cnn(*, num_classes: int = 2, image_size: int = 224, dropout: float = 0.2) ->
     and softmax. It has no pretrained weights.
 
     Args:
-        num_classes: width of the softmax.
-        image_size: side of the input in pixels, at least 22, so that a map remains to flatten.
+        image_size: side of the input in pixels, at least 22.
         dropout: share of the flattened features dropped in training; the study's value is 0.2.
     """
-    side = image_size
-    for _ in FILTERS:
-        side = (side - 2) // 2
-    if side < 1:
-        raise ModelError(f"image_size must be at least 22 for cnn. Received: {image_size}")
+    if image_size < _SMALLEST:
+        raise ModelError(f"image_size must be at least {_SMALLEST} for cnn. Received: {image_size}")
 
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")

@@ -22,7 +22,6 @@ def compact(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras
     """Build the network; 0.9 million parameters.
 
     Args:
-        num_classes: width of the softmax.
         image_size: side of the input in pixels, at least 32.
         dropout: share of the pooled features dropped in training.
     """

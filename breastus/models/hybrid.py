@@ -1,11 +1,9 @@
 """A convolutional and a Swin branch side by side: z-scored images in, softmax probabilities out.
 
-Convolutions capture texture and edges, attention captures how parts of the image relate. Chen and
-Martel combine a Swin-T and a ResNet-18 for mammograms (HybMNet): their Swin, pretrained without
-labels, selects patches of a large image, the ResNet processes these, a fusion module combines both,
-and each branch has its own loss. This network takes only the idea of two branches. It is simpler,
-for a few hundred small images: both branches see the whole image, the convolutional branch comes
-from `compact`, their maps are concatenated, and there is one loss. Their results do not carry over.
+Convolutions capture texture and edges, attention captures how parts of the image relate. Only the
+idea of two branches is Chen and Martel's, whose HybMNet combines a Swin-T that selects patches of a
+mammogram and a ResNet-18 that processes them. Here both branches see the whole image, and their
+maps are concatenated. The results of HybMNet do not carry over.
 
 Reference:
     Chen, Martel: Enhancing breast cancer detection on screening mammogram using self-supervised
@@ -30,7 +28,6 @@ def hybrid(*, num_classes: int, image_size: int, dropout: float = 0.3) -> keras.
     """Build `compact` and `swin_micro` joined, which a processor trains from scratch.
 
     Args:
-        num_classes: width of the softmax.
         image_size: a multiple of 224 pixels (windows of 7 tokens) or of 192 (of 12).
         dropout: share of the joined features dropped in training.
     """
@@ -50,7 +47,6 @@ def hybrid_large(
     """Build `compact` and Swin-T joined, meant for pretrained weights.
 
     Args:
-        num_classes: width of the softmax.
         image_size: a multiple of 224 pixels (windows of 7 tokens) or of 384 (of 12).
         weights: weights of the Swin branch, as for `swin`; the convolutional branch always starts
             from random weights.

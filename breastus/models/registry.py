@@ -2,6 +2,8 @@
 
 Every network takes z-scored images, float32 [B, H, W, 3], and returns softmax probabilities,
 float32 [B, classes]. Each network is one file that registers its builder; `_MODULES` lists them.
+A builder raises a ModelError if it cannot take the image size or the dropout, and a WeightsError if
+its weights are missing or do not fit.
 
 Every network ends with layers named `features`, `dropout` and `probabilities`. The last two are the
 head, which every training initialises. `feature_map` is the map from which `features` is pooled.

@@ -17,7 +17,6 @@ def resnet50(
     """Build ResNet-50.
 
     Args:
-        num_classes: width of the softmax.
         image_size: side of the input in pixels, at least 32.
         weights: None; "imagenet" (KerasHub's `resnet_50_imagenet`); a `hf://` or `kaggle://`
             handle; or a preset's folder.

@@ -18,7 +18,6 @@ def vgg16(
     """Build VGG-16.
 
     Args:
-        num_classes: width of the softmax.
         image_size: side of the input in pixels, at least 32.
         weights: None; "imagenet" (KerasHub's `vgg_16_imagenet`); a `hf://` or `kaggle://` handle;
             or a preset's folder.

@@ -18,17 +18,11 @@ _THREADS = 4
 
 
 class ExternalLeakage(NamedTuple):
-    """Result of the search.
+    """Result of the search."""
 
-    Attributes:
-        duplicate_of: image id of a new image to image id of the most similar image of the run.
-        compared: number of the run's images that the new ones were compared with.
-        missing: number of the run's images whose file is missing or was changed.
-    """
-
-    duplicate_of: dict[str, str]
-    compared: int
-    missing: int
+    duplicate_of: dict[str, str]  # id of a new image to that of the most similar image of the run
+    compared: int  # number of the run's images that the new ones were compared with
+    missing: int  # number of the run's images whose file is missing or was changed
 
 
 def find_external_leakage(
@@ -36,10 +30,8 @@ def find_external_leakage(
 ) -> ExternalLeakage:
     """Find the new images that are near-duplicates of an image of the run.
 
-    Args:
-        new: manifest rows of the external images.
-        seen: manifest rows of the run's training and validation images.
-        threshold: correlation from which two registered images are near-duplicates.
+    `seen` are the manifest rows of its training and validation images. Two registered images are
+    near-duplicates from the correlation `threshold` on.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         old = list(pool.map(_fingerprint, seen["path"], seen["sha256"]))

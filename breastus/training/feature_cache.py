@@ -5,11 +5,9 @@
     head.fit(cache.training(order, ...))
 
 A step then costs what the head costs, some hundredths of the whole. Each image has a fixed number
-of augmented views, and epoch e uses view e modulo that number. So the network sees fewer different
-views than with a new augmentation in each epoch.
-
-Features lie in float16 in a file without a name in the run folder, which disappears with the
-process. A resumed run computes them again; they are the same, because views have seeds.
+of augmented views, and epoch e uses view e modulo that number. Features lie in float16 in a file
+without a name in the run folder, which disappears with the process. A resumed run computes them
+again; they are the same, because views have seeds.
 """
 
 import hashlib
@@ -118,8 +116,7 @@ class SharedFeatureCache:
     the features takes far longer than training a head. Augmentation has its seed from an image's
     place among all images here, and from its place in the training part if a run has its own cache.
 
-    Args:
-        folder: folder of the feature files, which have no names and disappear with this object.
+    Its files in the folder have no names, and disappear with this object.
     """
 
     def __init__(self, folder: Path):

@@ -5,7 +5,6 @@ optimistic. The same file counts, and any other image of its group (patient or s
 """
 
 import warnings
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,6 @@ from breastus.auditing.leakage import HELD_OUT
 from breastus.errors import PretrainingLeakageWarning, RunError, WeightsError
 from breastus.models.weights.backbone_folder import PRETRAINED_FILE
 from breastus.utils.files import read_json
-
-
-def held_out_images_seen(
-    seen: Collection[str], manifest: pd.DataFrame, splits: pd.DataFrame
-) -> pd.DataFrame:
-    """Return `image_id` and `split` of val and test images that were seen, themselves or by group.
-
-    Args:
-        seen: SHA-256 of the image files that were seen.
-        manifest: manifest of the run.
-        splits: splits of the run.
-    """
-    known = manifest[manifest["sha256"].isin(set(seen)) & (manifest["sha256"] != "")]
-    rows = splits[splits["split"].isin(HELD_OUT)].merge(manifest, on="image_id")
-    found = rows["sha256"].isin(set(known["sha256"])) | rows["group_id"].isin(
-        set(known["group_id"])
-    )
-    return rows.loc[found, ["image_id", "split"]].reset_index(drop=True)
 
 
 def check_pretraining_leakage(
@@ -49,7 +30,10 @@ def check_pretraining_leakage(
     Returns:
         Number of images of val and test that the weights have seen.
     """
-    found = held_out_images_seen(pretraining["seen"], manifest, splits)
+    seen = manifest[manifest["sha256"].isin(set(pretraining["seen"])) & (manifest["sha256"] != "")]
+    rows = splits[splits["split"].isin(HELD_OUT)].merge(manifest, on="image_id")
+    same_file = rows["sha256"].isin(set(seen["sha256"]))
+    found = rows[same_file | rows["group_id"].isin(set(seen["group_id"]))]
     if found.empty:
         return 0
     counts = " and ".join(f"{n} of {split}" for split, n in found["split"].value_counts().items())

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-STRATEGIES = ("all", "oversample", "balanced")
 _ORDER = 0x6F726465  # keeps the random numbers of order and augmentation apart
 
 
@@ -22,7 +21,7 @@ def epoch_order(
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], int]:
     """Return a function from an epoch to its draws, int32 [n], and n.
 
-    `labels` are the class ids of the images, and `strategy` is one of `STRATEGIES`.
+    `labels` are the class ids of the images, and `strategy` is one of the three above.
     """
     labels = np.asarray(labels)
     images = len(labels)

@@ -35,10 +35,8 @@ _RECORD = "record"
 class TrainingState(keras.callbacks.BackupAndRestore):
     """Save the whole state of a training after each epoch, and restore it.
 
-    Keras's callback saves weights and optimizer, in place. It leaves out the seed generators of
-    dropout, the best weights, the history and the counters of other callbacks, so a resumed run
-    differs from an uninterrupted one. A run that is resumed from this state ends with the same
-    bits on a CPU.
+    Keras's callback saves weights and optimizer alone, in place, so a resumed run differs from an
+    uninterrupted one. A run that is resumed from this state ends with the same bits on a CPU.
 
     The state is written after `best.keras` and `history.csv`. A run that is killed in between
     repeats the epoch and writes the same files again.
@@ -46,8 +44,8 @@ class TrainingState(keras.callbacks.BackupAndRestore):
     Args:
         folder: the run folder.
         network: the network that is trained; what is fitted is this, or a part of it.
-        checkpoint: keeps its best weights; must come before this in the callbacks.
-        history: keeps its history; must come before this in the callbacks.
+        checkpoint: must come before this in the callbacks.
+        history: must come before this in the callbacks.
         average: moving average of the weights, or None.
         callbacks: further callbacks whose attributes of type int, float, bool and str (such as the
             counter of `EarlyStopping`) are saved and restored.

@@ -27,9 +27,6 @@ from breastus.utils.opencv import cv2
 class Examination:
     """Facts about this machine.
 
-    Args:
-        profile: "auto" or the name of a hardware profile.
-
     Attributes:
         found: `versions`, `hardware`, `data` and `profile`, each name to text.
         problems: sentences about what is broken.
@@ -48,8 +45,10 @@ class Examination:
             "versions": versions(),
             "hardware": _hardware(self.machine),
             "data": _data(),
-            "profile": _profile(self.profile),
+            "profile": {},
         }
+        if self.profile:
+            self.found["profile"] = {**vars(self.profile), "why": self.profile.why}
 
     def memory_plans(
         self, names: list[str], image_size: int | None = None
@@ -125,10 +124,6 @@ def _hardware(machine: Machine) -> dict[str, str]:
         "memory": f"{machine.memory / 2**30:.1f} GB, {_free()}",
         "GPU": ", ".join(map(str, machine.gpus)) or "none; training runs on the CPU",
     }
-
-
-def _profile(profile: Profile | None) -> dict[str, Any]:
-    return {} if profile is None else {**vars(profile), "why": profile.why}
 
 
 def _data() -> dict[str, str]:

@@ -2,8 +2,8 @@
 
     uncalibrated predictions -> decision (from validation alone) -> labels -> metrics, report
 
-This reads and writes files of the run folder, so that a run can be evaluated again without its
-images and its network. A finished run and its bundle never disagree: the bundle follows.
+A run can be evaluated again without its images and its network. Its bundle follows, so that the two
+never disagree.
 """
 
 import os

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breastus.training.sampling import STRATEGIES, epoch_order
+from breastus.training.sampling import epoch_order
 
 
 def draws(labels, strategy, epoch=0, seed=0):
@@ -16,6 +16,7 @@ def draws(labels, strategy, epoch=0, seed=0):
     return found
 
 
+STRATEGIES = ("all", "oversample", "balanced")
 label_lists = st.lists(st.integers(0, 1), min_size=2, max_size=40).filter(
     lambda labels: len(set(labels)) == 2
 )

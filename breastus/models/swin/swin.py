@@ -32,6 +32,7 @@ from breastus.models.swin.weights import load_swin_weights
 from breastus.models.swin.window_attention import WindowAttention
 
 _PATCH = 4
+_WINDOWS = (7, 12)  # sides in tokens: 7 for 224 pixels and its multiples, 12 for 384
 _EPSILON = 1e-5  # of the layer norms, as in the original
 
 
@@ -41,18 +42,6 @@ class _Variant:
     depths: tuple[int, ...]
     heads: tuple[int, ...]
     presets: dict[int, str]  # by image size
-
-    @property
-    def stride(self) -> int:
-        """By how much the last map is smaller than the image."""
-        return _PATCH * 2 ** (len(self.depths) - 1)
-
-    def window(self, image_size: int) -> int:
-        """Return the side of the windows: 7 for 224 pixels and its multiples, 12 for 384."""
-        for window in (7, 12):
-            if image_size % (window * self.stride) == 0:
-                return window
-        raise ValueError(image_size)
 
 
 _HUB = "swin_{}_patch4_window{}_{}"
@@ -77,7 +66,6 @@ def swin(
     """Build Swin-T (tiny), the study's; 27.5 million parameters.
 
     Args:
-        num_classes: width of the softmax.
         image_size: a multiple of 224 pixels (windows of 7 tokens) or of 384 (of 12).
         weights: None; "imagenet" (KerasHub's preset for this variant and size); a `hf://` or
             `kaggle://` handle; or a folder, of a KerasHub preset or as Hugging Face saves
@@ -108,7 +96,6 @@ def swin_micro(*, num_classes: int, image_size: int, dropout: float = 0.0) -> ke
     """Build a Swin of three stages and 0.6 million parameters, which has no pretrained weights.
 
     Args:
-        num_classes: width of the softmax.
         image_size: a multiple of 112 pixels (windows of 7 tokens) or of 192 (of 12).
         dropout: share of the pooled features dropped in training.
     """
@@ -119,14 +106,14 @@ def _build(
     name: str, num_classes: int, image_size: int, weights: str | None, dropout: float
 ) -> keras.Model:
     variant = _VARIANTS[name]
-    try:
-        window = variant.window(image_size)
-    except ValueError:
-        sizes = f"{7 * variant.stride}, or of {12 * variant.stride}"
+    stride = _PATCH * 2 ** (len(variant.depths) - 1)  # of the last map
+    window = next((side for side in _WINDOWS if image_size % (side * stride) == 0), None)
+    if window is None:
+        sizes = ", or of ".join(str(side * stride) for side in _WINDOWS)
         raise ModelError(
             f"image_size must be a multiple of {sizes} for {name}, so that its windows fill every "
             f"map. Received: {image_size}"
-        ) from None
+        )
     rates = np.linspace(0.0, 0.1, sum(variant.depths)).tolist()  # of stochastic depth, rising
 
     # === Functional model ===

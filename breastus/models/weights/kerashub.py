@@ -94,8 +94,6 @@ def classifier(
 
     Args:
         make_backbone: (H, W, 3) to a KerasHub backbone of feature maps [B, h, w, C].
-        name: name of the network.
-        num_classes: width of the softmax.
         image_size: side of the input in pixels, at least 32.
         weights: None, "imagenet", or as for `load_preset`.
         imagenet: name of the preset behind "imagenet".
