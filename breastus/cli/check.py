@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.images and args.data:
         raise ConfigError("Give either image files or --data, not both.")
+    if args.count < 1:
+        raise ConfigError(f"--count must be at least 1. Received: {args.count}")
     if not args.images and not args.data:
         raise ConfigError(
             f"There are no images to check. Name some: breastus check {args.bundle} image.png (or "
