@@ -123,8 +123,8 @@ def build_model(
         )
     if weights == "auto":
         weights, _ = resolve_weights(name, image_size=image_size, weights=weights)
-    ours = weights if weights is not None and is_pretrained(weights) else None
-    if weights is not None and ours is None:
+    ours = is_pretrained(weights)
+    if weights is not None and not ours:
         if "weights" not in parameters:
             raise WeightsError(
                 f"There are no pretrained weights for {name} but one's own: weights must be None, "
@@ -133,8 +133,8 @@ def build_model(
             )
         options["weights"] = weights
     model = builder(num_classes=num_classes, image_size=image_size, **options)
-    if ours is not None:
-        load_pretrained(model, ours, network=name)
+    if ours:
+        load_pretrained(model, weights, network=name)
     return model
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -132,12 +131,6 @@ class SharedFeatureCache:
             self._key = self._caches = None  # first, or the disk has to hold both
             self._caches, self._key = compute(), key
         return self._caches
-
-
-def all_rows(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the rows of all splits in the order of their image ids, which no split changes."""
-    rows = pd.concat(tables, ignore_index=True)
-    return rows.sort_values("image_id", ignore_index=True)
 
 
 def fingerprint(config: Config, backbone: keras.Model, image_ids: Sequence[str]) -> str:

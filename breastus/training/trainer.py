@@ -35,7 +35,7 @@ from breastus.training.callbacks.epoch_end import (
 )
 from breastus.training.callbacks.registry import make_callbacks
 from breastus.training.callbacks.weight_averaging import WeightAverage
-from breastus.training.feature_cache import FeatureCache, SharedFeatureCache, all_rows, fingerprint
+from breastus.training.feature_cache import FeatureCache, SharedFeatureCache, fingerprint
 from breastus.training.hardware.profiles import strategy
 from breastus.training.lesion_head import (
     LESION_LOGITS,
@@ -206,7 +206,9 @@ class Trainer:
             train = self._features(backbone, "train", augmented=True)
             val = self._features(backbone, "val", augmented=False)
         else:
-            table = all_rows([self.tables[split] for split in SPLITS])
+            # In the order of their ids, which no split changes.
+            table = pd.concat([self.tables[split] for split in SPLITS], ignore_index=True)
+            table = table.sort_values("image_id", ignore_index=True)
             self.tables[_ALL] = table
             train, val = self._shared.get(
                 fingerprint(self.config, backbone, table["image_id"]),

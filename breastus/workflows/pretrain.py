@@ -135,7 +135,8 @@ def pretrain(
     folder = _free_folder(out, f"{model}-{on}")
     plain = config.replace({"model": {"weights": None}})
     config = resolve(config, build=functools.partial(new_model, plain))
-    earlier = _earlier(config)
+    weights = config.model.weights
+    earlier = read_pretrained(weights) if is_pretrained(weights) else None
 
     start, transform = time.perf_counter(), Transform.from_config(config)
     if on == "images":
@@ -163,9 +164,7 @@ def pretrain(
         "epochs": config.training.epochs,
         "seed": config.seed,
         **found,
-        "initial_weights": describe(earlier)
-        if earlier
-        else config.model.weights or "random weights",
+        "initial_weights": describe(earlier) if earlier else weights or "random weights",
         "settings": _settings(config),
         "command": command_line(),
         "versions": versions(),
@@ -272,12 +271,6 @@ def _images(
         "data_fingerprint": data_fingerprint(manifest, splits),
         "seen": rows["sha256"].tolist(),
     }
-
-
-def _earlier(config: Config) -> dict[str, Any] | None:
-    """Return what is known of the weights that the pretraining starts from, if they are ours."""
-    weights = config.model.weights
-    return read_pretrained(weights) if weights is not None and is_pretrained(weights) else None
 
 
 def _free_folder(out: str | os.PathLike | None, name: str) -> Path:

@@ -227,7 +227,7 @@ def _with_weights(config: Config, weights: str | None) -> Config:
 
 def _pretraining(run: Run, weights: ResolvedWeights, *, resumed: bool) -> dict[str, Any] | None:
     """Return what is known of the initial weights if breastus pretrained them."""
-    if weights.weights is None or not is_pretrained(weights.weights):
+    if not is_pretrained(weights.weights):
         return None
     # The folder may have been written again since the run began.
     return (pretraining_of(run.path) if resumed else None) or read_pretrained(weights.weights)

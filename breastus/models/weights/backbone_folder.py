@@ -31,10 +31,11 @@ WEIGHTS_FILE = "backbone.weights.h5"
 _NEEDED = {"network": str, "image_size": int, "on": str, "weights": dict, "seen": list}
 
 
-def is_pretrained(weights: str | os.PathLike) -> bool:
+def is_pretrained(weights: str | os.PathLike | None) -> bool:
     """Whether a name of weights is a folder that `write_pretrained` wrote, damaged or not."""
-    folder = Path(weights)
-    return any(os.path.isfile(folder / name) for name in (PRETRAINED_FILE, WEIGHTS_FILE))
+    return weights is not None and any(
+        os.path.isfile(Path(weights, name)) for name in (PRETRAINED_FILE, WEIGHTS_FILE)
+    )
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
