@@ -44,7 +44,7 @@ class Profile:
     gpu: bool
     precision_reason: str
     memory_reason: str
-    # On a processor it slows the study's CNN down, and on GPUs it was not measured.
+    # "on" slows the study's CNN down on a processor, and was not measured on GPUs.
     xla: str = "off"
 
     @property
