@@ -27,7 +27,7 @@ ARGS   ?=
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Two processes: tests mostly trace graphs, on one core each, and each process takes about 3 GB.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 BENCH_VENV  := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 # The GPU build of TensorFlow where there is an NVIDIA driver, the CPU build elsewhere.

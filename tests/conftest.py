@@ -21,6 +21,13 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, so that the two processes end together."""
+    long = ("test_end_to_end.py", "workflows", "training", "deploy", "models", "cli")
+    items.sort(key=lambda item: not set(long) & set(item.path.parts))
+    items.sort(key=lambda item: item.path.name != long[0])
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _no_networks_left_behind():
     """Let the networks and graphs of a file go, which otherwise pile up to gigabytes."""

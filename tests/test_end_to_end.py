@@ -24,6 +24,9 @@ def test_busi_in_and_an_outside_hospital_checked(real_data, tmp_path, monkeypatc
     manifest = pd.read_csv(run / "manifest.csv", keep_default_na=False)
     splits = pd.read_csv(run / "splits.csv").merge(manifest, on="image_id")
     assert len(manifest) == 780
+    sizes = manifest["group_id"].value_counts()
+    assert (sizes > 1).sum() == 153  # as many as Pawlowska et al. found by eye
+    assert sizes[sizes > 1].sum() == 346
     assert (splits["excluded"] == "").all()
     assert (splits.groupby("group_id")["split"].nunique() == 1).all()
     test = pd.read_csv(run / "predictions_test.csv")

@@ -57,7 +57,13 @@ def pixels_of(transform, scans):
     return tf.stack([transform.crop_and_resize(tf.constant(scan)) for scan in scans])
 
 
-@pytest.mark.parametrize("method", CALIBRATORS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=() if name in ("platt", "isotonic") else pytest.mark.slow)
+        for name in CALIBRATORS
+    ],
+)
 def test_calibrators_in_the_graph(scans, tmp_path, method):
     transform, model = Transform(image_size=24), network(0)
     raw = model.predict(transform.normalize(pixels_of(transform, scans)), verbose=0)

@@ -49,6 +49,7 @@ def test_with_a_view_an_epoch_nothing_is_different(head_only, kept, tables, tmp_
     np.testing.assert_allclose(kept["history"], fresh["history"], rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_the_backbone_stays_as_it_came_and_the_head_does_not(head_only, kept):
     keras.utils.set_random_seed(head_only.seed)
     name = head_only.model.name

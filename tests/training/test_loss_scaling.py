@@ -26,6 +26,7 @@ WAYS = {
     "head first": {"epochs": 2, "head_epochs": 1, "mask_weight": 1.0},
     "rates by layer": {"layer_decay": 0.8, "decay_all": False, "mask_weight": 1.0},
 }
+QUICK = {"plain", "masks", "cached features and masks"}
 
 
 class Begun(BaseException):
@@ -58,7 +59,10 @@ def optimizer_of(config, tables, folder, training, precision="mixed_float16"):
     return probe.found[-1]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=() if way in QUICK else pytest.mark.slow) for way in WAYS],
+)
 def test_every_training_in_float16_scales_its_loss(config, tables, tmp_path, way):
     optimizer = optimizer_of(config, tables, tmp_path, WAYS[way])
     assert type(optimizer) is LossScaleOptimizer

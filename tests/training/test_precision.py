@@ -75,6 +75,7 @@ class TerminateOnNonFiniteInTraining(TerminateOnNonFinite):
         """There is no validation here."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
 )
@@ -87,7 +88,11 @@ def test_resumed_in_half_precision(tiny_config, tables, tmp_path, interrupted, p
 
 
 @pytest.mark.parametrize(
-    "training", [{"accumulation_steps": 3}, {"precision": "mixed_float16", "ema": 0.9}]
+    "training",
+    [
+        pytest.param({"accumulation_steps": 3}, marks=pytest.mark.slow),
+        {"precision": "mixed_float16", "ema": 0.9},
+    ],
 )
 def test_a_loss_that_is_nan_is_named_whatever_else_is_at_work(
     tiny_config, tables, tmp_path, monkeypatch, training

@@ -34,6 +34,7 @@ def test_half_precision_is_exported_as_float32(tiny_config, tmp_path, precision)
     np.testing.assert_allclose(found, table["probability"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_remedies_reach_the_loss(tiny_config, uneven_tables, tmp_path):
     base = tiny_config.replace(
         {"training": {"epochs": 1, "learning_rate": 1e-9}, "augmentation": {"policy": "none"}}

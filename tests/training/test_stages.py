@@ -169,6 +169,7 @@ def test_in_the_first_stage_only_the_head_moves(staged, tables, tmp_path, interr
     assert len(best.trainable_variables) == 8
 
 
+@pytest.mark.slow
 def test_a_head_trained_in_all_epochs_leaves_the_backbone_alone(staged, tables, tmp_path):
     config = staged.replace({"training": {"head_epochs": 4, "ema": 0.0}})
     fit(tmp_path / "run", config, tables)

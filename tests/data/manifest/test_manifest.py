@@ -184,6 +184,7 @@ def test_a_manifest_that_a_spreadsheet_saved_is_read(class_folders, tmp_path):
     pd.testing.assert_frame_equal(read_manifest(path), table)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_real_busi_has_the_duplicates_that_are_known(real_data):
     table = load_manifest(real_data / "busi", settings=DataConfig(known_faults=False))

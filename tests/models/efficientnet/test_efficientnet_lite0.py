@@ -46,6 +46,7 @@ def test_such_a_network_saves_and_loads(preset, tmp_path):
     np.testing.assert_allclose(model(image), loaded(image), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_preset_of_another_network_is_refused(preset, tmp_path):
     from keras_hub.models import EfficientNetBackbone
 

@@ -67,6 +67,7 @@ def test_attention_equals_its_definition(window, shift):
         np.testing.assert_allclose(result, reference_attention(image, layer), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     # Liu et al., table 1, in millions, with their head of 1,000 classes taken off.
     ("name", "millions"),
