@@ -18,7 +18,7 @@ from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.labels import LABELS, LUMP
 from breastus.reporting import texts
 from breastus.reporting.facts import ModelFacts
-from breastus.reporting.format import listed, rounded_apart
+from breastus.reporting.format import count, listed, rounded_apart
 from breastus.reporting.render import render, sentence
 from breastus.utils.files import printable, write_text
 
@@ -65,7 +65,7 @@ def check_page(
     shown = [_facts(info, *pair) for pair in zip(cases, predictions, strict=True)]
     return render(
         "check_page.html.j2",
-        title=f"Check of “{info['model']}” on {len(shown)} images",
+        title=f"Check of “{info['model']}” on {count(len(shown), 'image')}",
         notices=texts.notices(
             ModelFacts.of_bundle(info),
             patient_images=not phantom and any(case["picture"] for case in shown),
