@@ -53,6 +53,9 @@ def workspace(tmp_path_factory):
             finding = findings[number % 3]
             name = f"{finding} ({number}).png"
             write(root / "path/to" / folder / finding / name, phantom(seed, number, finding))
+    for number in range(48):
+        folder, finding = (("healthy", "normal"), ("cancer", "malignant"))[number % 2]
+        write(root / "my_images" / folder / f"{number}.png", phantom(4, number, finding))
     rows = ["Image;Label;Doppler;Marks;Combined"]
     for number in range(120):
         finding, patient = findings[number % 3], "ABCDEFGHIJKLMNOPQRST"[number // 6] * 4
