@@ -9,7 +9,6 @@ Every network ends with layers named `features`, `dropout` and `probabilities`. 
 head, which every training initialises. `feature_map` is the map from which `features` is pooled.
 """
 
-import difflib
 import importlib
 import inspect
 import os
@@ -20,7 +19,7 @@ from typing import NamedTuple
 
 import keras
 
-from breastus.errors import ModelError, PretrainedWeightsWarning, WeightsError
+from breastus.errors import ModelError, PretrainedWeightsWarning, WeightsError, did_you_mean
 from breastus.models.weights.backbone_folder import PRETRAINED_FILE, is_pretrained, load_pretrained
 
 _MODULES = (
@@ -74,10 +73,9 @@ def list_models() -> list[str]:
 def check_model(name: str) -> None:
     """Raise ModelError when there is no model of this name, before any long work starts."""
     if name not in list_models():
-        near = difflib.get_close_matches(str(name), _BUILDERS, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
         raise ModelError(
-            f"name must be one of {', '.join(list_models())}. {hint}Received: {name!r}"
+            f"name must be one of {', '.join(list_models())}.{did_you_mean(name, _BUILDERS)} "
+            f"Received: {name!r}"
         )
 
 

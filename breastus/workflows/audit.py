@@ -1,7 +1,7 @@
 """Audit a data set: images and a split in; an HTML page and a list of near-duplicates out.
 
 report = breastus.audit("path/to/BUSI", splits="my_split.csv")
-report.audit.splits[0].shares       # fractions of test images that leak
+report.audit.splits[0].rates        # fractions of test images that leak
 """
 
 import os

@@ -22,6 +22,7 @@ from breastus.data.annotations.flags import annotation_flags
 from breastus.data.images import ImageFile
 from breastus.data.near_duplicates.search import SIDE, fingerprint, near_duplicates
 from breastus.data.sources import busi
+from breastus.data.sources.class_names import ClassNames
 from breastus.phantoms.simulation import simulate_phantom
 from breastus.runs.environment import peak_memory_mb
 from experiments.benchmarks.process import measure_apart
@@ -140,7 +141,7 @@ def measure(count: int) -> dict:
 
 def milliseconds_an_image(folder: Path) -> dict[str, float]:
     """Return the processor time of reading, fingerprint and flags of an image of BUSI."""
-    paths = [image.path for image in busi.read(folder).images]
+    paths = [image.path for image in busi.read(folder, ClassNames()).images]
     spent = dict.fromkeys(("reading and hashing", "fingerprint", "flags"), 0.0)
     for path in paths:
         times = [time.process_time()]

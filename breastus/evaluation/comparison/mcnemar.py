@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from breastus.errors import UndefinedMetricWarning
+from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.validation import group_numbers
 
 _MID_P_FROM = 25  # groups with a balance other than 0
@@ -38,8 +38,21 @@ def mcnemar(
         `n`, `n_groups`; `only_ours` and `only_theirs`, images that only one model gets right;
         `discordant_groups`, groups in which these numbers differ; `p_value`, two-sided, 1 without
         such a group and NaN without images; and `test`, "exact" or "mid-p".
+
+    Raises:
+        DataError: when the arguments differ in length, or are not boolean.
+
+    Warns:
+        UndefinedMetricWarning: without images.
     """
-    ours, theirs = np.asarray(ours_right, bool), np.asarray(theirs_right, bool)
+    ours, theirs = np.asarray(ours_right), np.asarray(theirs_right)
+    boolean = not len(ours) or ours.dtype == theirs.dtype == bool
+    if ours.ndim != 1 or ours.shape != theirs.shape or not boolean:
+        raise DataError(
+            "ours_right and theirs_right must be boolean, [n], and have the same length. Received: "
+            f"{ours.dtype} of shape {ours.shape} and {theirs.dtype} of shape {theirs.shape}"
+        )
+    ours, theirs = ours.astype(bool), theirs.astype(bool)
     member = group_numbers(groups, len(ours))
     balance = np.bincount(member, ours.astype(int) - theirs.astype(int)).astype(int)
     uneven = np.abs(balance[balance != 0])

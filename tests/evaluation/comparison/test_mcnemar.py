@@ -112,6 +112,15 @@ def test_alike_is_no_difference_and_nothing_is_undefined():
         assert np.isnan(mcnemar([], [])["p_value"])
 
 
-def test_there_is_one_group_an_image():
-    with pytest.raises(ValueError, match="the group of each of 2 images"):
-        mcnemar([True, False], [True, False], [1])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "groups", "message"),
+    [
+        ([True], [True, False], None, "same length"),
+        ([1.0, np.nan], [True, False], None, "must be boolean.* Received: float64"),
+        ([[True]], [[True]], None, "must be boolean"),
+        ([True, False], [True, False], [1], "the group of each of 2 images"),
+    ],
+)
+def test_wrong_arguments_are_refused(ours, theirs, groups, message):
+    with pytest.raises(ValueError, match=message):
+        mcnemar(ours, theirs, groups)
