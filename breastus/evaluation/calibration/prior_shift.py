@@ -21,7 +21,7 @@ from breastus.evaluation.calibration.reliability import image_log_loss
 from breastus.evaluation.intervals.bootstrap import percentile_interval, resample_weights
 from breastus.evaluation.metrics.metrics import compute_metrics
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.evaluation.validation import with_interval
+from breastus.evaluation.validation import check_number, check_probabilities, with_interval
 
 SCORES = ("ece", "brier", "calibration_intercept", "calibration_slope")
 _MAX_RESAMPLES = 500  # the likelihood is maximized for each
@@ -33,6 +33,9 @@ def adjust_prior(y_prob: np.ndarray, old: float, new: float) -> np.ndarray:
 
     They were calibrated at the prevalence `old`; both are above 0 and below 1.
     """
+    y_prob = check_probabilities(y_prob)
+    check_number("old", old)
+    check_number("new", new)
     lump = y_prob * (new / old)
     return lump / (lump + (1 - y_prob) * ((1 - new) / (1 - old)))
 
@@ -56,9 +59,10 @@ def estimate_prevalence(y_prob: np.ndarray, training_prevalence: float) -> float
     """
     from scipy.optimize import brentq
 
-    if not 0 < training_prevalence < 1:
+    check_number("training_prevalence", training_prevalence, inclusive=True)
+    y_prob = np.clip(check_probabilities(y_prob), TINY, 1 - TINY)
+    if training_prevalence in (0, 1):
         return math.nan
-    y_prob = np.clip(y_prob, TINY, 1 - TINY)
     lump = y_prob / training_prevalence
     other = (1 - y_prob) / (1 - training_prevalence)
     if not len(y_prob) or np.abs(lump - other).max() < 1e-9:

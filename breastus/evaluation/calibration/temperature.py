@@ -8,8 +8,9 @@ import warnings
 
 import numpy as np
 
-from breastus.errors import UndefinedMetricWarning
+from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.logistic import TINY
+from breastus.evaluation.validation import check_probabilities
 from breastus.labels import LUMP
 
 # A temperature beyond these means that the fit has failed.
@@ -45,10 +46,26 @@ def fit_temperature(y_true: np.ndarray, probabilities: np.ndarray, *, shift: flo
     prediction is wrong, so the temperature stays 1. Platt's smoothed targets would be finite
     there, but would change every other temperature; `platt` is the method for them.
 
+    Raises:
+        DataError: when the arrays do not fit each other, or hold an invalid class or probability.
+
     Warns:
         UndefinedMetricWarning: when the temperature stays 1.
         UserWarning: when the lowest cross-entropy lies beyond 0.05 or 20, where it stops.
     """
+    y_true, probabilities = np.asarray(y_true), np.asarray(probabilities, float)
+    if probabilities.ndim != 2 or y_true.shape != probabilities.shape[:1]:
+        raise DataError(
+            "probabilities must be [n, classes], a row for each of y_true. "
+            f"Received: shapes {probabilities.shape} and {y_true.shape}"
+        )
+    check_probabilities(probabilities.ravel(), "probabilities")
+    if not (known := np.isin(y_true, range(probabilities.shape[1]))).all():
+        raise DataError(
+            f"y_true must hold class ids from 0 to {probabilities.shape[1] - 1}. "
+            f"Received: {y_true[~known][0]}"
+        )
+    y_true = y_true.astype(int)
     if reason := _why_undefined(y_true, probabilities, shift):
         warnings.warn(f"The temperature stays 1: {reason}", UndefinedMetricWarning, stacklevel=2)
         return 1.0

@@ -14,16 +14,25 @@ from typing import Any
 
 import numpy as np
 
-from breastus.errors import FewGroupsWarning
+from breastus.errors import ConfigError, FewGroupsWarning
 from breastus.evaluation.intervals.proportions import clustered_proportion, kish_size
 from breastus.evaluation.validation import (
     check_both_classes,
     check_choice,
     check_grouped,
+    check_number,
     warn_undefined,
 )
 
-RULES = ("fixed", "youden", "likelihood", "sensitivity", "cost")
+# Rule to the numbers that it needs.
+_NUMBERS = {
+    "fixed": ("threshold",),
+    "youden": (),
+    "likelihood": (),
+    "sensitivity": ("target",),
+    "cost": ("cost_ratio", "prevalence"),
+}
+RULES = tuple(_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ def choose_threshold(
             (one-sided).
 
     Raises:
+        ConfigError: when a number of the rule is missing or out of range, or of another rule.
         DataError: when there is one class only (but for `fixed`).
 
     Warns:
@@ -102,6 +112,9 @@ def choose_threshold(
         Angelopoulos, Bates, Candes, Jordan, Lei: Learn then Test. 2021 (fixed sequence testing).
     """
     check_choice("rule", rule, RULES)
+    given = {"threshold": threshold, "target": target}
+    _check_numbers(rule, given | {"cost_ratio": cost_ratio, "prevalence": prevalence})
+    check_number("confidence", confidence, 0.5, 1)
     y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
     lump, attained = y_true == 1, True
     if rule == "fixed":
@@ -136,6 +149,18 @@ def choose_threshold(
     )
     warn_undefined([n for n in ("sensitivity", "specificity") if not getattr(result, n)["n"]])
     return result
+
+
+def _check_numbers(rule: str, given: dict[str, float | None]) -> None:
+    needed = _NUMBERS[rule]
+    if missing := [name for name in needed if given[name] is None]:
+        raise ConfigError(f"The rule {rule} needs {' and '.join(missing)}. Received: None")
+    for name, value in given.items():
+        if value is not None and name not in needed:
+            raise ConfigError(f"The rule {rule} takes no {name}. Received: {name}={value!r}")
+    for name in needed:
+        high = math.inf if name == "cost_ratio" else 1
+        check_number(name, given[name], 0, high, inclusive=name == "threshold")
 
 
 def _candidates(y_prob: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from breastus.errors import ConfigError, DataError
 from breastus.evaluation.calibration.logistic import logit
 from breastus.evaluation.calibration.prior_shift import adjust_prior, estimate_prevalence
 
@@ -81,3 +82,31 @@ def test_edges_and_nothing_to_go_by():
         assert np.isnan(estimate_prevalence(np.array(values), 0.3))
     for one_class in (0, 1):
         assert np.isnan(estimate_prevalence(np.array([0.2, 0.6]), one_class))
+
+
+@pytest.mark.parametrize("prevalence", [-0.1, float("nan"), "0.5", None])
+def test_wrong_prevalences_are_refused(prevalence):
+    prob = np.array([0.2, 0.6])
+    with pytest.raises(ConfigError, match="Received: training_prevalence="):
+        estimate_prevalence(prob, prevalence)
+    with pytest.raises(ConfigError, match="Received: old="):
+        adjust_prior(prob, prevalence, 0.5)
+    with pytest.raises(ConfigError, match="Received: new="):
+        adjust_prior(prob, 0.5, prevalence)
+
+
+@pytest.mark.parametrize("prevalence", [0, 1])
+def test_nothing_is_adjusted_between_classes_that_are_alone(prevalence):
+    with pytest.raises(ConfigError, match="Received: old="):
+        adjust_prior(np.array([0.2]), prevalence, 0.5)
+    with pytest.raises(ConfigError, match="Received: new="):
+        adjust_prior(np.array([0.2]), 0.5, prevalence)
+
+
+def test_wrong_probabilities_are_refused():
+    for call in (
+        lambda p: estimate_prevalence(p, 0.5),
+        lambda p: adjust_prior(p, 0.5, 0.4),
+    ):
+        with pytest.raises(DataError, match="Received: nan"):
+            call(np.array([np.nan]))

@@ -156,3 +156,23 @@ def test_log_loss_equals_scikit_learn():
 def test_what_is_no_label_or_probability_is_refused(compute, truth, prob, message):
     with pytest.raises(ValueError, match=message):
         compute(truth, prob)
+
+
+@pytest.mark.parametrize(
+    ("truth", "probabilities", "message"),
+    [
+        (
+            [0, 1],
+            [[0.5, 0.5], [0.1, np.nan]],
+            "probabilities must hold .* from 0 to 1. Received: nan",
+        ),
+        ([0, 1], [[0.5, 0.5], [-1.0, 2.0]], r"from 0 to 1. Received: -1\.0"),
+        ([0, 1], [[0.5, 0.5]], r"a row for each of y_true. Received: shapes \(1, 2\) and \(2,\)"),
+        ([0, 1], [0.5, 0.5], r"must be \[n, classes\]"),
+        ([0, 2], [[0.5, 0.5], [0.1, 0.9]], "class ids from 0 to 1. Received: 2"),
+        ([0, -1], [[0.5, 0.5], [0.1, 0.9]], "class ids from 0 to 1. Received: -1"),
+    ],
+)
+def test_a_temperature_of_something_else_is_refused(truth, probabilities, message):
+    with pytest.raises(ValueError, match=message):
+        fit_temperature(truth, probabilities)

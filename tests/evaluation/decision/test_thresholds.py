@@ -202,3 +202,23 @@ def test_wrong_arrays_are_refused():
         choose_threshold([0, 1], [0.1, 0.9], [0, 1], rule="yuden")
     with pytest.raises(DataError, match="Received: nan"):
         choose_threshold([0, 1], [0.1, np.nan], [0, 1], rule="youden")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rule": "fixed"}, "fixed needs threshold"),
+        ({"rule": "fixed", "threshold": 1.1}, "from 0 to 1. Received: threshold=1.1"),
+        ({"rule": "fixed", "threshold": float("nan")}, "Received: threshold=nan"),
+        ({"rule": "youden", "target": 0.9}, "youden takes no target. Received: target=0.9"),
+        ({"rule": "sensitivity", "target": 1.0}, "below 1. Received: target=1"),
+        ({"rule": "sensitivity", "target": 0}, "above 0 .*Received: target=0"),
+        ({"rule": "sensitivity", "target": 0.9, "confidence": 0.5}, "Received: confidence=0.5"),
+        ({"rule": "cost", "cost_ratio": 1}, "cost needs prevalence"),
+        ({"rule": "cost", "cost_ratio": 0, "prevalence": 0.5}, "Received: cost_ratio=0"),
+        ({"rule": "cost", "cost_ratio": 1, "prevalence": 1}, "Received: prevalence=1"),
+    ],
+)
+def test_rules_take_their_own_numbers(options, message):
+    with pytest.raises(ConfigError, match=message):
+        choose_threshold(TRUTH, PROB, APART, **options)
