@@ -154,7 +154,7 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
         "",
         "A 95 % interval covers the sampling of the test images, by scene (BUSI) or by patient "
         "(BUS-UCLM), for the models as they were trained. It does not cover training again with "
-        "another seed. Intervals of the ROC-AUC are DeLong's, those of accuracy, sensitivity and "
+        "another seed. Intervals of the ROC-AUC are DeLong's, of accuracy, sensitivity and "
         "specificity Wilson's; all others come from a bootstrap, or from Wilson's formula where a "
         "share is exactly 0 or 1.",
         "",

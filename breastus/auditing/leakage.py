@@ -122,7 +122,7 @@ def random_split_leakage(
     Args:
         manifest: images that are split one by one.
         pairs: result of `duplicate_pairs`; pairs with other images do not count.
-        patients: whether images of the same patient count as near-duplicates.
+        patients: true to count images of the same patient as near-duplicates.
         test: proportion of images in the test part.
 
     Returns:

@@ -26,7 +26,7 @@ class SplitAudit:
 
     Attributes:
         title: name of the split in a sentence, such as "the split mine.csv".
-        own: whether breastus made the split.
+        own: true for a split that breastus made.
         members: table of `image_id` and `split`.
         leaks: result of the function of that name.
         rates: result of `leakage_rates`.
@@ -134,7 +134,7 @@ def run_audit(
     pairs = duplicate_pairs(manifest, data.near_duplicate_pairs)
     if members is None and (members := splits_of_folders(manifest)) is not None:
         title = "the split of the folders"
-    splits = [] if members is None else [_audit_split(title, members, manifest, pairs)]
+    splits = [_audit_split(title, members, manifest, pairs)] if members is not None else []
     own, problem = _own_split(manifest, settings, seed)
     if own is not None:
         splits.append(_audit_split("breastus’ own split", own, manifest, pairs, own=True))

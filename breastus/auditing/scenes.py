@@ -16,7 +16,7 @@ class Scene:
         image_ids: ids of the images, in the order of the manifest.
         findings: findings that contradict each other, such as ("benign", "normal"), or empty.
         sources: sources of the images.
-        one_patient: whether all images are of one known patient, so that no split separates them.
+        one_patient: true if all images are of one known patient, so that no split separates them.
         similarity: similarity of the least and of the most similar pair.
     """
 

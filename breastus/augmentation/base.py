@@ -27,8 +27,8 @@ class StatelessAugmentation(keras.layers.Layer):
     """Base class: subclasses implement `apply` for one image.
 
     Attributes:
-        geometric: whether the layer moves pixels. Its random draws must not depend on the image:
-            the lesion mask of an image is moved with the same draws.
+        geometric: true for a layer that moves pixels. Its random draws must not depend on the
+            image: the lesion mask of an image is moved with the same draws.
 
     Input shape:
         images uint8 or float32 [H, W, C] or [B, H, W, C], values 0 to 255; seeds int32 [2] or

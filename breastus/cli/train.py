@@ -89,8 +89,8 @@ def _cross_validate(args: argparse.Namespace, config: Config) -> int:
             config=config,
             out=args.out,
             folds=args.folds,
-            repeats=REPEATS if args.repeats is None else args.repeats,
-            val_rotations=1 if args.val_rotations is None else args.val_rotations,
+            repeats=args.repeats if args.repeats is not None else REPEATS,
+            val_rotations=args.val_rotations if args.val_rotations is not None else 1,
         )
     except KeyboardInterrupt:
         print("\nbreastus: interrupted; the same command continues from there", file=sys.stderr)

@@ -96,7 +96,7 @@ def _check(name: str, field: dataclasses.Field, value: Any) -> None:
     low, high = field.metadata["low"], field.metadata["high"]
     # Written so that NaN, which compares false with everything, is refused as well.
     if (low is not None and not value >= low) or (high is not None and not value <= high):
-        upper = "" if high is None else f" and at most {high}"
+        upper = f" and at most {high}" if high is not None else ""
         raise ConfigError(f"{name} must be at least {low}{upper}. Received: {value}")
     if check := field.metadata["check"]:
         check(value)

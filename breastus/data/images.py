@@ -99,7 +99,7 @@ class ImageFile:
                 f"{name}: (0028,0008) NumberOfFrames is {file.frames}. Name one of them, such as "
                 f"the middle one: {name}#frame={(file.frames + 1) // 2}"
             )
-        pixels = file.frame(1 if frame is None else frame)
+        pixels = file.frame(frame if frame is not None else 1)
         return cls(pixels, hashlib.sha256(data).hexdigest(), flags=file.flags)
 
 

@@ -31,7 +31,7 @@ def bundle_metadata(
         environment: its environment.json; this reads `data_fingerprint`, `weights`, `pretraining`
             and `versions`.
         trained_on: manifest rows of the images the weights were fitted on.
-        phantom: whether any image is simulated.
+        phantom: true if any image is simulated.
         parameters: number of parameters of the network.
         decision: result of `decision_metadata`.
     """

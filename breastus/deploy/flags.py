@@ -42,8 +42,8 @@ def prediction_flags(
 
     Args:
         pixels: uint8 [H, W, 3], RGB.
-        phantom: whether the model was trained on phantoms.
-        seen: whether the file took part in the training.
+        phantom: true if the model was trained on phantoms.
+        seen: true if the file took part in the training.
         ranges: `input_statistics` of the bundle.
         stated: flags that the header of a DICOM file states.
     """

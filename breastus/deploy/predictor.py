@@ -38,7 +38,7 @@ class Prediction:
             `caliper`, `brightness_high` or `trained_on_phantoms`.
         reasons: meaning of each flag, and of `undecided` where the conformal sets refer the image.
         error: why the image could not be read, else "".
-        referred: whether a reader must look at the image, because the model does not know such
+        referred: true if a reader must look at the image, because the model does not know such
             images (`unsuitable`), or because the conformal sets of the bundle hold both labels,
             none, or not `label`. None if the bundle has no sets or the image could not be read,
             which does not mean that the prediction is certain.

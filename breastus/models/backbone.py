@@ -32,7 +32,7 @@ def split_backbone_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 
 def nested_layers(model: keras.Layer) -> Iterator[keras.Layer]:
-    """Yield the layers of a model in the order of computation, with those of models within it.
+    """Yield the layers of a model, and of models within it, in the order of computation.
 
     A layer that is not a model yields itself.
     """

@@ -24,7 +24,7 @@ class Transform:
 
     Args:
         image_size: side S of the square result in pixels.
-        trim: whether black borders are cut.
+        trim: true to cut black borders.
         annotations: "keep" leaves burned-in annotations, "remove" fills them from their
             surroundings, "only" shows nothing else, in white on black: what a network then learns,
             it learns from annotations.

@@ -151,7 +151,7 @@ def _referral(prediction: "Prediction") -> list[str]:
 
 
 def _unusual(prediction: "Prediction") -> list[str]:
-    """Return what else is unusual about the image, or calls for care."""
+    """Return further sentences on what is unusual about the image."""
     elsewhere = (*prediction.unsuitable, UNDECIDED, PHANTOM)  # PHANTOM: in a notice above
     return [text for flag, text in prediction.reasons.items() if flag not in elsewhere]
 

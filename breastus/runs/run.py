@@ -168,7 +168,7 @@ class Run(ReportFolder):
 
     def read_splits(self, manifest: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return `image_id`, `split` and `fold` of the images, checked against the manifest."""
-        manifest = self.read_manifest() if manifest is None else manifest
+        manifest = manifest if manifest is not None else self.read_manifest()
         return read_splits(self.file(SPLITS_FILE), manifest)
 
     def write_splits(self, splits: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@ _THREADS = 4
 class ExternalLeakage(NamedTuple):
     """Result of the search."""
 
-    duplicate_of: dict[str, str]  # id of a new image to that of the most similar image of the run
+    duplicate_of: dict[str, str]  # id of a new image to id of the run's most similar image
     compared: int  # number of the run's images that the new ones were compared with
     missing: int  # number of the run's images whose file is missing or was changed
 
@@ -41,7 +41,7 @@ def find_external_leakage(
             return ExternalLeakage({}, *counts)
         fresh = list(pool.map(_fingerprint, new["path"], new["sha256"]))
     blank = np.zeros((SIDE, SIDE), np.uint8)  # similar to no other image
-    prints = np.stack([blank if small is None else small for small in (*old, *fresh)])
+    prints = np.stack([small if small is not None else blank for small in (*old, *fresh)])
     pairs = near_duplicates(prints, threshold=threshold)
     between = (pairs.first < len(old)) & (pairs.second >= len(old))
     found = pd.DataFrame(

@@ -96,7 +96,7 @@ class FeatureCache:
         return dataset.batch(batch_size).map(self._batch).prefetch(2)
 
     def _rows(self, rows: Sequence[int] | None) -> np.ndarray:
-        return np.arange(self._images, dtype=np.int32) if rows is None else np.int32(rows)
+        return np.int32(rows) if rows is not None else np.arange(self._images, dtype=np.int32)
 
     def _batch(self, rows: tf.Tensor) -> tuple:
         features = tf.numpy_function(self._take, [rows], tf.float16, stateful=False)

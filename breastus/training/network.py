@@ -40,7 +40,7 @@ def execution_of(config: Config) -> Execution:
 def new_model(config: Config, *, precision: str = "float32") -> keras.Model:
     """Build the network that the settings name; Keras's global seed decides random weights."""
     settings = config.model
-    options = {} if settings.dropout is None else {"dropout": settings.dropout}
+    options = {"dropout": settings.dropout} if settings.dropout is not None else {}
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

@@ -80,7 +80,7 @@ class _LayerRates:
 
     def __init__(self, *args, factors: Sequence[float] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.factors = None if factors is None else [float(factor) for factor in factors]
+        self.factors = [float(factor) for factor in factors] if factors is not None else None
 
     def _clip_gradients(self, gradients):
         replicas = tf.distribute.get_replica_context()

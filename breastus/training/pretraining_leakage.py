@@ -25,7 +25,7 @@ def check_pretraining_leakage(
         pretraining: facts of the pretraining, from `read_pretrained`.
         manifest: manifest of the run.
         splits: splits of the run.
-        allow: whether to warn (PretrainingLeakageWarning) instead of raising a WeightsError.
+        allow: true to warn (PretrainingLeakageWarning) instead of raising a WeightsError.
 
     Returns:
         Number of images of val and test that the weights have seen.

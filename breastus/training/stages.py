@@ -112,4 +112,4 @@ def rate_factors(model: keras.Model, decay: float) -> list[float] | None:
 def _backbone(model: keras.Model) -> list[keras.Layer]:
     """Return the layers of the backbone in the order of computation; none if it has no end."""
     end = backbone_end(model)
-    return [] if end is None else keras.Model(model.inputs, model.get_layer(end).output).layers
+    return keras.Model(model.inputs, model.get_layer(end).output).layers if end is not None else []

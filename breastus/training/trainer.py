@@ -126,7 +126,7 @@ class Trainer:
             average=average,
             callbacks=self._callbacks,
         )
-        averaging = [] if average is None else [average]
+        averaging = [average] if average is not None else []
         callbacks = [*averaging, *self._callbacks, checkpoint, history, state]
         # A saved state is restored in the stage that wrote it, whose optimizer it holds.
         for stage in stages:
@@ -243,7 +243,7 @@ class Trainer:
         else:
             passes = [self._validation_batches(split)]
         # Shared ones outlive the run.
-        folder = self.folder if self._shared is None else self._shared.folder
+        folder = self._shared.folder if self._shared is not None else self.folder
         return FeatureCache(backbone, passes, images=count, folder=folder)
 
     def _training_batches(

@@ -70,9 +70,9 @@ def audit(
     for file in (Path(out), pairs_file(Path(out))) if out is not None else ():
         if file.exists():
             raise RunError(f"{file} exists. Choose another --out, or delete it.")
-    file = _prepared_splits(config.data.source) if splits is None else Path(splits)
+    file = Path(splits) if splits is not None else _prepared_splits(config.data.source)
     # Read first, so that a damaged file is reported before the images are read.
-    members = None if file is None else read_split_csv(file)
+    members = read_split_csv(file) if file is not None else None
     found = build_manifest_with_pairs(config.data.source, settings=config.data, seed=config.seed)
     if members is not None:
         members["image_id"] = match_images(members["image"], found.manifest, file)
@@ -80,7 +80,7 @@ def audit(
     result = run_audit(
         found,
         members=members,
-        title="" if file is None else f"the split {file.name}",
+        title=f"the split {file.name}" if file is not None else "",
         settings=config.data,
         seed=config.seed,
     )

@@ -47,7 +47,7 @@ def check(
         model: a `Predictor`, or what it loads: a bundle or a finished run.
         images: image files.
         data: instead of images: a data set to draw them from, as for `breastus.train`.
-        labels: what names of classes in `data` mean, such as `{"cancer": "lump"}`.
+        labels: meanings of class names in `data`, such as `{"cancer": "lump"}`.
         count: number of images to draw.
         seed: random seed for choosing images from `data`.
         out: a new HTML file; None takes check.html, or the next free check-2.html, ...
@@ -71,7 +71,7 @@ def check(
     cases = [Case(file) for file in files]
     if data is not None:
         cases = _draw(predictor, data, labels, count=count, seed=seed)
-    page = free_name("check") if out is None else Path(out)
+    page = Path(out) if out is not None else free_name("check")
     return CheckReport(check_page.check(predictor, cases, page), page)
 
 

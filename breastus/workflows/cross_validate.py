@@ -90,7 +90,7 @@ def cross_validate(
             f"val_rotations must be from 1 to {folds - 1}, the folds that are not test. "
             f"Received: {val_rotations}"
         )
-    result = CrossValidation(Path("runs", f"{model}-cv") if out is None else Path(out))
+    result = CrossValidation(Path(out) if out is not None else Path("runs", f"{model}-cv"))
     print(summary(_manifest(result, config)), flush=True)
     source = str((result.path / MANIFEST_FILE).absolute())
     shared = SharedFeatureCache(result.path)

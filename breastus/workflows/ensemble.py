@@ -83,7 +83,7 @@ def _metadata(members: Sequence[Run], decision: Decision, *, parameters: int) ->
     config, manifest = members[0].config, members[0].read_manifest()
     overlap = splits_overlap(members)
     apart = out_of_fold_predictions(members, config.evaluation) if overlap else None
-    test = decision.apply(mean_predictions(members, "test")) if apart is None else apart.table
+    test = apart.table if apart is not None else decision.apply(mean_predictions(members, "test"))
     tables = {"val": decision.apply(mean_predictions(members, "val")), "test": test}
     name = f"{len(members)} x {config.model.name}"
     metrics = _metrics(tables, decision, apart, manifest=manifest, name=name, config=config)
@@ -214,5 +214,5 @@ def _member(run: Run) -> dict[str, Any]:
         "fold": run.config.data.fold,
         "val_rotation": run.config.data.val_rotation,
         "data_fingerprint": run.environment["data_fingerprint"],
-        "test_roc_auc": score if score is None else float(np.round(score, 4)),
+        "test_roc_auc": float(np.round(score, 4)) if score is not None else None,
     }

@@ -44,7 +44,7 @@ def export(
 
 
 def _new(out: str | os.PathLike | None, name: str) -> Path:
-    path = MODELS / name if out is None else Path(out)
+    path = Path(out) if out is not None else MODELS / name
     if path.exists():
         raise BundleError(f"{path} exists. Choose another --out, or delete it.")
     return path

@@ -46,7 +46,7 @@ def external_images(
 ) -> ExternalImages:
     """Read a data set and exclude what the model has seen.
 
-    `labels` say what names of classes in `data` mean; empty takes those of the model's settings.
+    `labels` give the meanings of class names in `data`; empty takes the model's settings.
     """
     config = model.config
     manifest = load_manifest(

@@ -57,7 +57,7 @@ def fit_pooled_decision(
 ) -> Decision:
     """Fit a decision on the mean validation predictions of several runs.
 
-    The first run gives the seed. Images of the groups `without` are left out.
+    The first run gives the seed. Images of the groups `without` are excluded.
     """
     shift = float(np.mean([prior_correction_of(run) for run in runs]))  # logits are averaged
     validation = mean_predictions(runs, "val")

@@ -92,13 +92,13 @@ def pretrain(
             held-out images of `data` and the images of their patients.
         out: the folder of weights; None takes the next free one in `runs/pretrained/`.
         config: all settings; None takes `breastus.pretraining_config(model, on)`. Data, split,
-            preprocessing and image size should be those of the training that follows.
+            preprocessing and image size should be the same in the training that follows.
         seed: seed of every random choice, such as the split; None takes `config.seed`.
         epochs: number of epochs; None takes `config.training.epochs`.
         phantoms: number of phantoms an epoch, at least 2 (only on phantoms).
         patch: side of the hidden patches in pixels (only on images); None takes 32, for `cnn` 16.
         mask_ratio: fraction of the patches that is hidden (only on images).
-        fill: what replaces hidden patches (only on images): "token" (learned), "mean" (of the
+        fill: replacement of hidden patches (only on images): "token" (learned), "mean" (of the
             visible pixels) or "zero"; None takes a token for Swins and zeros for others.
 
     Returns:

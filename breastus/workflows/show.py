@@ -32,7 +32,7 @@ def show(
         data: see `breastus.train`.
         out: a new PNG file; None takes sheet.png, which is replaced.
         count: number of images.
-        augment: whether to draw augmented copies.
+        augment: true to draw augmented copies.
         config: all settings; None takes the defaults.
         **settings: single settings by name, such as `color="parula"`.
 
@@ -56,7 +56,7 @@ def show(
         augmenter=build_augmenter(config.augmentation.policy) if augment else None,
         seed=config.seed,
     )
-    sheet = SHEET if out is None else Path(out)
+    sheet = Path(out) if out is not None else SHEET
     with write_aside(sheet) as aside:
         figure.savefig(aside, dpi=120)
     return sheet

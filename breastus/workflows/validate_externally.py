@@ -68,16 +68,16 @@ def evaluate_external(
     Args:
         model: a finished run, a bundle, or a cross-validation with a bundle.
         data: see `breastus.train`.
-        labels: what names of classes in `data` mean, such as `{"cancer": "lump"}`; empty takes
+        labels: meanings of class names in `data`, such as `{"cancer": "lump"}`; empty takes
             those that the model was trained with.
         out: folder of the report; None takes `external/<sources>` in the run, and beside a bundle
             `<bundle>-external/<sources>`. A folder that you name must be new or empty, or hold the
             report of the same network on the same images.
         recalibrate: smallest number of labelled images to recalibrate on, drawn by whole groups;
             the others are evaluated before and after. None does not recalibrate. The scores of all
-            images stay those of the original model.
+            images still belong to the original model.
         seed: seed of that draw; None takes the model's.
-        robustness: whether to corrupt the images as well, as `evaluate_robustness` does.
+        robustness: true to corrupt the images as well, as `evaluate_robustness` does.
         severities: severities of the corruptions, 1 to 5.
         corruptions: names of corruptions; None takes all.
 
@@ -105,7 +105,7 @@ def evaluate_external(
     if out is not None:
         _check_out(ExternalEvaluation(out), network_file, images)
     if recalibrate is not None:
-        seed = model.config.seed if seed is None else seed
+        seed = seed if seed is not None else model.config.seed
         # Labels and groups alone show whether the number fits.
         sample_images(images.truth, images.rows["group_id"].to_numpy(), recalibrate, seed=seed)
     folder = ExternalEvaluation(Path(out) if out is not None else _folder(model, images, data))

@@ -50,6 +50,14 @@ def test_repeats_among_patterns_are_found(monkeypatch):
         assert cells(lines)[1][:2] == ["200", expected]
 
 
+def test_the_steps_before_the_search_are_timed(tmp_path, write_image):
+    for finding in ("benign", "malignant", "normal"):
+        write_image(tmp_path / finding / f"{finding} (1).png")
+    spent = search_scaling.milliseconds_an_image(tmp_path)
+    assert list(spent) == ["reading and hashing", "fingerprint", "flags"]
+    assert min(spent.values()) > 0
+
+
 @pytest.mark.parametrize("arguments", [["--sizes", "few"], ["--sizes", "1000", "99"]])
 def test_sizes_must_be_numbers_that_hold_a_repeat(arguments, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["search_scaling.py", *arguments])

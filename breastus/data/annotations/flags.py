@@ -40,7 +40,7 @@ _LIT_FRACTION, _LIT_LEVEL = 0.01, 64
 
 
 def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
-    """Return those of `FLAGS`, in their order, that an image has.
+    """Return the flags of an image, in the order of `FLAGS`.
 
     Args:
         pixels: uint8 [H, W, 3], RGB, at the original size: shrunk images lose their annotations.

@@ -61,7 +61,7 @@ class Elements:
 
     @classmethod
     def read(cls, name: str, stream: BinaryIO, keywords: list[str], *, pixels: bool) -> "Elements":
-        """Read the elements that describe the image, and those of `keywords`; skip all others.
+        """Read the elements that describe the image, and the `keywords`; skip all others.
 
         It raises ImageError if pydicom is not installed, or the file is damaged or deflated.
         """
@@ -100,7 +100,7 @@ class Elements:
     def text(self, keyword: str) -> str:
         """Return the value of an element as text without padding; "" if it is absent."""
         value = self.value(keyword)
-        return "" if value is None else str(value).strip(" \0")
+        return str(value).strip(" \0") if value is not None else ""
 
     def integer(self, keyword: str, low: int, high: int, default: int | None = None) -> int:
         """Return a whole number from `low` to `high`; it must be present if there is no default."""
@@ -127,7 +127,7 @@ class Elements:
         from pydicom.datadict import tag_for_keyword
 
         tag = tag_for_keyword(keyword)
-        ending = "" if received is None else f" Received: {received}"
+        ending = f" Received: {received}" if received is not None else ""
         return ImageError(
             f"{self.name}: ({tag >> 16:04X},{tag & 0xFFFF:04X}) {keyword} {rule}.{ending}"
         )

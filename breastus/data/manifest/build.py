@@ -67,8 +67,8 @@ def load_manifest(
         sources: a directory, a CSV file of images, `hub`, `phantom` or `auto`; a manifest.csv or a
             directory with one, which is returned unchanged; or several of these, as a list or as
             `A;B`, which are merged.
-        labels: what names of classes mean, such as `{"cancer": "lump", "healthy": "no_lump"}`;
-            empty takes those of the settings.
+        labels: meanings of class names, such as `{"cancer": "lump", "healthy": "no_lump"}`;
+            empty takes `data.labels`.
         settings: settings of exclusions, near-duplicates and groups.
         seed: seed of the phantoms.
 

@@ -50,7 +50,7 @@ def group_images(
         pairs: near-duplicates among the rows.
         patients: patient of each row, unique across sources; "" if unknown.
         earlier_groups: group that each row had before, "" if none.
-        exclude_contradictions: whether contradicting images are excluded.
+        exclude_contradictions: true to exclude contradicting images.
     """
     table = manifest.reset_index(drop=True).copy()
     duplicates = np.hstack([[pairs.first, pairs.second], _equal_pairs(table["sha256"])]).astype(int)

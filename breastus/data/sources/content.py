@@ -81,7 +81,7 @@ class SourceContent:
     def leave_out(self, files: Iterable[Path], one: str, several: str) -> None:
         """Add a problem about files that are not used, or one for each if they are few.
 
-        `one` is the rest of the sentence about one file, such as "is in no class folder.", and
+        `one` ends the sentence about one file, such as "is in no class folder.", and
         `several` the same about several files.
         """
         files = list(files)

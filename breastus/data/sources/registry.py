@@ -42,10 +42,10 @@ class Source:
         name: value of the manifest's column `source`, and first part of every image id.
         recognises: function from a folder to whether it has the layout.
         read: function from a folder to its `SourceContent`.
-        is_layout: whether it is a layout for any hospital's images rather than one data set.
+        is_layout: true for a layout of any hospital's images, false for a single data set.
             Layouts are tried after all data sets, and their patient ids are valid only within one
             folder.
-        takes_names: whether both functions take the `ClassNames` of the user as well.
+        takes_names: true if both functions take the user's `ClassNames` as well.
     """
 
     name: str

@@ -89,7 +89,7 @@ def read_content(
 
     Args:
         path: folder or CSV file.
-        known_faults: whether images with a published fault are excluded.
+        known_faults: true to exclude images with a published fault.
         keep_faults: kinds of faults that do not exclude an image, of `breastus.labels.FAULTS`.
         dicom_frames: number of frames taken from a multi-frame DICOM file.
         names: names of classes; None takes the usual ones.

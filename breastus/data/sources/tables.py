@@ -144,7 +144,7 @@ def patients_of(
         path: file of the table, for the error message.
         scope: column of hospitals, each of which may know its patients or not.
         used: bool, whether the image of each row is used; None means all.
-        required: whether a table without any patient is refused as well.
+        required: true to refuse a table without any patient as well.
 
     Raises:
         DataError: if only some of the used rows have a patient, as where a spreadsheet had merged
@@ -153,7 +153,7 @@ def patients_of(
     patients = table[column].where(~table[column].str.lower().isin(_NO_PATIENT), "")
     known = patients != ""
     some = known.groupby(table[scope]).transform("any") if scope else known.any()
-    lacking = ~known & (some | required) & (True if used is None else used)
+    lacking = ~known & (some | required) & (used if used is not None else True)
     way_out = (
         "give an image of an unknown patient an id of its own; or remove the column if no patient "
         "is known."

@@ -47,7 +47,7 @@ def fit_logistic(
     from scipy.optimize import minimize
 
     logits, targets = np.asarray(logits, float), np.asarray(targets, float)
-    weights = np.ones(len(logits)) if weights is None else np.asarray(weights, float)
+    weights = np.asarray(weights, float) if weights is not None else np.ones(len(logits))
     penalties = np.asarray(penalties, float)
     if slope is None and np.ptp(logits) == 0:
         slope = 1.0

@@ -52,7 +52,7 @@ def compare(
     """
     ours, theirs = _aligned(ours, theirs)
     groups = ours["group_id"].to_numpy()
-    other_threshold = threshold if other_threshold is None else other_threshold
+    other_threshold = other_threshold if other_threshold is not None else threshold
     samples = [
         Sample(*truth_and_probability(table), groups, limit)
         for table, limit in ((ours, threshold), (theirs, other_threshold))

@@ -108,6 +108,7 @@ def fit_conformal(
         FewGroupsWarning: when a class comes from fewer than coverage / (1 - coverage) groups. Every
             set then contains that class.
     """
+    check_number("coverage", coverage)
     y_true, y_prob, groups = check_grouped(y_true, y_prob, groups)
     needed = math.ceil(coverage / (1 - coverage) - 1e-9)  # 9 for 0.9, 19 for 0.95
     for label, number in groups_per_class(y_true, groups).items():

@@ -41,7 +41,7 @@ def net_benefit(
         y_true, y_prob: label and probability of lump, [n]; all 1 for treating all.
         thresholds: float [t], above 0 and below 1.
         prevalence: prevalence of lumps where the model is used.
-        weights: how often each image counts, [..., n].
+        weights: number of times each image counts, [..., n].
 
     Returns:
         float [..., t]; NaN with one class only.

@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.intervals.proportions import wilson_interval
-from breastus.evaluation.validation import check_arrays, group_numbers
+from breastus.evaluation.validation import check_arrays, check_number, group_numbers
 
 _EPSILON = 1e-12  # a standard error below this is rounding
 
@@ -60,6 +60,7 @@ def mean_delong_interval(
     placement values are summed over all tables, so that more tables of the same patients do not
     count as more patients.
     """
+    check_number("confidence", confidence)
     ends = np.cumsum([len(groups) for _, _, groups in tables])
     every = group_numbers(np.concatenate([np.asarray(groups) for _, _, groups in tables]), ends[-1])
     parts = [
@@ -110,6 +111,7 @@ def delong_difference(
         does not vary, because both scores order all images alike, it has no interval, and a p-value
         of 1 if it is 0.
     """
+    check_number("confidence", confidence)
     truth, *ours = _placements(y_true, y_prob)
     _, *theirs = _placements(y_true, other_prob)
     member = group_numbers(groups, len(truth))

@@ -277,7 +277,7 @@ def cells(corruptions: Sequence[str] | None, severities: Sequence[int]) -> list[
     Raises:
         ConfigError: when a corruption or severity is unknown, repeated or missing.
     """
-    names = list(CORRUPTIONS) if corruptions is None else list(corruptions)
+    names = list(corruptions) if corruptions is not None else list(CORRUPTIONS)
     for name in names:
         check_choice("corruption", name, tuple(CORRUPTIONS))
     for severity in severities:

@@ -89,7 +89,7 @@ def mil_network(
         image: input, [B, S, S, 3].
         backbones: maps of strides 8, 16 and 32, for each backbone.
         dropout: share of map channels, and of cell features, dropped in training.
-        relative: whether cells also enter normalised over their own image.
+        relative: true to add the cells normalised over their own image.
     """
     joined = []
     for number, (fine, middle, coarse) in enumerate(backbones):

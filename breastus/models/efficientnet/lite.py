@@ -109,7 +109,7 @@ def last_map(image: keras.KerasTensor, lite: Lite) -> keras.KerasTensor:
 def strided_maps(lite: Lite, *, image_size: int, weights: str | None) -> keras.Model:
     """Return the part of a member of the family that gives its maps of strides 8, 16 and 32.
 
-    `weights` are those of `load_lite`, or None for random ones.
+    `weights` is as for `load_lite`, or None for random weights.
     """
     image = keras.Input((image_size, image_size, 3), name="image")
     whole = keras.Model(image, last_map(image, lite))

@@ -18,8 +18,8 @@ def plot_learning_curve(rows: list[dict[str, Any]], *, images: int, narrow: bool
     """Draw scores over the number of images that recalibration uses; lower is better.
 
     The dashed line is the model before recalibration. Bars hold eight of ten draws. Sizes that are
-    undefined have no point; that of the size that was used, `images`, is filled. If `narrow`, the
-    panels are below each other, for phones.
+    undefined have no point; the point of the size that was used, `images`, is filled. If `narrow`,
+    the panels are below each other, for phones.
     """
     original, *sizes = rows
     sizes = [row for row in sizes if not is_undefined(row["log_loss"])]

@@ -54,9 +54,9 @@ class MemoryPlanner:
     Args:
         model: a built network in the precision of the training.
         optimizer: "adamw", "adam" or "sgd".
-        ema: whether there is a moving average of the weights.
-        training: whether the network is trained; False plans predictions.
-        gpu: whether it runs on a GPU, whose memory does not hold the framework.
+        ema: true if there is a moving average of the weights.
+        training: true to plan training, false to plan predictions.
+        gpu: true for a GPU, whose memory does not hold the framework.
 
     Examples:
         >>> MemoryPlanner(breastus.build_model("cnn")).plan(32).weights

@@ -70,7 +70,7 @@ def footprint(model: keras.Model, *, training: bool = True) -> Footprint:
     Args:
         model: a built network with one input of a fixed image size, in the precision of the
             training.
-        training: whether gradients are computed.
+        training: true if gradients are computed.
     """
     graph, forward, outputs = _trace(model, batch=_BATCH, training=training)
     operations = _needed(graph.get_operations(), outputs)

@@ -58,9 +58,9 @@ class Masking:
     ) -> "Masking":
         """Return the options for a network; `fill` is by default a token for Swins, else zero."""
         return cls(
-            patch=_PATCHES.get(network, _PATCH) if patch is None else patch,
+            patch=patch if patch is not None else _PATCHES.get(network, _PATCH),
             ratio=ratio,
-            fill=("token" if network.startswith("swin") else "zero") if fill is None else fill,
+            fill=fill if fill is not None else ("token" if network.startswith("swin") else "zero"),
         )
 
     def check(self, image_size: int) -> None:

@@ -215,6 +215,12 @@ def test_from_dict_checks_what_it_reads(values, message):
         ConformalSets.from_dict(values)
 
 
+@pytest.mark.parametrize("coverage", [0, 1, 90, float("nan")])
+def test_a_coverage_is_between_0_and_1(coverage):
+    with pytest.raises(ConfigError, match=f"Received: coverage={coverage}"):
+        fit_conformal([0, 1], [0.1, 0.9], [0, 1], coverage=coverage)
+
+
 def test_wrong_input_is_refused():
     with pytest.raises(DataError, match="Received: nan"):
         fit_conformal([0, 1], [0.1, np.nan], [0, 1])

@@ -248,6 +248,7 @@ def test_scores_of_one_order_have_no_interval_of_their_difference():
         ([0.1, np.nan, 0.2, 0.9], {}, "must hold .*Received: nan"),
         ([0.1, 0.2, 0.9], {}, "same length"),
         ([0.1, 0.2, 0.3, 0.9], {"groups": [1, 2]}, "group of each of 4 images"),
+        ([0.1, 0.2, 0.3, 0.9], {"confidence": 95}, "above 0 and below 1. Received: confidence=95"),
     ],
 )
 def test_wrong_arguments_are_refused(prob, options, message):
