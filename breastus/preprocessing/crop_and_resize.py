@@ -1,12 +1,14 @@
 """Crop black borders and resize, in TensorFlow ops: [H, W, C] to [S, S, C], values 0 to 255."""
 
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 # A border line is black when at most 1 % of its pixels are brighter than 10 of 255: it may hold
 # JPEG noise or a stray annotation, but no echoes. Both numbers are our choice.
 _BLACK_LEVEL = 10
 _BLACK_LINE = 100  # one in so many
-_BLOCKS = 8  # of rows that are resized together
+_BLOCKS = 4  # of rows or columns that are resized together
 _MIN_SIDE = 8  # pixels; a smaller box is no image but an annotation on black
 
 
@@ -59,67 +61,76 @@ def resize(image: tf.Tensor, size: int, *, aspect: str = "squash") -> tf.Tensor:
         longer = tf.maximum(height, width)
         rows = tf.maximum(height * size // longer, 1)
         columns = tf.maximum(width * size // longer, 1)
-    down, across = _triangles(height, rows), _triangles(width, columns)
-    resized = _resize_planes(image, down, across)
+    resized = _resize_planes(image, rows, columns)
     if aspect == "keep":
-        top, left = (size - rows) // 2, (size - columns) // 2
+        top, left = (
+            size * (longer - height) // (2 * longer),
+            size * (longer - width) // (2 * longer),
+        )
         around = [[top, size - rows - top], [left, size - columns - left], [0, 0]]
         resized = tf.pad(resized, around)
     return tf.ensure_shape(resized, [size, size, channels])
 
 
-def _resize_planes(image: tf.Tensor, down: tf.Tensor, across: tf.Tensor) -> tf.Tensor:
+def _resize_planes(image: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """Return float32 [rows, columns, C]; the planes of a grey image are resized once."""
-    planes = [tf.cast(plane, tf.float32) for plane in tf.unstack(image, axis=-1)]
-    if len(planes) == 1:
-        return _resize_plane(planes[0], down, across)[..., None]
-    first, *others = planes
-    grey = tf.reduce_all([tf.reduce_all(first == other) for other in others])
+
+    def plane(channel: int) -> tf.Tensor:
+        # Grey levels in sixteenths in between, then whole ones.
+        lines = tf.cast(image[..., channel], tf.float32)
+        shrunk = tf.concat(
+            [
+                tf.round(16.0 * (weights @ lines[first:last]) / sums)
+                for first, last, weights, sums in _blocks(tf.shape(lines)[0], rows)
+            ],
+            axis=0,
+        )
+        return tf.concat(
+            [
+                tf.round(
+                    tf.matmul(shrunk[:, first:last], weights, transpose_b=True)
+                    / (16.0 * tf.transpose(sums))
+                )
+                for first, last, weights, sums in _blocks(tf.shape(lines)[1], columns)
+            ],
+            axis=1,
+        )
+
+    channels = range(image.shape[-1])
+    if len(channels) == 1:
+        return plane(0)[..., None]
+    grey = tf.reduce_all([tf.reduce_all(image[..., 0] == image[..., c]) for c in channels[1:]])
     return tf.cond(
         grey,
-        lambda: tf.stack([_resize_plane(first, down, across)] * len(planes), axis=-1),
-        lambda: tf.stack([_resize_plane(plane, down, across) for plane in planes], axis=-1),
+        lambda: tf.repeat(plane(0)[..., None], len(channels), axis=-1),
+        lambda: tf.stack([plane(channel) for channel in channels], axis=-1),
     )
 
 
-def _resize_plane(plane: tf.Tensor, down: tf.Tensor, across: tf.Tensor) -> tf.Tensor:
-    # Grey levels in sixteenths in between, then whole ones.
-    shrunk = tf.round(16.0 * _banded(down, plane) / tf.reduce_sum(down, axis=1, keepdims=True))
-    resized = _banded(across, tf.transpose(shrunk))
-    return tf.transpose(tf.round(resized / (16.0 * tf.reduce_sum(across, axis=1, keepdims=True))))
-
-
-def _banded(weights: tf.Tensor, lines: tf.Tensor) -> tf.Tensor:
-    """Return `weights @ lines` block by block, without most of the zeros beside the diagonal."""
-    size, length = tf.shape(weights)[0], tf.shape(weights)[1]
-    support = -(-tf.maximum(length, size) // size)
-    blocks = []
-    for block in range(_BLOCKS):
-        start, end = block * size // _BLOCKS, (block + 1) * size // _BLOCKS
-        first = tf.maximum(start * length // size - support, 0)
-        last = tf.minimum(end * length // size + support + 1, length)
-        blocks.append(weights[start:end, first:last] @ lines[first:last])
-    return tf.concat(blocks, axis=0)
-
-
-def _triangles(length: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Return the weights that resize a line of `length` pixels to `size`.
+def _blocks(length: tf.Tensor, size: tf.Tensor) -> Iterator[tuple[tf.Tensor, ...]]:
+    """Yield the weights that resize a line of `length` pixels to `size`, block by block.
 
     The weight of pixel j for pixel i is `1 - |j + 0.5 - center| / support` where that is positive,
     in 256ths, rounded; `center = (i + 0.5) * length / size`, `support = max(length / size, 1)`. It
     is computed in whole numbers. If a pixel has more than 16 weights on a side, they are coarser
     than 256ths, so that sums of them and of sixteenths of grey levels stay below 2**24.
 
-    Returns:
-        float32 [size, length], whole numbers; the rows are not divided by their sums.
+    Yields:
+        First pixel and end of the pixels that count for a block of results; float32 weights
+        [results, pixels], which are not divided by their sums; the sums [results, 1].
     """
     longer = tf.maximum(length, size)
     support = -(-longer // size)  # pixels, rounded up
     unit = tf.minimum(256, 4096 // support - 1)
-    pixel, center = 2 * tf.range(length) + 1, 2 * tf.range(size) + 1
-    distance = tf.abs(pixel * size - center[:, None] * length)  # in 1 / (2 * size) pixels
-    distance = tf.minimum(distance, 2 * longer)
-    return tf.cast((unit * (2 * longer - distance) + longer) // (2 * longer), tf.float32)
+    for block in range(_BLOCKS):
+        start, end = block * size // _BLOCKS, (block + 1) * size // _BLOCKS
+        first = tf.maximum(start * length // size - support, 0)
+        last = tf.minimum(end * length // size + support + 1, length)
+        pixels, center = 2 * tf.range(first, last) + 1, 2 * tf.range(start, end) + 1
+        distance = tf.abs(pixels * size - center[:, None] * length)  # in 1 / (2 * size) pixels
+        nearness = tf.maximum(2 * longer - distance, 0)
+        weights = tf.cast((unit * nearness + longer) // (2 * longer), tf.float32)
+        yield first, last, weights, tf.reduce_sum(weights, axis=1, keepdims=True)
 
 
 def _extent(lines: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
