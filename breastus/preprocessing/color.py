@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from breastus.utils.opencv import cv2
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights OpenCV's RGB2GRAY uses
+_LUMA = (299, 587, 114)  # thousandths, ITU-R BT.601
 
 
 @functools.cache
@@ -21,11 +21,10 @@ def parula(image: tf.Tensor) -> tf.Tensor:
     """Map the grey levels of an image to colours.
 
     Args:
-        image: [..., 3], values 0 to 255; colours are first converted to grey (ITU-R BT.601).
+        image: [..., 3], whole numbers 0 to 255; colours are first converted to grey (ITU-R BT.601).
 
     Returns:
         float32 [..., 3], RGB, values 0 to 255.
     """
-    grey = tf.reduce_sum(tf.cast(image, tf.float32) * tf.constant(_LUMA), axis=-1)
-    level = tf.cast(tf.round(tf.clip_by_value(grey, 0.0, 255.0)), tf.int32)
-    return tf.gather(tf.constant(parula_table(), tf.float32), level)
+    thousandths = tf.reduce_sum(tf.cast(image, tf.int32) * tf.constant(_LUMA), axis=-1)
+    return tf.gather(tf.constant(parula_table(), tf.float32), (thousandths + 500) // 1000)

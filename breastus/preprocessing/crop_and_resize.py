@@ -1,5 +1,6 @@
 """Crop black borders and resize, in TensorFlow ops: [H, W, C] to [S, S, C], values 0 to 255."""
 
+import functools
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -22,8 +23,8 @@ def border_box(image: tf.Tensor) -> tf.Tensor:
         int32 [4]: top, bottom, left, right. It is the whole image when that is black all over, or
         holds only an annotation on black.
     """
-    bright = tf.reduce_max(image, axis=-1) > tf.cast(_BLACK_LEVEL, image.dtype)
-    bright = tf.cast(bright, tf.int32)
+    brightest = functools.reduce(tf.maximum, tf.unstack(tf.cast(image, tf.int32), axis=-1))
+    bright = tf.cast(brightest > _BLACK_LEVEL, tf.int32)
     height, width = tf.shape(image)[0], tf.shape(image)[1]
     top, bottom = _extent(_BLACK_LINE * tf.reduce_sum(bright, axis=1) > width)
     left, right = _extent(_BLACK_LINE * tf.reduce_sum(bright, axis=0) > height)
@@ -69,7 +70,7 @@ def resize(image: tf.Tensor, size: int, *, aspect: str = "squash") -> tf.Tensor:
         )
         around = [[top, size - rows - top], [left, size - columns - left], [0, 0]]
         resized = tf.pad(resized, around)
-    return tf.ensure_shape(resized, [size, size, channels])
+    return tf.reshape(resized, [size, size, channels])  # a static shape
 
 
 def _resize_planes(image: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
@@ -98,11 +99,11 @@ def _resize_planes(image: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.
 
     channels = range(image.shape[-1])
     if len(channels) == 1:
-        return plane(0)[..., None]
+        return tf.expand_dims(plane(0), -1)
     grey = tf.reduce_all([tf.reduce_all(image[..., 0] == image[..., c]) for c in channels[1:]])
     return tf.cond(
         grey,
-        lambda: tf.repeat(plane(0)[..., None], len(channels), axis=-1),
+        lambda: tf.repeat(tf.expand_dims(plane(0), -1), len(channels), axis=-1),
         lambda: tf.stack([plane(channel) for channel in channels], axis=-1),
     )
 
@@ -127,7 +128,9 @@ def _blocks(length: tf.Tensor, size: tf.Tensor) -> Iterator[tuple[tf.Tensor, ...
         first = tf.maximum(start * length // size - support, 0)
         last = tf.minimum(end * length // size + support + 1, length)
         pixels, center = 2 * tf.range(first, last) + 1, 2 * tf.range(start, end) + 1
-        distance = tf.abs(pixels * size - center[:, None] * length)  # in 1 / (2 * size) pixels
+        distance = tf.abs(
+            pixels * size - tf.expand_dims(center, 1) * length
+        )  # in 1 / (2 * size) pixels
         nearness = tf.maximum(2 * longer - distance, 0)
         weights = tf.cast((unit * nearness + longer) // (2 * longer), tf.float32)
         yield first, last, weights, tf.reduce_sum(weights, axis=1, keepdims=True)
