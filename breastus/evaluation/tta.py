@@ -4,8 +4,8 @@ For images uint8 [n, S, S, 3] a view applies, in this order:
 
     flip    reverses axis 2
     crop    keeps rows top to S - bottom and columns left to S - right; each of the four is
-            (S * parts + 50) // 100 pixels. Then resizes to S x S, bilinear, half-pixel centres, no
-            antialiasing, in float32, rounded half to even: `tf.image.resize` and `tf.round`.
+            (S * parts + 50) // 100 pixels. Then resizes to S x S as the image transform does:
+            `breastus.preprocessing.crop_and_resize.resize_batch`.
     gain    looks each value up in a table of 256: `tf.gather(gain_table(decibels), image)`
 """
 

@@ -1,33 +1,43 @@
 """Crop black borders and resize, in TensorFlow ops: [H, W, C] to [S, S, C], values 0 to 255."""
 
-import functools
-from collections.abc import Iterator
-
 import tensorflow as tf
 
 # A border line is black when at most 1 % of its pixels are brighter than 10 of 255: it may hold
 # JPEG noise or a stray annotation, but no echoes. Both numbers are our choice.
 _BLACK_LEVEL = 10
 _BLACK_LINE = 100  # one in so many
-_BLOCKS = 4  # of rows or columns that are resized together
+_BLOCK = 16  # rows or columns of a result that are computed together
 _MIN_SIDE = 8  # pixels; a smaller box is no image but an annotation on black
+
+
+def distinct_planes(image: tf.Tensor) -> tf.Tensor:
+    """Return one plane of an image [H, W, 3] that is grey, else all: float32 [H, W, 1 or 3]."""
+    # Not in uint8, which LiteRT cannot compare.
+    red, green, blue = (tf.cast(plane, tf.float32) for plane in tf.unstack(image, axis=-1))
+    return tf.cond(
+        tf.reduce_all((red == green) & (red == blue)),
+        lambda: tf.expand_dims(red, -1),
+        lambda: tf.cast(image, tf.float32),
+    )
 
 
 def border_box(image: tf.Tensor) -> tf.Tensor:
     """Return the box without the black borders of an image; dark parts inside it stay.
 
     Args:
-        image: [H, W, 3], any number type, values 0 to 255.
+        image: [H, W, C], any number type, values 0 to 255.
 
     Returns:
         int32 [4]: top, bottom, left, right. It is the whole image when that is black all over, or
         holds only an annotation on black.
     """
-    brightest = functools.reduce(tf.maximum, tf.unstack(tf.cast(image, tf.int32), axis=-1))
-    bright = tf.cast(brightest > _BLACK_LEVEL, tf.int32)
+    brightest = tf.reduce_max(tf.cast(image, tf.float32), axis=-1)
+    bright = tf.cast(brightest > _BLACK_LEVEL, tf.float32)
     height, width = tf.shape(image)[0], tf.shape(image)[1]
-    top, bottom = _extent(_BLACK_LINE * tf.reduce_sum(bright, axis=1) > width)
-    left, right = _extent(_BLACK_LINE * tf.reduce_sum(bright, axis=0) > height)
+    rows = tf.cast(tf.reduce_sum(bright, axis=1), tf.int32)
+    columns = tf.cast(tf.reduce_sum(bright, axis=0), tf.int32)
+    top, bottom = _extent(_BLACK_LINE * rows > width)
+    left, right = _extent(_BLACK_LINE * columns > height)
     usable = (bottom - top >= _MIN_SIDE) & (right - left >= _MIN_SIDE)
     return tf.where(usable, [top, bottom, left, right], [0, height, 0, width])
 
@@ -42,9 +52,9 @@ def resize(image: tf.Tensor, size: int, *, aspect: str = "squash") -> tf.Tensor:
     """Resize to a square with antialiasing, to the same grey levels in every runtime.
 
     The filter is the triangle of `tf.image.resize(method="bilinear", antialias=True)`, rows first.
-    Its weights are whole numbers, and sums of whole numbers below 2**24 are exact in float32 in any
-    order, so TensorFlow, ONNX Runtime and LiteRT agree. Results are within one grey level of
-    `tf.image.resize`.
+    Its weights are whole numbers. Sums of whole numbers below 2**24 are exact in float32 in any
+    order, so TensorFlow, ONNX Runtime and LiteRT agree; no factor has more than 11 bits, so the
+    TF32 format of GPUs is exact too. Results are within one grey level of `tf.image.resize`.
 
     Args:
         image: [H, W, C], any number type, whole numbers 0 to 255.
@@ -56,84 +66,60 @@ def resize(image: tf.Tensor, size: int, *, aspect: str = "squash") -> tf.Tensor:
         float32 [size, size, C] in whole grey levels 0 to 255. Because of the rounding, pixels that
         training caches as uint8 equal the pixels of the exported graph.
     """
-    height, width, channels = tf.shape(image)[0], tf.shape(image)[1], image.shape[-1]
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
     rows = columns = tf.constant(size)
     if aspect == "keep":
         longer = tf.maximum(height, width)
         rows = tf.maximum(height * size // longer, 1)
         columns = tf.maximum(width * size // longer, 1)
-    resized = _resize_planes(image, rows, columns)
+    # In between, grey levels are rounded to eighths.
+    turned = _resize_lines(tf.cast(image, tf.float32), rows, scale=8.0)
+    turned = _resize_lines(tf.transpose(turned, [1, 0, 2]), columns, scale=1 / 8)
+    resized = tf.transpose(turned, [1, 0, 2])
     if aspect == "keep":
-        top, left = (
-            size * (longer - height) // (2 * longer),
-            size * (longer - width) // (2 * longer),
-        )
+        top = size * (longer - height) // (2 * longer)
+        left = size * (longer - width) // (2 * longer)
         around = [[top, size - rows - top], [left, size - columns - left], [0, 0]]
         resized = tf.pad(resized, around)
-    return tf.reshape(resized, [size, size, channels])  # a static shape
+    return tf.reshape(resized, [size, size, image.shape[-1] or -1])  # a static shape
 
 
-def _resize_planes(image: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Return float32 [rows, columns, C]; the planes of a grey image are resized once."""
-
-    def plane(channel: int) -> tf.Tensor:
-        # Grey levels in sixteenths in between, then whole ones.
-        lines = tf.cast(image[..., channel], tf.float32)
-        shrunk = tf.concat(
-            [
-                tf.round(16.0 * (weights @ lines[first:last]) / sums)
-                for first, last, weights, sums in _blocks(tf.shape(lines)[0], rows)
-            ],
-            axis=0,
-        )
-        return tf.concat(
-            [
-                tf.round(
-                    tf.matmul(shrunk[:, first:last], weights, transpose_b=True)
-                    / (16.0 * tf.transpose(sums))
-                )
-                for first, last, weights, sums in _blocks(tf.shape(lines)[1], columns)
-            ],
-            axis=1,
-        )
-
-    channels = range(image.shape[-1])
-    if len(channels) == 1:
-        return tf.expand_dims(plane(0), -1)
-    grey = tf.reduce_all([tf.reduce_all(image[..., 0] == image[..., c]) for c in channels[1:]])
-    return tf.cond(
-        grey,
-        lambda: tf.repeat(tf.expand_dims(plane(0), -1), len(channels), axis=-1),
-        lambda: tf.stack([plane(channel) for channel in channels], axis=-1),
-    )
+def resize_batch(images: tf.Tensor, size: int) -> tf.Tensor:
+    """Resize images [B, H, W, 3] of one size as `resize` does, to float32 [B, size, size, 3]."""
+    height, width = images.shape[1:3]
+    planes = tf.reshape(tf.transpose(images, [1, 2, 0, 3]), [height, width, -1])
+    resized = tf.reshape(resize(planes, size), [size, size, -1, 3])
+    return tf.transpose(resized, [2, 0, 1, 3])
 
 
-def _blocks(length: tf.Tensor, size: tf.Tensor) -> Iterator[tuple[tf.Tensor, ...]]:
-    """Yield the weights that resize a line of `length` pixels to `size`, block by block.
+def _resize_lines(image: tf.Tensor, size: tf.Tensor, *, scale: float) -> tf.Tensor:
+    """Resize whole numbers [L, M, C] to [size, M, C], times `scale`, rounded.
 
-    The weight of pixel j for pixel i is `1 - |j + 0.5 - center| / support` where that is positive,
-    in 256ths, rounded; `center = (i + 0.5) * length / size`, `support = max(length / size, 1)`. It
-    is computed in whole numbers. If a pixel has more than 16 weights on a side, they are coarser
-    than 256ths, so that sums of them and of sixteenths of grey levels stay below 2**24.
-
-    Yields:
-        First pixel and end of the pixels that count for a block of results; float32 weights
-        [results, pixels], which are not divided by their sums; the sums [results, 1].
+    The weight of line j in result i is `1 - |j + 0.5 - center| / support` where that is positive,
+    in 256ths, rounded; `center = (i + 0.5) * L / size`, `support = max(L / size, 1)`. If more than
+    31 lines on a side count, the weights are coarser than 256ths, so that their sum times eighths
+    of grey levels stays below 2**24. Results are computed in blocks, each from the lines near it.
     """
+    length, others = tf.shape(image)[0], tf.shape(image)[1:]
     longer = tf.maximum(length, size)
-    support = -(-longer // size)  # pixels, rounded up
-    unit = tf.minimum(256, 4096 // support - 1)
-    for block in range(_BLOCKS):
-        start, end = block * size // _BLOCKS, (block + 1) * size // _BLOCKS
-        first = tf.maximum(start * length // size - support, 0)
-        last = tf.minimum(end * length // size + support + 1, length)
-        pixels, center = 2 * tf.range(first, last) + 1, 2 * tf.range(start, end) + 1
-        distance = tf.abs(
-            pixels * size - tf.expand_dims(center, 1) * length
-        )  # in 1 / (2 * size) pixels
-        nearness = tf.maximum(2 * longer - distance, 0)
-        weights = tf.cast((unit * nearness + longer) // (2 * longer), tf.float32)
-        yield first, last, weights, tf.reduce_sum(weights, axis=1, keepdims=True)
+    # Rounded up; in ONNX -(-a // b) is not, as integers are divided towards 0.
+    support = (longer + size - 1) // size  # lines
+    blocks = (size + _BLOCK - 1) // _BLOCK
+    first = _BLOCK * tf.range(blocks) * length // size - support
+    near = tf.expand_dims(first, 1) + tf.range(_BLOCK * length // size + 2 * support + 2)
+    lines = tf.clip_by_value(near, 0, length - 1)  # [blocks, lines]
+    # The distance from the center in 1 / (2 * size) lines.
+    center = tf.reshape((2 * tf.range(blocks * _BLOCK) + 1) * length, [-1, _BLOCK, 1])
+    distance = tf.abs(tf.expand_dims((2 * near + 1) * size, 1) - center)
+    nearness = tf.cast(tf.maximum(2 * longer - distance, 0), tf.float32)
+    unit = tf.cast(tf.minimum(256, 8192 // support - 1), tf.float32)
+    weights = tf.round(unit * nearness / tf.cast(2 * longer, tf.float32))
+    weights *= tf.cast(tf.expand_dims(near == lines, 1), tf.float32)  # 0 beyond the image
+    weighted = tf.matmul(weights, tf.gather(tf.reshape(image, [length, -1]), lines))
+    # The last block may go beyond the image, where no line counts.
+    sums = tf.maximum(tf.reduce_sum(weights, axis=2, keepdims=True), 1.0)
+    resized = tf.reshape(tf.round(scale * weighted / sums), [blocks * _BLOCK, -1])
+    return tf.reshape(resized[:size], tf.concat([[size], others], axis=0))
 
 
 def _extent(lines: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from breastus.config.schema import Config
 from breastus.preprocessing.annotations import fill_annotations, find_annotations
 from breastus.preprocessing.color import parula
-from breastus.preprocessing.crop_and_resize import border_box, crop, resize
+from breastus.preprocessing.crop_and_resize import border_box, crop, distinct_planes, resize
 from breastus.preprocessing.decode import decode_image
 from breastus.preprocessing.normalize import zscore
 
@@ -54,7 +54,7 @@ class Transform:
         return self.crop_and_resize(decode_image(encoded))
 
     def crop_and_resize(self, image: tf.Tensor) -> tf.Tensor:
-        """Turn one image [H, W, 3], 0 to 255, into uint8 [S, S, 3]."""
+        """Turn one image [H, W, 3], whole numbers 0 to 255, into uint8 [S, S, 3]."""
         shown = image
         if self.annotations != "keep":
             drawn = find_annotations(image)
@@ -90,7 +90,12 @@ class Transform:
         return self._map(self.decode, encoded)
 
     def images_to_pixels(self, images: tf.Tensor) -> tf.Tensor:
-        """Turn raw images [B, H, W, 3], 0 to 255, into uint8 [B, S, S, 3]."""
+        """Turn raw images [B, H, W, 3], uint8 or float32, 0 to 255, into uint8 [B, S, S, 3].
+
+        Floats are first rounded to whole grey levels and clipped.
+        """
+        if images.dtype.is_floating:
+            images = tf.cast(tf.clip_by_value(tf.round(images), 0.0, 255.0), tf.uint8)
         return self._map(self.crop_and_resize, images)
 
     def bytes_to_input(self, encoded: tf.Tensor) -> tf.Tensor:
@@ -98,9 +103,14 @@ class Transform:
         return self.normalize(self.bytes_to_pixels(encoded))
 
     def _resized(self, shown: tf.Tensor, *, borders_of: tf.Tensor) -> tf.Tensor:
+        shape = [self.image_size, self.image_size, shown.shape[-1]]
+        same = shown is borders_of
+        if shown.shape[-1] == 3:
+            shown = distinct_planes(shown)  # most images are grey: a third of the work
         if self.trim:
-            shown = crop(shown, border_box(borders_of))
-        return tf.cast(resize(shown, self.image_size, aspect=self.aspect), tf.uint8)
+            shown = crop(shown, border_box(shown if same else borders_of))
+        resized = resize(shown, self.image_size, aspect=self.aspect)
+        return tf.cast(tf.broadcast_to(resized, shape), tf.uint8)
 
     def _map(self, function, batch: tf.Tensor) -> tf.Tensor:
         # Images are cropped to different boxes, so they become a batch only once they are square.

@@ -17,6 +17,7 @@ from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.predict_fn import PredictFn
 from breastus.evaluation.predictions import lump_probability
 from breastus.evaluation.tta import VIEWS, View, gain_table, margins
+from breastus.preprocessing.crop_and_resize import resize_batch
 from breastus.preprocessing.transform import Transform
 
 TINY = 1e-6  # smallest probability before the logarithm, as in `breastus.evaluation.tta`
@@ -30,8 +31,8 @@ def view_images(view: View, images: tf.Tensor) -> tf.Tensor:
     if any(view.crop):
         side = images.shape[1]
         top, bottom, left, right = margins(side, view.crop)
-        cropped = tf.cast(images[:, top : side - bottom, left : side - right], tf.float32)
-        images = tf.cast(tf.round(tf.image.resize(cropped, [side, side])), tf.uint8)
+        cropped = images[:, top : side - bottom, left : side - right]
+        images = tf.cast(resize_batch(cropped, side), tf.uint8)
     if view.gain:
         images = tf.gather(tf.constant(gain_table(view.gain)), tf.cast(images, tf.int32))
     return images

@@ -12,13 +12,11 @@ def apply_view(view: View, images: np.ndarray) -> np.ndarray:
     if any(view.crop):
         side = images.shape[1]
         top, bottom, left, right = margins(side, view.crop)
-        images = images[:, top : side - bottom, left : side - right].astype(np.float32)
-        for axis in (2, 1):
-            low, high, share = _neighbours(images.shape[axis], side)
-            share = share.reshape([-1 if number == axis else 1 for number in range(4)])
-            below = images.take(low, axis)
-            images = below + (images.take(high, axis) - below) * share
-        images = np.rint(images).astype(np.uint8)
+        images = images[:, top : side - bottom, left : side - right].astype(np.int64)
+        rows, columns = _weights(images.shape[1], side), _weights(images.shape[2], side)
+        eighths = np.rint(8 * np.einsum("ij,njkc->nikc", rows, images) / rows.sum(1)[:, None, None])
+        images = np.einsum("ij,nkjc->nkic", columns, eighths) / columns.sum(1)[:, None]
+        images = np.rint(images / 8).astype(np.uint8)
     return gain_table(view.gain)[images] if view.gain else images
 
 
@@ -28,11 +26,8 @@ def mean_of_logits(probabilities) -> np.ndarray:
     return 1 / (1 + np.exp(-(np.log(clipped) - np.log1p(-clipped)).mean(axis=0)))
 
 
-def _neighbours(length: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each of `side` pixels the two of `length` it lies between, and how far along."""
-    scale = np.float32(length) / np.float32(side)
-    place = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
-    below = np.floor(place)
-    low = np.maximum(below, 0).astype(int)
-    high = np.minimum(np.ceil(place), length - 1).astype(int)
-    return low, high, place - below
+def _weights(length: int, side: int) -> np.ndarray:
+    """Return the weights of `length` pixels, at most `side`, in each of `side`: 256ths, rounded."""
+    center = (np.arange(side) + 0.5) * length / side
+    distance = np.abs(np.arange(length) + 0.5 - center[:, None])
+    return np.rint(256 * np.maximum(1 - distance, 0)).astype(np.int64)
