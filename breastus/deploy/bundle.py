@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from breastus.errors import BundleError, RunError
+from breastus.preprocessing.version import TRANSFORM_VERSION, check_transform
 from breastus.runs.cross_validation import CrossValidation
 from breastus.runs.run import Run
 from breastus.utils.files import sha256_of, write_folder_aside, write_json, write_text
@@ -97,18 +98,24 @@ def find_bundle(path: str | os.PathLike) -> Path:
 def write_files(folder: Path, metadata: dict[str, Any], *, card: str, seen: Iterable[str]) -> None:
     """Write all files of a bundle but the networks, which must be there already.
 
-    Format and checksums are added to the metadata. `seen` are SHA-256 of images, or their first
-    `SEEN_DIGITS` digits.
+    Format, version of the image transform and checksums are added to the metadata. `seen` are
+    SHA-256 of images, or their first `SEEN_DIGITS` digits.
     """
     short = sorted({sha256[:SEEN_DIGITS] for sha256 in seen})
     write_text(folder / SEEN_FILE, "".join(f"{sha256}\n" for sha256 in short))
     write_text(folder / CARD_FILE, card)
     files = checksums(folder)
-    write_json(folder / METADATA_FILE, {"format": FORMAT, **metadata, "files": files})
+    versions = {"format": FORMAT, "transform": TRANSFORM_VERSION}
+    write_json(folder / METADATA_FILE, {**metadata, **versions, "files": files})
 
 
 def publish(bundle: Path, out: str | os.PathLike) -> Path:
-    """Copy a bundle to the folder that is deployed, replacing an older one in one step."""
+    """Copy a bundle to the folder that is deployed, replacing an older one in one step.
+
+    Raises:
+        BundleError: if it is not a bundle that this version of breastus reads.
+    """
+    _read_metadata(bundle)
     with write_folder_aside(out) as folder:
         shutil.copytree(bundle, folder, dirs_exist_ok=True)
     return Path(out)
@@ -141,6 +148,7 @@ def _read_metadata(path: Path) -> dict[str, Any]:
             f"{FORMAT}. {way_out}, or use the version that wrote the bundle. "
             f"Received: format={version!r}"
         )
+    check_transform(path, metadata.get("transform"), BundleError)
     if missing := [name for name in _REQUIRED if name not in metadata]:
         raise BundleError(
             f"{file} is damaged: it lacks {', '.join(missing)}. Copy or export the bundle again."

@@ -80,7 +80,8 @@ class Predictor:
             a path, or an object with a `path`.
 
     Raises:
-        BundleError: if there is no bundle, or it is damaged or has another format.
+        BundleError: if there is no bundle, or it is damaged or has another format or another
+            version of the image transform.
         RunError: if the run is not finished.
 
     Examples:

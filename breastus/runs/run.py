@@ -30,6 +30,7 @@ from breastus.data.splits.make import read_splits, write_splits
 from breastus.errors import ConfigError, RunError
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions, write_predictions
+from breastus.preprocessing.version import check_transform
 from breastus.runs.report_folder import ReportFolder, read_config
 from breastus.utils.files import read_json, write_json, write_text
 
@@ -127,8 +128,21 @@ class Run(ReportFolder):
 
     @property
     def network(self) -> Path:
-        """The trained network, a `.keras` file."""
+        """The trained network, a `.keras` file.
+
+        Raises:
+            RunError: see `check_transform`.
+        """
+        self.check_transform()
         return self.file(BEST_FILE)
+
+    def check_transform(self) -> None:
+        """Check that the network can be applied to images here.
+
+        Raises:
+            RunError: if it was trained with another version of the image transform.
+        """
+        check_transform(self.path, self.environment.get("transform"), RunError)
 
     @property
     def bundle(self) -> Path:
@@ -292,6 +306,8 @@ def _usable_with(path: Path, config: Config, resume: Callable[[Config], Config])
     if run.finished and not run.has_state:  # with a state, its command was not finished
         raise RunError(f"{path} holds a finished run. {_WAY_OUT}")
     try:
+        if run.has(ENVIRONMENT_FILE):  # written before the training
+            run.check_transform()
         config = resume(run.config)
     except (ConfigError, RunError) as error:
         raise RunError(f"{path} cannot be resumed. {error} {_WAY_OUT}") from error

@@ -228,6 +228,7 @@ def _train_fold(path: Path, config: Config, progress: str, shared: SharedFeature
             raise RunError(
                 f"{path} was trained with other settings: {'; '.join(changed)}. {_WAY_OUT}"
             )
+        run.check_transform()  # the folds are pooled
         return
     print(f"\n== {progress}: {path}", flush=True)
     train(config.model.name, config=config, out=path, shared=shared)

@@ -49,7 +49,8 @@ def evaluate_run(
         ConfigError: if a setting is unknown, out of range or not one of these.
         RunError: if the run has no predictions yet.
         DataError: if its predictions are damaged or were written by an earlier version.
-        BundleError: if its bundle is damaged or was written by an earlier version.
+        BundleError: if its bundle, which changes with it, is damaged or was written by an earlier
+            version.
     """
     run = run if isinstance(run, Run) else Run.load(run)
     bundle = Bundle.load(run.latest_bundle) if run.finished else None
@@ -125,7 +126,7 @@ def _with_settings(config: Config, settings: Sequence[str]) -> Config:
 
 def _new_metadata(bundle: Bundle, decided: dict[str, Any]) -> dict[str, Any] | None:
     """Return the content of bundle.json after an evaluation; None if it stays the same."""
-    made = ("format", "files", "created")  # added when a bundle is written
+    made = ("format", "transform", "files", "created")  # added when a bundle is written
     before = {name: value for name, value in bundle.metadata.items() if name not in made}
     after = before | jsonable(decided)
     return None if after == before else after

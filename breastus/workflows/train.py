@@ -35,6 +35,7 @@ from breastus.models.weights.backbone_folder import (
     is_pretrained,
     read_pretrained,
 )
+from breastus.preprocessing.version import TRANSFORM_VERSION
 from breastus.reporting.model_card import model_card
 from breastus.runs.environment import command_line, hardware, peak_memory_mb, versions
 from breastus.runs.run import BUNDLE_FOLDER, Run, open_run
@@ -199,6 +200,7 @@ def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
             "seed": run.config.seed,
             "precision": precision or precision_record(asked, run.config),
             "data_fingerprint": data_fingerprint(manifest, splits),
+            "transform": TRANSFORM_VERSION,
             "versions": versions(),
             "hardware": hardware(),
             "weights": weights._asdict(),

@@ -1,6 +1,7 @@
 """Run folders and bundles of an earlier layout say plainly that they must be made again."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,8 +10,10 @@ import pytest
 import breastus
 from breastus.cli.main import main
 from breastus.errors import BundleError, RunError
+from breastus.preprocessing.version import TRANSFORM_VERSION
 from breastus.runs.cross_validation import CrossValidation
 from breastus.runs.run import Run
+from breastus.workflows.export import export
 
 CONFIG = "data: {source: phantom, fold: 0, turn: 1}\ntraining: {kept_views: 4}\nseed: 0\n"
 HEADER = "image_id,split,group_id,finding,label,predicted,probability,raw,threshold"
@@ -67,6 +70,53 @@ def test_a_training_does_not_resume_it(earlier):
     (earlier / "splits.csv").touch()
     with pytest.raises(RunError, match=r"cannot be resumed.*earlier version"):
         breastus.train("cnn", data="phantom", out=earlier)
+
+
+@pytest.fixture(params=[None, 1, 3])
+def other_transform(request, tiny_run, tmp_path):
+    """A finished run with another version of the image transform, or none, and the version."""
+    run = Run(shutil.copytree(tiny_run.path, tmp_path / "other"))
+    for file in (run.path / "environment.json", run.bundle / "bundle.json"):
+        content = json.loads(file.read_text())
+        assert content.pop("transform") == TRANSFORM_VERSION
+        if request.param is not None:
+            content["transform"] = request.param
+        file.write_text(json.dumps(content))
+    return run, request.param
+
+
+def test_a_network_of_another_transform_is_not_applied_to_images(other_transform, tmp_path):
+    run, version = other_transform
+    way_out = "Update breastus" if version == 3 else "Train the network again"
+    message = rf"image transform.*must be 2\. {way_out}.*Received: transform={version}"
+    for model in (run, run.bundle):
+        with pytest.raises(BundleError, match=message):
+            breastus.Predictor(model)
+    with pytest.raises(BundleError, match=message):
+        breastus.evaluate_external(run.bundle, "phantom")
+    with pytest.raises(BundleError, match=message):
+        export([run.path], out=tmp_path / "exported")
+    for act in (
+        lambda: breastus.evaluate_external(run, "phantom"),
+        lambda: breastus.evaluate_robustness(run),
+        lambda: export([run.path, run.path], out=tmp_path / "exported"),
+    ):
+        with pytest.raises(RunError, match=message):
+            act()
+    # Its bundle would have to be written again.
+    with pytest.raises(BundleError, match=message):
+        breastus.evaluate_run(run)
+    assert not (tmp_path / "exported").exists()
+
+    assert run.metrics["test"]["n"] == len(run.read_predictions("test"))
+    assert run.report.is_file()
+
+
+def test_a_training_with_another_transform_is_not_resumed(other_transform):
+    run, _ = other_transform
+    shutil.rmtree(run.bundle)
+    with pytest.raises(RunError, match=r"cannot be resumed.*image transform.*Choose another --out"):
+        breastus.train("cnn", config=run.config, out=run.path)
 
 
 def test_predictions_are_read_without_tensorflow(earlier):
