@@ -77,8 +77,7 @@ def resize(image: tf.Tensor, size: int, *, aspect: str = "squash") -> tf.Tensor:
     turned = _resize_lines(tf.transpose(turned, [1, 0, 2]), columns, scale=1 / 8)
     resized = tf.transpose(turned, [1, 0, 2])
     if aspect == "keep":
-        top = size * (longer - height) // (2 * longer)
-        left = size * (longer - width) // (2 * longer)
+        top, left = (size - rows) // 2, (size - columns) // 2
         around = [[top, size - rows - top], [left, size - columns - left], [0, 0]]
         resized = tf.pad(resized, around)
     return tf.reshape(resized, [size, size, image.shape[-1] or -1])  # a static shape

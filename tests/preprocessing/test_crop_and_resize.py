@@ -1,11 +1,18 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from breastus.preprocessing.crop_and_resize import border_box, crop, resize
+from breastus.preprocessing import crop_and_resize
+from breastus.preprocessing.crop_and_resize import (
+    border_box,
+    crop,
+    distinct_planes,
+    resize,
+    resize_batch,
+)
 
 
 def trim_borders(image):
@@ -57,6 +64,88 @@ def test_resize_agrees_with_pillows_antialiased_bilinear(speckle):
     ours = resize(image, 64).numpy()
     pillow = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR))
     assert np.abs(ours - pillow).max() <= 1  # both round to whole grey levels, at different places
+
+
+@st.composite
+def noise(draw):
+    """Return an image [H, W, 3] of pixels that differ as much as can be."""
+    shape = draw(st.integers(1, 90)), draw(st.integers(1, 90)), 3
+    return np.random.default_rng(draw(st.integers(0, 99))).choice(
+        np.uint8([0, 1, 127, 254, 255]), shape
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(noise(), st.sampled_from([1, 17, 32, 50]))
+def test_resize_is_within_a_level_of_tensorflows(image, size):
+    theirs = tf.image.resize(image, [size, size], method="bilinear", antialias=True)
+    assert np.abs(resize(image, size) - theirs).max() < 1.5  # rounded: one level
+
+
+def test_resize_mostly_equals_tensorflows(speckle):
+    image = speckle(300, 400)
+    theirs = tf.round(tf.image.resize(image, [64, 64], method="bilinear", antialias=True))
+    assert (resize(image, 64) != theirs).numpy().mean() < 0.05
+
+
+@settings(max_examples=20, deadline=None)
+@given(noise(), st.sampled_from(["squash", "keep"]))
+def test_a_mirrored_image_gives_the_mirrored_result(image, aspect):
+    if aspect == "keep":
+        sides = [max(32 * length // max(image.shape[:2]), 1) for length in image.shape[:2]]
+        assume(sides[0] % 2 == sides[1] % 2 == 0)  # bars of one width on both sides
+    resized = resize(image, 32, aspect=aspect).numpy()
+    for axis in (0, 1):
+        mirrored = resize(np.flip(image, axis), 32, aspect=aspect).numpy()
+        np.testing.assert_array_equal(mirrored, np.flip(resized, axis))
+
+
+@settings(max_examples=20, deadline=None)
+@given(noise())
+def test_each_plane_is_resized_as_a_grey_image(image):
+    resized = resize(image, 20).numpy()
+    for channel in range(3):
+        plane = resize(image[..., channel : channel + 1], 20)
+        np.testing.assert_array_equal(plane[..., 0], resized[..., channel])
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (20, 900), (33, 224), (500, 40), (224, 225)])
+@pytest.mark.parametrize("level", [1, 255])
+def test_a_constant_image_stays_constant(shape, level):
+    assert (resize(np.full((*shape, 3), level, np.uint8), 224).numpy() == level).all()
+
+
+def test_images_of_a_batch_are_resized_one_by_one():
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 45, 3), dtype=np.uint8)
+    for image, resized in zip(images, resize_batch(tf.constant(images), 50), strict=True):
+        np.testing.assert_array_equal(resized, resize(image, 50))
+
+
+@pytest.mark.parametrize("size", [22, 224, 384, 1024])
+@pytest.mark.parametrize("length", [1, 300, 3_000, 7_200, 10_000])
+def test_sums_are_exact_in_float32(monkeypatch, size, length):
+    """Whole numbers below 2**24 are, in any order; factors of 11 bits are exact in TF32."""
+    factors, sums = [], []
+
+    def matmul(weights, lines):
+        factors.extend([weights, lines])
+        sums.append(np.matmul(weights.numpy().astype(float), lines.numpy()))
+        return tf.constant(sums[-1], tf.float32)
+
+    monkeypatch.setattr(crop_and_resize.tf, "matmul", matmul)
+    resize(np.full((length, 1, 1), 255, np.uint8), size)  # rows first ...
+    resize(np.full((1, length, 1), 255, np.uint8), size)  # ... then columns, in eighths
+    assert max(np.abs(one).max() for one in sums) < 2**24
+    assert all(np.array_equal(one, np.rint(one)) for one in sums)
+    assert max(np.abs(one).max() for one in factors) <= 2**11
+    assert all(np.array_equal(one, np.rint(one)) for one in factors)
+
+
+def test_grey_images_have_one_plane(speckle):
+    image = speckle(20, 30)
+    np.testing.assert_array_equal(distinct_planes(image), image[..., :1])
+    image[19, 29, 2] ^= 1
+    np.testing.assert_array_equal(distinct_planes(image), image)
 
 
 def test_resize_gives_whole_levels(speckle):

@@ -48,6 +48,17 @@ def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color, annota
         np.testing.assert_allclose(other, eager, atol=1e-6)
 
 
+def test_floats_are_rounded_to_whole_levels_and_clipped(speckle):
+    transform = Transform(image_size=32)
+    image = speckle(60, 70)[None]
+    image[0, 5:20, 5:20] = 255
+    near = image + np.random.default_rng(0).uniform(-0.49, 0.49, image.shape)
+    near[image == 255] = 300
+    pixels = transform.images_to_pixels(tf.constant(image))
+    floats = transform.images_to_pixels(tf.constant(near, tf.float32))
+    np.testing.assert_array_equal(floats, pixels)
+
+
 def test_images_of_a_batch_are_independent(speckle):
     transform = Transform(image_size=32)
     wide = np.pad(speckle(60, 60, seed=1), ((0, 0), (0, 40), (0, 0)))
