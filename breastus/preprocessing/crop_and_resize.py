@@ -5,35 +5,42 @@ import tensorflow as tf
 # A border line is black when at most 1 % of its pixels are brighter than 10 of 255: it may hold
 # JPEG noise or a stray annotation, but no echoes. Both numbers are our choice.
 _BLACK_LEVEL = 10
-_BLACK_LINE = 100  # one in so many
+_BLACK_LINE = 100  # one pixel in this many
 _BLOCK = 16  # rows or columns of a result that are computed together
 _MIN_SIDE = 8  # pixels; a smaller box is no image but an annotation on black
 
 
-def distinct_planes(image: tf.Tensor) -> tf.Tensor:
-    """Return one plane of an image [H, W, 3] that is grey, else all: float32 [H, W, 1 or 3]."""
+def distinct_planes(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find out whether an image is grey, as most are: one plane of it is a third of the work.
+
+    Args:
+        image: [H, W, 3], any number type.
+
+    Returns:
+        One plane if the image is grey, else all, float32 [H, W, 1 or 3]; the brightest value of
+        each pixel, float32 [H, W].
+    """
     # Not in uint8, which LiteRT cannot compare.
     red, green, blue = (tf.cast(plane, tf.float32) for plane in tf.unstack(image, axis=-1))
     return tf.cond(
         tf.reduce_all((red == green) & (red == blue)),
-        lambda: tf.expand_dims(red, -1),
-        lambda: tf.cast(image, tf.float32),
+        lambda: (tf.expand_dims(red, -1), red),
+        lambda: (tf.cast(image, tf.float32), tf.maximum(tf.maximum(red, green), blue)),
     )
 
 
-def border_box(image: tf.Tensor) -> tf.Tensor:
+def border_box(brightest: tf.Tensor) -> tf.Tensor:
     """Return the box without the black borders of an image; dark parts inside it stay.
 
     Args:
-        image: [H, W, C], any number type, values 0 to 255.
+        brightest: float32 [H, W], the brightest value of each pixel, 0 to 255.
 
     Returns:
         int32 [4]: top, bottom, left, right. It is the whole image when that is black all over, or
         holds only an annotation on black.
     """
-    brightest = tf.reduce_max(tf.cast(image, tf.float32), axis=-1)
     bright = tf.cast(brightest > _BLACK_LEVEL, tf.float32)
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    height, width = tf.shape(brightest)[0], tf.shape(brightest)[1]
     rows = tf.cast(tf.reduce_sum(bright, axis=1), tf.int32)
     columns = tf.cast(tf.reduce_sum(bright, axis=0), tf.int32)
     top, bottom = _extent(_BLACK_LINE * rows > width)

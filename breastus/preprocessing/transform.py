@@ -104,12 +104,12 @@ class Transform:
 
     def _resized(self, shown: tf.Tensor, *, borders_of: tf.Tensor) -> tf.Tensor:
         shape = [self.image_size, self.image_size, shown.shape[-1]]
-        same = shown is borders_of
-        if shown.shape[-1] == 3:
-            shown = distinct_planes(shown)  # most images are grey: a third of the work
+        planes, brightest = distinct_planes(borders_of)
+        if shown is not borders_of:
+            planes = shown
         if self.trim:
-            shown = crop(shown, border_box(shown if same else borders_of))
-        resized = resize(shown, self.image_size, aspect=self.aspect)
+            planes = crop(planes, border_box(brightest))
+        resized = resize(planes, self.image_size, aspect=self.aspect)
         return tf.cast(tf.broadcast_to(resized, shape), tf.uint8)
 
     def _map(self, function, batch: tf.Tensor) -> tf.Tensor:
