@@ -24,6 +24,7 @@ _PUBLIC = {
     "evaluate_run": "breastus.workflows.evaluate",
     "export_ensemble": "breastus.workflows.ensemble",
     "export_recalibrated": "breastus.workflows.recalibrate",
+    "export_splits": "breastus.workflows.export_splits",
     "list_models": "breastus.models.registry",
     "list_sources": "breastus.data.sources.registry",
     "load_manifest": "breastus.data.manifest.build",
@@ -35,9 +36,11 @@ _PUBLIC = {
     "register_model": "breastus.models.registry",
     "register_source": "breastus.data.sources.registry",
     "register_split_scheme": "breastus.data.splits.scheme",
+    "score": "breastus.workflows.score",
     "train": "breastus.workflows.train",
 }
-_WITHOUT_TENSORFLOW = ("config", "runs", "data")  # rooms
+# Rooms and modules.
+_WITHOUT_TENSORFLOW = ("config", "runs", "data", "workflows.export_splits", "workflows.score")
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
 
@@ -49,7 +52,7 @@ def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'breastus' has no attribute {name!r}")
     module = _PUBLIC[name]
-    if module.split(".")[1] not in _WITHOUT_TENSORFLOW:
+    if not module.removeprefix("breastus.").startswith(_WITHOUT_TENSORFLOW):
         importlib.import_module("breastus.utils.quiet").import_tensorflow()
     value = getattr(importlib.import_module(module), name)
     globals()[name] = value

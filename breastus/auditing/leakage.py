@@ -6,6 +6,8 @@
 A near-duplicate is another image of the same scene, or the same file under another name.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -80,6 +82,29 @@ def leaks(members: pd.DataFrame, manifest: pd.DataFrame, pairs: pd.DataFrame) ->
     found = found.sort_values("similarity", ascending=False, kind="stable", ignore_index=True)
     columns = ["image_id", "split", *PAIR_COLUMNS[1:], "near_duplicate", "same_patient"]
     return found[columns]
+
+
+def twins_in_training(
+    parts: pd.Series, manifest: pd.DataFrame, pairs: pd.DataFrame, *, tested: Iterable[str | int]
+) -> pd.DataFrame:
+    """Return the test images that have a twin in training: a near-duplicate or the same patient.
+
+    Args:
+        parts: part of each image, by image id: `train`, `val` and `test`, or numbers of folds.
+        manifest, pairs: as for `leaks`.
+        tested: the parts that are tested, each by a model that learned from `train`, or in folds
+            from all other folds.
+
+    Returns:
+        The rows of `leaks` about test images.
+    """
+    found = []
+    for part in tested:
+        trained = parts == "train" if part == "test" else parts != part
+        split = np.select([parts == part, trained], ["test", "train"], "")
+        members = pd.DataFrame({"image_id": parts.index, "split": split})
+        found.append(leaks(members, manifest, pairs))
+    return pd.concat(found, ignore_index=True)
 
 
 def leakage_rates(members: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:

@@ -174,6 +174,16 @@ def pairs_table(audit: Audit) -> pd.DataFrame:
     return table
 
 
+def twins_table(audit: Audit) -> pd.DataFrame:
+    """Return the held-out images of the first split that have a twin in training.
+
+    Columns `image_id`, `split`, `finding`, `twin_id`, `similarity` and `kind`.
+    """
+    found = audit.splits[0].leaks.rename(columns={"duplicate_id": "twin_id"})
+    found["finding"] = found["image_id"].map(audit.manifest.set_index("image_id")["finding"])
+    return found[["image_id", "split", "finding", "twin_id", "similarity", "kind"]]
+
+
 def _audit_split(title, members, manifest, pairs, *, own: bool = False) -> SplitAudit:
     members = members[["image_id", "split"]]
     found = leaks(members, manifest, pairs)

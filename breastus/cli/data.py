@@ -75,6 +75,8 @@ def _audit(args: argparse.Namespace) -> int:
     print(report.summary)
     print(f"Page: {report.page} (it shows images of patients: do not publish it)")
     print(f"Near-duplicates: {report.near_duplicates}")
+    if report.twins:
+        print(f"Images of test and val with a twin in training: {report.twins}")
     return int(bool(report.audit.unreadable))
 
 

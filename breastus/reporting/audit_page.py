@@ -10,7 +10,7 @@ import pandas as pd
 
 import breastus
 from breastus.auditing.leakage import SAME_PATIENT
-from breastus.auditing.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, pairs_table
+from breastus.auditing.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, pairs_table, twins_table
 from breastus.auditing.scenes import Scene
 from breastus.auditing.shortcuts import strata
 from breastus.data.image_statistics import STATISTICS, value_format
@@ -38,11 +38,15 @@ _LEVELS = {"alarm": "Alarming", "warning": "Caution", "good": "Good"}
 def write_audit(audit: Audit, path: str | os.PathLike) -> Path:
     """Write the page and a CSV of all near-duplicate pairs beside it; return the CSV's path.
 
+    If a split leaks that breastus did not make, the images that do are written as well.
+
     Raises:
-        RunError: when either cannot be written.
+        RunError: when a file cannot be written.
     """
     csv = pairs_file(path)
     write_csv(csv, pairs_table(audit))
+    if audit.splits and not audit.splits[0].own and len(audit.splits[0].leaks):
+        write_csv(twins_file(path), twins_table(audit))
     write_text(path, audit_page(audit, csv.name))
     return csv
 
@@ -50,6 +54,11 @@ def write_audit(audit: Audit, path: str | os.PathLike) -> Path:
 def pairs_file(path: str | os.PathLike) -> Path:
     """Return the name of the CSV that goes with a page."""
     return Path(path).with_name(f"{Path(path).stem}_near_duplicates.csv")
+
+
+def twins_file(path: str | os.PathLike) -> Path:
+    """Return the name of the CSV of held-out images that have a twin in training."""
+    return Path(path).with_name(f"{Path(path).stem}_twins.csv")
 
 
 def summary(audit: Audit) -> str:
@@ -94,6 +103,7 @@ def audit_page(audit: Audit, csv_name: str) -> str:
         overview=overview(audit),
         verdicts=[(level, _LEVELS[level], text) for level, text in verdicts(audit)],
         csv_name=csv_name,
+        twins_name=csv_name.replace("_near_duplicates.csv", "_twins.csv"),
         version=breastus.__version__,
         pictures=thumbnails(manifest, shown),
         images=_captions(manifest),

@@ -1,6 +1,7 @@
 """The most confident errors of a model: predictions and manifest in, pictures out."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,13 @@ def most_confident_errors(predictions: pd.DataFrame, manifest: pd.DataFrame) -> 
     pictures = [_picture(*file) for file in zip(files["path"], files["mask_paths"], strict=True)]
     drawn = pd.DataFrame(pictures, shown.index, ["picture", "outlined"])
     return list(shown.join(drawn).itertuples())
+
+
+def errors_of_all(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the images that every table of predictions gets wrong, with their mean probability."""
+    wrong = [table["predicted"] != table["label"] for table in tables]
+    mean = sum(table["probability"] for table in tables) / len(tables)
+    return tables[0].assign(probability=mean)[pd.concat(wrong, axis=1).all(axis=1)]
 
 
 def _picture(path: str, mask_paths: str) -> tuple[bytes, bool]:

@@ -17,11 +17,12 @@ from breastus.evaluation.calibration.recalibration_study import held_out_after
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.metrics.subgroups import SCORES as SUBGROUP_SCORES
 from breastus.reporting import texts
-from breastus.reporting.confident_errors import most_confident_errors
+from breastus.reporting.confident_errors import errors_of_all, most_confident_errors
 from breastus.reporting.facts import ExternalFacts, ModelFacts
 from breastus.reporting.figures import plots
 from breastus.reporting.figures.learning_curve import plot_learning_curve
 from breastus.reporting.figures.robustness import plot_robustness
+from breastus.reporting.figures.side_by_side import plot_twins
 from breastus.reporting.figures.style import SavedFigure, save_figure
 from breastus.reporting.figures.subgroups import plot_subgroups
 from breastus.reporting.format import listed
@@ -30,7 +31,7 @@ from breastus.runs.report_folder import ReportFolder
 from breastus.utils.files import write_text
 
 _OTHER_NAMES = ("recall", "recall_no_lump")  # of sensitivity and specificity
-_OPTIONAL_FIGURES = ("history", "robustness", "recalibration", "learning_curve")
+_OPTIONAL_FIGURES = ("history", "twins", "robustness", "recalibration", "learning_curve")
 
 
 def write_report(
@@ -63,7 +64,7 @@ def write_report(
         external: facts about the images of an external validation.
     """
     tables = [predictions] if isinstance(predictions, pd.DataFrame) else list(predictions)
-    errors = most_confident_errors(_wrong_in_all(tables), manifest)
+    errors = most_confident_errors(errors_of_all(tables), manifest)
     figures = _save_figures(
         folder.figures,
         metrics=metrics,
@@ -98,6 +99,7 @@ def write_report(
         **_recalibration_values(recalibration, tables[0], manifest),
         definitions={name: m for name, m in METRICS.items() if name not in _OTHER_NAMES},
         subgroup_scores=SUBGROUP_SCORES,
+        twin_parts=texts.twin_parts(metrics),
         data_summary=summary(manifest),
         config=config,
         environment=environment,
@@ -176,6 +178,8 @@ def _save_figures(
     figures = {name: save_figure(one, folder / f"{name}.png") for name, one in drawn.items()}
 
     wide = {"subgroups": lambda narrow: plot_subgroups(metrics["subgroups"], narrow=narrow)}
+    if parts := texts.twin_parts(metrics):
+        wide["twins"] = lambda narrow: plot_twins(parts, narrow=narrow)
     if history is not None:
         wide["history"] = lambda narrow: plots.plot_history(history, narrow=narrow)
     if robustness is not None:
@@ -200,10 +204,3 @@ def _save_figures(
 
 def _all_simulated(manifest: pd.DataFrame) -> bool:
     return bool(manifest["flags"].str.split(";").map(lambda flags: SIMULATED in flags).all())
-
-
-def _wrong_in_all(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the images that every repeat gets wrong, with their mean probability."""
-    wrong = [table["predicted"] != table["label"] for table in tables]
-    mean = sum(table["probability"] for table in tables) / len(tables)
-    return tables[0].assign(probability=mean)[pd.concat(wrong, axis=1).all(axis=1)]

@@ -42,23 +42,29 @@ def scores_of(metrics: dict[str, Any]) -> dict[str, Any]:
     return metrics.get("test", metrics)
 
 
+def twin_parts(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the scores of test images with and without a twin in training; none without twins."""
+    twins = metrics.get("twins") or {}
+    return twins["attributes"][1]["subgroups"] if "attributes" in twins else []
+
+
 def notices(
     model: ModelFacts, *, phantom_images: bool = False, patient_images: bool = False
 ) -> list[str]:
     """Return the notices at the top of a page; the flags say which images it is about or shows."""
     values = {"phantom_images": phantom_images, "patient_images": patient_images}
-    return _lines("text/notices.txt.j2", model=model, **values)
+    return lines("text/notices.txt.j2", model=model, **values)
 
 
 def data_notices(*, phantom_images: bool, patient_images: bool) -> list[str]:
     """Return the notices of a page about images alone."""
     values = {"phantom_images": phantom_images, "patient_images": patient_images}
-    return _lines("text/data_notices.txt.j2", **values)
+    return lines("text/data_notices.txt.j2", **values)
 
 
 def exclusions(external: ExternalFacts) -> list[str]:
     """Return which images an external validation excluded, and how they were searched for."""
-    return _lines("text/exclusions.txt.j2", external=external)
+    return lines("text/exclusions.txt.j2", external=external)
 
 
 def summaries(
@@ -175,5 +181,6 @@ def few_groups(trial: dict[str, Any]) -> int | None:
     return fewest if fewest < FEW_GROUPS else None
 
 
-def _lines(template: str, **values: Any) -> list[str]:
+def lines(template: str, **values: Any) -> list[str]:
+    """Return the lines of a filled text template, without empty ones."""
     return [" ".join(line.split()) for line in render(template, **values).splitlines() if line]

@@ -7,6 +7,7 @@ runs/compact/
   predictions_val.csv, predictions_test.csv         probabilities before and after calibration
   decision.json, metrics.json, shortcuts.json       calibration and threshold; scores
   robustness.json                                   only if it was measured
+  twins.csv                                         only if the split separates groups
   report.html, figures/, external/<data set>/       for readers
   bundle/                                           written last: a run that has it is finished
   state.npz, state_previous.npz                     of a training that is not finished
@@ -26,13 +27,14 @@ import pandas as pd
 
 from breastus.config.schema import Config
 from breastus.data.manifest.schema import MANIFEST_FILE
+from breastus.data.sources.tables import read_table
 from breastus.data.splits.make import read_splits, write_splits
 from breastus.errors import ConfigError, RunError
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions, write_predictions
 from breastus.preprocessing.version import check_transform
 from breastus.runs.report_folder import ReportFolder, read_config
-from breastus.utils.files import read_json, write_json, write_text
+from breastus.utils.files import read_json, write_csv, write_json, write_text
 
 CONFIG_FILE = "config.yaml"
 ENVIRONMENT_FILE = "environment.json"
@@ -42,6 +44,7 @@ LOGS_FOLDER = "logs"  # for TensorBoard
 BEST_FILE = "best.keras"  # the network with the lowest validation loss
 DECISION_FILE = "decision.json"
 SHORTCUTS_FILE = "shortcuts.json"
+TWINS_FILE = "twins.csv"  # test images that have a twin in training
 BUNDLE_FOLDER = "bundle"
 STATE_FILE = "state.npz"
 PREVIOUS_STATE_FILE = "state_previous.npz"
@@ -227,6 +230,16 @@ class Run(ReportFolder):
     def write_shortcuts(self, result: dict[str, Any]) -> None:
         """Write shortcuts.json."""
         write_json(self.path / SHORTCUTS_FILE, result)
+
+    def read_twins(self) -> list[str] | None:
+        """Return the ids of test images with a twin in training; None if the split cannot leak."""
+        if not self.has(TWINS_FILE):
+            return None
+        return read_table(self.path / TWINS_FILE, ["image_id"], strip=False)["image_id"].tolist()
+
+    def write_twins(self, found: pd.DataFrame) -> None:
+        """Write twins.csv, the result of `breastus.auditing.leakage.twins_in_training`."""
+        write_csv(self.path / TWINS_FILE, found)
 
     def _repr_html_(self) -> str:
         """Show verdict, key numbers and links in a notebook."""

@@ -14,7 +14,7 @@ from breastus.data.manifest.build import build_manifest_with_pairs
 from breastus.data.manifest.schema import MANIFEST_FILE
 from breastus.data.splits.split_csv import match_images, read_split_csv
 from breastus.errors import ConfigError, RunError
-from breastus.reporting.audit_page import pairs_file, summary, write_audit
+from breastus.reporting.audit_page import pairs_file, summary, twins_file, write_audit
 from breastus.runs.run import SPLITS_FILE
 from breastus.workflows.prepare import Places, free_name, with_settings
 
@@ -26,11 +26,14 @@ class AuditReport(NamedTuple):
         audit: the findings.
         page: the HTML page; it shows images of patients.
         near_duplicates: CSV file of near-duplicate pairs.
+        twins: CSV file of the images of test and val that have a twin in training; None if there
+            are none, or no split was given.
     """
 
     audit: Audit
     page: Path
     near_duplicates: Path
+    twins: Path | None
 
     @property
     def summary(self) -> str:
@@ -67,7 +70,7 @@ def audit(
             "data.groups must be keep for an audit, which looks for leaks between groups. "
             "Received: ignore"
         )
-    for file in (Path(out), pairs_file(Path(out))) if out is not None else ():
+    for file in _files(Path(out)) if out is not None else ():
         if file.exists():
             raise RunError(f"{file} exists. Choose another --out, or delete it.")
     file = Path(splits) if splits is not None else _prepared_splits(config.data.source)
@@ -84,8 +87,14 @@ def audit(
         settings=config.data,
         seed=config.seed,
     )
-    page = free_name("audit", lambda page: (page, pairs_file(page))) if out is None else Path(out)
-    return AuditReport(result, page, write_audit(result, page))
+    page = free_name("audit", _files) if out is None else Path(out)
+    pairs = write_audit(result, page)
+    twins = twins_file(page)
+    return AuditReport(result, page, pairs, twins if twins.exists() else None)
+
+
+def _files(page: Path) -> tuple[Path, ...]:
+    return page, pairs_file(page), twins_file(page)
 
 
 def _prepared_splits(source: str) -> Path | None:

@@ -18,6 +18,7 @@ from breastus.deploy.export import write_bundle
 from breastus.errors import ConfigError
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.evaluate_predictions import evaluate_predictions
+from breastus.evaluation.metrics.twins import scores_by_twin
 from breastus.reporting.model_card import model_card
 from breastus.reporting.report import write_report
 from breastus.runs.run import BUNDLE_FOLDER, Run
@@ -70,6 +71,9 @@ def evaluate_run(
     )
     if shortcuts := run.read_shortcuts():
         metrics["shortcuts"] = shortcuts
+    if twins := run.read_twins():
+        confidence = config.evaluation.confidence
+        metrics["twins"] = scores_by_twin([predictions["test"]], twins, confidence=confidence)
     phantom = has_phantoms(manifest)
     metrics["simulated"] = {"training": phantom, "test": phantom}
 

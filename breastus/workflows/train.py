@@ -16,9 +16,11 @@ from typing import Any
 import keras
 import pandas as pd
 
+from breastus.auditing.leakage import duplicate_pairs, twins_in_training
 from breastus.augmentation.policies import check_policy
 from breastus.config.presets import default_config
 from breastus.config.schema import Config
+from breastus.data.manifest.build import build_manifest_with_pairs
 from breastus.data.manifest.schema import has_phantoms, summary
 from breastus.data.sources.resolve import check_sources_exist
 from breastus.data.splits.make import splits_summary
@@ -179,7 +181,7 @@ def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
         check_sources_exist(run.config.data.source)  # before weights are downloaded
     weights = _initial_weights(run, resumed=resumed)
     pretraining = _pretraining(run, weights, resumed=resumed)
-    manifest = run.read_manifest() if run.begun else prepare_manifest(run.config)
+    manifest, pairs = _images(run)
     splits = run.read_splits(manifest) if run.begun else prepare_splits(run.config, manifest)
     facts = None
     if pretraining is not None:
@@ -188,7 +190,10 @@ def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
         facts = _pretraining_summary(pretraining, held_out_images_seen=seen)
     if not run.begun:
         run.write_manifest(manifest)
-        run.write_splits(splits)
+        if pairs is not None:
+            parts = splits.set_index("image_id")["split"]
+            run.write_twins(twins_in_training(parts, manifest, pairs, tested=["test"]))
+        run.write_splits(splits)  # last: a run that has it has begun
     print(f"{summary(manifest)}\n{splits_summary(splits, manifest)}", flush=True)
     if pretraining is not None:
         write_json(run.path / PRETRAINED_FILE, pretraining)
@@ -208,6 +213,17 @@ def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
         }
     )
     return weights
+
+
+def _images(run: Run) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the manifest of a run, and all pairs of near-duplicates if its split may part them."""
+    if run.begun:
+        return run.read_manifest(), None
+    settings = run.config.data
+    if settings.groups == "keep":
+        return prepare_manifest(run.config), None
+    found = build_manifest_with_pairs(settings.source, settings=settings, seed=run.config.seed)
+    return found.manifest, duplicate_pairs(found.manifest, found.near_duplicate_pairs)
 
 
 def _initial_weights(run: Run, *, resumed: bool) -> ResolvedWeights:

@@ -34,7 +34,7 @@ def mean_metrics(
         NaN when one table leaves a metric undefined; intervals are NaN when more than 5 % of the
         resamples do, or a class comes from fewer than two groups.
     """
-    found = Resampled(_samples(tables), options)
+    found = Resampled(samples_of(tables), options)
     if undefined := [name for name in METRICS if math.isnan(found.means[name])]:
         warnings.warn(
             f"The mean over {len(tables)} tables is NaN, because one leaves it undefined: "
@@ -76,7 +76,7 @@ def mean_difference(
                     "Two variants must have the same test images in the same order, with the same "
                     f"labels and groups. Received: tables that differ in {column}"
                 )
-    pair = [Resampled(_samples(each), options) for each in (ours, theirs)]
+    pair = [Resampled(samples_of(each), options) for each in (ours, theirs)]
     if reason := pair[0].bootstrap.sparse_reason:
         warnings.warn(f"There are no intervals: {reason}.", UndefinedMetricWarning, stacklevel=2)
     return {
@@ -85,7 +85,8 @@ def mean_difference(
     }
 
 
-def _samples(tables: Sequence[pd.DataFrame]) -> list[Sample]:
+def samples_of(tables: Sequence[pd.DataFrame]) -> list[Sample]:
+    """Return each table as a sample, with its own thresholds."""
     return [
         Sample(
             *truth_and_probability(table),

@@ -88,8 +88,13 @@ def plot_roc(
 
 
 @mpl.rc_context(STYLE)
-def plot_repeats(tables: Sequence[pd.DataFrame]) -> Figure:
-    """Draw the ROC curve of each repeat of a cross-validation, all folds pooled."""
+def plot_repeats(
+    tables: Sequence[pd.DataFrame], *, title: str = "All folds pooled", one: str = "repeat"
+) -> Figure:
+    """Draw the ROC curve of each repeat of a cross-validation, all folds pooled.
+
+    `title` and `one`, what a table is called, are texts of the figure.
+    """
     figure, axis = _square()
     axis.plot([0, 1], [0, 1], **_GUESSING)
     for number, table in enumerate(tables):
@@ -101,10 +106,10 @@ def plot_repeats(tables: Sequence[pd.DataFrame]) -> Figure:
             color=COLORS["lump"],
             lw=1.6,
             alpha=1 - 0.6 * number / len(tables),
-            label=f"repeat {number + 1}: {roc_auc(truth, probability):.3f}",
+            label=f"{one} {number + 1}: {roc_auc(truth, probability):.3f}",
         )
     axis.set(xlabel="1 − specificity", ylabel="sensitivity")
-    axis.set_title("All folds pooled")
+    axis.set_title(title)
     axis.legend(loc="lower right")
     return figure
 

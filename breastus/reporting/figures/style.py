@@ -67,12 +67,12 @@ class SavedFigure:
     """A figure as a page shows it.
 
     Attributes:
-        png: its file in the run folder.
+        png: its file in the run folder; None if the page alone shows it.
         svg: its drawing, an `<svg>` element.
         narrow: the drawing for phones, where `svg` is too wide.
     """
 
-    png: Path
+    png: Path | None
     svg: Markup
     narrow: Markup | None = None
 
