@@ -70,6 +70,12 @@ def workspace(tmp_path_factory):
     images = sorted((root / "path/to/images").rglob("*.png"))
     split = [f"{path.stem},{('train', 'val', 'test')[n % 3]}" for n, path in enumerate(images)]
     (root / "my_split.csv").write_text("\n".join(["image_id,split", *split]) + "\n")
+    rows = [f"{path.stem},0.{10 + n}" for n, path in enumerate(images)]
+    tested = [row for n, row in enumerate(rows) if n % 3 == 2]
+    (root / "my_predictions.csv").write_text("\n".join(["image_id,probability", *tested]) + "\n")
+    names = [path.stem for path in (root / "path/to/BUSI").rglob("*.png")]
+    rows = [f"{name},0.{10 + n}" for n, name in enumerate(names)]
+    (root / "predictions.csv").write_text("\n".join(["image_id,probability", *rows]) + "\n")
     _write_dicom(root / "path/to/dicom")
     for _, code in [block for page in PAGES for block in blocks(page)]:
         if name := re.match(r"# (\w+\.py)\n", code):
@@ -154,6 +160,13 @@ def _run_line(line: str) -> None:
     # A command that is repeated on another page must not meet its own output.
     if "--out" in arguments and arguments[0] in ("export", "pretrain", "data"):
         shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
+    if arguments[0] == "splits" and "--out" in arguments:
+        Path(arguments[arguments.index("--out") + 1]).unlink(missing_ok=True)
+    if arguments[0] == "score" and "--splits" not in arguments:
+        # Phantoms have no named split.
+        if not Path("unnamed.csv").exists():
+            breastus.export_splits("path/to/BUSI", out="unnamed.csv")
+        arguments += ["--splits", "unnamed.csv"]
     if arguments[:2] == ["data", "prepare"] and "--out" not in arguments:
         shutil.rmtree("data/prepared", ignore_errors=True)
     if "--recalibrated" in arguments and not Path(arguments[3]).exists():

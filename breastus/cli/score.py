@@ -7,7 +7,7 @@ from breastus.cli.options import add_data, add_out, add_settings, settings
 
 EXAMPLES = (
     "breastus score predictions.csv --data path/to/BUSI                  # on busi-scenes-v1",
-    "breastus score predictions.csv --data path/to/images --splits my_split.csv",
+    "breastus score my_predictions.csv --data path/to/images --splits my_split.csv",
 )
 
 

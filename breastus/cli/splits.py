@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "export",
         help="write a split as CSV or JSON",
         description="Write the folds of a data set with checksums, groups, and which images are "
-        "left out and why, so that anyone can train on them and be scored by `breastus score`.",
+        "excluded and why, so that anyone can train on them and be scored by `breastus score`.",
         examples=(*EXAMPLES, "breastus splits export --data path/to/BUSI --set data.folds=10"),
     )
     add_data(export)
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     parts = f"{len(split.folds)} folds" if split.folds else "train, val and test"
     print(
         f"{split.name}: {len(split.images)} images in {split.images['group_id'].nunique()} groups "
-        f"(patients or scenes), {parts}; {len(split.excluded)} images left out, with the reason"
+        f"(patients or scenes), {parts}; {len(split.excluded)} images excluded, with the reason"
     )
     print(f"Fingerprint: {split.fingerprint}")
     print(f"Files are named relative to {split.folder}")

@@ -4,10 +4,10 @@
     busi/benign (1),0.93,3,0,0.5
 
 An image is named by `image_id`, by `path`, `file` and the like, or by the `sha256` of its file or
-the `pixel_sha256` of an export. `probability` is that of a lump. Optional: `fold`, in which the
-image was tested; `seed` or `run`, for several models of one recipe; `threshold`, from which the
-model says lump, or `predicted` (lump, no_lump); `label`; and `split_name`, the split that the
-predictions are for. Anything that does not fit is an error that names the rows.
+the `pixel_sha256` of an export. `probability` is the probability of a lump. Optional: `fold`, in
+which the image was tested; `seed` or `run`, for several models of one recipe; `threshold`, from
+which an image is predicted lump, or `predicted` (lump, no_lump); `label`; and `split_name`, the
+split that the predictions are for. Anything that does not fit is an error that names the rows.
 """
 
 import os
@@ -25,7 +25,7 @@ from breastus.errors import DataError
 from breastus.labels import LABELS, LUMP
 
 THRESHOLD = 0.5  # of predictions that come without one
-# Columns that name one of several models; `repeat` is that of a cross-validation of breastus.
+# Columns that name one of several models; a cross-validation of breastus writes `repeat`.
 RUN_COLUMNS = ("run", "seed", "repeat")
 _CHECKSUMS = ("pixel_sha256", "sha256")
 _LABELS = {**{label: label for label in LABELS}, "0": LABELS[0], "1": LABELS[LUMP]}
@@ -44,7 +44,7 @@ class Entry:
         runs: names of the runs; one empty text for a single model without a name.
         thresholds: where the thresholds come from, in words.
         folds_checked: whether the file names the fold of each prediction, which was then checked.
-        unscored: images that the file names and the split leaves out, with the reason, `image_id`
+        unscored: images that the file names and the split excludes, with the reason, `image_id`
             and `excluded`.
     """
 
@@ -56,7 +56,7 @@ class Entry:
 
 
 class EntryFile:
-    """Predictions as they were handed in, and the checks, in the order in which one wants them.
+    """Predictions as they were handed in, and the checks, the most basic first.
 
     Args:
         predictions: a CSV or Excel file, or a table with the same columns.
@@ -75,7 +75,7 @@ class EntryFile:
             self.table = read_image_table(self.path)
         if "probability" not in self.table:
             raise DataError(
-                f"{self.name} must have a column probability, that of a lump. "
+                f"{self.name} must have a column probability (of a lump). "
                 f"Received: {', '.join(self.table.columns)}"
             )
         if self.table.empty:
@@ -165,7 +165,7 @@ class _Check:
         )
 
     def _drop_unscored(self) -> pd.DataFrame:
-        """Remove images that the split leaves out, and return them with the reason."""
+        """Remove images that the split excludes, and return them with the reason."""
         reasons = self.split.excluded.set_index("image_id")["excluded"]
         named = self.table["image_id"].isin(reasons.index)
         unscored = self.table.loc[named, ["image_id"]].drop_duplicates(ignore_index=True)
@@ -195,7 +195,7 @@ class _Check:
         own = self.table["image_id"].map(self.split.images.set_index("image_id")["label"])
         given = self.table["label"].str.strip().str.lower()
         unlike = (given != "") & (given.map(_LABELS) != own)
-        self._refuse(unlike, "the label is not that of --data", "label")
+        self._refuse(unlike, "the label must agree with --data", "label")
 
     def _check_coverage(self, run: str, several: bool) -> None:
         tested = self.split.tested["image_id"]
@@ -235,11 +235,11 @@ class _Check:
         return source
 
     def _thresholds_of(self, lump: pd.Series) -> pd.Series:
-        """Return the smallest probability that was called lump in each run and fold."""
+        """Return the lowest probability that is predicted lump in each run and fold."""
         table = self.table.assign(lowest=self.table["probability"].where(lump))
         table["part"] = table["image_id"].map(self.split.parts)
         parts = table.groupby(["_run", "part"])
-        # Where nothing was called lump, the threshold lies above all probabilities.
+        # Without an image that is predicted lump, the threshold lies above all probabilities.
         above = (1 + parts["probability"].transform("max")) / 2
         return parts["lowest"].transform("min").fillna(above)
 

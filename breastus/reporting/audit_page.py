@@ -10,7 +10,13 @@ import pandas as pd
 
 import breastus
 from breastus.auditing.leakage import SAME_PATIENT
-from breastus.auditing.run_audit import RANDOM_TEST_SHARE, Audit, SplitAudit, pairs_table, twins_table
+from breastus.auditing.run_audit import (
+    RANDOM_TEST_SHARE,
+    Audit,
+    SplitAudit,
+    pairs_table,
+    twins_table,
+)
 from breastus.auditing.scenes import Scene
 from breastus.auditing.shortcuts import strata
 from breastus.data.image_statistics import STATISTICS, value_format

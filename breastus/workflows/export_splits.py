@@ -1,4 +1,4 @@
-"""Export a split: data in; a file from which anyone can train and be tested as breastus is out.
+"""Export a split: data in; a file of folds for any framework out.
 
 export = breastus.export_splits("path/to/BUSI")
 export.split.name        # busi-scenes-v1
@@ -25,7 +25,7 @@ class SplitExport(NamedTuple):
     """A split and its file.
 
     Attributes:
-        split: the images with their folds, and the images left out, with the reason.
+        split: the images with their folds, and the excluded images, with the reason.
         file: the file.
     """
 
@@ -43,7 +43,7 @@ def export_splits(
 ) -> SplitExport:
     """Write folds with checksums, groups, exclusions and reasons, to train on without breastus.
 
-    With its default settings, BUSI gives the named split `busi-scenes-v1`. Another split is called
+    With its default settings, BUSI gives the named split `busi-scenes-v1`. Another split is named
     by its fingerprint.
 
     Args:

@@ -127,7 +127,7 @@ def _split(
     split = make_benchmark_split(manifest, config.data, config.seed)
     if not split.is_named:
         raise DataError(
-            "The images and settings are not those of a named split "
+            "These images and settings give no named split "
             f"({', '.join(NAMED_SPLITS)}). Name the file of the split that the predictions are "
             "for: --splits FILE; breastus splits export writes one. "
             f"Received: {len(split.images)} images, {split.name}"

@@ -5,7 +5,7 @@
     busi/benign (9),benign/benign (9).png,77aa...,,lump,benign,busi/benign (9),,known fault: ...
 
 `fold` is the fold in which an image is tested. Fold k is tested by a model that may use the others
-in any way; breastus validates on fold k + 1 (after the last comes 0) and trains on the rest. A
+in any way; breastus validates on fold k + 1 (after the last comes 0) and trains on the others. A
 split without folds has a column `split` (train, val, test) instead.
 
 A split is known by its fingerprint: a checksum of which pixels, with which label, are in which
@@ -42,7 +42,7 @@ _FACTS = ("image_id", "file", "sha256", "pixel_sha256", "label", "finding", "gro
 
 @dataclass(frozen=True)
 class BenchmarkSplit:
-    """Images with the part in which each is tested or used, and the images that are left out.
+    """Images, each with its fold or split, and the excluded images.
 
     Attributes:
         by: `fold`, or `split` for a split without folds.
@@ -71,7 +71,7 @@ class BenchmarkSplit:
 
     @property
     def name(self) -> str:
-        """The name of the split; one that has none is called by its fingerprint."""
+        """The name of the split, or `split-` and the first digits of its fingerprint."""
         return name_of(self.fingerprint)
 
     @property
@@ -81,7 +81,7 @@ class BenchmarkSplit:
 
     @property
     def tested(self) -> pd.DataFrame:
-        """The images that are tested: all of them in folds, else those of `test`."""
+        """The images that are tested: in folds all of them, else the images of `test`."""
         return self.images if self.by == FOLD else self.images[self.images[SPLIT] == "test"]
 
     @property
@@ -99,7 +99,7 @@ def name_of(fingerprint: str) -> str:
 def make_benchmark_split(manifest: pd.DataFrame, settings: DataConfig, seed: int) -> BenchmarkSplit:
     """Split the images of a manifest as the settings say.
 
-    The folds of `kfold` are those of the first repeat of `breastus train --folds`.
+    `kfold` gives the folds of the first repeat of `breastus train --folds`.
 
     Raises:
         SplitError: see `breastus.data.splits.make.make_splits`.
@@ -128,7 +128,7 @@ def with_parts(
     images = rows[used].astype({by: int if by == FOLD else str})
     images = images.assign(pixel_sha256=pixel_checksums(images["path"]))
     left_out = rows[~used].assign(**{by: "", "pixel_sha256": ""})
-    # The reason of an unreadable file names its folder, which is nobody else's.
+    # The reason of an unreadable file names a folder of this machine.
     reasons = left_out["excluded"].str.replace(rf"^{UNREADABLE}.*", UNREADABLE, regex=True)
     reasons = reasons.mask((reasons == "") & (left_out["label"] == ""), "no label")
     columns = [*_FACTS, by]

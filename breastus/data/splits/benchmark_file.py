@@ -45,8 +45,8 @@ def read_benchmark_split(path: str | os.PathLike, manifest: pd.DataFrame) -> Ben
     _check_content(split, table, path)
     if facts and (facts["name"], facts["fingerprint"]) != (split.name, split.fingerprint):
         raise SplitError(
-            f"{path} says that it is {facts['name']}, but its images and folds, or the images of "
-            f"--data, are those of {split.name}. {_WAY_OUT}"
+            f"{path} states the name {facts['name']}, but its folds and the images of --data give "
+            f"{split.name}. {_WAY_OUT}"
         )
     return split
 
@@ -78,7 +78,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def parse_fold(text: str) -> int | str:
-    """Return a whole number, which pandas writes as `3.0` beside empty cells; "" if it is none."""
+    """Return a whole number, which pandas writes as `3.0` beside empty cells; "" for other text."""
     return int(text.removesuffix(".0")) if re.fullmatch(r"\d+(\.0)?", text) else ""
 
 
@@ -123,7 +123,7 @@ def _check_parts(split: BenchmarkSplit, path: Path) -> None:
 
 
 def _check_content(split: BenchmarkSplit, table: pd.DataFrame, path: Path) -> None:
-    """Refuse a file whose checksums or labels are not those of the images."""
+    """Refuse a file whose checksums or labels differ from the images."""
     rows = split.images.merge(table, on="image_id", suffixes=("", "_listed"))
     for column, what in (("pixel_sha256", "other pixels"), ("label", "another label")):
         if f"{column}_listed" not in rows:
