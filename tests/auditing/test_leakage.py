@@ -16,6 +16,7 @@ from breastus.auditing.leakage import (
     leakage_rates,
     leaks,
     random_split_leakage,
+    twins_in_training,
 )
 
 
@@ -183,3 +184,36 @@ def test_patients_of_two_hospitals_are_never_compared():
     # Of 4 images 2 are tested: the pair of one patient is separated in 4 of 6 splits.
     expected = random_split_leakage(table, near_duplicates(), patients=True, test=0.5)
     assert expected == pytest.approx((4 / 6) / 2)
+
+
+@settings(deadline=None, max_examples=25)
+@given(cases())
+def test_twins_in_training_equal_the_plain_double_loop(case):
+    splits, patients, shas, similar = case
+    table = manifest(len(splits), patients, shas)
+    pairs = duplicate_pairs(table, near_duplicates(*((a, b, s) for (a, b), s in similar.items())))
+    linked = {
+        frozenset(ends) for ends in zip(pairs["image_id"], pairs["duplicate_id"], strict=True)
+    }
+    patient = dict(zip(table["image_id"], patients, strict=True))
+
+    def twin(one, other):
+        same_patient = patient[one] == patient[other] != ""
+        return one != other and (frozenset((one, other)) in linked or same_patient)
+
+    parts = pd.Series(splits, index=table["image_id"])
+    found = twins_in_training(parts, table, pairs, tested=["test"])
+    trained = parts.index[parts == "train"]
+    tested = parts.index[parts == "test"]
+    expected = {one for one in tested if any(twin(one, other) for other in trained)}
+    assert set(found["image_id"]) == expected
+
+    # In folds all other folds are trained on.
+    folds = pd.Series([len(name) % 3 for name in splits], index=table["image_id"])
+    found = twins_in_training(folds, table, pairs, tested=sorted(set(folds)))
+    expected = {
+        one
+        for one in folds.index
+        if any(twin(one, other) and folds[one] != folds[other] for other in folds.index)
+    }
+    assert set(found["image_id"]) == expected

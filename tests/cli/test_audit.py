@@ -146,6 +146,24 @@ def test_leaks_on_the_page_are_the_leaks_there_are(leaky, elsewhere, capsys):
     assert "Alarming  The split mine.csv leaks: 2 of" in printed
     assert "Page: audit.html" in printed
 
+    # The same images, by name.
+    assert "with a twin in training: audit_twins.csv" in printed
+    assert "audit_twins.csv" in page.text
+    listed = pd.read_csv("audit_twins.csv")
+    for part, pairs in leaking.items():
+        rows = listed[listed["split"] == part]
+        assert set(map(frozenset, zip(rows["image_id"], rows["twin_id"], strict=True))) == pairs
+
+
+def test_a_split_without_twins_lists_none(class_folders, elsewhere, capsys):
+    root = class_folders(no_lump=6, lump=6)
+    ids = load_manifest(root)["image_id"]
+    part = ["train", "test"] * 6
+    pd.DataFrame({"image_id": ids, "split": part}).to_csv("mine.csv", index=False)
+    assert run("--data", root, "--splits", "mine.csv") == 0
+    assert not (elsewhere / "audit_twins.csv").exists()
+    assert "twin" not in capsys.readouterr().out
+
 
 def test_near_duplicates_are_shown_side_by_side_and_listed(leaky, elsewhere):
     root, duplicates, split = leaky
