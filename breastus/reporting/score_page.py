@@ -15,7 +15,7 @@ from breastus.evaluation.metrics.subgroups import SCORES as SUBGROUP_SCORES
 from breastus.reporting import texts
 from breastus.reporting.confident_errors import errors_of_all, most_confident_errors
 from breastus.reporting.figures import plots
-from breastus.reporting.figures.side_by_side import plot_side_by_side, plot_twins
+from breastus.reporting.figures.side_by_side import plot_folds, plot_side_by_side, plot_twins
 from breastus.reporting.figures.style import SavedFigure, to_svg
 from breastus.reporting.figures.subgroups import plot_subgroups
 from breastus.reporting.render import render, sentence
@@ -117,6 +117,9 @@ def _figures(metrics: dict[str, Any], tables: Sequence[pd.DataFrame]) -> dict[st
         else plots.plot_roc(test, metrics, threshold=threshold, confidence=metrics["confidence"]),
     }
     figures = {name: SavedFigure(None, to_svg(one, name)) for name, one in drawn.items()}
+    if metrics["by_fold"]:
+        by_fold = plot_folds(metrics["by_fold"], metrics["roc_auc"], metrics["confidence"])
+        figures["by_fold"] = SavedFigure(None, to_svg(by_fold, "by_fold"))
     figures["subgroups"] = _two_widths(
         "subgroups", lambda narrow: plot_subgroups(metrics["subgroups"], narrow=narrow)
     )

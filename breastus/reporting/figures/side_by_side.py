@@ -7,8 +7,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from breastus.reporting.figures.style import COLORS, NARROW, STYLE, WIDE
-from breastus.reporting.format import count, interval
+from breastus.reporting.figures.style import COLORS, NARROW, SMALL, STYLE, WIDE
+from breastus.reporting.format import count, interval, percent
 
 _LINE = 0.3  # inches a score of one series
 _BY_TWIN = {
@@ -86,6 +86,31 @@ def plot_twins(parts: Sequence[Mapping[str, Any]], *, narrow: bool = False) -> F
     """Draw the scores of test images with a twin in training, and of those without."""
     series = {f"{part['title']} ({count(part['n'], 'image')})": part for part in parts}
     return plot_side_by_side(series, _BY_TWIN, narrow=narrow)
+
+
+@mpl.rc_context(STYLE)
+def plot_folds(
+    by_fold: Mapping[int, Mapping[str, Any]], whole: Mapping[str, Any], confidence: float
+) -> Figure:
+    """Draw the ROC-AUC of each fold and of all images (`whole`), with intervals."""
+    figure = Figure(figsize=SMALL, layout="constrained")
+    axis = figure.subplots()
+    rows = [("all", whole), *((f"fold {fold}", part["roc_auc"]) for fold, part in by_fold.items())]
+    low = 0.5
+    for place, (_, entry) in enumerate(rows):
+        value, *ends = (_number(entry[key]) for key in ("value", "ci_low", "ci_high"))
+        color = COLORS["soft" if place else "ink"]
+        axis.plot(ends, [place, place], color=color, lw=1.8)
+        axis.plot(value, place, "o" if place else "D", color=color, ms=7)
+        low = float(np.nanmin([low, *ends]))
+    axis.axvline(_number(whole["value"]), color=COLORS["ink"], ls="--", lw=0.9, zorder=1)
+    axis.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_xlim(max(0.0, np.floor(10 * low) / 10), 1.01)
+    axis.grid(False, axis="y")
+    axis.set_xlabel(f"ROC-AUC, {percent(confidence)} interval")
+    axis.set_title("Each fold on its own")
+    return figure
 
 
 def _number(value: float | None) -> float:
