@@ -97,6 +97,7 @@ def test_the_page_is_one_file_that_says_what_was_checked(scored):
     assert links == set(re.findall(r'<h2 id="([^"]+)"', html))
 
 
+@pytest.mark.slow
 def test_the_command_prints_numbers(predictions, folds, phantoms, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     predictions.drop(columns="lump").to_csv("p.csv", index=False)

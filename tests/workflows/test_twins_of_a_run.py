@@ -12,6 +12,7 @@ from breastus.workflows.evaluate import evaluate_run
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
 
 
+@pytest.mark.slow
 def test_the_report_has_the_scores_with_and_without(tiny_run, tmp_path):
     shutil.copytree(tiny_run.path, tmp_path / "run")
     run = Run(tmp_path / "run")
