@@ -82,7 +82,7 @@ def recipe_differences(
     Returns:
         `metrics`: under each name `value`, `ci_low`, `ci_high` of the other model, and
         `difference`, an entry of the same three keys, ours minus theirs. For an entry of one run
-        also `delong` and `mcnemar`, as from these tests.
+        also `delong`, whose interval is that of the ROC-AUC's difference, and `mcnemar`.
 
     Raises:
         DataError: if images, labels or groups differ.
@@ -105,8 +105,10 @@ def recipe_differences(
         truth, prob = truth_and_probability(first)
         groups, other_prob = first["group_id"].tolist(), truth_and_probability(other)[1]
         right = [(one["predicted"] == one["label"]).to_numpy(bool) for one in (first, other)]
-        result["delong"] = delong_difference(
+        result["delong"] = area = delong_difference(
             truth, prob, other_prob, groups, confidence=ours.options.confidence
         )
+        # So that interval and p-value agree.
+        scores["roc_auc"]["difference"] |= {end: area[end] for end in ("ci_low", "ci_high")}
         result["mcnemar"] = mcnemar(*right, groups)
     return result

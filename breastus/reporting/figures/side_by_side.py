@@ -12,8 +12,8 @@ from breastus.reporting.format import count, interval, percent
 
 _LINE = 0.3  # inches a score of one series
 _BY_TWIN = {
-    "specificity": "No lump, cleared\n(specificity)",
-    "sensitivity": "Lumps found\n(sensitivity)",
+    "specificity": "Specificity",
+    "sensitivity": "Sensitivity",
     "roc_auc": "ROC-AUC",
 }
 _MARKS = (("ink", "D", 7), ("soft", "o", 6.5), ("no_lump", "s", 6), ("lump", "^", 7))
@@ -71,7 +71,9 @@ def plot_side_by_side(
         if score != next(reversed(list(scores))):
             axis.axhline(place - 0.3, color=COLORS["line"], lw=0.8)
         place += 0.4
-    axis.set_yticks(ticks, list(scores.values()))
+    # Words below each other leave the dots more room.
+    titles = [title.replace(" ", "\n") if narrow else title for title in scores.values()]
+    axis.set_yticks(ticks, titles, fontsize=9 if narrow else None)
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(place - 0.7, -0.6)
     axis.set_xlim(max(0.0, min(0.5, np.floor(10 * (low - 0.02)) / 10)), 1.005)
