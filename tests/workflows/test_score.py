@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,18 @@ def folds(phantoms, tmp_path_factory):
     return file
 
 
+def root_of(folder, table) -> Path:
+    """Return the folder that the files of an export are relative to."""
+    (file,) = folder.rglob(table.index[0])
+    return file.parents[len(Path(table.index[0]).parts) - 1]
+
+
 @pytest.fixture(scope="module")
 def predictions(folds, phantoms):
     """Out-of-fold predictions of a model that shares no code with breastus but the file."""
     table = pd.read_csv(folds)
     table = table[table["fold"].notna()].astype({"fold": int})
-    (root,) = {file.parent.parent for file in phantoms.rglob(table["file"].iloc[0])} or {phantoms}
+    root = root_of(phantoms, table.set_index("file"))
     pixels = np.stack(
         [
             np.asarray(Image.open(root / file).convert("L").resize((8, 8)), float).ravel() / 255
@@ -132,6 +139,30 @@ def test_nothing_of_this_needs_tensorflow(predictions, folds, phantoms, tmp_path
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_pytorch_example_reads_the_export(folds, predictions, phantoms, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text()
+    (code,) = re.findall(r"```py\n(import pandas.*?)```", page, re.DOTALL)
+    torch = types.ModuleType("torch.utils.data")
+    torch.Dataset = object
+    for name in ("torch", "torch.utils", "torch.utils.data"):
+        monkeypatch.setitem(sys.modules, name, torch)
+    names = {}
+    exec(code, names)
+    table = pd.read_csv(folds).set_index("file")
+    for fold in range(5):
+        seen = set()
+        for part, numbers in benchmark.parts_of_fold(fold, list(range(5))).items():
+            dataset = names["Fold"](fold, part, root_of(phantoms, table), np.asarray, csv=folds)
+            files = dataset.table["file"].tolist()
+            assert set(table.loc[files, "fold"]) == set(numbers)
+            seen |= set(files)
+            image, label = dataset[0]
+            assert image.ndim == 3
+            assert label == (table.loc[files[0], "label"] == "lump")
+            assert len(dataset) == len(files)
+        assert len(seen) == len(predictions)
 
 
 @pytest.mark.slow
