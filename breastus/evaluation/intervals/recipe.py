@@ -78,7 +78,7 @@ def recipe_metrics(
     Raises:
         DataError: when there is no table.
     """
-    found = Resampled(_samples(tables), options)
+    found = Resampled(samples_of(tables), options)
     if undefined := [name for name in METRICS if math.isnan(found.means[name])]:
         warnings.warn(
             f"The mean over {len(tables)} tables is NaN, because one leaves it undefined: "
@@ -130,7 +130,7 @@ def recipe_difference(
     Raises:
         DataError: when there is no table, or both give an image another label or group.
     """
-    samples = _samples(ours), _samples(theirs)
+    samples = samples_of(ours), samples_of(theirs)
     paired = _are_paired(*samples)
     number = len(ours)
     # Drawn together, so that a group counts as often in both recipes.
@@ -155,11 +155,15 @@ def recipe_difference(
         if not reason and not math.isnan(value):
             spread = (
                 seed_and_group_variance(
-                    [first - second], [drawn[:, :number] - drawn[:, number:]], every.groups_for(name)
+                    [first - second],
+                    [drawn[:, :number] - drawn[:, number:]],
+                    every.groups_for(name),
                 )
                 if paired
                 else seed_and_group_variance(
-                    [first, -second], [drawn[:, :number], -drawn[:, number:]], every.groups_for(name)
+                    [first, -second],
+                    [drawn[:, :number], -drawn[:, number:]],
+                    every.groups_for(name),
                 )
             )
             interval = _difference_interval(name, value, spread, every)
@@ -219,9 +223,7 @@ def _interval(name: str, found: Resampled, scenes: tuple) -> tuple[float, float]
         return math.nan, math.nan
     if spread.variance < _EPSILON:  # all models alike, and every resample
         return scenes
-    confidence = found.options.confidence
-    quantile = float(student.ppf((1 + confidence) / 2, spread.degrees))
-    reach = quantile * math.sqrt(spread.variance)
+    reach = _reach(spread, found.options.confidence)
     if name == "ece":
         # Noise hides an error on either side, so the interval holds that of the models as they are.
         noise = ece_by_chance(found.drawn["chance_ece"], found.bootstrap.tail)
@@ -231,12 +233,30 @@ def _interval(name: str, found: Resampled, scenes: tuple) -> tuple[float, float]
         return value - reach, value + reach
     if not 0 < value < 1:
         return scenes
-    if name in OF_LABELS:
-        # Wilson's interval with Student's quantile, of as many images as have this variance.
+    return share_interval(
+        value, spread, confidence=found.options.confidence, proportion=name in OF_LABELS
+    )
+
+
+def share_interval(
+    value: float, spread: Spread, *, confidence: float, proportion: bool
+) -> tuple[float, float]:
+    """Return the interval of a mean score between 0 and 1, which it cannot leave.
+
+    A proportion of images (accuracy, sensitivity, specificity) has Wilson's interval with Student's
+    quantile, of as many images as have this variance. Other scores have a symmetric interval on the
+    logit scale, as DeLong's.
+    """
+    if proportion:
         images = value * (1 - value) / spread.variance
+        quantile = float(student.ppf((1 + confidence) / 2, spread.degrees))
         return wilson_interval(value * images, images, z=quantile)
-    reach /= value * (1 - value)
+    reach = _reach(spread, confidence) / (value * (1 - value))
     return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
+
+
+def _reach(spread: Spread, confidence: float) -> float:
+    return float(student.ppf((1 + confidence) / 2, spread.degrees)) * math.sqrt(spread.variance)
 
 
 def _difference_interval(
@@ -251,8 +271,7 @@ def _difference_interval(
         # Tango's interval (Statistics in Medicine 17, 1998, 891), as in `difference_intervals`.
         reach = degenerate_proportion(0, found.groups_of(name), confidence=confidence)[1]
     else:
-        quantile = float(student.ppf((1 + confidence) / 2, spread.degrees))
-        reach = quantile * math.sqrt(spread.variance)
+        reach = _reach(spread, confidence)
     low, high = value - reach, value + reach
     return (max(-1.0, low), min(1.0, high)) if METRICS[name].is_share else (low, high)
 
@@ -272,7 +291,8 @@ def _are_paired(ours: Sequence[Sample], theirs: Sequence[Sample]) -> bool:
     )
 
 
-def _samples(tables: Sequence[pd.DataFrame]) -> list[Sample]:
+def samples_of(tables: Sequence[pd.DataFrame]) -> list[Sample]:
+    """Return predictions tables as arrays, each with its own thresholds."""
     if not len(tables):
         raise DataError("A recipe needs the predictions of at least one model. Received: none")
     return [

@@ -92,7 +92,9 @@ def test_folds_may_differ_in_threshold_within_a_table():
 def test_a_share_that_never_varies_is_not_certain():
     sure = table().assign(probability=lambda t: (t["label"] == "lump") * 0.8 + 0.1)
     with pytest.warns(UndefinedMetricWarning, match="calibration_slope"):
-        found = recipe_metrics([sure, sure], options=EvaluationOptions(resamples=100))["sensitivity"]
+        found = recipe_metrics([sure, sure], options=EvaluationOptions(resamples=100))[
+            "sensitivity"
+        ]
     assert found["value"] == found["ci_high"] == 1
     assert 0.8 < found["ci_low"] < 1
 
@@ -130,9 +132,7 @@ def test_recipes_that_contradict_each_other_are_refused(change):
 
 
 def test_no_difference_at_all_is_not_certain():
-    same = recipe_difference(
-        [table()] * 5, [table()] * 5, options=EvaluationOptions(resamples=100)
-    )
+    same = recipe_difference([table()] * 5, [table()] * 5, options=EvaluationOptions(resamples=100))
     assert all(same[name]["value"] == 0 for name in METRICS)
     groups = table().query("label == 'lump'")["group_id"].nunique()
     reach = wilson_interval(0, groups)[1]
@@ -159,9 +159,7 @@ def test_the_variance_is_by_hand():
 
 def test_seeds_that_differ_more_make_the_interval_wider():
     def width(spread):
-        tables = [
-            table(seed).assign(threshold=0.5 + spread * (seed - 2)) for seed in range(5)
-        ]
+        tables = [table(seed).assign(threshold=0.5 + spread * (seed - 2)) for seed in range(5)]
         found = recipe_metrics(tables, options=EvaluationOptions(resamples=100))["sensitivity"]
         return found["ci_high"] - found["ci_low"], found["seed_sd"]
 
