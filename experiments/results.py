@@ -4,7 +4,8 @@
 
 A recipe records its runs as they finish, so an experiment can be run in several sittings. Each
 section shows the mean of every variant over its seeds with an interval for other seeds and images,
-differences between variants of five or more seeds, costs, and each trained model. Sections of experiments without records stay as they are.
+differences between variants of five or more seeds, costs, and each trained model. Sections of
+experiments without records stay as they are.
 """
 
 import importlib

@@ -22,12 +22,12 @@ from breastus.evaluation.validation import group_numbers, image_counts, with_int
 from breastus.labels import POSITIVE
 
 # Metrics that are also given for the uncalibrated probabilities.
-CALIBRATION_METRICS = ("ece", "brier", "calibration_slope", "calibration_intercept")
+CALIBRATION_METRICS = ("calibration_slope", "calibration_intercept", "ece", "brier")
 INTERVAL = (
     "Wilson's over groups (patients or scenes) for accuracy, sensitivity, specificity and any "
     "proportion of exactly 0 or 1; DeLong's over groups for the ROC-AUC; else percentile bootstrap "
-    "over groups, expanded for few groups; for the calibration error, which is debiased, from 0 when "
-    "chance alone explains it"
+    "over groups, expanded for few groups; for the calibration error, less what noise adds, from 0 "
+    "when chance alone explains it"
 )
 
 
@@ -101,7 +101,8 @@ def score_predictions(
     Returns:
         The settings; for each split `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`,
         its bounds, and under each metric's name `value`, `ci_low`, `ci_high` (`ece` also has
-        `uncorrected` and `noise`, see `debiased_ece`); and `published_baseline`, as from the function.
+        `uncorrected` and `noise`, see `debiased_ece`); and `published_baseline`, as from the
+        function.
     """
     prevalence, confidence = options.prevalence, options.confidence
     result: dict[str, Any] = {

@@ -134,7 +134,10 @@ def scores(lump, score, probability, weights) -> np.ndarray:
 def draw(rng: np.random.Generator, recipe: Recipe, seeds: int, own: bool) -> tuple:
     """Return scores [seeds, 5], resampled scores [resamples, seeds, 5], and groups by class."""
     pool = _POOL if own else 1
-    sizes = [_sizes(rng, pool * groups, pool * images) for groups, images in zip(_GROUPS, _IMAGES)]
+    sizes = [
+        _sizes(rng, pool * groups, pool * images)
+        for groups, images in zip(_GROUPS, _IMAGES, strict=True)
+    ]
     group = np.repeat(np.arange(sum(map(len, sizes))), np.concatenate(sizes))
     lump = (group >= len(sizes[0])).astype(int)
     common = _difficulty(rng, group)

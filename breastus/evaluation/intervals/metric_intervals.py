@@ -301,8 +301,8 @@ def bootstrap_intervals(
 def difference_intervals(ours: Resampled, theirs: Resampled) -> dict[str, dict[str, float]]:
     """Return `ours`, `theirs`, `difference`, `ci_low` and `ci_high` of each metric by name.
 
-    Both must hold the same images in the same order, so that they share their resamples. Calibration
-    errors are uncorrected here: the noise of the same images adds to both.
+    Both must hold the same images in the same order, so that they share their resamples.
+    Calibration errors are uncorrected here: the noise of the same images adds to both.
 
     A proportion in which no group differs does not vary, as if it were certain. There each side
     reaches as far as Wilson's interval of 0 of as many groups, which is Tango's interval

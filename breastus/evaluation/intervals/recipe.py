@@ -153,19 +153,12 @@ def recipe_difference(
         value = float(first.mean() - second.mean())
         interval = math.nan, math.nan
         if not reason and not math.isnan(value):
-            spread = (
-                seed_and_group_variance(
-                    [first - second],
-                    [drawn[:, :number] - drawn[:, number:]],
-                    every.groups_for(name),
-                )
-                if paired
-                else seed_and_group_variance(
-                    [first, -second],
-                    [drawn[:, :number], -drawn[:, number:]],
-                    every.groups_for(name),
-                )
-            )
+            ours_drawn, theirs_drawn = drawn[:, :number], drawn[:, number:]
+            if paired:
+                parts = [first - second], [ours_drawn - theirs_drawn]
+            else:
+                parts = [first, -second], [ours_drawn, -theirs_drawn]
+            spread = seed_and_group_variance(*parts, every.groups_for(name))
             interval = _difference_interval(name, value, spread, every)
         result[name] = with_interval(value, interval)
     return result
@@ -212,7 +205,7 @@ def seed_and_group_variance(
 
 
 def _interval(name: str, found: Resampled, scenes: tuple) -> tuple[float, float]:
-    """Return the interval of a recipe's mean metric; `scenes`: of the trained models as they are."""
+    """Return the interval of a recipe's mean metric; `scenes` is that of the models as they are."""
     value = found.means[name]
     if math.isnan(value) or math.isnan(scenes[0]) or found.bootstrap.sparse:
         return math.nan, math.nan

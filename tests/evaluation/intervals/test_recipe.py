@@ -125,7 +125,7 @@ def test_fewer_than_five_seeds_claim_no_difference():
 
 @pytest.mark.parametrize("change", [{"group_id": "g"}, {"label": "lump"}])
 def test_recipes_that_contradict_each_other_are_refused(change):
-    with pytest.raises(DataError, match="the same label and group. Received: x/"):
+    with pytest.raises(DataError, match=r"the same label and group\. Received: x/"):
         recipe_difference([table()] * 5, [table().assign(**change)] * 5)
     with pytest.raises(DataError, match="at least one model"):
         recipe_metrics([])
