@@ -9,8 +9,8 @@ DeLong's variance.
 
 With few groups the variance is itself uncertain, and too small. The interval therefore reaches
 Student's quantile with k - 1 degrees of freedom times sqrt(k / (k - 1)), where k groups carry the
-rarer class: with ten patients of both classes it holds the truth in 93 to 96 % of simulated tests,
-where the normal quantile holds it in 85 to 91 %. With many groups the two are the same.
+rarer class. The normal quantile holds the truth of ten patients too seldom; with many groups the two
+are the same (experiments/benchmarks/intervals.py).
 """
 
 import math
