@@ -167,8 +167,8 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
         "DeLong's, of accuracy, sensitivity and specificity Wilson's; all others come from a "
         "bootstrap, or from Wilson's formula where a share is exactly 0 or 1.",
         "",
-        f"Two recipes are compared if both have at least {MIN_SEEDS} seeds, and the interval is "
-        "then that of a recipe too. With fewer seeds no difference is claimed, in either "
+        f"Two recipes are compared if both have at least {MIN_SEEDS} seeds; the interval of the "
+        "difference covers seeds and scenes too. With fewer seeds no difference is claimed, in either "
         "direction: that two rows look alike does not show that the recipes are. Do not rank such "
         "rows.",
         "",

@@ -1,8 +1,8 @@
 """Intervals of recipes: how often they hold the truth, and how often equal recipes differ
 
-Simulated: scores of 20 images without a lump in 14 scenes and 75 lumps in 45, by models whose
-standard deviation between seeds is that of the recorded runs (moderate: 0.14 for sensitivity, 0.21
-for specificity, 0.05 for the ROC-AUC) or smaller, with scores near 1 (high). All seeds have the
+Simulated: scores of 20 images without a lump in 14 scenes and 75 lumps in 45, by models that vary
+between seeds as the recorded runs do (moderate: standard deviation 0.14 for sensitivity, 0.21 for
+specificity, 0.05 for the ROC-AUC), or less, with scores near 1 (high). All seeds have the
 same test set, or each draws its own from a data set of five times as many scenes. Difficulty is
 partly a scene's own, for all seeds alike. Methods:
 

@@ -1,8 +1,8 @@
 """Ablation: each remedy against one base, on the same splits and seeds
 
-The base is `compact` for 20 epochs at 128 pixels, on scene-disjoint splits of BUSI (60/20/20 by scene,
-known faults left out), with the augmentation `study` and temperature and threshold (Youden) from
-the validation images. It is small and short, so that two processor cores get through all runs in an
+The base is `compact` for 20 epochs at 128 pixels, on scene-disjoint splits of BUSI (60/20/20, known
+faults left out), with the augmentation `study` and temperature and threshold (Youden) from the
+validation images. It is small and short, so that two processor cores get through all runs in an
 evening; a remedy that helps here need not help at 224 pixels. Every other variant changes one
 setting; `cnn-two-blocks` is compared with `cnn`.
 

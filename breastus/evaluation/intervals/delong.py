@@ -9,8 +9,8 @@ DeLong's variance.
 
 With few groups the variance is itself uncertain, and too small. The interval therefore reaches
 Student's quantile with k - 1 degrees of freedom times sqrt(k / (k - 1)), where k groups carry the
-rarer class. The normal quantile holds the truth of ten patients too seldom; with many groups the two
-are the same (experiments/benchmarks/intervals.py).
+rarer class. The normal quantile holds the truth of ten patients too seldom; with many groups the
+two are the same (experiments/benchmarks/intervals.py).
 """
 
 import math

@@ -70,7 +70,7 @@ def recipe_metrics(
         one), `ci_low`, `ci_high`; `ece` also has `uncorrected` and `noise`, see `debiased_ece`.
         `confusion_matrix`, the mean counts; `n_tables`, `n` (images of each), `n_groups`,
         `per_table`, the metrics of every table, and `interval_of`: "recipe", or "one trained
-        model" if there is one table, whose intervals are those of `Resampled.intervals`.
+        model" if there is one table, which has the intervals of `Resampled.intervals`.
 
         A value is NaN when one table leaves it undefined; intervals are NaN when more than 5 % of
         the resamples do, or a class comes from fewer than two groups.
@@ -170,10 +170,10 @@ def seed_and_group_variance(
     """Return the variance of a sum of mean scores, from seeds and groups together.
 
     Args:
-        values: for each recipe the score of every seed, [k]; one recipe, or two of which the second
-            has its sign changed, for a difference.
-        drawn: for each recipe the scores in resamples of the groups, [resamples, k], the same
-            resamples for all.
+        values: score of every seed, [k], of each recipe: one, or for a difference two, the second
+            with its sign changed.
+        drawn: scores in resamples of the groups, [resamples, k], of each recipe; all share the
+            resamples.
         groups: number of groups of the rarer class that the score depends on, at least two.
 
     Returns:
@@ -196,7 +196,7 @@ def seed_and_group_variance(
         between.append((spread / number, number - 1))
     if variance < _EPSILON:
         return Spread(0.0, groups - 1)
-    # Satterthwaite: the part that the seeds show, and the rest, which the groups show.
+    # Satterthwaite: the seeds show one part of the variance, the groups the other.
     seen = sum(part for part, _ in between)
     scale = min(1.0, variance / seen) if seen else 0.0
     rest = variance - scale * seen
@@ -205,7 +205,7 @@ def seed_and_group_variance(
 
 
 def _interval(name: str, found: Resampled, scenes: tuple) -> tuple[float, float]:
-    """Return the interval of a recipe's mean metric; `scenes` is that of the models as they are."""
+    """Return the interval of a recipe's mean metric; `scenes`: the interval over groups alone."""
     value = found.means[name]
     if math.isnan(value) or math.isnan(scenes[0]) or found.bootstrap.sparse:
         return math.nan, math.nan
@@ -218,7 +218,7 @@ def _interval(name: str, found: Resampled, scenes: tuple) -> tuple[float, float]
         return scenes
     reach = _reach(spread, found.options.confidence)
     if name == "ece":
-        # Noise hides an error on either side, so the interval holds that of the models as they are.
+        # Noise hides an error on either side, so the interval contains the one over groups alone.
         noise = ece_by_chance(found.drawn["chance_ece"], found.bootstrap.tail)
         low = value - reach if found.ece["uncorrected"] > noise else 0.0
         return max(0.0, min(low, scenes[0])), min(1.0, max(value + reach, scenes[1]))

@@ -11,7 +11,7 @@ from breastus.evaluation.options import EvaluationOptions
 
 OPTIONS = EvaluationOptions(resamples=60)
 MEANS = np.array([-0.85, 0.85])  # scores of images without and with a lump, threshold 0
-# Another seed moves all scores up or down, those of images without a lump further.
+# Another seed moves all scores up or down, and images without a lump further than lumps.
 SHIFTS = np.array([0.78, 0.5])
 
 
