@@ -168,9 +168,9 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
         "bootstrap, or from Wilson's formula where a share is exactly 0 or 1.",
         "",
         f"Two recipes are compared if both have at least {MIN_SEEDS} seeds; the interval of the "
-        "difference covers seeds and scenes too. With fewer seeds no difference is claimed, in either "
-        "direction: that two rows look alike does not show that the recipes are. Do not rank such "
-        "rows.",
+        "difference covers seeds and scenes too. With fewer seeds no difference is claimed, in "
+        "either direction: that two rows look alike does not show that the recipes are. Do not "
+        "rank such rows.",
         "",
         "Scores vary between seeds by more than test images explain. The standard deviation "
         f"between the seeds of a variant, pooled over {len(several)} variants, is {spread}.",
