@@ -75,6 +75,7 @@ SCORES = {
 _PROPORTIONS = {"sensitivity", "specificity"}
 SEEDS = (3, 5, 10)
 TESTS, RESAMPLES, PAIRS = 400, 200, 400
+EXPERIMENTS = (("ablation", ""), ("networks", ""), ("study", "cnn-group"))  # start of a variant
 _DIFFICULTY = 0.6  # share of the variance of a score that all seeds have in common
 _GROUPS, _IMAGES = (14, 45), (20, 75)  # without a lump, with
 _POOL = 5  # test sets that a data set holds
@@ -286,7 +287,7 @@ def _youden(lump: np.ndarray, score: np.ndarray) -> float:
 def equal_sets(pairs: int = PAIRS) -> list[dict]:
     """Return how often two sets of runs of one experiment, dealt at random, differ."""
     rows = []
-    for experiment, only in (("ablation", ""), ("networks", ""), ("study", "cnn-group")):
+    for experiment, only in EXPERIMENTS:
         records = [one for one in read_records(experiment) if one.variant.startswith(only)]
         tables = [record.split("test") for record in records]
         found = Resampled(samples_of(tables), EvaluationOptions(resamples=500))
