@@ -20,7 +20,8 @@ SCORES = {
     "balanced_accuracy": "balanced accuracy",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
-    "accuracy": "accuracy",
+    "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept",
     "ece": "ECE",
 }
 
@@ -96,15 +97,27 @@ def score_row(name: str, metrics: Mapping[str, Any], *before: Any) -> str:
 
 
 def format_score(score: Mapping[str, float | None]) -> str:
-    """Return a score with its interval, such as `0.85 (0.77 to 0.92)`."""
+    """Return a score with its interval, such as `0.85 (0.77 to 0.92)`.
+
+    The score of a recipe has its standard deviation over seeds before the interval, as in `0.85 ±
+    0.04 (0.77 to 0.92)`. A calibration error has the noise level after it, and no value when it
+    cannot be distinguished from that of perfect probabilities.
+    """
     value, low, high = score["value"], score["ci_low"], score["ci_high"]
     if value is None or np.isnan(value):
         return "undefined"
+    text = f"{value:.2f}"
+    if not np.isnan(score.get("seed_sd", np.nan)):
+        text += f" ± {score['seed_sd']:.2f}"
     if low is None or np.isnan(low):
-        return f"{value:.2f}"
+        return text
     if low == high:
-        return f"{value:.2f} (no spread)"
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+        return f"{text} (no spread)"
+    interval = f"({low:.2f} to {high:.2f})"
+    if np.isnan(score.get("noise", np.nan)):
+        return f"{text} {interval}"
+    text = text if low > 0 else "not distinguishable from 0"
+    return f"{text} {interval}, noise {score['noise']:.2f}"
 
 
 def run_script(main: Callable[[], None]) -> None:

@@ -5,6 +5,9 @@
 
 Scores are not recorded: they are computed from the predictions. Images, weights and the places of
 files on a machine are not recorded either. A run that is recorded again replaces its own rows.
+
+A record states the version of its format, the commit that made it and the version of the image
+transform. Records of another format, or with gaps, are refused; nothing is filled in.
 """
 
 import json
@@ -18,6 +21,7 @@ import filelock
 import pandas as pd
 
 from breastus.config.parsing import join_sources, split_sources
+from breastus.errors import RunError
 from breastus.runs.run import Run
 from breastus.utils.files import write_aside, write_text
 from experiments.pages import HERE, ROOT
@@ -25,6 +29,9 @@ from experiments.pages import HERE, ROOT
 RECORDS = HERE / "records"
 RUNS, PREDICTIONS = "runs.jsonl", "predictions.parquet"
 SPLITS = ("val", "test")
+# 2: validation and test predictions, each with its threshold and its uncalibrated probability, and
+# `transform`. Records of version 1 may lack them.
+RECORD_VERSION = 2
 # Columns of the predictions; `fold` is the setting data.fold of the run.
 COLUMNS = (
     "run",
@@ -79,14 +86,39 @@ def experiments() -> list[str]:
 
 
 def read_records(experiment: str) -> list[Record]:
-    """Return the recorded runs of an experiment, sorted by variant and seed."""
+    """Return the recorded runs of an experiment, sorted by variant and seed.
+
+    Raises:
+        RunError: when a record has another version, no code version, or gaps.
+    """
     folder = RECORDS / experiment
     facts = _read_lines(folder / RUNS)
     if not facts:
         return []
     predictions = _read_table(folder / PREDICTIONS)
     found = [Record(one, predictions[predictions["run"] == one["run"]]) for one in facts]
+    for record in found:
+        _check(record, experiment)
     return sorted(found, key=lambda record: (record.variant, record.seed))
+
+
+def _check(record: Record, experiment: str) -> None:
+    """Raise RunError unless a record is of this version and complete."""
+    facts, wrong = record.facts, ""
+    if facts.get("record_version") != RECORD_VERSION:
+        found = facts.get("record_version")
+        wrong = f"must have the version {RECORD_VERSION}. Received: record_version={found!r}"
+    elif not facts.get("code_version") or not isinstance(facts.get("transform"), int):
+        wrong = "must state code_version and transform, the version of the image transform"
+    elif missing := [split for split in SPLITS if not len(record.split(split))]:
+        wrong = f"must hold validation and test predictions. Received: none of {missing[0]}"
+    elif (gaps := record.predictions[list(_NUMBERS)].isna().any()).any():
+        wrong = f"must not have gaps. Received: predictions without {gaps.idxmax()}"
+    if wrong:
+        raise RunError(
+            f"records/{experiment}: the record {record.name} {wrong}. Delete the records of the "
+            "experiment and run its recipe again."
+        )
 
 
 def recorded_runs(experiment: str) -> set[str]:
@@ -148,7 +180,9 @@ def facts_of(run: Run) -> dict[str, Any]:
         "variant": variant,
         "seed": config.seed,
         "network": config.model.name,
+        "record_version": RECORD_VERSION,
         "code_version": code_version(),
+        "transform": environment["transform"],
         "command": recipe_command(environment["command"]),
         "data_fingerprint": environment["data_fingerprint"],
         "versions": environment["versions"],

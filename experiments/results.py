@@ -3,8 +3,9 @@
     python -m experiments.results
 
 A recipe records its runs as they finish, so an experiment can be run in several sittings. Each
-section shows the mean of every variant over its seeds, differences between variants, costs, and
-each run. Sections of experiments without records stay as they are.
+section shows the mean of every variant over its seeds with an interval for other seeds and images,
+differences between variants of five or more seeds, costs, and each trained model. Sections of
+experiments without records stay as they are.
 """
 
 import importlib
@@ -19,7 +20,11 @@ import pandas as pd
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import RunError, UndefinedMetricWarning
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.intervals.repeated_metrics import mean_difference, mean_metrics
+from breastus.evaluation.intervals.recipe import (
+    MIN_SEEDS,
+    recipe_difference,
+    recipe_metrics,
+)
 from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
@@ -101,7 +106,8 @@ def by_variant(experiment: str, records: list[Record]) -> dict[str, list[Record]
     for record in records:
         first = variants.setdefault(record.variant, [record])[0]
         ours, theirs = _settings(first), _settings(record)
-        # A setting that is newer than a record is missing there.
+        ours["transform"], theirs["transform"] = (one.facts["transform"] for one in (first, record))
+        # A setting that is newer than a record is missing there, and cannot be compared.
         common = (ours.keys() & theirs.keys()) - MAY_DIFFER
         if different := sorted(name for name in common if ours[name] != theirs[name]):
             raise RunError(
@@ -137,7 +143,7 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
     """Return the lines that say what the numbers mean, with the spread between seeds."""
     several = [runs for variants in found.values() for runs in variants.values() if len(runs) > 1]
     each = [
-        mean_metrics(_test(runs), options=EvaluationOptions(resamples=100))["per_table"]
+        recipe_metrics(_test(runs), options=EvaluationOptions(resamples=100))["per_table"]
         for runs in several
     ]
     spread = ", ".join(
@@ -149,24 +155,36 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
     return [
         "## How to read the tables",
         "",
-        "A row is the mean over the seeds of a variant. A seed decides the split of the images, "
-        "the initial weights and the order of training.",
+        "A *recipe* is a variant with its settings; a seed decides the split of the images, the "
+        "initial weights and the order of training. Each table says whether a number is of a "
+        "recipe or of one trained model:",
         "",
-        "A 95 % interval covers the sampling of the test images, by scene (BUSI) or by patient "
-        "(BUS-UCLM), for the models as they were trained. It does not cover training again with "
-        "another seed. Intervals of the ROC-AUC are DeLong's, of accuracy, sensitivity and "
-        "specificity Wilson's; all others come from a bootstrap, or from Wilson's formula where a "
-        "share is exactly 0 or 1.",
+        "- **Recipe**: mean over its seeds ± the standard deviation between them, and in brackets "
+        "a 95 % interval for other seeds and other images: a random-effects interval of seeds and "
+        "scenes, see `docs/evaluation.md`.",
+        "- **One trained model**: a 95 % interval over the scenes (BUSI) or patients (BUS-UCLM) of "
+        "its test images. It says nothing about another seed. Intervals of the ROC-AUC are "
+        "DeLong's, of accuracy, sensitivity and specificity Wilson's; all others come from a "
+        "bootstrap, or from Wilson's formula where a share is exactly 0 or 1.",
         "",
-        "Scores vary between seeds by more than most intervals suggest. The standard deviation "
+        f"Two recipes are compared if both have at least {MIN_SEEDS} seeds; the interval of the "
+        "difference covers seeds and scenes too. With fewer seeds no difference is claimed, in "
+        "either direction: that two rows look alike does not show that the recipes are. Do not "
+        "rank such rows.",
+        "",
+        "Scores vary between seeds by more than test images explain. The standard deviation "
         f"between the seeds of a variant, pooled over {len(several)} variants, is {spread}.",
         "",
-        "BUSI has no patient identifiers. Leak-free means that no scene, which is one image and "
-        "its near-duplicates, is in two splits. ECE is the expected calibration error.",
+        "Splits by `group` are scene-disjoint: no scene, which is one image and its "
+        "near-duplicates, is in two splits. BUSI has no patient numbers, so one patient may be in "
+        "two splits. ECE is the expected calibration error less what noise adds; *noise* is what "
+        "perfect probabilities would show on as many images. Read slope (ideal 1) and intercept "
+        "(ideal 0) first.",
         "",
         "Sections with a line *Records: none kept* were written once, by the command that they "
-        "name. Their tables cannot be regenerated from `experiments/records/`; all others can, by "
-        "`python -m experiments.results`.",
+        "name. Their tables cannot be regenerated from `experiments/records/`, their intervals are "
+        "over scenes or patients alone, and their ECE is not corrected for noise. All others are "
+        "written by `python -m experiments.results`.",
     ]
 
 
@@ -187,7 +205,8 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
         "Training": f"{np.median(minutes):.1f} minutes a run (median; {minutes.min():.1f} to "
         f"{minutes.max():.1f})",
         "Records": f"`records/{name}/`, of code versions "
-        f"{', '.join(f'`{one}`' for one in _distinct(records, 'code_version'))}",
+        f"{', '.join(f'`{one}`' for one in _distinct(records, 'code_version'))}, image transform "
+        f"{', '.join(map(str, _distinct(records, 'transform')))}",
     }
     if missing := missing_runs(name, variants):
         facts[f"Fewer than {SEEDS} seeds, to save time"] = missing
@@ -205,7 +224,7 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
             "",
             *costs_table(variants),
             "",
-            "Each run, with intervals over the scenes of its own test images:",
+            "Each trained model, with intervals over the scenes of its own test images:",
             "",
             *runs_table(records),
         ]
@@ -229,36 +248,61 @@ def missing_runs(experiment: str, variants: Variants) -> str:
 
 def means_table(experiment: str, variants: Variants) -> list[str]:
     """Return the mean of each variant over its seeds, and the published rows."""
-    lines = score_table("test images")
+    lines = score_table("interval of", "test images")
     for name, records in variants.items():
-        means = mean_metrics(_test(records), options=OPTIONS)
-        images = ", ".join(map(str, means["n"]))
-        lines.append(score_row(f"{name}, {_seeds(len(records))}", means, images))
+        means = recipe_metrics(_test(records), options=OPTIONS)
+        before = means["interval_of"], ", ".join(map(str, means["n"]))
+        lines.append(score_row(f"{name}, {_seeds(len(records))}", means, *before))
     for model, color in PUBLISHED.get(experiment, ()):
         published = published_baseline(model, color)
-        lines.append(score_row(f"published study, {model}, {color}", published, published["n"]))
+        before = "one trained model", published["n"]
+        lines.append(score_row(f"published study, {model}, {color}", published, *before))
     return lines
 
 
 def differences_table(variants: Variants, others: Variants, heading: str) -> list[str]:
-    """Return each variant minus the one it is compared with, over the seeds that both have."""
-    rows = []
+    """Return each variant minus the one it is compared with, over the seeds that both have.
+
+    Variants of too few seeds are named in a sentence: no difference is claimed.
+
+    Raises:
+        RunError: when two variants saw images of different versions of the transform.
+    """
+    rows, few = [], {}
     for name in sorted(variants.keys() & others.keys()):
         theirs = {record.seed: record for record in others[name]}
         pairs = [
             (record, theirs[record.seed]) for record in variants[name] if record.seed in theirs
         ]
+        if len(pairs) < MIN_SEEDS:
+            few[name] = len(pairs)
+            continue
+        if len(found := {one.facts["transform"] for pair in pairs for one in pair}) > 1:
+            raise RunError(
+                f"{name} and the variant that it is compared with must have the same version of "
+                f"the image transform. Received: {found}. Run one of them again."
+            )
         ours, bases = zip(*pairs, strict=True)
-        difference = mean_difference(_test(ours), _test(bases), options=OPTIONS)
+        difference = recipe_difference(_test(ours), _test(bases), options=OPTIONS)
         rows.append(score_row(name, difference, len(pairs)))
-    return [
-        f"Difference from {heading}, on the same test images (mean over seeds, 95 % interval of "
-        "the difference):",
-        "",
-        *score_table("seeds"),
-        *rows,
-        "",
-    ]
+    lines = []
+    if rows:
+        lines += [
+            f"Difference from {heading}, of recipes on the same test images (mean over seeds, 95 % "
+            "interval for other seeds and images):",
+            "",
+            *score_table("seeds"),
+            *rows,
+            "",
+        ]
+    if few:
+        counts = ", ".join(f"`{name}` ({number})" for name, number in few.items())
+        lines += [
+            f"No difference from {heading} is claimed for variants with fewer than {MIN_SEEDS} "
+            f"seeds in common with it: {counts}.",
+            "",
+        ]
+    return lines
 
 
 def redecided_table(experiment: str, variants: Variants) -> list[str]:
@@ -269,7 +313,7 @@ def redecided_table(experiment: str, variants: Variants) -> list[str]:
     records = variants[base]
     lines = [
         f"Other calibrations and thresholds on the predictions of `{base}`, without training "
-        f"(mean over seeds; below it the difference from `{base}`; 95 % intervals of both):",
+        "(intervals of recipes):",
         "",
         *score_table(),
     ]
@@ -281,9 +325,10 @@ def redecided_table(experiment: str, variants: Variants) -> list[str]:
                 warnings.simplefilter("ignore")  # isotonic calibration warns of few groups
                 decision = Decision.fit(record.split("val"), settings, seed=record.seed)
             tables.append(decision.apply(record.split("test")))
-        means = mean_metrics(tables, options=OPTIONS)
-        differences = mean_difference(tables, _test(records), options=OPTIONS)
-        lines += [score_row(name, means), score_row(f"difference from `{base}`", differences)]
+        lines.append(score_row(name, recipe_metrics(tables, options=OPTIONS)))
+        if len(records) >= MIN_SEEDS:
+            difference = recipe_difference(tables, _test(records), options=OPTIONS)
+            lines.append(score_row(f"difference from `{base}`", difference))
     return [*lines, ""]
 
 
@@ -306,7 +351,7 @@ def runs_table(records: list[Record]) -> list[str]:
     """Return a row for each run."""
     rows = []
     for record in records:
-        scores = mean_metrics([record.split("test")], options=OPTIONS)
+        scores = recipe_metrics([record.split("test")], options=OPTIONS)
         matrix = np.array(scores["confusion_matrix"], int).tolist()
         shown = [format_score(scores[key]) for key in ("roc_auc", "balanced_accuracy")]
         epoch = 1 + int(np.nanargmin(record.facts["history"]["val_loss"]))

@@ -1,7 +1,7 @@
 """Scores of an entry to a benchmark: tables of predictions in, numbers with intervals out.
 
-An entry is one model, or several runs of one recipe. `recipe_metrics` and `recipe_differences` are
-the only places that decide what their intervals cover.
+An entry is one model, or several runs of one recipe. What its intervals cover follows from that:
+see `breastus.evaluation.intervals.recipe`.
 """
 
 import warnings
@@ -14,18 +14,24 @@ from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.comparison.mcnemar import mcnemar
 from breastus.evaluation.intervals.delong import delong_difference
 from breastus.evaluation.intervals.metric_intervals import Resampled, difference_intervals
-from breastus.evaluation.intervals.repeated_metrics import samples_of
+from breastus.evaluation.intervals.recipe import recipe_difference, recipe_metrics, samples_of
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.validation import image_counts, with_interval
 
 PER_FOLD = ("roc_auc", "sensitivity", "specificity", "balanced_accuracy")
-COVERED = (
-    "The intervals cover the choice of test images, by group (patient or scene): DeLong's for "
-    "ROC-AUC, Wilson's for accuracy, sensitivity and specificity, bootstrap for the others. They "
-    "do not cover another training."
-)
+COVERED = {
+    "one trained model": (
+        "The intervals cover the choice of test images, by group (patient or scene): DeLong's for "
+        "ROC-AUC, Wilson's for accuracy, sensitivity and specificity, bootstrap for the others. "
+        "They do not cover another training."
+    ),
+    "recipe": (
+        "The intervals are of the recipe: they cover another seed and other test images, by group "
+        "(patient or scene), together."
+    ),
+}
 
 
 def score_entry(
@@ -43,13 +49,14 @@ def score_entry(
 
     Returns:
         The settings; `runs`; `n`, `n_groups`, `n_lump`, `n_no_lump`; `confusion_matrix` (means over
-        runs); under each metric's name `value`, `ci_low`, `ci_high`; `per_run`, metrics of each
-        run; `covered`, what the intervals cover; and `baselines`, as from `recipe_differences`.
+        runs); under each metric's name `value`, `seed_sd`, `ci_low`, `ci_high`, as from
+        `recipe_metrics`; `per_run`, metrics of each run; `covered`, what the intervals cover; and
+        `baselines`, as from `compare_with`.
     """
     with warnings.catch_warnings():
         # What is undefined is NaN, and the page says so.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
-        ours = Resampled(samples_of(tables), options)
+        found = recipe_metrics(tables, options=options)
         truth, _ = truth_and_probability(tables[0])
         return {
             "prevalence": options.prevalence,
@@ -57,32 +64,26 @@ def score_entry(
             "resamples": options.resamples,
             "runs": len(tables),
             **image_counts(truth, tables[0]["group_id"]),
-            "confusion_matrix": ours.means["confusion_matrix"].tolist(),
-            **recipe_metrics(ours),
-            "per_run": ours.each,
-            "covered": COVERED,
+            **{name: found[name] for name in ("confusion_matrix", *METRICS)},
+            "per_run": found["per_table"],
+            "covered": COVERED[found["interval_of"]],
             "baselines": {
-                name: recipe_differences(ours, tables, table)
+                name: compare_with(tables, table, options)
                 for name, table in (baselines or {}).items()
             },
         }
 
 
-def recipe_metrics(ours: Resampled) -> dict[str, dict[str, float]]:
-    """Return `value`, `ci_low` and `ci_high` of each metric: of one model, or a mean of several."""
-    intervals = ours.intervals()
-    return {name: with_interval(ours.means[name], intervals[name]) for name in METRICS}
-
-
-def recipe_differences(
-    ours: Resampled, tables: Sequence[pd.DataFrame], other: pd.DataFrame
+def compare_with(
+    tables: Sequence[pd.DataFrame], other: pd.DataFrame, options: EvaluationOptions
 ) -> dict[str, Any]:
-    """Compare an entry with a model on the same images.
+    """Compare an entry with one trained model on the same images.
 
     Returns:
         `metrics`: under each name `value`, `ci_low`, `ci_high` of the other model, and
         `difference`, an entry of the same three keys, ours minus theirs. For an entry of one run
-        also `delong`, whose interval is that of the ROC-AUC's difference, and `mcnemar`.
+        also `delong`, whose interval is that of the ROC-AUC's difference, and `mcnemar`; for
+        several runs `reason`, why their differences have no intervals, or "".
 
     Raises:
         DataError: if images, labels or groups differ.
@@ -94,21 +95,22 @@ def recipe_differences(
                 "A baseline must have the same images in the same order, with the same labels and "
                 f"groups. Received: tables that differ in {column}"
             )
-    # The groups are the same, and so are the resamples, whatever the number of runs.
-    theirs = Resampled(samples_of([other]), ours.options)
-    scores = recipe_metrics(theirs)
-    for name, entry in difference_intervals(ours, theirs).items():
+    theirs = recipe_metrics([other], options=options)
+    scores = {name: dict(theirs[name]) for name in METRICS}
+    if len(tables) > 1:
+        # The other model is the same beside every run, so that it adds no variation of its own.
+        differences = recipe_difference(tables, [other] * len(tables), options=options)
+        for name in METRICS:
+            scores[name]["difference"] = differences[name]
+        return {"metrics": scores, "reason": differences["reason"]}
+    pair = (Resampled(samples_of([one]), options) for one in (first, other))
+    for name, entry in difference_intervals(*pair).items():
         interval = entry["ci_low"], entry["ci_high"]
         scores[name]["difference"] = with_interval(entry["difference"], interval)
-    result: dict[str, Any] = {"metrics": scores}
-    if len(tables) == 1:
-        truth, prob = truth_and_probability(first)
-        groups, other_prob = first["group_id"].tolist(), truth_and_probability(other)[1]
-        right = [(one["predicted"] == one["label"]).to_numpy(bool) for one in (first, other)]
-        result["delong"] = area = delong_difference(
-            truth, prob, other_prob, groups, confidence=ours.options.confidence
-        )
-        # So that interval and p-value agree.
-        scores["roc_auc"]["difference"] |= {end: area[end] for end in ("ci_low", "ci_high")}
-        result["mcnemar"] = mcnemar(*right, groups)
-    return result
+    truth, prob = truth_and_probability(first)
+    groups, other_prob = first["group_id"].tolist(), truth_and_probability(other)[1]
+    right = [(one["predicted"] == one["label"]).to_numpy(bool) for one in (first, other)]
+    area = delong_difference(truth, prob, other_prob, groups, confidence=options.confidence)
+    # So that interval and p-value agree.
+    scores["roc_auc"]["difference"] |= {end: area[end] for end in ("ci_low", "ci_high")}
+    return {"metrics": scores, "delong": area, "mcnemar": mcnemar(*right, groups)}

@@ -12,22 +12,22 @@ from breastus.evaluation.calibration.reliability import reliability
 from breastus.evaluation.decision.conformal import coverage_report
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.decision.decision_curve import decision_curve
-from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
+from breastus.evaluation.intervals.metric_intervals import Resampled, Sample
 from breastus.evaluation.metrics.metrics import METRICS, compute_metrics, confusion_matrix
 from breastus.evaluation.metrics.subgroups import subgroups
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.published_baseline import published_baseline
-from breastus.evaluation.validation import image_counts, with_interval
+from breastus.evaluation.validation import group_numbers, image_counts, with_interval
 from breastus.labels import POSITIVE
 
 # Metrics that are also given for the uncalibrated probabilities.
-CALIBRATION_METRICS = ("ece", "brier", "calibration_slope", "calibration_intercept")
+CALIBRATION_METRICS = ("calibration_slope", "calibration_intercept", "ece", "brier")
 INTERVAL = (
     "Wilson's over groups (patients or scenes) for accuracy, sensitivity, specificity and any "
     "proportion of exactly 0 or 1; DeLong's over groups for the ROC-AUC; else percentile bootstrap "
-    "over groups, expanded for few groups; for the calibration error from 0 when chance alone "
-    "explains it"
+    "over groups, expanded for few groups; for the calibration error, less what noise adds, from 0 "
+    "when chance alone explains it"
 )
 
 
@@ -100,8 +100,9 @@ def score_predictions(
 
     Returns:
         The settings; for each split `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`,
-        its bounds, and under each metric's name `value`, `ci_low`, `ci_high`; and
-        `published_baseline`, as from the function.
+        its bounds, and under each metric's name `value`, `ci_low`, `ci_high` (`ece` also has
+        `uncorrected` and `noise`, see `debiased_ece`); and `published_baseline`, as from the
+        function.
     """
     prevalence, confidence = options.prevalence, options.confidence
     result: dict[str, Any] = {
@@ -117,9 +118,9 @@ def score_predictions(
         with warnings.catch_warnings(record=True) as undefined:
             warnings.simplefilter("always", UndefinedMetricWarning)
             values = compute_metrics(y_true, y_prob, threshold=threshold, prevalence=prevalence)
-            bounds = bootstrap_intervals(
-                y_true, y_prob, table["group_id"], threshold=threshold, options=options
-            )
+            groups = group_numbers(table["group_id"], len(table))
+            found = Resampled([Sample(y_true, y_prob, groups, threshold)], options)
+            bounds = found.intervals()
         for warning in undefined:
             warnings.warn(f"{split}: {warning.message}", warning.category, stacklevel=2)
         counts = confusion_matrix(y_true, y_prob, threshold=threshold)
@@ -131,6 +132,8 @@ def score_predictions(
             "confusion_matrix_ci_high": high.tolist(),
             **{name: with_interval(values[name], bounds[name]) for name in METRICS},
         }
+        # The calibration error without what noise adds, as its interval is.
+        result[split]["ece"] |= {"value": found.means["ece"], **found.ece}
     result["published_baseline"] = published_baseline(
         model, color, confidence=confidence, prevalence=prevalence
     )

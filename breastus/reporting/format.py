@@ -72,10 +72,18 @@ def bounds(entry: Mapping[str, Any], form: str = "number") -> str:
 
 
 def interval(entry: Mapping[str, Any], form: str = "number") -> str:
-    """Return the value of an entry with its interval, if it has one."""
+    """Return the value of an entry with its interval, if it has one.
+
+    A calibration error also has its noise level, and no value where the interval begins at 0: it
+    cannot be distinguished from that of perfect probabilities.
+    """
     if is_undefined(entry["value"]):
         return UNDEFINED
     text = FILTERS[form](entry["value"])
+    if not is_undefined(entry.get("noise")) and not is_undefined(entry["ci_low"]):
+        if entry["ci_low"] == 0:
+            text = "not distinguishable from 0"
+        return f"{text} ({bounds(entry, form)}; noise {FILTERS[form](entry['noise'])})"
     return text if is_undefined(entry["ci_low"]) else f"{text} ({bounds(entry, form)})"
 
 

@@ -6,7 +6,7 @@ from breastus.reporting.render import render
 from breastus.runs.report_folder import METRICS_FILE
 from breastus.runs.run import BUNDLE_FOLDER, Run
 
-_KEY_NUMBERS = ("roc_auc", "sensitivity", "specificity", "balanced_accuracy", "ece")
+_KEY_NUMBERS = ("roc_auc", "sensitivity", "specificity", "balanced_accuracy", "calibration_slope")
 
 
 def run_html(run: Run) -> str:

@@ -30,7 +30,7 @@ _FOLDS = "repeat-*-fold-*"
 class CrossValidation(ReportFolder):
     """A cross-validation on disk.
 
-    Its `metrics` hold the means over repeats that `mean_metrics` returns, and `referral` and
+    Its `metrics` hold the means over repeats that `recipe_metrics` returns, and `referral` and
     `subgroups` of the first repeat.
 
     Args:

@@ -27,7 +27,7 @@ from breastus.data.manifest.schema import MANIFEST_FILE, has_phantoms, summary
 from breastus.errors import ConfigError, RunError
 from breastus.evaluation.decision.conformal import PrecomputedSets, coverage_report
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.intervals.repeated_metrics import mean_metrics
+from breastus.evaluation.intervals.recipe import recipe_metrics
 from breastus.evaluation.metrics.subgroups import subgroups
 from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import thresholds_of, truth_and_probability
@@ -146,7 +146,7 @@ def _metrics(
         "confidence": settings.confidence,
         "prevalence": settings.prevalence,
     }
-    means = mean_metrics(
+    means = recipe_metrics(
         tables, options=EvaluationOptions.from_settings(settings, seed=config.seed)
     )
     phantom = has_phantoms(manifest)

@@ -39,7 +39,7 @@ from breastus.data.manifest.schema import included
 from breastus.data.splits.make import make_splits
 from breastus.evaluation.calibration.logistic import sigmoid
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.intervals.repeated_metrics import mean_metrics
+from breastus.evaluation.intervals.recipe import recipe_metrics
 from breastus.labels import LABELS, LUMP
 from breastus.utils.quiet import import_tensorflow
 from experiments.pages import (
@@ -278,9 +278,9 @@ def main() -> None:
     inside_rows, outside_rows = [], []
     for name, fit in ROWS.items():
         tables = [cross_validated(fit, inside, repeat) for repeat in range(REPEATS)]
-        inside_rows.append(score_row(name, mean_metrics(tables)))
+        inside_rows.append(score_row(name, recipe_metrics(tables)))
         predictions = predict_outside(fit, inside, outside, tables[0])
-        outside_rows.append(score_row(name, mean_metrics([predictions])))
+        outside_rows.append(score_row(name, recipe_metrics([predictions])))
         print(inside_rows[-1], outside_rows[-1], sep="\n", flush=True)
     minutes = (time.perf_counter() - start) / 60
     text = [

@@ -71,7 +71,7 @@ from breastus.data.manifest.build import load_manifest
 from breastus.data.manifest.schema import included
 from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.calibration.recalibration_study import recalibration_study
-from breastus.evaluation.intervals.repeated_metrics import mean_metrics
+from breastus.evaluation.intervals.recipe import recipe_metrics
 from breastus.evaluation.metrics.metrics import roc_auc
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import LABELS, LUMP
@@ -304,7 +304,7 @@ def inside_and_outside(result: "CrossValidation", outside: pd.DataFrame | None) 
     if outside is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UndefinedMetricWarning)
-            lines.append(score_row("outside, the bundle", mean_metrics([outside])))
+            lines.append(score_row("outside, the bundle", recipe_metrics([outside])))
     return lines
 
 
@@ -327,12 +327,12 @@ def other_rules(result: "CrossValidation", outside: pd.DataFrame | None) -> list
         pooled = [pd.concat(folds, ignore_index=True) for folds in repeats.values()]
         thresholds = pd.concat(pooled)["threshold"]
         between = f"{thresholds.min():.2f} to {thresholds.max():.2f}"
-        lines.append(score_row(f"{name}: inside", mean_metrics(pooled), between))
+        lines.append(score_row(f"{name}: inside", recipe_metrics(pooled), between))
         if outside is not None:
             threshold = fit_pooled_decision(result.runs, settings).threshold
             called = (outside["probability"] >= threshold).astype(int)
             called = outside.assign(threshold=threshold, predicted=np.array(LABELS)[called])
-            scores = mean_metrics([called])
+            scores = recipe_metrics([called])
             lines.append(score_row(f"{name}: outside", scores, f"{threshold:.2f}"))
     return lines
 

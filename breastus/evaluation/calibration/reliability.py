@@ -86,10 +86,37 @@ def chance_ece(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> n
     return np.abs(moved).sum(axis=-1)
 
 
+def debiased_ece(value: float, chance: np.ndarray) -> dict[str, float]:
+    """Return an ECE without the part that noise adds.
+
+    Noise and error add as squares do, so that the value is sqrt(max(0, ECE^2 - mean chance^2)), as
+    Kumar, Liang and Ma correct the squared error (Verified uncertainty calibration, NeurIPS 2019,
+    section 4). Far above the noise it equals the ECE; perfect probabilities have half the time 0.
+
+    Args:
+        value: ECE of the images themselves.
+        chance: `chance_ece` of the resamples, float [resamples].
+
+    Returns:
+        `value`, debiased; `uncorrected`; `noise`, the ECE of perfect probabilities by chance. With
+        no resample the noise is NaN, and the value uncorrected.
+    """
+    if not len(chance):
+        return {"value": value, "uncorrected": value, "noise": float("nan")}
+    noise = float(np.sqrt(np.mean(np.square(chance))))
+    corrected = float(np.sqrt(np.maximum(0.0, value**2 - noise**2)))  # NaN stays NaN
+    return {"value": corrected, "uncorrected": value, "noise": noise}
+
+
+def ece_by_chance(chance: np.ndarray, tail: float) -> float:
+    """Return the ECE up to which probabilities cannot be distinguished from perfect ones."""
+    return float(np.quantile(chance, 1 - tail))
+
+
 def ece_interval(
     value: float, drawn: np.ndarray, chance: np.ndarray, tail: float
 ) -> tuple[float, float]:
-    """Return the interval of an ECE.
+    """Return the interval of an ECE, for a value that `debiased_ece` corrects.
 
     Noise only adds to an ECE, so resamples have a larger one than the images they are drawn from.
     The upper end is the percentile of the resamples, which errs on the wide side. The lower end is
@@ -98,13 +125,12 @@ def ece_interval(
     chance.
 
     Args:
-        value: ECE of the images themselves.
+        value: ECE of the images themselves, uncorrected.
         drawn, chance: ECE and `chance_ece` of the resamples, float [resamples].
         tail: share left out on either side, such as 0.025.
     """
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    by_chance = np.quantile(chance, 1 - tail)
-    lowest = 0.0 if value <= by_chance else min(value, max(0.0, 2 * value - high))
+    lowest = 0.0 if value <= ece_by_chance(chance, tail) else min(value, max(0.0, 2 * value - high))
     return float(lowest), float(max(high, 2 * value - low))
 
 

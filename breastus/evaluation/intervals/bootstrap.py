@@ -37,8 +37,15 @@ def expanded_tail(confidence: float, groups: int) -> float:
     interval (Hesterberg, The American Statistician 69, 2015, 371, section 5.3). There must be at
     least two groups.
     """
-    reach = student.ppf((1 + confidence) / 2, groups - 1) * np.sqrt(groups / (groups - 1))
-    return float(norm.cdf(-reach))
+    return float(norm.cdf(-student_reach(confidence, groups)))
+
+
+def student_reach(confidence: float, groups: int) -> float:
+    """Return how many standard errors an interval reaches on either side, by number of groups.
+
+    Student's quantile with n - 1 degrees of freedom times sqrt(n / (n - 1)); at least two groups.
+    """
+    return float(student.ppf((1 + confidence) / 2, groups - 1) * np.sqrt(groups / (groups - 1)))
 
 
 @dataclass(frozen=True)

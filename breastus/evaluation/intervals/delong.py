@@ -6,18 +6,24 @@ each other image the proportion of lumps above it (DeLong, DeLong, Clarke-Pearso
 Processing Letters 21, 2014, 1389). Images of one group belong together, so the placement values are
 summed by group first (Obuchowski, Biometrics 53, 1997, 567); with one image a group that is
 DeLong's variance.
+
+With few groups the variance is itself uncertain, and too small. The interval therefore reaches
+Student's quantile with k - 1 degrees of freedom times sqrt(k / (k - 1)), where k groups carry the
+rarer class. The normal quantile holds the truth of ten patients too seldom; with many groups the
+two are the same (experiments/benchmarks/intervals.py).
 """
 
 import math
 import warnings
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import rankdata
+from scipy.stats import t as student
 
 from breastus.errors import UndefinedMetricWarning
+from breastus.evaluation.intervals.bootstrap import student_reach
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.validation import check_arrays, check_number, group_numbers
 
@@ -77,7 +83,8 @@ def mean_delong_interval(
     elif error < _EPSILON:
         low, high = degenerate_auc_interval(value, truth, every, confidence=confidence)
     else:
-        half = NormalDist().inv_cdf((1 + confidence) / 2) * error / (value * (1 - value))
+        few = min(_groups_of(truth, every))
+        half = student_reach(confidence, few) * error / (value * (1 - value))
         low, high = (float(expit(logit(value) + end)) for end in (-half, half))
     return {"value": value, "standard_error": error, "ci_low": low, "ci_high": high}
 
@@ -107,9 +114,9 @@ def delong_difference(
 
     Returns:
         `difference`, -1 to 1, above 0 when `y_prob` is better; `standard_error`, `ci_low`,
-        `ci_high`, `p_value` (two-sided, normal). NaN as in `delong_interval`. When the difference
-        does not vary, because both scores order all images alike, it has no interval, and a p-value
-        of 1 if it is 0.
+        `ci_high`, `p_value` (two-sided, Student's). NaN as in `delong_interval`. When the
+        difference does not vary, because both scores order all images alike, it has no interval,
+        and a p-value of 1 if it is 0.
     """
     check_number("confidence", confidence)
     truth, *ours = _placements(y_true, y_prob)
@@ -131,9 +138,10 @@ def delong_difference(
             stacklevel=2,
         )
     else:
-        half = NormalDist().inv_cdf((1 + confidence) / 2) * error
+        few = min(_groups_of(truth, member))
+        half = student_reach(confidence, few) * error
         low, high = max(-1.0, difference - half), min(1.0, difference + half)
-        p_value = math.erfc(abs(difference) / error / math.sqrt(2))
+        p_value = float(2 * student.sf(abs(difference) / error * math.sqrt(1 - 1 / few), few - 1))
     return {
         "difference": difference,
         "standard_error": error,

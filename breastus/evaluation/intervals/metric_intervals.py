@@ -1,8 +1,8 @@
 """Intervals of every metric, and of the difference of two models' metrics, from resampled groups.
 
-One table of predictions, or the mean over several: a model's seeds, or repeats of a
-cross-validation. A group that is drawn counts in every table that holds it, so the interval says
-what other patients would have done to the mean.
+One table of predictions, or the mean over several trained models. A group that is drawn counts in
+every table that holds it, so the interval says what other patients would have done to the mean of
+these models. What other seeds would have done is added in `recipe`.
 """
 
 import math
@@ -15,6 +15,7 @@ import numpy as np
 from breastus.errors import UndefinedMetricWarning
 from breastus.evaluation.calibration.reliability import (
     chance_ece,
+    debiased_ece,
     ece_difference_interval,
     ece_interval,
 )
@@ -34,7 +35,7 @@ from breastus.evaluation.metrics.metrics import (
     predictive_values,
 )
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
-from breastus.evaluation.validation import group_numbers
+from breastus.evaluation.validation import group_numbers, groups_per_class
 from breastus.labels import LUMP
 
 Interval = tuple[float, float]
@@ -54,7 +55,7 @@ _MEANS = {
     "pr_auc_macro": ("pr_auc_lump", "pr_auc_no_lump"),
 }
 # Proportions of images that the label alone selects: the same images for two models.
-_OF_LABELS = set(PROPORTIONS) - {"precision", "precision_no_lump"}
+OF_LABELS = set(PROPORTIONS) - {"precision", "precision_no_lump"}
 _EPSILON = 1e-12  # differences below this are rounding
 
 
@@ -163,6 +164,9 @@ class Resampled:
         each: metrics of each sample, name to float.
         means: name to the mean over the samples, and `confusion_matrix` [2, 2].
         drawn: name to the mean in each resample, [resamples, ...].
+        drawn_each: name to the metric of each sample in each resample, [resamples, samples, ...].
+        ece: `uncorrected` and `noise` of the calibration error, see `debiased_ece`; `ece` in `each`
+            and `means` is debiased, in `drawn` and `drawn_each` it is not.
     """
 
     def __init__(self, samples: Sequence[Sample], options: EvaluationOptions):
@@ -182,7 +186,13 @@ class Resampled:
         self.each = [{name: float(one[name]) for name in METRICS} for one in whole]
         self.means = {name: float(np.mean([one[name] for one in whole])) for name in METRICS}
         self.means["confusion_matrix"] = np.mean([one["confusion_matrix"] for one in whole], axis=0)
-        self.drawn = {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
+        self._values = {name: np.array([one[name] for one in self.each]) for name in METRICS}
+        self.drawn_each = {name: np.stack([part[name] for part in parts], 1) for name in parts[0]}
+        self.drawn = {name: drawn.mean(axis=1) for name, drawn in self.drawn_each.items()}
+        for number, one in enumerate(self.each):
+            one["ece"] = debiased_ece(one["ece"], self.drawn_each["chance_ece"][:, number])["value"]
+        self.ece = debiased_ece(self.means["ece"], self.drawn["chance_ece"])
+        self.means["ece"] = self.ece.pop("value")
 
     def intervals(self) -> dict[str, tuple]:
         """Return name to (low, high) of each metric and of `confusion_matrix`, [2, 2] each.
@@ -199,7 +209,9 @@ class Resampled:
         if bootstrap.sparse:
             _warn(f"are no intervals of metrics of both classes: {bootstrap.sparse_reason}")
             return found
-        found["ece"] = ece_interval(means["ece"], drawn["ece"], drawn["chance_ece"], bootstrap.tail)
+        found["ece"] = ece_interval(
+            self.ece["uncorrected"], drawn["ece"], drawn["chance_ece"], bootstrap.tail
+        )
         if not math.isnan(means["roc_auc"]):
             area = mean_delong_interval(
                 [(one.y_true, one.y_prob, one.groups) for one in self.samples],
@@ -226,8 +238,18 @@ class Resampled:
         return np.concatenate([one.y_prob >= one.threshold for one in self.samples])
 
     def groups_of(self, name: str) -> np.ndarray:
-        """Return the groups of the images that a metric of `_OF_LABELS` is about."""
+        """Return the groups of the images that a metric of `OF_LABELS` is about."""
         return self.groups[self._about(name)]
+
+    def groups_for(self, name: str) -> int:
+        """Return the number of groups that a metric rests on: of its class, or of the rarer one."""
+        if name in OF_LABELS:
+            return len(np.unique(self.groups_of(name)))
+        return min(groups_per_class(self.y_true, self.groups).values())
+
+    def values(self, name: str) -> np.ndarray:
+        """Return a metric of each sample as in `drawn_each`, [samples]."""
+        return self._values[name]
 
     def _about(self, name: str) -> np.ndarray:
         return np.array(PROPORTIONS[name], bool)[self.y_true, 0]
@@ -241,7 +263,7 @@ class Resampled:
         images = None
         if len(self.samples) > 1:
             images = np.concatenate([sample.images for sample in self.samples])
-        for name in _OF_LABELS:
+        for name in OF_LABELS:
             about, groups = self._about(name), self.groups_of(name)
             if len(np.unique(groups)) < 2 or math.isnan(self.means[name]):
                 continue
@@ -280,6 +302,7 @@ def difference_intervals(ours: Resampled, theirs: Resampled) -> dict[str, dict[s
     """Return `ours`, `theirs`, `difference`, `ci_low` and `ci_high` of each metric by name.
 
     Both must hold the same images in the same order, so that they share their resamples.
+    Calibration errors are uncorrected here: the noise of the same images adds to both.
 
     A proportion in which no group differs does not vary, as if it were certain. There each side
     reaches as far as Wilson's interval of 0 of as many groups, which is Tango's interval
@@ -287,7 +310,7 @@ def difference_intervals(ours: Resampled, theirs: Resampled) -> dict[str, dict[s
     """
     result = {}
     for name in METRICS:
-        mine, other = ours.means[name], theirs.means[name]
+        mine, other = (float(side.values(name).mean()) for side in (ours, theirs))
         drawn = ours.drawn[name] - theirs.drawn[name]
         low, high = _difference_interval(name, mine - other, drawn, ours)
         result[name] = {
@@ -310,10 +333,10 @@ def _difference_interval(
     if np.ptp(defined) > _EPSILON:
         if name == "ece":
             return ece_difference_interval(difference, drawn, tail)
-        if name in _OF_LABELS:
+        if name in OF_LABELS:
             tail = expanded_tail(confidence, len(np.unique(ours.groups_of(name))))
         return percentile_interval(drawn, tail)
-    if name not in _OF_LABELS or abs(difference) > _EPSILON:
+    if name not in OF_LABELS or abs(difference) > _EPSILON:
         return math.nan, math.nan
     reach = degenerate_proportion(0, ours.groups_of(name), confidence=confidence)[1]
     return -reach, reach

@@ -17,16 +17,20 @@ _EPSILON = 1e-12  # a variance below this is rounding
 _PRIOR_GROUPS = 10  # groups that are taken to hold images that are all alike, see effective_size
 
 
-def wilson_interval(part: float, whole: float, *, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(
+    part: float, whole: float, *, confidence: float = 0.95, z: float | None = None
+) -> tuple[float, float]:
     """Return Wilson's score interval of a proportion (J. Am. Stat. Assoc. 22, 1927, 209).
 
     Args:
         part: number of hits, 0 to `whole`; need not be whole.
         whole: number of trials; 0 makes the interval NaN.
+        z: quantile in place of the normal distribution's, such as Student's.
     """
     if whole == 0:
         return math.nan, math.nan
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    if z is None:
+        z = NormalDist().inv_cdf((1 + confidence) / 2)
     share = part / whole
     centre = (share + z**2 / (2 * whole)) / (1 + z**2 / whole)
     half = z / (1 + z**2 / whole) * math.sqrt(share * (1 - share) / whole + (z / (2 * whole)) ** 2)

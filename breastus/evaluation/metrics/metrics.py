@@ -147,12 +147,14 @@ class Metric:
         meaning: formula or reading in one line.
         compute: `Inputs` to an array of the weights' leading shape.
         needs_scores: true when the confusion matrix does not determine the metric.
+        is_share: true when the metric is from 0 to 1.
     """
 
     title: str
     meaning: str
     compute: Callable[[Inputs], np.ndarray]
     needs_scores: bool = False
+    is_share: bool = True
 
 
 METRICS: dict[str, Metric] = {
@@ -224,25 +226,27 @@ METRICS: dict[str, Metric] = {
         lambda x: ratio(x.weights @ (x.y_prob - x.y_true) ** 2, x.weights.sum(-1)),
         needs_scores=True,
     ),
-    "ece": Metric(
-        "Calibration error (ECE)",
-        "mean gap between the probability and the proportion of lumps, over five bins of equal "
-        "count; 0 to 1, lower is better; biased upwards with few images",
-        lambda x: expected_calibration_error(x.y_true, x.y_prob, weights=x.weights),
-        needs_scores=True,
-    ),
     "calibration_slope": Metric(
         "Calibration slope",
         "slope of the label on the logit of the probability, any number; 1 is ideal, below it the "
         "probabilities are too extreme",
         lambda x: calibration_slope(x.y_true, x.y_prob, x.weights),
         needs_scores=True,
+        is_share=False,
     ),
     "calibration_intercept": Metric(
         "Calibration intercept",
         "shift of the logit with the slope fixed at 1 (calibration in the large), any number; 0 is "
         "ideal, above it there are more lumps than the probabilities say",
         lambda x: calibration_intercept(x.y_true, x.y_prob, x.weights),
+        needs_scores=True,
+        is_share=False,
+    ),
+    "ece": Metric(
+        "Calibration error (ECE)",
+        "mean gap between the probability and the proportion of lumps, over five bins of equal "
+        "count; 0 to 1, lower is better; with an interval, the part that noise adds is removed",
+        lambda x: expected_calibration_error(x.y_true, x.y_prob, weights=x.weights),
         needs_scores=True,
     ),
     "ppv": Metric(
@@ -260,7 +264,7 @@ METRICS: dict[str, Metric] = {
 
 
 def register_metric(
-    name: str, *, title: str, meaning: str, needs_scores: bool = True
+    name: str, *, title: str, meaning: str, needs_scores: bool = True, is_share: bool = False
 ) -> Callable[[Callable[[Inputs], np.ndarray]], Callable[[Inputs], np.ndarray]]:
     """Register a function as a metric that every evaluation computes, with its interval.
 
@@ -274,6 +278,7 @@ def register_metric(
         title: title in a table.
         meaning: formula or reading in one line.
         needs_scores: true when the confusion matrix does not determine the metric.
+        is_share: true when the metric is from 0 to 1.
 
     Raises:
         ConfigError: when the name is taken.
@@ -282,7 +287,7 @@ def register_metric(
         raise ConfigError(f"A metric must have a name of its own. Received: name={name!r}")
 
     def register(compute):
-        METRICS[name] = Metric(title, meaning, compute, needs_scores)
+        METRICS[name] = Metric(title, meaning, compute, needs_scores, is_share)
         return compute
 
     return register

@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 from breastus.evaluation.calibration.reliability import (
     chance_ece,
+    debiased_ece,
     ece_difference_interval,
     ece_interval,
     expected_calibration_error,
@@ -49,6 +50,32 @@ def test_coverage_is_what_it_says(patients, size, shift, slope):
         )
         held += low <= true <= high
     assert held / 120 >= 0.89  # of 0.95, less what 120 trials leave open
+
+
+@pytest.mark.parametrize(("images", "most"), [(673, 0.010), (134, 0.022)])
+def test_perfect_probabilities_have_no_error(images, most):
+    """Uncorrected they have one; debiased it is half the time 0, and nearly always noise."""
+    rng, found, chance = np.random.default_rng(0), [], 0
+    for trial in range(60):
+        truth, prob, groups = draw(rng, images, 1, 0, 1)
+        weights = resample_weights(groups, resamples=60, seed=trial)
+        noise = chance_ece(truth, prob, weights)
+        value = float(expected_calibration_error(truth, prob))
+        found.append(debiased_ece(value, noise))
+        chance += value <= np.quantile(noise, 0.975)
+    uncorrected = np.mean([one["uncorrected"] for one in found])
+    assert uncorrected == pytest.approx(np.mean([one["noise"] for one in found]), rel=0.15)
+    assert np.mean([one["value"] for one in found]) < most < 0.6 * uncorrected
+    assert np.mean([one["value"] == 0 for one in found]) > 0.4
+    assert chance >= 54
+
+
+def test_an_error_far_above_the_noise_stays_as_it_is():
+    truth, prob, groups = draw(np.random.default_rng(0), 600, 1, -1.5, 1)
+    noise = chance_ece(truth, prob, resample_weights(groups, resamples=100, seed=0))
+    found = debiased_ece(float(expected_calibration_error(truth, prob)), noise)
+    assert found["value"] == pytest.approx(found["uncorrected"], rel=0.02)
+    assert np.isnan(debiased_ece(0.1, np.zeros(0))["noise"])
 
 
 def test_noise_is_the_error_of_resamples_of_perfect_probabilities():
