@@ -20,7 +20,6 @@ from breastus.evaluation.options import DEFAULTS, EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.validation import image_counts, with_interval
 
-PER_FOLD = ("roc_auc", "sensitivity", "specificity", "balanced_accuracy")
 COVERED = {
     "one trained model": (
         "The intervals cover the choice of test images, by group (patient or scene): DeLong's for "
@@ -81,9 +80,9 @@ def compare_with(
 
     Returns:
         `metrics`: under each name `value`, `ci_low`, `ci_high` of the other model, and
-        `difference`, an entry of the same three keys, ours minus theirs. For an entry of one run
-        also `delong`, whose interval is that of the ROC-AUC's difference, and `mcnemar`; for
-        several runs `reason`, why their differences have no intervals, or "".
+        `difference`, an entry of the same three keys, ours minus theirs; `reason`, why differences
+        of several runs have no intervals, or "". For an entry of one run also `delong`, whose
+        interval is that of the ROC-AUC's difference, and `mcnemar`.
 
     Raises:
         DataError: if images, labels or groups differ.
@@ -113,4 +112,5 @@ def compare_with(
     area = delong_difference(truth, prob, other_prob, groups, confidence=options.confidence)
     # So that interval and p-value agree.
     scores["roc_auc"]["difference"] |= {end: area[end] for end in ("ci_low", "ci_high")}
-    return {"metrics": scores, "delong": area, "mcnemar": mcnemar(*right, groups)}
+    tests = {"delong": area, "mcnemar": mcnemar(*right, groups)}
+    return {"metrics": scores, "reason": "", **tests}

@@ -95,11 +95,6 @@ def write_score_page(
         folds=metrics["runs"] > 1,  # of the part on errors: those that all runs have in common
         definitions={name: m for name, m in METRICS.items() if name not in _OTHER_NAMES},
         subgroup_scores=SUBGROUP_SCORES,
-        deviations={
-            name: float(np.std([one[name] for one in metrics["per_run"]], ddof=1))
-            for name in COMPARED
-            if metrics["runs"] > 1
-        },
     )
     write_text(path, page)
 
