@@ -49,6 +49,13 @@ def rounded_apart(value: float, limit: float) -> tuple[str, str]:
     return rounded
 
 
+def p_value(value: float | None) -> str:
+    """Return a p-value with its sign of relation, such as `p = 0.764` or `p < 0.001`."""
+    if not is_undefined(value) and value < 0.001:
+        return "p < 0.001"
+    return f"p = {number(value, 3)}"
+
+
 def percent(value: float | None) -> str:
     """Return a share of 0 to 1 in per cent; one below 1 % has a decimal."""
     if is_undefined(value):
@@ -151,7 +158,7 @@ def data_uri(encoded: bytes | Path) -> str:
 FILTERS: dict[str, Callable[..., str | bool]] = {
     function.__name__: function
     for function in (
-        *(is_undefined, number, signed, short, percent, points),
+        *(is_undefined, number, signed, short, p_value, percent, points),
         *(bounds, interval, inline, percent_interval),
         *(span, words, listed, slug, nested, data_uri),
     )

@@ -83,7 +83,9 @@ def write_score_page(
         version=breastus.__version__,
         metrics=metrics,
         scores=metrics,
-        headline=sentence("text/score_headline.txt.j2", metrics=metrics),
+        headline=sentence(
+            "text/score_headline.txt.j2", metrics=metrics, parts=texts.twin_parts(metrics)
+        ),
         counts=result(metrics),
         discrimination=texts.discrimination(metrics),
         comparisons=comparisons(metrics),

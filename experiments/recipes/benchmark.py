@@ -8,8 +8,8 @@ lumps is the threshold. The other three folds train. Nothing is chosen on the te
     python -m experiments.recipes.benchmark --data path/to/BUSI
 
 It records the predictions in `records/benchmark/`, writes the file that ships with the package
-(`breastus/evaluation/comparison/baselines/`), and the table of entries. One core without GPU: about
-eight minutes. Expected ROC-AUC: 0.93 to 0.95.
+(`breastus/evaluation/comparison/baseline_predictions/`), and the table of entries. One core without
+GPU: about eight minutes. Expected ROC-AUC: 0.93 to 0.95.
 """
 
 import argparse

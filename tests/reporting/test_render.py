@@ -10,6 +10,7 @@ import jinja2
 import pytest
 from setuptools import Distribution
 
+from breastus.evaluation.comparison.baselines import FOLDER
 from breastus.reporting import format as form
 from breastus.reporting.render import TEMPLATES, environment, render, sentence
 
@@ -116,7 +117,7 @@ def test_every_template_can_be_compiled():
         environment().get_template(name)
 
 
-def test_the_templates_are_part_of_the_installed_package(monkeypatch):
+def test_templates_and_baselines_are_part_of_the_installed_package(monkeypatch):
     monkeypatch.chdir(ROOT)
     distribution = Distribution()
     distribution.parse_config_files()
@@ -125,7 +126,8 @@ def test_the_templates_are_part_of_the_installed_package(monkeypatch):
     shipped = {
         os.path.join(folder, file) for _, folder, _, files in command.data_files for file in files
     }
-    there = {str(path.relative_to(ROOT)) for path in TEMPLATES.rglob("*") if path.is_file()}
+    files = [*TEMPLATES.rglob("*"), *FOLDER.glob("*.csv")]
+    there = {str(path.relative_to(ROOT)) for path in files if path.is_file()}
     assert there <= shipped
 
 

@@ -1,7 +1,7 @@
 """Predictions of baselines that ship with the package, for the named splits.
 
-    baselines/busi-scenes-v1.csv      image,frozen_features,frozen_features_threshold
-                                      1f0c9a3b,0.9312,0.848
+    baseline_predictions/busi-scenes-v1.csv      image,frozen_features,frozen_features_threshold
+                                                 1f0c9a3b,0.9312,0.848
 
 `image` is the start of the checksum of the pixels. No image can be made from it. The recipe
 `experiments/recipes/benchmark.py` writes the file.
@@ -16,7 +16,7 @@ from breastus.data.splits.benchmark import BenchmarkSplit
 from breastus.errors import DataError
 from breastus.labels import LABELS, LUMP
 
-FOLDER = Path(__file__).parent / "baselines"
+FOLDER = Path(__file__).parent / "baseline_predictions"
 DIGITS = 8  # of a checksum; they differ for all images of a split
 # Column of a file to the name in tables.
 BASELINES = {"frozen_features": "logistic regression on frozen EfficientNet-Lite0"}

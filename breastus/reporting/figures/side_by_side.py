@@ -53,6 +53,7 @@ def plot_side_by_side(
                 zorder=3,
                 label=name if first else None,
                 ls="none",
+                clip_on=False,
             )
             low = np.nanmin([low, value, *ends])
             text = "too few groups" if np.isnan(value) else interval(entry)
