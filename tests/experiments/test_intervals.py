@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from breastus.errors import UndefinedMetricWarning
 from experiments import records, results
 from experiments.benchmarks import intervals
 from experiments.pages import RESULTS
@@ -26,7 +25,7 @@ def test_recipes_hold_their_score_as_often_as_they_say(record):
     assert {row["seeds"] for row in rows} == set(intervals.SEEDS)
     simulated = [row["coverage"] for row in rows if row["scores"] != "trained"]
     for name in intervals.SCORES:
-        assert all(0.90 <= one[name] for one in simulated), name
+        assert all(one[name] >= 0.90 for one in simulated), name
         assert 0.93 <= np.mean([one[name] for one in simulated]) <= 0.98, name
     scenes = [row["coverage"] for row in record["coverage"] if row["method"] == "scenes"]
     assert np.mean([one["sensitivity"] for one in scenes]) < 0.75
@@ -53,12 +52,12 @@ def test_the_a_a_test_can_be_repeated(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::breastus.errors.UndefinedMetricWarning")
 @pytest.mark.parametrize("name", ["precision", "pretraining"])
 def test_a_section_regenerates_from_its_records(name):
     found = {
         one: results.by_variant(one, records.read_records(one))
         for one in ("networks", "precision", "pretraining")
     }
-    with pytest.warns(UndefinedMetricWarning):
-        text = results.section(name, found[name], results.comparison(name, found))
+    text = results.section(name, found[name], results.comparison(name, found))
     assert committed(name) == text
