@@ -16,7 +16,7 @@ from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 from breastus.evaluation.metrics.metrics import METRICS, compute_metrics, confusion_matrix
 from breastus.evaluation.metrics.subgroups import subgroups
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
-from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.predictions import finding_confusion, truth_and_probability
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.evaluation.validation import image_counts, with_interval
 from breastus.labels import POSITIVE
@@ -100,8 +100,8 @@ def score_predictions(
 
     Returns:
         The settings; for each split `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`,
-        its bounds, and under each metric's name `value`, `ci_low`, `ci_high`; and
-        `published_baseline`, as from the function.
+        its bounds, `finding_confusion_matrix` of a network of findings, and under each metric's
+        name `value`, `ci_low`, `ci_high`; and `published_baseline`, as from the function.
     """
     prevalence, confidence = options.prevalence, options.confidence
     result: dict[str, Any] = {
@@ -131,6 +131,8 @@ def score_predictions(
             "confusion_matrix_ci_high": high.tolist(),
             **{name: with_interval(values[name], bounds[name]) for name in METRICS},
         }
+        if (by_finding := finding_confusion(table, threshold)) is not None:
+            result[split]["finding_confusion_matrix"] = by_finding.tolist()
     result["published_baseline"] = published_baseline(
         model, color, confidence=confidence, prevalence=prevalence
     )

@@ -16,6 +16,7 @@ from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.calibration.recalibration_study import held_out_after
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.metrics.subgroups import SCORES as SUBGROUP_SCORES
+from breastus.labels import KNOWN_FINDINGS
 from breastus.reporting import texts
 from breastus.reporting.confident_errors import most_confident_errors
 from breastus.reporting.facts import ExternalFacts, ModelFacts
@@ -30,7 +31,7 @@ from breastus.runs.report_folder import ReportFolder
 from breastus.utils.files import write_text
 
 _OTHER_NAMES = ("recall", "recall_no_lump")  # of sensitivity and specificity
-_OPTIONAL_FIGURES = ("history", "robustness", "recalibration", "learning_curve")
+_OPTIONAL_FIGURES = ("findings", "history", "robustness", "recalibration", "learning_curve")
 
 
 def write_report(
@@ -70,6 +71,7 @@ def write_report(
         tables=tables,
         seed=config["seed"],
         history=history,
+        checkpoint=config["training"]["checkpoint"],
         robustness=robustness,
         recalibration=recalibration,
     )
@@ -148,6 +150,7 @@ def _save_figures(
     tables: Sequence[pd.DataFrame],
     seed: int,
     history: pd.DataFrame | None,
+    checkpoint: str,
     robustness: dict[str, Any] | None,
     recalibration: dict[str, Any] | None,
 ) -> dict[str, SavedFigure]:
@@ -159,6 +162,8 @@ def _save_figures(
         "scores": plots.plot_scores(test, threshold, seed=seed),
         "reliability": plots.plot_reliability(test),
     }
+    if matrix := scores.get("finding_confusion_matrix"):
+        drawn["findings"] = plots.plot_confusion(matrix, KNOWN_FINDINGS)
     if "test" in metrics:
         drawn |= {
             "roc": plots.plot_roc(
@@ -177,7 +182,9 @@ def _save_figures(
 
     wide = {"subgroups": lambda narrow: plot_subgroups(metrics["subgroups"], narrow=narrow)}
     if history is not None:
-        wide["history"] = lambda narrow: plots.plot_history(history, narrow=narrow)
+        wide["history"] = lambda narrow: plots.plot_history(
+            history, checkpoint=checkpoint, narrow=narrow
+        )
     if robustness is not None:
         wide["robustness"] = lambda narrow: plot_robustness(robustness, narrow=narrow)
     if recalibration is not None:
