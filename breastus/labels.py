@@ -8,10 +8,15 @@ LABELS = ("no_lump", "lump")  # index = class id
 POSITIVE = LABELS[LUMP]
 
 FINDINGS = ("normal", "benign", "malignant", "unknown")
+KNOWN_FINDINGS = FINDINGS[:3]
 _LABEL_OF_FINDING = {"normal": "no_lump", "benign": "lump", "malignant": "lump", "unknown": ""}
 
 # What the name of a class in a data set may mean.
 CLASS_NAMES = ("lump", "no_lump", "benign", "malignant", "normal")
+
+# `training.target` to what the outputs of a network stand for. Output 0 means no lump, and the
+# probability of lump is the sum of the others.
+TARGETS = {"label": LABELS, "finding": KNOWN_FINDINGS}
 
 SPLITS = ("train", "val", "test")
 
@@ -22,6 +27,11 @@ FAULTS = ("axilla", "needle", "doppler")
 def label_of_finding(finding: str) -> str:
     """Return the label of a finding: benign and malignant are both `lump`, unknown is ""."""
     return _LABEL_OF_FINDING[finding]
+
+
+def class_id(finding: str, target: str) -> int:
+    """Return the class id of a finding that is known, by `training.target`."""
+    return TARGETS[target].index(finding if target == "finding" else label_of_finding(finding))
 
 
 def label_id(label: str) -> int:

@@ -6,6 +6,7 @@
     <!-- bench: speed "Swin-T" -->      the table below one of its headings
     <!-- networks -->                   every network in a line
     <!-- settings -->                   every setting with its default
+    <!-- study_readings -->             figure and tables of the readings, once they are recorded
     <!-- api: train Predictor -->       the documentation of public names, from their docstrings
 
 An unknown marker stops the build, so that a page cannot lose its numbers unnoticed.
@@ -23,7 +24,7 @@ from breastus.config.presets import default_config
 ROOT = Path(__file__).parents[1]
 RESULTS, BENCH = "experiments/RESULTS.md", "experiments/BENCH.md"
 RECORDS = {"results": RESULTS, "bench": BENCH}
-_MARKER = re.compile(r"<!-- (results|bench|networks|settings|api)(?:: (.+?))? -->")
+_MARKER = re.compile(r"<!-- (results|bench|networks|settings|study_readings|api)(?:: (.+?))? -->")
 
 
 def on_page_markdown(markdown: str, **_) -> str:
@@ -68,6 +69,15 @@ def _networks(*_) -> str:
     return "\n".join(["| network | |", "|---|---|", *rows])
 
 
+def _study_readings(*_) -> str:
+    text = (ROOT / RESULTS).read_text(encoding="utf-8")
+    if "<!-- begin study_readings -->" not in text:
+        return "No run is recorded yet."
+    scores, twins = (_record("results", f"study_readings {number}") for number in (2, 3))
+    figure = "![Readings over seeds, and recall with and without a twin](images/study_readings.png)"
+    return f"{figure}\n\n{scores}\n\n{twins}"
+
+
 def _settings(*_) -> str:
     lines, last = [], None
     for info in describe_settings(default_config("cnn")):
@@ -91,5 +101,6 @@ _FILLERS = {
     "bench": _record,
     "networks": _networks,
     "settings": _settings,
+    "study_readings": _study_readings,
     "api": _api,
 }

@@ -45,8 +45,9 @@ COLUMNS = (
     "probability",
     "probability_uncalibrated",
     "threshold",
+    "malignant_share",  # only of networks that learned findings
 )
-_NUMBERS = ("fold", "probability", "probability_uncalibrated", "threshold")
+_NUMBERS = ("fold", "probability", "probability_uncalibrated", "threshold", "malignant_share")
 _HISTORY = ("loss", "val_loss", "val_accuracy", "seconds")
 
 
@@ -75,9 +76,9 @@ class Record:
         return self.facts["seed"]
 
     def split(self, name: str) -> pd.DataFrame:
-        """Return the predictions of the split `val` or `test`."""
+        """Return the predictions of the split `val` or `test`, without columns it does not have."""
         rows = self.predictions[self.predictions["split"] == name]
-        return rows.reset_index(drop=True)
+        return rows.dropna(axis="columns", how="all").reset_index(drop=True)
 
 
 def experiments() -> list[str]:
@@ -148,7 +149,7 @@ def write_record(experiment: str, facts: dict[str, Any], predictions: pd.DataFra
     # Two recipes, or two jobs of one, may record at the same time.
     with filelock.FileLock(folder / ".lock"):
         lines = {one["run"]: one for one in _read_lines(folder / RUNS)} | {facts["run"]: facts}
-        rows = predictions[list(COLUMNS)]
+        rows = predictions.reindex(columns=list(COLUMNS))
         if (folder / PREDICTIONS).exists():
             old = _read_table(folder / PREDICTIONS)
             rows = pd.concat([old[old["run"] != facts["run"]], rows], ignore_index=True)
@@ -238,5 +239,5 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path)
+    table = pd.read_parquet(path).reindex(columns=list(COLUMNS))
     return table.astype({name: "str" for name in COLUMNS if name not in _NUMBERS})

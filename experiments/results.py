@@ -28,6 +28,7 @@ from breastus.evaluation.intervals.recipe import (
 from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
+from breastus.runs.run import kept_epoch
 from experiments.pages import (
     RESULTS,
     SCORES,
@@ -40,6 +41,8 @@ from experiments.pages import (
     title_and_text,
     write_section,
 )
+from experiments.readings import readings_tables
+from experiments.recipes.study_readings import EXPERIMENT
 from experiments.records import Record, experiments, read_records
 from experiments.runner import SEEDS
 
@@ -49,6 +52,7 @@ MAY_DIFFER = {"data.source", "model.weights", "training.precision"}
 # Rows of the published study that are shown below an experiment: network, colour map.
 PUBLISHED = {
     "study": [("cnn", "plain"), ("cnn", "parula"), ("swin", "plain"), ("swin", "parula")],
+    "study_readings": [("cnn", "plain"), ("cnn", "parula")],
     "networks": [("cnn", "plain"), ("swin", "plain")],
 }
 # Experiment: the experiment it is compared with, (variant) to the variant there, and a heading.
@@ -209,7 +213,7 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
         f"{', '.join(map(str, _distinct(records, 'transform')))}",
     }
     if missing := missing_runs(name, variants):
-        facts[f"Fewer than {SEEDS} seeds, to save time"] = missing
+        facts[f"Fewer than {seeds_of(name)} seeds, to save time"] = missing
     return "\n".join(
         [
             *title_and_text(recipe_of(name).__doc__),
@@ -220,6 +224,7 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
             "",
             *(differences_table(variants, *compared) if compared[0] else ()),
             *redecided_table(name, variants),
+            *(readings_tables(variants) if name == EXPERIMENT else ()),
             "Cost (medians over seeds):",
             "",
             *costs_table(variants),
@@ -236,10 +241,15 @@ def recipe_of(experiment: str) -> ModuleType:
     return importlib.import_module(f"experiments.recipes.{experiment}")
 
 
+def seeds_of(experiment: str) -> int:
+    """Return the number of seeds that a recipe trains of each variant."""
+    return getattr(recipe_of(experiment), "SEEDS", SEEDS)
+
+
 def missing_runs(experiment: str, variants: Variants) -> str:
     """Return which runs of a recipe have no record, or an empty text."""
     seeds = {name: len(variants.get(name, ())) for name in recipe_of(experiment).VARIANTS}
-    few = {name: number for name, number in seeds.items() if number < SEEDS}
+    few = {name: number for name, number in seeds.items() if number < seeds_of(experiment)}
     return ", ".join(
         f"`{name}` {_seeds(number)}" if number else f"`{name}` was not run"
         for name, number in few.items()
@@ -354,7 +364,8 @@ def runs_table(records: list[Record]) -> list[str]:
         scores = recipe_metrics([record.split("test")], options=OPTIONS)
         matrix = np.array(scores["confusion_matrix"], int).tolist()
         shown = [format_score(scores[key]) for key in ("roc_auc", "balanced_accuracy")]
-        epoch = 1 + int(np.nanargmin(record.facts["history"]["val_loss"]))
+        checkpoint = record.facts["settings"]["training"].get("checkpoint", "loss")
+        epoch = kept_epoch(record.facts["history"], checkpoint)
         fingerprint = f"`{record.facts['data_fingerprint'][:12]}`"
         rows.append([record.name, matrix, *shown, epoch, fingerprint])
     columns = ["ROC-AUC", "balanced accuracy", "best epoch", "data fingerprint"]

@@ -49,15 +49,16 @@ TRIED = "tried"  # folder of runs with --set; no experiment has this name
 Variant = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]
 
 
-def run(doc: str, experiment: str, variants: Mapping[str, Variant]) -> None:
+def run(doc: str, experiment: str, variants: Mapping[str, Variant], *, seeds: int = SEEDS) -> None:
     """Parse the command line of a recipe, and train and record its runs.
 
     Args:
         doc: docstring of the recipe; the help shows its first line.
         experiment: name of the recipe, of its folder of runs and of its records.
         variants: name to (network, settings) or (network, settings, kind of pretraining).
+        seeds: number of seeds of each variant, unless `--seeds` is given.
     """
-    args = _arguments(doc, variants)
+    args = _arguments(doc, variants, seeds)
     try:
         _train_all(_unfinished(args, experiment, variants), args.jobs)
     except BreastusError as error:
@@ -81,13 +82,13 @@ class _Job:
     experiment: str
 
 
-def _arguments(doc: str, variants: Mapping[str, Variant]) -> argparse.Namespace:
+def _arguments(doc: str, variants: Mapping[str, Variant], seeds: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     add_data(parser)
     parser.add_argument(
         "--only", nargs="+", choices=list(variants), metavar="VARIANT", help="default: all"
     )
-    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"number (default: {SEEDS})")
+    parser.add_argument("--seeds", type=int, default=seeds, help=f"number (default: {seeds})")
     parser.add_argument(
         "--set",
         action="append",

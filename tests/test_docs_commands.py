@@ -24,8 +24,8 @@ PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").g
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 TINY = {"epochs": 1, "image_size": 112, "resamples": 100}
 FLAGS = ["--epochs", "1", "--image-size", "112"]  # a multiple of 112 for Swins
-# Needs a network, or would change the environment.
-SKIPPED = ("git clone", "pip install", "%pip", "source ")
+# Needs a network, would change the environment, or takes hours.
+SKIPPED = ("git clone", "pip install", "%pip", "source ", "python -m experiments")
 
 pytestmark = pytest.mark.slow
 

@@ -100,6 +100,11 @@ class PreprocessingConfig:
     color: Literal["plain", "parula"] = setting(
         "plain", "Colour map: grey levels as they are, or PARULA pseudo-colour."
     )
+    scaling: Literal["zscore", "unit", "raw"] = setting(
+        "zscore",
+        "Values that the network receives: z-scores by ImageNet's mean and standard deviation, 0 "
+        "to 1 (`unit`), or 0 to 255 (`raw`).",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +197,21 @@ class TrainingConfig:
         0.1,
         1.0,
     )
+    target: Literal["label", "finding"] = setting(
+        "label",
+        "Outputs of the network: `label` has two (no_lump, lump); `finding` has three (normal, "
+        "benign, malignant), and P(lump) is the sum of benign and malignant.",
+    )
+    checkpoint: Literal["loss", "accuracy", "last"] = setting(
+        "loss",
+        "Epoch that is kept: the lowest validation loss, the highest validation accuracy (the "
+        "first of equals), or the last epoch.",
+    )
     loss: str = setting("cross_entropy", "Loss: cross_entropy, or a registered loss of one's own.")
     class_weights: Literal["none", "balanced"] = setting(
-        "none", "Class weights in the loss; `balanced` gives both classes the same total weight."
+        "none",
+        "Class weights in the loss; `balanced` gives every class of `training.target` the same "
+        "total weight.",
     )
     focal_gamma: float = setting(
         0.0, "Focusing parameter gamma of the focal loss; 0 is cross-entropy.", 0.0, 10.0
@@ -207,8 +224,8 @@ class TrainingConfig:
     )
     sampling: Literal["all", "oversample", "balanced"] = setting(
         "all",
-        "How training images are drawn: `all` once an epoch; `oversample` repeats the rarer class; "
-        "`balanced` also gives every batch equal shares.",
+        "How training images are drawn: `all` once an epoch; `oversample` repeats the rarer "
+        "classes of `training.target`; `balanced` also gives every batch equal shares.",
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = setting(
         "auto",

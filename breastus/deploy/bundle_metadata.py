@@ -10,7 +10,7 @@ from breastus.data.images import read_image
 from breastus.evaluation.calibration.reliability import reliability
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import truth_and_probability
-from breastus.labels import LABELS, LUMP
+from breastus.labels import KNOWN_FINDINGS, LABELS, LUMP
 
 _LONG = ("decision_curve", "subgroups")  # parts of metrics.json that stay in the run
 
@@ -42,6 +42,8 @@ def bundle_metadata(
         "parameters": parameters,
         "labels": list(LABELS),
         "positive": LABELS[LUMP],
+        # Names of the columns of the output `findings`, which only such a network has.
+        "findings": list(KNOWN_FINDINGS) if config.training.target == "finding" else None,
         **decision,
         "views": config.evaluation.tta,
         "input_size": config.model.image_size,

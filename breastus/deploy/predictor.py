@@ -38,6 +38,9 @@ class Prediction:
             `caliper`, `brightness_high` or `trained_on_phantoms`.
         reasons: meaning of each flag, and of `undecided` where the conformal sets refer the image.
         error: why the image could not be read, else "".
+        findings: calibrated probabilities of normal, benign and malignant, of which the last two
+            sum to `probability`; None if the network learned labels alone, or the image could not
+            be read.
         referred: true if a reader must look at the image, because the model does not know such
             images (`unsuitable`), or because the conformal sets of the bundle hold both labels,
             none, or not `label`. None if the bundle has no sets or the image could not be read,
@@ -52,6 +55,7 @@ class Prediction:
     reasons: dict[str, str] = field(default_factory=dict)
     error: str = ""
     referred: bool | None = None
+    findings: dict[str, float] | None = None
 
     @property
     def unsuitable(self) -> tuple[str, ...]:
@@ -69,6 +73,7 @@ class Prediction:
             "error": self.error or None,
             "referred": self.referred,
             "reasons": dict(self.reasons),
+            "findings": self.findings,
         }
 
 
@@ -159,6 +164,9 @@ class Predictor:
             ranges=self.metadata["input_statistics"],
             stated=file.flags,
         )
+        findings = None
+        if names := self.metadata.get("findings"):
+            findings = dict(zip(names, outputs["findings"][0].numpy().tolist(), strict=True))
         undecided = self._undecided(outputs["probabilities"].numpy(), label)
         referred = bool(undecided) if self._sets is not None else None
         return Prediction(
@@ -169,6 +177,7 @@ class Predictor:
             flags=tuple(reasons),
             reasons=reasons | ({UNDECIDED: undecided} if undecided else {}),
             referred=any(flag in UNSUITABLE for flag in reasons) or referred,
+            findings=findings,
         )
 
     def _undecided(self, probabilities: np.ndarray, label: str) -> str:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.tta import VIEWS, View
+from breastus.labels import KNOWN_FINDINGS, LUMP, NO_LUMP
 from breastus.preprocessing.transform import Transform
 from breastus.training.predict_fn import TINY, view_images
 
@@ -23,12 +24,13 @@ class ServingModule(tf.Module):
     """The exported graph as a module.
 
     `serving_default` takes pixels [B, H, W, 3], uint8 or float32, 0 to 255; `predict_bytes` takes
-    PNG or JPEG files, string [B]. Both return `probabilities` float32 [B, classes] and `lump`
-    float32 [B]; B may be 0. Pixels that are NaN or infinite are an error, as their cast to whole
-    grey levels would be silent.
+    PNG or JPEG files, string [B]. Both return `probabilities` float32 [B, 2] and `lump` float32
+    [B]; of a network of findings also `findings` float32 [B, 3], normal, benign and malignant, of
+    which the last two sum to `lump`. B may be 0. Pixels that are NaN or infinite are an error, as
+    their cast to whole grey levels would be silent.
 
     Args:
-        model: network from z-scored images to softmax probabilities.
+        model: network from images, as `transform` gives them, to softmax probabilities.
         transform: image transform of the network.
         calibrators: applied to the network's probabilities one after the other.
         views: views of test-time augmentation, whose logits are averaged before calibration.
@@ -73,10 +75,20 @@ class ServingModule(tf.Module):
         inputs = [self._transform.normalize(view_images(view, pixels)) for view in self._views]
         logs = [tf.math.log(tf.maximum(self._model(images), tiny)) for images in inputs]
         mean = tf.add_n(logs) / len(logs)
+        findings = mean if mean.shape[-1] == len(KNOWN_FINDINGS) else None
+        if findings is not None:
+            lump = tf.reduce_logsumexp(findings[:, LUMP:], axis=1)
+            mean = tf.stack([findings[:, NO_LUMP], lump], axis=1)
         for calibrator in self._calibrators:
             mean = calibrated(mean, calibrator)
         probabilities = tf.nn.softmax(mean)[:count]
-        return {"probabilities": probabilities, "lump": probabilities[:, 1]}
+        outputs = {"probabilities": probabilities, "lump": probabilities[:, LUMP]}
+        if findings is not None:
+            # Calibration changes the probability of lump, and not how it is shared.
+            shares = tf.nn.softmax(findings[:count, LUMP:])
+            shared = probabilities[:, LUMP:] * shares
+            outputs["findings"] = tf.concat([probabilities[:, :LUMP], shared], axis=1)
+        return outputs
 
     def save(self, path: Path) -> None:
         """Write the SavedModel; `tf.saved_model.load(path)` needs no class of this package."""
@@ -102,9 +114,8 @@ class ServingModule(tf.Module):
 def calibrated(logs: tf.Tensor, calibrator: Calibrator) -> tf.Tensor:
     """Return the logarithms of calibrated probabilities, up to a constant for each image.
 
-    `logs` are logarithms of probabilities in the same sense, float32 [B, C]. The formulas equal
-    `breastus.evaluation.calibration.calibrators`. Platt scaling and isotonic calibration need two
-    classes.
+    `logs` are logarithms of probabilities of no lump and lump in the same sense, float32 [B, 2].
+    The formulas equal `breastus.evaluation.calibration.calibrators`.
     """
     if calibrator.method == "temperature":
         return (logs - tf.constant([0.0, calibrator.shift])) / calibrator.temperature

@@ -16,7 +16,7 @@ from breastus.evaluation.intervals.metric_intervals import Resampled, Sample
 from breastus.evaluation.metrics.metrics import METRICS, compute_metrics, confusion_matrix
 from breastus.evaluation.metrics.subgroups import subgroups
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
-from breastus.evaluation.predictions import truth_and_probability
+from breastus.evaluation.predictions import finding_confusion, truth_and_probability
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.evaluation.validation import group_numbers, image_counts, with_interval
 from breastus.labels import POSITIVE
@@ -100,9 +100,9 @@ def score_predictions(
 
     Returns:
         The settings; for each split `n`, `n_groups`, `n_lump`, `n_no_lump`, `confusion_matrix`,
-        its bounds, and under each metric's name `value`, `ci_low`, `ci_high` (`ece` also has
-        `uncorrected` and `noise`, see `debiased_ece`); and `published_baseline`, as from the
-        function.
+        its bounds, `finding_confusion_matrix` of a network of findings, and under each metric's
+        name `value`, `ci_low`, `ci_high` (`ece` also has `uncorrected` and `noise`, see
+        `debiased_ece`); and `published_baseline`, as from the function.
     """
     prevalence, confidence = options.prevalence, options.confidence
     result: dict[str, Any] = {
@@ -134,6 +134,8 @@ def score_predictions(
         }
         # The calibration error without what noise adds, as its interval is.
         result[split]["ece"] |= {"value": found.means["ece"], **found.ece}
+        if (by_finding := finding_confusion(table, threshold)) is not None:
+            result[split]["finding_confusion_matrix"] = by_finding.tolist()
     result["published_baseline"] = published_baseline(
         model, color, confidence=confidence, prevalence=prevalence
     )

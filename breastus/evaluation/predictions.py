@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 
 from breastus.errors import DataError
-from breastus.labels import FINDINGS, LABELS, LUMP, label_of_finding
+from breastus.labels import FINDINGS, KNOWN_FINDINGS, LABELS, LUMP, label_of_finding
 from breastus.utils.files import write_csv
 
 COLUMNS = ("image_id", "split", "group_id", "finding", "label", "predicted", "probability")
-# The probability of lump before calibration, and the threshold of `predicted`.
-OPTIONAL_COLUMNS = ("probability_uncalibrated", "threshold")
+# The share of malignant in the probability of lump, of a network that learned findings.
+MALIGNANT_SHARE = "malignant_share"
+# The others are the probability of lump before calibration, and the threshold of `predicted`.
+OPTIONAL_COLUMNS = ("probability_uncalibrated", "threshold", MALIGNANT_SHARE)
 _DEFAULT_THRESHOLD = 0.5  # of predictions without one
 # An empty finding means that the data set does not state it.
 _LABELS_OF_FINDINGS = {"": "", **{finding: label_of_finding(finding) for finding in FINDINGS}}
@@ -46,12 +48,65 @@ def write_predictions(table: pd.DataFrame, path: str | os.PathLike) -> None:
 
 
 def lump_probability(probabilities: np.ndarray) -> np.ndarray:
-    """Return the probability of lump, float64 [n], from softmax probabilities [n, 2].
+    """Return the probability of lump, float64 [n], from softmax probabilities [n, 2 or 3].
 
-    In float32 1 - 1e-9 is 1, which would change the odds that calibration starts from.
+    A network of findings returns three, of which benign and malignant are summed. In float32
+    1 - 1e-9 is 1, which would change the odds that calibration starts from.
     """
     exact = np.asarray(probabilities, float)
-    return exact[:, LUMP] / exact.sum(axis=1)
+    return exact[:, LUMP:].sum(axis=1) / exact.sum(axis=1)
+
+
+def prediction_columns(probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of a predictions table that a network's softmax probabilities fill.
+
+    Args:
+        probabilities: [n, 2], or [n, 3] of a network of findings.
+
+    Returns:
+        `probability_uncalibrated`, float64 [n], and of a network of findings `malignant_share`,
+        0 to 1, which no calibration changes (0.5 where the probability of lump is 0).
+    """
+    columns = {"probability_uncalibrated": lump_probability(probabilities)}
+    exact = np.asarray(probabilities, float)
+    if exact.shape[1] == len(KNOWN_FINDINGS):
+        lump = exact[:, LUMP:].sum(axis=1)
+        share = np.divide(exact[:, -1], lump, out=np.full(len(lump), 0.5), where=lump > 0)
+        columns[MALIGNANT_SHARE] = share
+    return columns
+
+
+def finding_probabilities(table: pd.DataFrame, *, column: str = "probability") -> np.ndarray | None:
+    """Return the probabilities of normal, benign and malignant, float64 [n, 3].
+
+    Benign and malignant sum to the probability of lump in `column`. The result is None for the
+    predictions of a network that learned labels.
+    """
+    if MALIGNANT_SHARE not in table:
+        return None
+    lump, share = table[column].to_numpy(float), table[MALIGNANT_SHARE].to_numpy(float)
+    return np.stack([1 - lump, lump * (1 - share), lump * share], axis=1)
+
+
+def finding_confusion(table: pd.DataFrame, threshold: float | np.ndarray) -> np.ndarray | None:
+    """Return the confusion matrix of normal, benign and malignant, int [3, 3], rows actual.
+
+    The predicted finding is normal if the probability of lump is below the threshold, and else the
+    likelier of benign and malignant, so that it never contradicts the predicted label. Images of
+    unknown finding do not count.
+
+    Args:
+        table: predictions; of a network that learned labels the result is None.
+        threshold: one, or one an image.
+    """
+    if MALIGNANT_SHARE not in table:
+        return None
+    kind = np.where(table[MALIGNANT_SHARE].to_numpy(float) > 0.5, 2, 1)
+    predicted = np.where(table["probability"].to_numpy(float) >= threshold, kind, 0)
+    matrix = np.zeros((3, 3), int)
+    for row, finding in enumerate(KNOWN_FINDINGS):
+        matrix[row] = np.bincount(predicted[table["finding"] == finding], minlength=3)
+    return matrix
 
 
 def truth_and_probability(

@@ -1,4 +1,9 @@
-"""Z-score with ImageNet's statistics, in TensorFlow ops: [..., 3], 0..255 to about -2..3."""
+"""Scale pixels to the input of a network, in TensorFlow ops: [..., 3], 0 to 255.
+
+zscore   by ImageNet's statistics, about -2 to 3
+unit     0 to 1
+raw      0 to 255
+"""
 
 import tensorflow as tf
 
@@ -6,6 +11,14 @@ import tensorflow as tf
 # (torchvision.models), which the study used and pretrained networks expect.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def scale(image: tf.Tensor, scaling: str) -> tf.Tensor:
+    """Return an image, [..., 3], RGB, 0 to 255, in the scaling of that name, float32."""
+    if scaling == "zscore":
+        return zscore(image)
+    image = tf.cast(image, tf.float32)
+    return image / 255.0 if scaling == "unit" else image
 
 
 def zscore(image: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The one image transform: decode, treat annotations, crop, resize, colour map, z-score.
+"""The one image transform: decode, treat annotations, crop, resize, colour map, scale.
 
 It runs inside `tf.data` when training and inside the exported graph when serving. Its two halves
 meet in whole grey levels, which training caches and augments:
@@ -15,7 +15,7 @@ from breastus.preprocessing.annotations import fill_annotations, find_annotation
 from breastus.preprocessing.color import parula
 from breastus.preprocessing.crop_and_resize import border_box, crop, distinct_planes, resize
 from breastus.preprocessing.decode import decode_image
-from breastus.preprocessing.normalize import zscore
+from breastus.preprocessing.normalize import scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Transform:
             it learns from annotations.
         aspect: "squash" fills the square, "keep" keeps the ratio of the sides and pads with black.
         color: "plain" keeps the grey levels, "parula" maps them to OpenCV's PARULA colours.
+        scaling: "zscore", "unit" (0 to 1) or "raw" (0 to 255), the values that the model receives.
     """
 
     image_size: int = 224
@@ -37,6 +38,7 @@ class Transform:
     color: str = "plain"
     annotations: str = "keep"
     aspect: str = "squash"
+    scaling: str = "zscore"
 
     @classmethod
     def from_config(cls, config: Config) -> "Transform":
@@ -47,6 +49,7 @@ class Transform:
             color=config.preprocessing.color,
             annotations=config.preprocessing.annotations,
             aspect=config.preprocessing.aspect,
+            scaling=config.preprocessing.scaling,
         )
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:
@@ -80,10 +83,10 @@ class Transform:
         return self._resized(mask, borders_of=image)
 
     def normalize(self, image: tf.Tensor) -> tf.Tensor:
-        """Map colours and z-score [..., S, S, 3], 0 to 255, to float32 [..., S, S, 3]."""
+        """Map colours and scale [..., S, S, 3], 0 to 255, to float32 [..., S, S, 3]."""
         if self.color == "parula":
             image = parula(image)
-        return zscore(image)
+        return scale(image, self.scaling)
 
     def bytes_to_pixels(self, encoded: tf.Tensor) -> tf.Tensor:
         """Turn a batch of files (string [B]) into uint8 [B, S, S, 3]."""

@@ -36,6 +36,7 @@ def model_card(info: dict[str, Any]) -> str:
         recalibration=recalibration,
         test_scoring=None if recalibration else info.get("test_scoring"),
         scores=_SCORES,
+        findings=info.get("findings"),
         test=info["metrics"]["test"],
     )
 

@@ -16,6 +16,7 @@ from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.calibration.recalibration_study import held_out_after
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.metrics.subgroups import SCORES as SUBGROUP_SCORES
+from breastus.labels import KNOWN_FINDINGS
 from breastus.reporting import texts
 from breastus.reporting.confident_errors import errors_of_all, most_confident_errors
 from breastus.reporting.facts import ExternalFacts, ModelFacts
@@ -31,7 +32,14 @@ from breastus.runs.report_folder import ReportFolder
 from breastus.utils.files import write_text
 
 _OTHER_NAMES = ("recall", "recall_no_lump")  # of sensitivity and specificity
-_OPTIONAL_FIGURES = ("history", "twins", "robustness", "recalibration", "learning_curve")
+_OPTIONAL_FIGURES = (
+    "findings",
+    "history",
+    "twins",
+    "robustness",
+    "recalibration",
+    "learning_curve",
+)
 
 
 def write_report(
@@ -71,6 +79,7 @@ def write_report(
         tables=tables,
         seed=config["seed"],
         history=history,
+        checkpoint=config["training"]["checkpoint"],
         robustness=robustness,
         recalibration=recalibration,
     )
@@ -150,6 +159,7 @@ def _save_figures(
     tables: Sequence[pd.DataFrame],
     seed: int,
     history: pd.DataFrame | None,
+    checkpoint: str,
     robustness: dict[str, Any] | None,
     recalibration: dict[str, Any] | None,
 ) -> dict[str, SavedFigure]:
@@ -161,6 +171,8 @@ def _save_figures(
         "scores": plots.plot_scores(test, threshold, seed=seed),
         "reliability": plots.plot_reliability(test),
     }
+    if matrix := scores.get("finding_confusion_matrix"):
+        drawn["findings"] = plots.plot_confusion(matrix, KNOWN_FINDINGS)
     if "test" in metrics:
         drawn |= {
             "roc": plots.plot_roc(
@@ -181,7 +193,9 @@ def _save_figures(
     if parts := texts.twin_parts(metrics):
         wide["twins"] = lambda narrow: plot_twins(parts, narrow=narrow)
     if history is not None:
-        wide["history"] = lambda narrow: plots.plot_history(history, narrow=narrow)
+        wide["history"] = lambda narrow: plots.plot_history(
+            history, checkpoint=checkpoint, narrow=narrow
+        )
     if robustness is not None:
         wide["robustness"] = lambda narrow: plot_robustness(robustness, narrow=narrow)
     if recalibration is not None:

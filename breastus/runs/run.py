@@ -17,12 +17,13 @@ import contextlib
 import importlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import filelock
+import numpy as np
 import pandas as pd
 
 from breastus.config.schema import Config
@@ -41,7 +42,7 @@ ENVIRONMENT_FILE = "environment.json"
 SPLITS_FILE = "splits.csv"
 HISTORY_FILE = "history.csv"
 LOGS_FOLDER = "logs"  # for TensorBoard
-BEST_FILE = "best.keras"  # the network with the lowest validation loss
+BEST_FILE = "best.keras"  # the network of the epoch that was kept, see `kept_epoch`
 DECISION_FILE = "decision.json"
 SHORTCUTS_FILE = "shortcuts.json"
 TWINS_FILE = "twins.csv"  # test images that have a twin in training
@@ -249,6 +250,20 @@ class Run(ReportFolder):
     def write_comparison(self, other: "Run", result: dict[str, Any]) -> None:
         """Write comparison-<other>.json."""
         write_json(self.path / f"comparison-{other.path.name}.json", result)
+
+
+def kept_epoch(history: Mapping[str, Sequence[float]], checkpoint: str) -> int:
+    """Return the epoch, from 1, whose network a run kept.
+
+    Args:
+        history: columns of history.csv.
+        checkpoint: the setting `training.checkpoint`.
+    """
+    if checkpoint == "last":
+        return len(history["val_loss"])
+    if checkpoint == "accuracy":
+        return 1 + int(np.nanargmax(history["val_accuracy"]))
+    return 1 + int(np.nanargmin(history["val_loss"]))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 from keras import ops
 
 from breastus.config.schema import TrainingConfig
-from breastus.labels import LABELS
+from breastus.labels import TARGETS
 from breastus.utils.plugins import Registry
 
 _TINY = 1e-7  # smallest probability before the logarithm, as in Keras
@@ -52,7 +52,7 @@ def make_loss(settings: TrainingConfig, labels: Sequence[int]) -> keras.losses.L
     """Return the loss that the settings name; balanced class weights follow from the class ids."""
     weights = None
     if settings.class_weights == "balanced":
-        weights = balanced_class_weights(labels, len(LABELS))
+        weights = balanced_class_weights(labels, len(TARGETS[settings.target]))
     options = {
         "class_weights": weights,
         "focal_gamma": settings.focal_gamma,

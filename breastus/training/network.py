@@ -10,7 +10,7 @@ from typing import NamedTuple
 import keras
 
 from breastus.config.schema import Config
-from breastus.labels import LABELS
+from breastus.labels import TARGETS
 from breastus.models.registry import build_model
 from breastus.training.lesion_head import LESION_LOGITS, PROBABILITIES, LesionMaskLoss
 from breastus.training.losses import make_loss
@@ -46,7 +46,7 @@ def new_model(config: Config, *, precision: str = "float32") -> keras.Model:
     try:
         return build_model(
             settings.name,
-            num_classes=len(LABELS),
+            num_classes=len(TARGETS[config.training.target]),
             image_size=settings.image_size,
             weights=settings.weights,
             **options,

@@ -1,7 +1,7 @@
 """Sampling: the order of the images in an epoch, as a function of (seed, epoch).
 
 all          each image once
-oversample   images of the rarer class are repeated until the classes have equal numbers, shuffled
+oversample   images of the rarer classes are repeated until all have equal numbers, shuffled
 balanced     the same, and the classes alternate, so that every batch has equal shares
 
 A draw is a number: `draw % images` is the image, and a draw beyond the number of images is that

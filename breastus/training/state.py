@@ -90,7 +90,7 @@ class TrainingState(keras.callbacks.BackupAndRestore):
             return
         restore(state, self._owners(optimizer))
         best, model = self._checkpoint, self._network
-        best.best_epoch, best.best = state.record["best"]["epoch"], state.record["best"]["val_loss"]
+        best.resume(state.record["best"]["epoch"], self._history.rows)
         if best.best_epoch == self.epochs_done:
             with best.averaged():
                 best.best_weights = model.get_weights()
@@ -116,7 +116,7 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         self.stopped = bool(self.model.stop_training)
         record = {
             "history": self._history.rows,
-            "best": {"epoch": best.best_epoch, "val_loss": best.best},
+            "best": {"epoch": best.best_epoch},
             "callbacks": self._counters,
             "stopped": self.stopped,
         }

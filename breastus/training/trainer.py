@@ -20,7 +20,7 @@ from breastus.data.pipeline.image_cache import ImageCache, reraise_image_errors
 from breastus.data.pipeline.mask_targets import MaskTargets
 from breastus.errors import RunError
 from breastus.evaluation.tta import VIEWS, View
-from breastus.labels import LABELS, SPLITS, label_id
+from breastus.labels import SPLITS, TARGETS
 from breastus.models.backbone import nested_layers, split_backbone_head
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
@@ -45,9 +45,11 @@ from breastus.training.lesion_head import (
 )
 from breastus.training.network import compile_model, execution_of, new_model
 from breastus.training.predict_fn import mean_over_views, view_images
+from breastus.training.prior_correction import check_correctable, correct_findings
 from breastus.training.sampling import epoch_order
 from breastus.training.stages import BackboneFreezer, stages_of
 from breastus.training.state import TrainingState
+from breastus.training.targets import class_ids
 from breastus.utils.files import write_aside
 
 _ALL = "train, val and test"  # a key of `tables` beside these
@@ -59,9 +61,9 @@ class Trainer:
     Args:
         folder: the run folder.
         config: the experiment's settings.
-        tables: "train", "val" and "test" to manifest rows (columns `path` and `label`).
+        tables: "train", "val" and "test" to manifest rows (columns `path`, `label`, `finding`).
         callbacks: further Keras callbacks. Their counters are part of the training state.
-        metrics: further Keras metrics of the probabilities, which become columns of `history.csv`.
+        metrics: further Keras metrics of the network's probabilities, columns of `history.csv`.
         shared: features of cached views (`training.cached_views`) for several runs; None computes
             them for this run.
     """
@@ -93,17 +95,18 @@ class Trainer:
         self._grid: tuple[int, int] | None = None
 
     def fit(self) -> None:
-        """Train to the last epoch; the network with the lowest validation loss is `best.keras`."""
+        """Train to the last epoch; `best.keras` is the network of `training.checkpoint`."""
         config, settings = self.config, self.config.training
         stages = stages_of(settings)
         self._strategy = strategy(config)
         # Decides the initial weights and the seed of dropout's generator.
         keras.utils.set_random_seed(config.seed)
-        labels = self._labels("train")
+        labels = class_ids(self.tables["train"], settings.target)
         order, draws = epoch_order(labels, strategy=settings.sampling, seed=config.seed)
         steps = steps_per_epoch(draws, settings.batch_size)
         with self._on_devices():
             model = new_model(config, precision=self.execution.precision)
+            check_correctable(model, settings)
             if settings.mask_weight:
                 model = add_lesion_head(model)
                 self._grid = lesion_grid(model)
@@ -116,7 +119,9 @@ class Trainer:
             config = config.replace({"training": {"layer_decay": 1.0}})  # of a head it is 1
 
         path = self.folder / BEST_FILE
-        checkpoint = BestCheckpoint(path, model, average=average, freezer=freezer)
+        checkpoint = BestCheckpoint(
+            path, model, kept=settings.checkpoint, average=average, freezer=freezer
+        )
         history = HistoryLogger(self.folder / HISTORY_FILE)
         state = TrainingState(
             self.folder,
@@ -259,8 +264,8 @@ class Trainer:
         augmentation = config.augmentation
         return training_dataset(
             self._split_images(split),
-            self._labels(split),
-            classes=len(LABELS),
+            class_ids(self.tables[split], config.training.target),
+            classes=len(TARGETS[config.training.target]),
             order=order,
             augment=self._augmenter,
             masks=self._mask_targets(split),
@@ -276,33 +281,44 @@ class Trainer:
 
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
         """Return a split's probabilities, float64 [n, classes], averaged over `evaluation.tta`."""
+        batching = self._evaluation_batching()
 
         def predict_view(view: View) -> np.ndarray:
             normalize = lambda images: self.transform.normalize(view_images(view, images))  # noqa: E731
-            batches = self._evaluation_batches(split, normalize=normalize)
+            batches = evaluation_dataset(self._split_images(split), normalize=normalize, **batching)
             with reraise_image_errors(), enough_memory():
                 return model.predict(batches, verbose=0)
 
         return mean_over_views(predict_view, VIEWS[self.config.evaluation.tta])
 
     def best_model(self) -> keras.Model:
-        """Return the network with the lowest validation loss, loaded in safe mode, in float32.
+        """Return the network of the epoch that was kept, loaded in safe mode, in float32.
 
-        A network that was trained in half precision is converted to float32 first, in `best.keras`
-        too: the network that is evaluated is the one that is exported.
+        A network that was trained in half precision is converted to float32 first, and one that
+        learned findings is corrected for their weights, in `best.keras` too: the network that is
+        evaluated is the one that is exported.
         """
-        path = self.folder / BEST_FILE
-        trained = load_network(path)
-        if all(layer.compute_dtype == "float32" for layer in nested_layers(trained)):
-            return trained
-        model = new_model(self.config)  # with the same weights: presets bring their own layers
-        model.set_weights(trained.get_weights())
+        path, target = self.folder / BEST_FILE, self.config.training.target
+        model = trained = load_network(path)
+        if any(layer.compute_dtype != "float32" for layer in nested_layers(trained)):
+            model = new_model(self.config)  # with the same weights: presets bring their own layers
+            model.set_weights(trained.get_weights())
+        classes = class_ids(self.tables["train"], target)
+        corrected = correct_findings(model, self.config.training, classes)
+        if model is trained and not corrected:
+            return model
         with write_aside(path) as aside:
             model.save(aside)
         return model
 
     def _validation_batches(self, split: str = "val") -> tf.data.Dataset:
-        batches = self._evaluation_batches(split)
+        batches = evaluation_dataset(
+            self._split_images(split),
+            class_ids(self.tables[split], self.config.training.target),
+            classes=len(TARGETS[self.config.training.target]),
+            normalize=self.transform.normalize,
+            **self._evaluation_batching(),
+        )
         if self._grid is None:
             return batches
         # The cells have weight 0: the epoch is chosen by the loss of the probabilities.
@@ -326,17 +342,9 @@ class Trainer:
             cache_mb=self.config.training.cache_mb,
         )
 
-    def _evaluation_batches(self, split: str, *, normalize: Callable | None = None):
-        return evaluation_dataset(
-            self._split_images(split),
-            self._labels(split),
-            classes=len(LABELS),
-            normalize=normalize or self.transform.normalize,
-            batch_size=math.ceil(
-                self.config.training.batch_size / self.execution.accumulation_steps
-            ),
-            parallel_calls=usable_cores(),
-        )
+    def _evaluation_batching(self) -> dict[str, int]:
+        size = math.ceil(self.config.training.batch_size / self.execution.accumulation_steps)
+        return {"batch_size": size, "parallel_calls": usable_cores()}
 
     def _split_images(self, split: str) -> ImageCache:
         if split not in self._images:
@@ -347,9 +355,6 @@ class Trainer:
                 cache_mb=self.config.training.cache_mb,
             )
         return self._images[split]
-
-    def _labels(self, split: str) -> list[int]:
-        return [label_id(label) for label in self.tables[split]["label"]]
 
 
 @contextlib.contextmanager

@@ -30,7 +30,11 @@ from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.recipe import recipe_metrics
 from breastus.evaluation.metrics.subgroups import subgroups
 from breastus.evaluation.options import EvaluationOptions
-from breastus.evaluation.predictions import thresholds_of, truth_and_probability
+from breastus.evaluation.predictions import (
+    finding_confusion,
+    thresholds_of,
+    truth_and_probability,
+)
 from breastus.reporting.report import write_report
 from breastus.runs.config_diff import PRECISION, SOURCE, absolute_source, config_diff
 from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
@@ -150,6 +154,9 @@ def _metrics(
         tables, options=EvaluationOptions.from_settings(settings, seed=config.seed)
     )
     phantom = has_phantoms(manifest)
+    matrices = [finding_confusion(table, thresholds_of(table)) for table in tables]
+    if matrices[0] is not None:
+        means["finding_confusion_matrix"] = np.mean(matrices, axis=0).tolist()
     return {
         "model": config.model.name,
         "folds": config.data.folds,

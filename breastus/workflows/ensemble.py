@@ -49,7 +49,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
     """Write the bundle of the averaged network of several runs.
 
     Args:
-        runs: finished runs on the same data, with the same transform and views.
+        runs: finished runs on the same data, with the same transform, target and views.
         out: the bundle folder.
 
     Returns:
@@ -166,6 +166,7 @@ def _check(runs: Sequence[Run]) -> None:
             raise RunError(f"{run.path} is not finished. Run its training command again.")
         for what, of in (
             ("transform", lambda run: Transform.from_config(run.config)),
+            ("training.target", lambda run: run.config.training.target),
             ("evaluation.tta", lambda run: run.config.evaluation.tta),
             ("images", _images),
         ):

@@ -162,6 +162,9 @@ def _bundle_config(bundle: Bundle) -> Config:
             "model": {"image_size": metadata["input_size"]},
             "preprocessing": metadata["preprocessing"],
             "evaluation": {"tta": metadata["views"]},
-            "training": {"precision": "float32"},
+            "training": {
+                "precision": "float32",
+                "target": "finding" if metadata.get("findings") else "label",
+            },
         }
     )

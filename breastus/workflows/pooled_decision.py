@@ -15,9 +15,10 @@ import pandas as pd
 
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import RunError
-from breastus.evaluation.calibration.logistic import logit, sigmoid
+from breastus.evaluation.calibration.logistic import TINY, logit, sigmoid
 from breastus.evaluation.decision.conformal import PrecomputedSets
 from breastus.evaluation.decision.decision import Decision
+from breastus.evaluation.predictions import finding_probabilities, prediction_columns
 from breastus.runs.run import Run
 from breastus.training.prior_correction import prior_correction_of
 
@@ -26,17 +27,23 @@ def mean_predictions(runs: Sequence[Run], split: str) -> pd.DataFrame:
     """Return each image of a split once, with the mean logit of the runs that have it in the split.
 
     Images are in the order of their ids; `probability_uncalibrated` is the sigmoid of the mean
-    logit. Other columns that depend on a decision come from the first run.
+    logit. Of runs that learned findings, the logits of the findings are averaged, as in their
+    ensemble, before benign and malignant are summed. Other columns that depend on a decision come
+    from the first run.
     """
-    parts = pd.concat(_tables(runs, split))
+    parts = pd.concat(_tables(runs, split), ignore_index=True)
     check_consistent(parts)
-    parts = parts.assign(
-        probability_uncalibrated=logit(parts["probability_uncalibrated"].to_numpy(float))
-    )
     once = parts.drop_duplicates("image_id").set_index("image_id")
-    once["probability_uncalibrated"] = sigmoid(
-        parts.groupby("image_id")["probability_uncalibrated"].mean().loc[once.index].to_numpy()
-    )
+    findings = finding_probabilities(parts, column="probability_uncalibrated")
+    if findings is None:
+        logits = pd.Series(logit(parts["probability_uncalibrated"].to_numpy(float)))
+        means = logits.groupby(parts["image_id"]).mean().loc[once.index]
+        once["probability_uncalibrated"] = sigmoid(means.to_numpy())
+    else:
+        logs = pd.DataFrame(np.log(np.maximum(findings, TINY)))
+        means = logs.groupby(parts["image_id"]).mean().loc[once.index]
+        columns = prediction_columns(np.exp(means.to_numpy()))
+        once[list(columns)] = pd.DataFrame(columns, index=once.index)
     return once.reset_index().sort_values("image_id", ignore_index=True)
 
 

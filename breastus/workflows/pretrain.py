@@ -33,6 +33,7 @@ from breastus.data.pipeline.image_cache import reraise_image_errors
 from breastus.errors import ConfigError, DataError, RunError, TrainingError
 from breastus.models.registry import check_model
 from breastus.models.weights.backbone_folder import (
+    check_scaling,
     describe,
     is_pretrained,
     read_pretrained,
@@ -137,6 +138,7 @@ def pretrain(
     config = resolve(config, build=functools.partial(new_model, plain))
     weights = config.model.weights
     earlier = read_pretrained(weights) if is_pretrained(weights) else None
+    check_scaling(config.preprocessing.scaling, weights, earlier)
 
     start, transform = time.perf_counter(), Transform.from_config(config)
     if on == "images":

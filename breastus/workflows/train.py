@@ -28,11 +28,12 @@ from breastus.deploy.bundle import publish as publish_bundle
 from breastus.deploy.bundle_metadata import bundle_metadata, decision_metadata
 from breastus.deploy.export import write_bundle
 from breastus.evaluation.decision.decision import Decision
-from breastus.evaluation.predictions import lump_probability
+from breastus.evaluation.predictions import prediction_columns
 from breastus.labels import SPLITS
 from breastus.models.registry import ResolvedWeights, resolve_weights
 from breastus.models.weights.backbone_folder import (
     PRETRAINED_FILE,
+    check_scaling,
     describe,
     is_pretrained,
     read_pretrained,
@@ -54,6 +55,7 @@ from breastus.training.pretraining_leakage import (
 from breastus.training.shortcuts import shortcut_test
 from breastus.training.stages import stages_of
 from breastus.training.state import discard_states
+from breastus.training.targets import check_target
 from breastus.training.trainer import Trainer
 from breastus.utils.files import write_json
 from breastus.workflows.evaluate import evaluate_run, fit_decision
@@ -181,8 +183,10 @@ def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
         check_sources_exist(run.config.data.source)  # before weights are downloaded
     weights = _initial_weights(run, resumed=resumed)
     pretraining = _pretraining(run, weights, resumed=resumed)
+    check_scaling(run.config.preprocessing.scaling, weights.weights, pretraining)
     manifest, pairs = _images(run)
     splits = run.read_splits(manifest) if run.begun else prepare_splits(run.config, manifest)
+    check_target(splits.merge(manifest, on="image_id", how="left"), run.config.training.target)
     facts = None
     if pretraining is not None:
         allow = run.config.model.pretraining_leakage == "allow"
@@ -268,7 +272,7 @@ def _predict(run: Run, trainer: Trainer, network: keras.Model) -> None:
     """Write the network's probabilities for val and test, before any calibration."""
     for split in ("val", "test"):
         table = trainer.tables[split][["image_id", "split", "group_id", "finding", "label"]].copy()
-        table["probability_uncalibrated"] = lump_probability(trainer.predict(network, split))
+        table = table.assign(**prediction_columns(trainer.predict(network, split)))
         table["probability"] = table["probability_uncalibrated"]
         run.write_predictions(split, table.assign(predicted=table["label"]))
 

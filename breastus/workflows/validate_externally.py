@@ -24,7 +24,7 @@ from breastus.errors import RunError
 from breastus.evaluation.calibration.prior_shift import prevalence_estimate
 from breastus.evaluation.calibration.recalibration_study import check_image_count, sample_images
 from breastus.evaluation.evaluate_predictions import evaluate_predictions
-from breastus.evaluation.predictions import lump_probability
+from breastus.evaluation.predictions import prediction_columns
 from breastus.evaluation.robustness.corruptions import SEVERITIES
 from breastus.evaluation.robustness.evaluate import cells
 from breastus.reporting.facts import ExternalFacts
@@ -177,7 +177,7 @@ def _predict(model: ModelArtifact, network: keras.Model, images: ExternalImages)
     """Return the predictions for external images."""
     predicted = Trainer(model.path, model.config, {"test": images.rows}).predict(network, "test")
     table = images.rows[["image_id", "group_id", "finding", "label"]].assign(
-        split="test", probability_uncalibrated=lump_probability(predicted)
+        split="test", **prediction_columns(predicted)
     )
     return model.decision.apply(table)
 

@@ -121,7 +121,7 @@ def test_from_training_to_a_check(elsewhere, scan, phantoms, capsys):
     good, bad = json.loads(captured.out)
     assert set(good) == {
         *("path", "label", "probability", "threshold"),
-        *("flags", "error", "referred", "reasons"),
+        *("flags", "error", "referred", "reasons", "findings"),
     }
     assert good["path"] == str(scan)
     assert good["label"] in ("lump", "no_lump")

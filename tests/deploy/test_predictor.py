@@ -225,6 +225,7 @@ def test_a_bad_image_does_not_stop_the_others(predictor, scan, tmp_path):
         "error": first.error,
         "referred": None,
         "reasons": {},
+        "findings": None,
     }
 
 

@@ -23,14 +23,14 @@ CALIBRATORS = {
 }
 
 
-def network(seed, size=24, sharp=3.0):
+def network(seed, size=24, sharp=3.0, classes=2):
     keras.utils.set_random_seed(seed)
     return keras.Sequential(
         [
             keras.Input((size, size, 3)),
             keras.layers.Conv2D(4, 5, 2, activation="relu"),
             keras.layers.Flatten(),
-            keras.layers.Dense(2, activation="softmax", kernel_initializer=_spread(sharp)),
+            keras.layers.Dense(classes, activation="softmax", kernel_initializer=_spread(sharp)),
         ]
     )
 
@@ -71,6 +71,27 @@ def test_calibrators_in_the_graph(scans, tmp_path, method):
     assert np.ptp(expected) > 0.05
     module = ServingModule(model, transform, [CALIBRATORS[method]])
     np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", CALIBRATORS)
+@pytest.mark.parametrize("views", ["none", "flip"])
+def test_findings_are_merged_calibrated_and_shared_again(scans, method, views):
+    transform, model = Transform(image_size=24), network(0, classes=3)
+    pixels = pixels_of(transform, scans)
+    raw = mean_over_views(
+        lambda view: model.predict(transform.normalize(view_images(view, pixels)), verbose=0),
+        VIEWS[views],
+    )
+    lump = CALIBRATORS[method].apply(raw[:, 1] + raw[:, 2])
+    shares = raw[:, 1:] / raw[:, 1:].sum(axis=1, keepdims=True)
+    assert np.ptp(lump) > 0.05
+    assert np.ptp(shares) > 0.05
+    module = ServingModule(model, transform, [CALIBRATORS[method]], VIEWS[views])
+    found = module.serving_default(tf.constant(np.stack(scans)))
+    np.testing.assert_allclose(found["lump"], lump, atol=1e-5)
+    np.testing.assert_allclose(found["probabilities"], np.stack([1 - lump, lump], 1), atol=1e-5)
+    expected = np.concatenate([1 - lump[:, None], lump[:, None] * shares], axis=1)
+    np.testing.assert_allclose(found["findings"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", CALIBRATORS)

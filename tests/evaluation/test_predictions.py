@@ -9,6 +9,9 @@ import pytest
 
 from breastus.errors import DataError
 from breastus.evaluation.predictions import (
+    finding_confusion,
+    finding_probabilities,
+    prediction_columns,
     read_predictions,
     truth_and_probability,
     write_predictions,
@@ -100,3 +103,34 @@ def test_reading_and_scoring_predictions_loads_no_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_findings_are_summed_to_lump_and_come_back():
+    softmax = np.array([[0.5, 0.3, 0.2], [0.1, 0.0, 0.9], [1.0, 0.0, 0.0], [0.2, 0.6, 0.2]])
+    columns = prediction_columns(softmax)
+    assert columns["probability_uncalibrated"] == pytest.approx([0.5, 0.9, 0.0, 0.8])
+    predictions = table(**columns)
+    found = finding_probabilities(predictions, column="probability_uncalibrated")
+    np.testing.assert_allclose(found, softmax, atol=1e-12)
+    # Another probability of lump is shared as the network shared its own.
+    calibrated = finding_probabilities(predictions.assign(probability=0.5))
+    np.testing.assert_allclose(calibrated[0], [0.5, 0.3, 0.2])
+    assert set(prediction_columns(softmax[:, :2])) == {"probability_uncalibrated"}
+    assert finding_probabilities(table()) is None
+
+
+def test_findings_survive_the_file(tmp_path):
+    made = table(probability_uncalibrated=0.5, malignant_share=[0.1, 0.2, 0.3, 0.4])
+    write_predictions(made, tmp_path / "p.csv")
+    pd.testing.assert_frame_equal(read_predictions(tmp_path / "p.csv"), made)
+    with pytest.raises(DataError, match="malignant_share must be from 0 to 1"):
+        write_predictions(made.assign(malignant_share=1.5), tmp_path / "p.csv")
+
+
+def test_the_predicted_finding_follows_the_threshold():
+    made = table(finding=["normal", "benign", "unknown", "malignant"], malignant_share=0.9)
+    assert finding_confusion(made, 0.5).tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 1]]
+    assert finding_confusion(made, 0.6).tolist() == [[1, 0, 0], [0, 0, 1], [1, 0, 0]]
+    each = np.array([0.1, 0.95, 0.5, 0.5])  # one an image
+    assert finding_confusion(made, each).tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1]]
+    assert finding_confusion(table(), 0.5) is None

@@ -9,6 +9,7 @@ from PIL import Image
 
 from breastus.config.schema import Config
 from breastus.data.annotations.drawing import draw_annotations
+from breastus.preprocessing.normalize import IMAGENET_MEAN, IMAGENET_STD
 from breastus.preprocessing.transform import Transform
 
 
@@ -46,6 +47,20 @@ def test_same_result_eager_graph_dataset_bytes_and_pixels(speckle, color, annota
     assert eager.dtype == np.float32
     for other in (graph, pixels, floats, piped):
         np.testing.assert_allclose(other, eager, atol=1e-6)
+
+
+@pytest.mark.parametrize(("scaling", "low", "high"), [("unit", 0.0, 1.0), ("raw", 0.0, 255.0)])
+@pytest.mark.parametrize("color", ["plain", "parula"])
+def test_other_scalings_are_the_z_scores_moved(speckle, scaling, low, high, color):
+    config = Config.from_dict({"preprocessing": {"scaling": scaling, "color": color}})
+    image = tf.constant(speckle(30, 40)[None])
+    scores = Transform(color=color).normalize(image).numpy()
+    unit = scores * IMAGENET_STD + IMAGENET_MEAN
+    found = Transform.from_config(config).normalize(image)
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, low + (high - low) * unit, atol=1e-4)
+    if color == "plain" and scaling == "raw":
+        np.testing.assert_array_equal(found, image)
 
 
 def test_floats_are_rounded_to_whole_levels_and_clipped(speckle):

@@ -15,7 +15,7 @@ import pytest
 from fitting import Kill, Killed, assert_equal, fit
 
 from breastus.errors import RunError, TrainingError
-from breastus.runs.run import Run
+from breastus.runs.run import Run, kept_epoch
 from breastus.training.callbacks.epoch_end import BestCheckpoint, HistoryLogger
 from breastus.training.hardware import profiles as hardware
 from breastus.training.hardware.devices import this_machine
@@ -207,10 +207,10 @@ def _model(size=32):
 class Epochs:
     """The callbacks that end an epoch, on a compiled network, as the trainer calls them."""
 
-    def __init__(self, config, folder, size=32):
+    def __init__(self, config, folder, size=32, kept="loss"):
         self.folder, self.model = folder, _model(size)
         compile_model(self.model, config, labels=[0, 1], steps_per_epoch=3)
-        self.checkpoint = BestCheckpoint(folder / "best.keras", self.model)
+        self.checkpoint = BestCheckpoint(folder / "best.keras", self.model, kept=kept)
         self.history = HistoryLogger(folder / "history.csv")
         self.state = TrainingState(
             folder, self.model, checkpoint=self.checkpoint, history=self.history
@@ -223,18 +223,36 @@ class Epochs:
     def restore(self):
         self.state.restore(self.model.optimizer)
 
-    def end(self, epoch, val_loss):
+    def end(self, epoch, val_loss, val_accuracy=0.5):
         """End an epoch that set every weight to `epoch`; return what `best.keras` then holds."""
         self.model.set_weights([np.full(w.shape, float(epoch)) for w in self.model.weights])
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
         for callback in self.callbacks:
-            callback.on_epoch_end(epoch, {"loss": 1.0, "val_loss": val_loss})
+            logs = {"loss": 1.0, "val_loss": val_loss, "val_accuracy": val_accuracy}
+            callback.on_epoch_end(epoch, logs)
         return _best(self.folder)
 
 
 def _best(folder) -> float:
     return keras.models.load_model(folder / "best.keras").get_weights()[0].flat[0]
+
+
+@pytest.mark.parametrize(
+    ("kept", "best"), [("loss", [0, 1, 1, 1]), ("accuracy", [0, 1, 2, 2]), ("last", [0, 1, 2, 3])]
+)
+def test_the_epoch_that_is_kept_follows_the_setting_after_a_resume_too(
+    config, tmp_path, kept, best
+):
+    losses, accuracies = [3.0, 1.0, 2.0, 9.0], [0.5, 0.6, 0.7, 0.7]
+    epochs = Epochs(config, tmp_path, kept=kept)
+    for epoch in range(3):
+        assert epochs.end(epoch, losses[epoch], accuracies[epoch]) == best[epoch]
+    again = Epochs(config, tmp_path, kept=kept)
+    again.restore()
+    assert again.end(3, losses[3], accuracies[3]) == best[3]
+    history = {"val_loss": losses, "val_accuracy": accuracies}
+    assert kept_epoch(history, kept) == again.checkpoint.best_epoch == best[3] + 1
 
 
 DAMAGE = [b"", b"PK\x03\x04 torn", b"x" * 5000, "half", "bit"]

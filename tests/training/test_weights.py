@@ -9,6 +9,7 @@ from breastus.errors import DataError, PretrainedWeightsWarning, WeightsError
 from breastus.models import registry
 from breastus.models.cnn import cnn
 from breastus.models.registry import list_models, register_model
+from breastus.models.weights.backbone_folder import check_scaling
 from breastus.workflows.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Undefined|interval):UserWarning")
@@ -48,6 +49,29 @@ def test_weights_that_were_asked_for_are_not_replaced(out_of_reach, tiny_config,
     with pytest.raises(WeightsError, match="no route to the hub"):
         train("lonely", config=config, out=tmp_path / "run")
     assert not (tmp_path / "run" / "manifest.csv").exists()
+
+
+def test_weights_for_z_scores_are_refused_with_another_scaling(tiny_config, tmp_path, monkeypatch):
+    list_models()
+    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+
+    @register_model("known")
+    def known(*, num_classes, image_size, weights=None):
+        return cnn(num_classes=num_classes, image_size=image_size)
+
+    changes = {"model": {"weights": "auto"}, "preprocessing": {"scaling": "raw"}}
+    with pytest.raises(WeightsError, match=r"scaling=zscore.*weights=null.*scaling=raw"):
+        train("known", config=tiny_config.replace(changes), out=tmp_path / "run")
+    assert not (tmp_path / "run" / "manifest.csv").exists()
+
+
+def test_weights_of_a_folder_are_for_the_scaling_that_it_names():
+    facts = {"settings": {"preprocessing": {"scaling": "unit"}}}
+    check_scaling("unit", "folder", facts)
+    check_scaling("raw", None, None)  # random weights fit every scaling
+    check_scaling("zscore", "folder", {"settings": {"preprocessing": {}}})  # of earlier versions
+    with pytest.raises(WeightsError, match=r"scaling=unit.*Received: .*scaling=zscore"):
+        check_scaling("zscore", "folder", facts)
 
 
 def test_data_is_looked_for_before_weights_are_fetched(out_of_reach, tiny_config, tmp_path):

@@ -119,16 +119,21 @@ def epoch_batches(
 
 def evaluation_dataset(
     images: ImageCache,
-    labels: Sequence[int],
+    labels: Sequence[int] | None = None,
     *,
-    classes: int,
+    classes: int = 0,
     normalize: Callable,
     batch_size: int,
     parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
-    """Return the images once, in order, as (float32 [B, S, S, 3], float32 [B, classes])."""
+    """Return the images once, in order, as (float32 [B, S, S, 3], float32 [B, classes]).
+
+    Without class ids (`labels`), the batches are the model inputs alone.
+    """
     indices = tf.data.Dataset.range(len(images), output_type=tf.int32)
     pixels = indices.map(images, num_parallel_calls=parallel_calls)
+    if labels is None:
+        return pixels.batch(batch_size).map(normalize).prefetch(_PREFETCH)
     targets = tf.data.Dataset.from_tensor_slices(tf.constant(labels, tf.int32))
     batches = tf.data.Dataset.zip(pixels, targets).batch(batch_size)
     batches = batches.map(lambda image, label: (normalize(image), tf.one_hot(label, classes)))

@@ -12,16 +12,16 @@ import numpy as np
 import tensorflow as tf
 
 from breastus.data.pipeline.mask_targets import lesion_area_targets
-from breastus.labels import LABELS, label_id, label_of_finding
+from breastus.labels import TARGETS, class_id
 from breastus.phantoms.simulation import HALF_SIZES, finding_of, simulate_phantom
 
 STREAM_HALF_SIZES = (1.2, HALF_SIZES[1])  # mm, half of a lump's longer side
 SEED_OFFSET = 2**31  # larger than any seed in the settings
 
 
-def phantom_labels(seed: int, count: int) -> list[int]:
-    """Return the class ids of the first `count` phantoms of a stream."""
-    return [label_id(label_of_finding(finding_of(seed + SEED_OFFSET, i))) for i in range(count)]
+def phantom_labels(seed: int, count: int, *, target: str = "label") -> list[int]:
+    """Return the class ids of the first `count` phantoms of a stream, by `training.target`."""
+    return [class_id(finding_of(seed + SEED_OFFSET, i), target) for i in range(count)]
 
 
 def phantom_dataset(
@@ -36,6 +36,7 @@ def phantom_dataset(
     image_seed: Callable,
     normalize: Callable,
     grid: tuple[int, int] | None,
+    target: str = "label",
     batch_size: int,
     parallel_calls: int = tf.data.AUTOTUNE,
 ) -> tf.data.Dataset:
@@ -52,6 +53,7 @@ def phantom_dataset(
         image_seed: function (epoch, number) to the seed of `augment` and `augment_masks`.
         normalize: function from [B, S, S, 3], 0 to 255, to model inputs.
         grid: height and width, in cells, of the grid of lesion targets; None for labels only.
+        target: the setting `training.target`.
         batch_size: phantoms per batch.
         parallel_calls: phantoms simulated at the same time.
 
@@ -62,7 +64,7 @@ def phantom_dataset(
 
     def simulate(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         phantom = simulate_phantom(seed + SEED_OFFSET, int(index), half_sizes=STREAM_HALF_SIZES)
-        label = label_id(label_of_finding(phantom.finding))
+        label = class_id(phantom.finding, target)
         image = np.repeat(phantom.image[..., None], 3, axis=-1)
         return image, phantom.mask[..., None], np.int32(label)
 
@@ -75,7 +77,7 @@ def phantom_dataset(
         return (
             tf.ensure_shape(crop_and_resize(image), [size, size, 3]),
             tf.ensure_shape(crop_and_resize_mask(mask, image), [size, size, 1]),
-            tf.one_hot(tf.ensure_shape(label, []), len(LABELS)),
+            tf.one_hot(tf.ensure_shape(label, []), len(TARGETS[target])),
             image_seed(tf.constant(0), index),
         )
 

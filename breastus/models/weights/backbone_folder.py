@@ -132,6 +132,26 @@ def load_pretrained(model: keras.Model, folder: str | os.PathLike, *, network: s
         )
 
 
+def check_scaling(scaling: str, weights: str | None, facts: Mapping[str, Any] | None) -> None:
+    """Raise a WeightsError if initial weights were made for images of another scaling.
+
+    Args:
+        scaling: the setting `preprocessing.scaling` of the training.
+        weights: resolved initial weights; random ones, None, fit every scaling.
+        facts: content of pretrained.json, or None for weights that are not breastus's own.
+    """
+    if weights is None:
+        return
+    settings = (facts or {}).get("settings") or {}
+    expected = settings.get("preprocessing", {}).get("scaling", "zscore")
+    if scaling != expected:
+        raise WeightsError(
+            f"The initial weights are for images with preprocessing.scaling={expected}. Set that, "
+            "or start from random weights (--set model.weights=null). "
+            f"Received: preprocessing.scaling={scaling}"
+        )
+
+
 def describe(facts: Mapping[str, Any]) -> str:
     """Describe a pretraining, such as `weights pretrained on 10,000 phantoms (...)`."""
     what = "phantoms" if facts["on"] == "phantoms" or facts.get("simulated") else "images"

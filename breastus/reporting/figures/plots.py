@@ -19,31 +19,33 @@ from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import FINDINGS, LABELS, LUMP, NO_LUMP
 from breastus.reporting.figures.style import COLORS, NARROW, SMALL, STYLE
 from breastus.reporting.format import count, interval, percent, short, words
+from breastus.runs.run import kept_epoch
 
 _RESAMPLES = 500  # of the bands
 _GUESSING = {"ls": ":", "color": COLORS["soft"], "lw": 1, "label": "guessing"}
 
 
 @mpl.rc_context(STYLE)
-def plot_confusion(matrix: Sequence[Sequence[float]]) -> Figure:
+def plot_confusion(matrix: Sequence[Sequence[float]], classes: Sequence[str] = LABELS) -> Figure:
     """Draw a confusion matrix of counts or mean counts, rows actual, and the share of each row."""
     matrix = np.array(matrix)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    names = [words(label) for label in LABELS]
+    names, size = [words(name) for name in classes], len(classes)
     figure = Figure(figsize=SMALL, layout="constrained")
     axis = figure.subplots()
-    for row, column in np.ndindex(2, 2):
+    for row, column in np.ndindex(size, size):
         color = COLORS["no_lump" if row == column else "lump"]
         shade = 0.06 + 0.5 * share[row, column]
         box = (column + 0.02, row + 0.02), 0.96, 0.96
         axis.add_patch(Rectangle(*box, facecolor=color, alpha=shade, lw=0))
         place = {"ha": "center", "va": "center"}
-        axis.text(column + 0.5, row + 0.44, count(matrix[row, column]), fontsize=19, **place)
+        axis.text(column + 0.5, row + 0.44, count(matrix[row, column]), fontsize=38 / size, **place)
         of = f"{percent(share[row, column])} of {names[row]}"
-        axis.text(column + 0.5, row + 0.68, of, fontsize=9.5, **place)
-    axis.set(xlim=(0, 2), ylim=(2, 0), xlabel="predicted", ylabel="actual")
-    axis.set_xticks([0.5, 1.5], names)
-    axis.set_yticks([0.5, 1.5], names, rotation=90, va="center")
+        axis.text(column + 0.5, row + 0.68, of, fontsize=9.5 if size == 2 else 7.5, **place)
+    axis.set(xlim=(0, size), ylim=(size, 0), xlabel="predicted", ylabel="actual")
+    middles = np.arange(size) + 0.5
+    axis.set_xticks(middles, names)
+    axis.set_yticks(middles, names, rotation=90, va="center")
     axis.grid(False)
     axis.spines[:].set_visible(False)
     axis.set_title(f"{count(matrix.sum())} images")
@@ -231,9 +233,14 @@ def plot_decision_curve(
 
 
 @mpl.rc_context(STYLE)
-def plot_history(history: pd.DataFrame, *, narrow: bool = False) -> Figure:
-    """Draw loss and accuracy over the epochs; the kept epoch has the lowest validation loss."""
-    best = history.loc[history["val_loss"].idxmin(), "epoch"]
+def plot_history(
+    history: pd.DataFrame, *, checkpoint: str = "loss", narrow: bool = False
+) -> Figure:
+    """Draw loss and accuracy over the epochs, and mark the epoch that was kept.
+
+    `checkpoint` is the setting `training.checkpoint`.
+    """
+    best = kept_epoch(history, checkpoint)
     size, grid = ((NARROW, 6.0), (2, 1)) if narrow else ((9.2, 3.2), (1, 2))
     figure = Figure(figsize=size, layout="constrained")
     for axis, name in zip(figure.subplots(*grid), ("loss", "accuracy"), strict=True):

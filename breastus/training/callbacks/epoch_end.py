@@ -9,7 +9,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -23,6 +23,9 @@ from breastus.training.stages import BackboneFreezer
 from breastus.utils.files import write_aside, write_text
 
 _EVERY = 20  # steps between two looks at the loss
+_EPOCH = "finished_epochs"
+# `training.checkpoint` to what is compared between epochs.
+_MONITORED = {"loss": "val_loss", "accuracy": "val_accuracy", "last": _EPOCH}
 
 
 class LazyCallbackList(keras.callbacks.CallbackList):
@@ -85,7 +88,7 @@ class TerminateOnNonFinite(keras.callbacks.TerminateOnNaN):
 
 
 class BestCheckpoint(keras.callbacks.ModelCheckpoint):
-    """Save the network with the lowest validation loss.
+    """Save the network of the epoch that is kept: the setting `training.checkpoint`.
 
     Keras's callback saves the model that is fitted, in place. Here the whole network is saved, of
     which the fitted model may be a part; with averaged weights if there are any; with all layers
@@ -93,7 +96,7 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
     of the file and needs breastus to be loaded; and written aside, then renamed.
 
     Attributes:
-        best: lowest validation loss so far, or None.
+        best: lowest validation loss, highest validation accuracy or last epoch so far, or None.
         best_epoch: its epoch, counted from 1; 0 before the first one.
         best_weights: the weights that were saved.
     """
@@ -103,10 +106,13 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
         path: Path,
         network: keras.Model,
         *,
+        kept: str = "loss",
         average: WeightAverage | None = None,
         freezer: BackboneFreezer | None = None,
     ):
-        super().__init__(path, monitor="val_loss", mode="min", save_best_only=True)
+        mode = "min" if kept == "loss" else "max"
+        super().__init__(path, monitor=_MONITORED[kept], mode=mode, save_best_only=True)
+        self.kept = kept
         self.network, self._average, self._freezer = network, average, freezer
         self.best_epoch = 0
         self.best_weights: list[np.ndarray] = []
@@ -116,10 +122,17 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
 
     def on_epoch_end(self, epoch, logs=None):
         before = self.best
+        # The names of history.csv, and the number of the epoch, of which the last is the highest.
+        logs = {_metric_name(name): value for name, value in (logs or {}).items()}
         with self.averaged():
-            super().on_epoch_end(epoch, logs)
+            super().on_epoch_end(epoch, {**logs, _EPOCH: epoch + 1})
             if self.best != before:
                 self.best_epoch, self.best_weights = epoch + 1, self.network.get_weights()
+
+    def resume(self, best_epoch: int, rows: Sequence[Mapping[str, float]]) -> None:
+        """Continue after the epochs of `rows`, as in history.csv, of which one was kept."""
+        self.best_epoch = best_epoch
+        self.best = {**rows[best_epoch - 1], _EPOCH: best_epoch}[self.monitor]
 
     def averaged(self) -> contextlib.AbstractContextManager:
         """Put the averaged weights, if there are any, into the network while the block runs."""
@@ -246,4 +259,6 @@ class ProgressBar(keras.callbacks.Callback):
         best = self._checkpoint
         if best is None or not best.best_epoch:
             return ""
-        return f", best val_loss {best.best:.3f} (epoch {best.best_epoch})"
+        if best.kept == "last":
+            return ""
+        return f", best val_{best.kept} {best.best:.3f} (epoch {best.best_epoch})"

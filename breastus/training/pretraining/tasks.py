@@ -95,7 +95,7 @@ def phantom_task(network: keras.Model, config: Config, transform: Transform, *, 
     steps = max(1, count // (batch * parts))  # updates an epoch, each from a whole batch
     each = steps * batch * parts
     model = add_lesion_head(network) if where else network
-    labels = phantom_labels(config.seed, each)
+    labels = phantom_labels(config.seed, each, target=settings.target)
     compile_model(model, config, labels=labels, steps_per_epoch=steps, execution=execution)
     augmenter = _augmenter(config)
     batches = phantom_dataset(
@@ -109,6 +109,7 @@ def phantom_task(network: keras.Model, config: Config, transform: Transform, *, 
         image_seed=functools.partial(image_seed, config.seed),
         normalize=transform.normalize,
         grid=lesion_grid(model) if where else None,
+        target=settings.target,
         batch_size=batch,
         parallel_calls=usable_cores(),
     )
