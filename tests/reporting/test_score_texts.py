@@ -44,9 +44,8 @@ def headline(*, auc=(0.9, 0.8, 0.95), differences=None, twins=0, parts=(), runs=
         ),
         ({"differences": {"a": (-0.1, -0.2, -0.05)}}, "The entry ranks the images worse than a."),
         (
-            {"differences": {"a": (0.1, 0.05, 0.15)}, "runs": 3},
-            "The entry ranks the images better than a. This is about these 3 runs: another "
-            "training may differ.",
+            {"differences": {"a": (0.1, None, None)}, "runs": 3},
+            "The entry ranks the images better than guessing; it is not shown to be better than a.",
         ),
         (
             {"twins": 40, "parts": (0.98, 0.6), "differences": {"a": (0.1, 0.05, 0.15)}},
