@@ -1,13 +1,19 @@
 """Another prevalence is found without labels, and adjusted to."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from breastus.config.schema import EvaluationConfig
 from breastus.errors import ConfigError, DataError
 from breastus.evaluation.calibration.logistic import logit
-from breastus.evaluation.calibration.prior_shift import adjust_prior, estimate_prevalence
+from breastus.evaluation.calibration.prior_shift import (
+    adjust_prior,
+    estimate_prevalence,
+    prevalence_estimate,
+)
 
 
 def draw(rng, count, prevalence, *, training=0.6):
@@ -82,6 +88,35 @@ def test_edges_and_nothing_to_go_by():
         assert np.isnan(estimate_prevalence(np.array(values), 0.3))
     for one_class in (0, 1):
         assert np.isnan(estimate_prevalence(np.array([0.2, 0.6]), one_class))
+
+
+def predictions(prob):
+    labels = np.where(np.arange(len(prob)) % 2, "lump", "no_lump")
+    groups = [f"g{number}" for number in range(len(prob))]
+    return pd.DataFrame({"label": labels, "probability": prob, "group_id": groups})
+
+
+def test_the_interval_of_an_estimate_holds_the_share_of_resamples_that_it_says():
+    table = predictions(np.random.default_rng(0).uniform(0.05, 0.95, 60))
+    bounds = []
+    for confidence in (0.5, 0.95):
+        options = EvaluationConfig(resamples=200, confidence=confidence)
+        found = prevalence_estimate(table, training_prevalence=0.5, settings=options, seed=1)
+        bounds.append([found["estimate"][name] for name in ("ci_low", "ci_high")])
+    (low, high), (lowest, highest) = bounds
+    assert 0 < lowest < low < found["estimate"]["value"] < high < highest < 1
+    # About normal: 95 % are 2.9 times as wide as 50 %.
+    assert 2.2 < (highest - lowest) / (high - low) < 3.8
+
+
+def test_an_estimate_of_0_or_1_leaves_probabilities_that_can_be_scored():
+    for prob, lump in (([0.1, 0.2, 0.1], 0), ([0.9, 0.8, 0.9], 1)):
+        table = predictions(np.array(prob)).assign(label=["no_lump", "lump"][lump])
+        options = EvaluationConfig(resamples=20)
+        found = prevalence_estimate(table, training_prevalence=0.5, settings=options, seed=0)
+        assert found["estimate"]["value"] == lump
+        # The right estimate brings every probability nearer to the truth.
+        assert 0 < found["adjusted"]["log_loss"] < found["unadjusted"]["log_loss"]
 
 
 @pytest.mark.parametrize("prevalence", [-0.1, float("nan"), "0.5", None])

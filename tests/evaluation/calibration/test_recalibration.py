@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from sklearn.metrics import brier_score_loss, log_loss
 
 from breastus.errors import DataError
 from breastus.evaluation.calibration.calibrators import Calibrator
@@ -125,6 +126,15 @@ def test_the_curve_falls_where_hospitals_differ_and_repeats_with_its_seed():
     assert [row["groups"] for row in rows] == [0, 10, 40, 200]
     assert rows[1:] == learning_curve(*data, sizes=(200, 40, 10), repeats=12, seed=1)[1:]
     assert rows[3] != learning_curve(*data, sizes=(200,), repeats=12, seed=2)[1]
+
+
+@QUIET
+def test_without_recalibration_the_curve_has_the_scores_of_the_other_images():
+    # All lumps have one probability, and all others another: every half has the same scores.
+    truth, prob = np.tile([0, 1], 20), np.tile([0.3, 0.6], 20)
+    rows = learning_curve(truth, prob, np.arange(40), sizes=(4,), repeats=5)
+    assert rows[0]["log_loss"] == pytest.approx(log_loss([0, 1], [0.3, 0.6]))
+    assert rows[0]["brier"] == pytest.approx(brier_score_loss([0, 1], [0.3, 0.6]))
 
 
 @QUIET

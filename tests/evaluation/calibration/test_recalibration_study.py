@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from prediction_tables import hospital
 from report_sections import recalibration_section
+from sklearn.metrics import brier_score_loss
 
 from breastus.config.schema import EvaluationConfig
 from breastus.errors import ConfigError, DataError, FewGroupsWarning
@@ -38,6 +39,19 @@ def test_where_hospitals_differ_it_helps_and_says_so():
     after = held_out_after(table, json.loads(text))
     assert not set(after["image_id"]) & set(found["sample"]["image_ids"])
     assert set(after["threshold"]) == {found["decision"]["threshold"]}
+
+
+def test_only_the_other_images_are_scored():
+    table = hospital(intercept=-2)
+    found = recalibration_study(table, SETTINGS, images=120, seed=1)
+    others = table[~table["image_id"].isin(found["sample"]["image_ids"])]
+    lump = others["label"] == "lump"
+    expected = brier_score_loss(lump, others["probability"])
+    assert found["before"]["brier"]["value"] == pytest.approx(expected)
+    after = held_out_after(table, found)
+    assert after["image_id"].tolist() == others["image_id"].tolist()
+    expected = brier_score_loss(lump, after["probability"])
+    assert found["after"]["brier"]["value"] == pytest.approx(expected)
 
 
 def test_patients_are_drawn_whole_by_the_seed():
