@@ -21,7 +21,7 @@ COMMANDS = {
     "predict": ("breastus.cli.predict", "predict lump or no lump for images"),
     "check": ("breastus.cli.check", "write an HTML page with predictions and what is unusual"),
     "evaluate": ("breastus.cli.evaluate", "evaluate again, on other images, or against a run"),
-    "score": ("breastus.cli.score", "score anyone's predictions, on a split that does not leak"),
+    "score": ("breastus.cli.score", "score anyone's predictions, and compare them with baselines"),
     "splits": ("breastus.cli.splits", "export folds that anyone can train on"),
     "export": ("breastus.cli.export", "write a run, or several averaged, as a bundle to serve"),
     "data": ("breastus.cli.data", "prepare, audit or show a data set"),

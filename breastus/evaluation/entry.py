@@ -132,20 +132,25 @@ class _Check:
 
     def _image_ids(self) -> list[str]:
         table = self.table
+        checksum = next((name for name in _CHECKSUMS if name in table), None)
         column = "image_id" if "image_id" in table else find_image_column(table, self.path)
-        if column is not None:
+        # Beside a checksum, a column `name` may be the name of the model.
+        if column is not None and not (column == "name" and checksum):
             return match_images(table[column], self.manifest, self.path)
-        column = next((name for name in _CHECKSUMS if name in table), None)
-        if column is None:
+        if checksum is None:
             raise DataError(
                 f"{self.name} must name the image of each row: image_id, path, file, sha256 or "
                 f"pixel_sha256. Received: {', '.join(table.columns)}"
             )
         # Of equal files the used one comes first. Excluded images have no checksum of pixels.
         files = pd.concat([self.split.images, self.manifest])
-        known = files.drop_duplicates(column).set_index(column)["image_id"]
-        found = table[column].str.lower().map(known)
-        self._refuse(found.isna() | (table[column] == ""), f"{column} is of no image", column)
+        known = files.drop_duplicates(checksum).set_index(checksum)["image_id"]
+        found = table[checksum].str.lower().map(known)
+        self._refuse(
+            found.isna() | (table[checksum] == ""),
+            f"no image of --data that is used has this {checksum}",
+            checksum,
+        )
         return found.tolist()
 
     def _check_split_name(self) -> None:

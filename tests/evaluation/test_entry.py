@@ -97,6 +97,33 @@ def test_images_may_be_named_in_many_ways(table, check, split, manifest, column)
     assert entry.tables[0]["image_id"].tolist() == sorted(images["image_id"])
 
 
+def test_a_checksum_of_no_image_is_refused(table, check, split):
+    checksums = split.images["pixel_sha256"].where(table.index != 3, "0" * 64)
+    table = table.drop(columns="image_id").assign(pixel_sha256=checksums, name="resnet")
+    with pytest.raises(DataError, match=r"has this pixel_sha256.*row 5 .*pixel_sha256=0000"):
+        check(table)
+
+
+def test_the_predictions_of_a_cross_validation_of_ours_are_read(table, check, split):
+    # The columns of predictions_oof.csv.
+    table["threshold"] = np.where(table["fold"] == 1, 1 / 3, 2 / 3)
+    lump = table["probability"] >= table["threshold"]
+    ours = table.assign(
+        split="test",
+        group_id=split.images["group_id"],
+        finding=split.images["finding"],
+        label=split.images["label"],
+        predicted=np.where(lump, "lump", "no_lump"),
+        probability_uncalibrated=0.5,
+        repeat=0,
+    )
+    entry = check(ours)
+    assert entry.folds_checked
+    assert entry.runs == ["0"]
+    found = entry.tables[0].set_index("image_id")["predicted"]
+    assert found[ours["image_id"]].tolist() == ours["predicted"].tolist()
+
+
 def test_a_table_is_read_like_a_file(table, check, manifest, split):
     from_table = EntryFile(table).check(manifest, split).tables[0]
     pd.testing.assert_frame_equal(from_table, check(table).tables[0])
