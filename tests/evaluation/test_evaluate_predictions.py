@@ -23,6 +23,9 @@ def test_every_metric_has_a_value_and_an_interval():
         for name in METRICS:
             entry = metrics[split][name]
             assert entry["ci_low"] <= entry["value"] <= entry["ci_high"]
+        error = metrics[split]["ece"]
+        squares = error["uncorrected"] ** 2 - error["noise"] ** 2
+        assert error["value"] == pytest.approx(max(0, squares) ** 0.5)
     text = json.dumps(jsonable(metrics), allow_nan=False)
     assert json.loads(text)["test"]["roc_auc"] == metrics["test"]["roc_auc"]
 

@@ -110,6 +110,13 @@ def test_an_interval_says_why_it_is_not_there(entry, interval, bounds):
     )
 
 
+def test_a_calibration_error_of_chance_shows_its_noise_instead():
+    entry = {"value": 0.001, "ci_low": 0.0, "ci_high": 0.05, "noise": 0.04}
+    assert form.interval(entry) == "not distinguishable from 0 (0.00 to 0.05; noise 0.04)"
+    entry |= {"value": 0.1, "ci_low": 0.06, "ci_high": 0.14}
+    assert form.interval(entry) == "0.10 (0.06 to 0.14; noise 0.04)"
+
+
 def test_every_template_can_be_compiled():
     names = environment().list_templates()
     assert "css/base.css" in names

@@ -130,7 +130,9 @@ def ece_interval(
         tail: share left out on either side, such as 0.025.
     """
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    lowest = 0.0 if value <= ece_by_chance(chance, tail) else min(value, max(0.0, 2 * value - high))
+    lowest = 0.0
+    if value > ece_by_chance(chance, tail):
+        lowest = min(debiased_ece(value, chance)["value"], max(0.0, 2 * value - high))
     return float(lowest), float(max(high, 2 * value - low))
 
 
