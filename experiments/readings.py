@@ -168,7 +168,7 @@ def plot_readings(
     The first panel has a row for each reading and the published value as a dashed line; the second
     pools the runs whose split lets twins cross.
     """
-    figure = Figure(figsize=(10.4, 1.4 + 0.3 * len(variants)), layout="constrained")
+    figure = Figure(figsize=(10.4, max(4.0, 1.4 + 0.3 * len(variants))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _draw_seeds(left, variants)
     crossing = [
@@ -193,11 +193,9 @@ def _draw_seeds(axis: Axes, variants: Mapping[str, Sequence[Record]]) -> None:
         published = _published(records[0])["balanced_accuracy"]["value"]
         axis.plot([published] * 2, [place - 0.5, place + 0.5], "--", color=COLORS["lump"], lw=1.4)
     axis.set_yticks(range(len(variants)), list(variants))
-    axis.set_ylim(len(variants) - 0.5, -0.5)
+    axis.set(xlim=(0.4, 1.0), ylim=(len(variants) - 0.5, -0.5))
     axis.grid(False, axis="y")
-    axis.set_xlabel(
-        "balanced accuracy; a dot is a seed, a bar the mean, dashed the published value"
-    )
+    axis.set_xlabel("balanced accuracy (dot: a seed, bar: mean, dashed: published)")
     axis.set_title("Distribution over seeds")
 
 

@@ -18,9 +18,10 @@ not exclude. `scenes` splits as many images so that no scene is on two sides.
 
     python -m experiments.recipes.study_readings --data path/to/BUSI --jobs 2
 
-Two cores with bfloat16 support: 1 to 3 minutes a run, 290 runs. Expected ROC-AUC: `labels-zscore`
-0.72, `findings-raw` 0.82, `findings-raw-scenes` 0.67. A quick check that it works: `--only
-findings-raw --seeds 1 --set training.epochs=2`.
+Two cores with bfloat16 support: 1 to 3 minutes a run, 290 runs. Expected ROC-AUC, from trials of
+three or four seeds with other code: `labels-zscore` 0.72, `findings-raw` 0.82,
+`findings-raw-scenes` 0.67. A quick check that it works: `--only findings-raw --seeds 1 --set
+training.epochs=2`.
 """
 
 from typing import Any

@@ -79,6 +79,7 @@ def report(tmp_path, metrics, tables, model=None, flags="", **values):
         config={
             "model": {"name": "cnn", "image_size": 224},
             "preprocessing": {"color": "plain"},
+            "training": {"checkpoint": "loss"},
             "seed": 0,
         },
         environment={"data_fingerprint": "ab" * 32, "command": "breastus train <cnn>"},
