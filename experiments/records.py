@@ -22,6 +22,7 @@ import pandas as pd
 
 from breastus.config.parsing import join_sources, split_sources
 from breastus.errors import RunError
+from breastus.evaluation.predictions import MALIGNANT_SHARE
 from breastus.runs.run import Run
 from breastus.utils.files import write_aside, write_text
 from experiments.pages import HERE, ROOT
@@ -45,9 +46,9 @@ COLUMNS = (
     "probability",
     "probability_uncalibrated",
     "threshold",
-    "malignant_share",  # only of networks that learned findings
+    MALIGNANT_SHARE,  # only of networks that learned findings
 )
-_NUMBERS = ("fold", "probability", "probability_uncalibrated", "threshold", "malignant_share")
+_NUMBERS = ("fold", "probability", "probability_uncalibrated", "threshold", MALIGNANT_SHARE)
 _HISTORY = ("loss", "val_loss", "val_accuracy", "seconds")
 
 
@@ -106,6 +107,8 @@ def read_records(experiment: str) -> list[Record]:
 def _check(record: Record, experiment: str) -> None:
     """Raise RunError unless a record is of this version and complete."""
     facts, wrong = record.facts, ""
+    learned_labels = facts["settings"]["training"].get("target", "label") == "label"
+    needed = [name for name in _NUMBERS if name != MALIGNANT_SHARE or not learned_labels]
     if facts.get("record_version") != RECORD_VERSION:
         found = facts.get("record_version")
         wrong = f"must have the version {RECORD_VERSION}. Received: record_version={found!r}"
@@ -113,7 +116,7 @@ def _check(record: Record, experiment: str) -> None:
         wrong = "must state code_version and transform, the version of the image transform"
     elif missing := [split for split in SPLITS if not len(record.split(split))]:
         wrong = f"must hold validation and test predictions. Received: none of {missing[0]}"
-    elif (gaps := record.predictions[list(_NUMBERS)].isna().any()).any():
+    elif (gaps := record.predictions[needed].isna().any()).any():
         wrong = f"must not have gaps. Received: predictions without {gaps.idxmax()}"
     if wrong:
         raise RunError(

@@ -9,8 +9,10 @@ import shutil
 import pytest
 
 from breastus.errors import RunError
+from breastus.preprocessing.version import TRANSFORM_VERSION
 from breastus.runs.cross_validation import SETTINGS_FILE, CrossValidation
-from breastus.runs.run import BUNDLE_FOLDER, CONFIG_FILE
+from breastus.runs.run import BUNDLE_FOLDER, CONFIG_FILE, ENVIRONMENT_FILE
+from breastus.utils.files import write_json
 from breastus.workflows import cross_validate as module
 from breastus.workflows.cross_validate import cross_validate
 
@@ -31,6 +33,7 @@ def start(tmp_path, tiny_config, monkeypatch):
             if getattr(config.training, name) in ("auto", None)
         }
         (out / CONFIG_FILE).write_text(config.replace({"training": given}).to_yaml())
+        write_json(out / ENVIRONMENT_FILE, {"transform": TRANSFORM_VERSION})
         trained.append(out.name)
 
     monkeypatch.setattr(module, "train", train)
@@ -52,6 +55,13 @@ def test_other_images_are_refused_by_both_names(start, tiny_config, class_folder
         start(data=other)
     for name in (tiny_config.data.source, str(other), "Choose another --out, or delete it."):
         assert name in str(error.value)
+
+
+def test_folds_of_another_image_transform_are_not_pooled_with_new_ones(start, tmp_path):
+    start()
+    write_json(tmp_path / "cv" / "repeat-0-fold-1" / ENVIRONMENT_FILE, {"transform": 1})
+    with pytest.raises(RunError, match="another version of the image transform"):
+        start()
 
 
 def test_before_any_fold_is_trained_as_well(start, class_folders, tmp_path):
