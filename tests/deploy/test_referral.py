@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undef
 @pytest.fixture(scope="module")
 def run(tiny_config, tmp_path_factory):
     """A run on phantoms whose sets leave some images to the model; with views."""
-    settings = {"coverage": 0.5, "tta": "flip", "calibration": "platt"}
+    settings = {"coverage": 0.6, "tta": "flip", "calibration": "platt"}
     config = tiny_config.replace({"evaluation": settings, "training": {"epochs": 6}})
     return train("cnn", config=config, out=tmp_path_factory.mktemp("referral") / "cnn")
 
