@@ -154,9 +154,9 @@ def reading(found: Mapping[str, Variants]) -> list[str]:
         "",
         "A 95 % interval covers the sampling of the test images, by scene (BUSI) or by patient "
         "(BUS-UCLM), for the models as they were trained. It does not cover training again with "
-        "another seed. Intervals of the ROC-AUC are DeLong's, of accuracy, sensitivity and "
-        "specificity Wilson's; all others come from a bootstrap, or from Wilson's formula where a "
-        "share is exactly 0 or 1.",
+        "another seed. The ROC-AUC has DeLong's interval; accuracy, sensitivity and "
+        "specificity have Wilson's; all others come from a bootstrap, or from Wilson's formula "
+        "where a share is exactly 0 or 1.",
         "",
         "Scores vary between seeds by more than most intervals suggest. The standard deviation "
         f"between the seeds of a variant, pooled over {len(several)} variants, is {spread}.",
