@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         # A name that the terminal's encoding lacks is escaped; by default printing it would fail.
         sys.stdout.reconfigure(errors="backslashreplace")
-    argv = argv if argv is not None else sys.argv[1:]
+    argv = sys.argv[1:] if argv is None else argv
     parser = build_parser(argv)
     if not argv:
         parser.print_help(sys.stderr)

@@ -1,10 +1,11 @@
 """The argument parser of every command: errors suggest close matches, help ends with examples."""
 
 import argparse
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
+
+from breastus.errors import did_you_mean
 
 _INVALID_CHOICE = re.compile(r"invalid choice: '?(?P<given>[^']+?)'? \(choose from (?P<known>.+)\)")
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (?P<given>--[\w-]+)")
@@ -46,6 +47,6 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean X?` for the known word closest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f". Did you mean {close[0]}?" if close else ""
+    """Return `. Did you mean X?` for the known word closest to `word`, or an empty string."""
+    hint = did_you_mean(word, known)
+    return f".{hint}" if hint else ""

@@ -75,7 +75,7 @@ def evaluate_external(
             report of the same network on the same images.
         recalibrate: smallest number of labelled images to recalibrate on, drawn by whole groups;
             the others are evaluated before and after. None does not recalibrate. The scores of all
-            images still belong to the original model.
+            images are the original model's.
         seed: seed of that draw; None takes the model's.
         robustness: true to corrupt the images as well, as `evaluate_robustness` does.
         severities: severities of the corruptions, 1 to 5.

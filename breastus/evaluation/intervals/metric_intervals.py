@@ -69,7 +69,7 @@ def replace_degenerate_intervals(
     confidence: float,
     prevalence: float = PREVALENCE,
 ) -> dict[str, Interval]:
-    """Return the intervals, replaced for metrics that are the same in every resample.
+    """Return the intervals, with new ones for metrics that are the same in every resample.
 
     That happens when all images are right or all are wrong: without a missed lump every resample
     has a sensitivity of 1, as if it were certain. A proportion then has Wilson's interval of as

@@ -70,7 +70,7 @@ def _standardize(x):
     z = centred * inverse
 
     def gradient(*args, upstream=None):
-        (upstream,) = (upstream,) if upstream is not None else args
+        (upstream,) = args if upstream is None else (upstream,)
         along = ops.mean(upstream * z, axis=-1, keepdims=True)
         return inverse * (upstream - ops.mean(upstream, axis=-1, keepdims=True) - z * along)
 

@@ -69,7 +69,7 @@ def _scaled_gelu(t):
     share = 1 + ops.erf(t)
 
     def gradient(*args, upstream=None):
-        (upstream,) = (upstream,) if upstream is not None else args
+        (upstream,) = args if upstream is None else (upstream,)
         # TensorFlow joins the three operations in the exponential into one.
         slope = ops.exp(ops.negative(ops.square(t))) * t
         return upstream * (share + ops.cast(_SLOPE, t.dtype) * slope)
