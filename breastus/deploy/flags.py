@@ -18,12 +18,13 @@ from breastus.data.annotations.flags import (
 )
 from breastus.data.dicom.files import FLAG_MEANINGS
 from breastus.data.image_statistics import image_statistics, unusual
+from breastus.data.masks import looks_like_mask
 
 PHANTOM, SEEN = "trained_on_phantoms", "seen_in_training"
 UNDECIDED = "undecided"  # key of the reason why the conformal sets refer an image; no flag
-BLANK, TINY, NOT_B_MODE = "blank", "tiny", "not_b_mode"
+BLANK, TINY, NOT_B_MODE, MASK_LIKE = "blank", "tiny", "not_b_mode", "mask_like"
 # Flags with which an image is always referred.
-UNSUITABLE = (COLOR_DOPPLER, COLOR_MODE, NEARLY_BLACK, BLANK, TINY, NOT_B_MODE)
+UNSUITABLE = (COLOR_DOPPLER, COLOR_MODE, NEARLY_BLACK, BLANK, TINY, NOT_B_MODE, MASK_LIKE)
 _CONTRAST = 8  # grey levels, least standard deviation of an image that shows anything
 _BLACK = 0.95  # largest fraction of pixels darker than 10
 _WHITE = 0.5  # largest fraction of pixels brighter than 245
@@ -55,7 +56,10 @@ def prediction_flags(
     found |= {flag: FLAG_MEANINGS[flag] for flag in stated}
     found |= {flag: MEANINGS[flag] for flag in annotation_flags(pixels)}
     statistics = image_statistics(pixels)
-    return found | _unsuitable(statistics, ranges) | unusual(statistics, ranges)
+    found |= _unsuitable(statistics, ranges)
+    if BLANK not in found and looks_like_mask(pixels):
+        found[MASK_LIKE] = "the image has few grey levels, as a lesion mask or a drawing has"
+    return found | unusual(statistics, ranges)
 
 
 def _unsuitable(

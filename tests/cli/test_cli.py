@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from breastus.cli.main import COMMANDS, build_parser, main
@@ -9,7 +10,7 @@ from breastus.cli.networks import NETWORKS
 from breastus.cli.options import image_files, settings
 from breastus.config.parsing import describe_settings
 from breastus.config.presets import default_config
-from breastus.data.images import to_png
+from breastus.data.images import read_image, to_png
 from breastus.models import registry
 from breastus.models.registry import list_models
 
@@ -296,6 +297,19 @@ def test_image_files_takes_folders_and_patterns(elsewhere, scan):
     names = [path.name for path in image_files(["folder", "folder/*10.png", "no.png", scan.name])]
     assert names == ["b2.png", "b10.png", "b10.png", "no.png", "scan [1].png"]
     assert [path.name for path in image_files(["none*.png"])] == ["none*.png"]
+
+
+def test_a_folder_to_predict_says_what_it_leaves_out(tmp_path, write_image, capsys):
+    for number in range(4):
+        image = read_image(write_image(tmp_path / f"scan_{number}.png", number))
+        mask = np.zeros_like(image)
+        mask[20:50, 25:60] = 255
+        (tmp_path / f"GT_{number}.png").write_bytes(to_png(mask))
+    (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7")
+    assert [path.stem for path in image_files([str(tmp_path)])] == [f"scan_{n}" for n in range(4)]
+    printed = capsys.readouterr().err
+    assert "4 left out as lesion masks" in printed
+    assert "1 left out as no images, such as report.pdf" in printed
 
 
 def test_doctor_answers_without_building_networks(capsys):

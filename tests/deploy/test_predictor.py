@@ -146,6 +146,12 @@ def _page_of_text() -> np.ndarray:
     return page
 
 
+def _mask() -> np.ndarray:
+    mask = np.zeros((300, 400, 3), np.uint8)
+    mask[80:240, 100:300] = 255
+    return mask
+
+
 @pytest.mark.parametrize(
     ("pixels", "flag"),
     [
@@ -153,6 +159,7 @@ def _page_of_text() -> np.ndarray:
         (np.full((300, 400, 3), 90, np.uint8), "blank"),
         (_noise(20, 20), "tiny"),
         (_page_of_text(), "not_b_mode"),
+        (_mask(), "mask_like"),
         (_noise(300, 400) * np.array([1, 0, 0], np.uint8), "color_mode"),
     ],
 )
