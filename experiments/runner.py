@@ -35,9 +35,9 @@ from breastus.config.presets import default_config, pretraining_config
 from breastus.config.schema import Config
 from breastus.errors import BreastusError, RunError
 from breastus.runs.config_diff import PRECISION, config_diff
-from breastus.runs.environment import usable_cores
 from breastus.runs.run import Run
 from breastus.utils.quiet import import_tensorflow
+from breastus.utils.threads import usable_cores
 from experiments.records import record_run, recorded_runs
 
 RUNS = Path("runs")

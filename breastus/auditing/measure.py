@@ -1,19 +1,17 @@
 """Measure each image of a manifest and its lesion masks: the manifest in, a table out."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from breastus.data.image_statistics import STATISTICS, image_statistics
 from breastus.data.images import ImageFile, read_image
 from breastus.data.masks import covered_pixels, looks_like_mask
 from breastus.errors import ImageError
+from breastus.utils.threads import in_threads
 
-_THREADS = 4
 COLUMNS = (
     *STATISTICS,
     *("mask_like", "masks", "mask_share", "mask_resized", "mask_grey", "problem", "mask_problem"),
@@ -39,9 +37,7 @@ def measure(manifest: pd.DataFrame) -> pd.DataFrame:
         (Path(path), [Path(mask) for mask in masks.split(";") if mask])
         for path, masks in zip(manifest["path"], manifest["mask_paths"], strict=True)
     ]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(lambda pair: _measure(*pair), paths)
-        rows = list(tqdm(found, "measuring images", len(paths), leave=False, disable=None))
+    rows = list(in_threads(lambda pair: _measure(*pair), paths, "measuring images"))
     index = pd.Index(manifest["image_id"], name="image_id")
     return pd.DataFrame(rows, index=index, columns=list(COLUMNS))
 

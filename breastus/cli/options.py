@@ -115,7 +115,7 @@ def image_files(arguments: Iterable[str]) -> list[Path]:
     """Return the image files that command-line arguments name.
 
     Args:
-        arguments: files, folders and glob patterns. A folder stands for all images below. Its lesion
+        arguments: files, folders and glob patterns. A folder stands for all images below. Lesion
             masks, known by name or content, and other files are left out, which is printed. A
             file that exists is never read as a pattern, and a name that matches nothing is kept,
             so that the prediction reports it.

@@ -2,19 +2,17 @@
 
 import io
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from breastus.data.images import read_image
 from breastus.errors import ImageError
+from breastus.utils.threads import in_threads
 
 _QUALITY = 80
 _SIDE = 240  # longer side in pixels; a picture has about 7 kB
-_THREADS = 4
 
 
 def shrink(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -42,7 +40,5 @@ def thumbnails(manifest: pd.DataFrame, image_ids: Iterable[str]) -> dict[str, by
         except ImageError:
             return b""
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        made = pool.map(load, paths.loc[wanted])
-        bar = tqdm(made, "drawing pictures", len(wanted), leave=False, disable=None)
-        return dict(zip(wanted, bar, strict=True))
+    made = in_threads(load, paths.loc[wanted], "drawing pictures")
+    return dict(zip(wanted, made, strict=True))

@@ -7,6 +7,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from breastus.utils.threads import usable_cores
+
 _PACKAGES = (
     "tensorflow",
     "keras",
@@ -55,14 +57,6 @@ def describe_hardware(facts: dict[str, object]) -> str:
     gpus = ", ".join(facts["gpus"]) or "no GPU"
     cores = "1 core" if facts["cores"] == 1 else f"{facts['cores']} cores"
     return f"{cores}, {facts['processor']}, {gpus}"
-
-
-def usable_cores() -> int:
-    """Return the number of cores this process may use, which a container may limit."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 def command_line() -> str:

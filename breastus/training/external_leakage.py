@@ -4,7 +4,6 @@ A checksum finds the same file, but not a copy that was compressed, scaled or cr
 recognises both. A run stores no pixels, so its image files must still be where they were.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +12,7 @@ import pandas as pd
 from breastus.data.images import ImageFile
 from breastus.data.near_duplicates.search import SIDE, fingerprint, near_duplicates
 from breastus.errors import ImageError
-
-_THREADS = 4
+from breastus.utils.threads import in_threads
 
 
 class ExternalLeakage(NamedTuple):
@@ -33,13 +31,12 @@ def find_external_leakage(
     `seen` are the manifest rows of its training and validation images. Two registered images are
     near-duplicates from the correlation `threshold` on.
     """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        old = list(pool.map(_fingerprint, seen["path"], seen["sha256"]))
-        there = np.array([small is not None for small in old], bool)
-        counts = int(there.sum()), int((~there).sum())
-        if not there.any() or new.empty:  # then the new ones need not be read
-            return ExternalLeakage({}, *counts)
-        fresh = list(pool.map(_fingerprint, new["path"], new["sha256"]))
+    old = _fingerprints(seen)
+    there = np.array([small is not None for small in old], bool)
+    counts = int(there.sum()), int((~there).sum())
+    if not there.any() or new.empty:  # then the new ones need not be read
+        return ExternalLeakage({}, *counts)
+    fresh = _fingerprints(new)
     blank = np.zeros((SIDE, SIDE), np.uint8)  # similar to no other image
     prints = np.stack([small if small is not None else blank for small in (*old, *fresh)])
     pairs = near_duplicates(prints, threshold=threshold)
@@ -53,6 +50,11 @@ def find_external_leakage(
     )
     best = found.sort_values("similarity", ascending=False, kind="stable").drop_duplicates("new")
     return ExternalLeakage(dict(zip(best["new"], best["seen"], strict=True)), *counts)
+
+
+def _fingerprints(manifest: pd.DataFrame) -> list[np.ndarray | None]:
+    files = list(zip(manifest["path"], manifest["sha256"], strict=True))
+    return list(in_threads(lambda file: _fingerprint(*file), files, "reading images"))
 
 
 def _fingerprint(path: str, sha256: str) -> np.ndarray | None:

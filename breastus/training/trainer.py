@@ -24,7 +24,6 @@ from breastus.labels import SPLITS, TARGETS
 from breastus.models.backbone import nested_layers, split_backbone_head
 from breastus.models.load import load_network
 from breastus.preprocessing.transform import Transform
-from breastus.runs.environment import usable_cores
 from breastus.runs.run import BEST_FILE, HISTORY_FILE, LOGS_FOLDER
 from breastus.training.callbacks.epoch_end import (
     BestCheckpoint,
@@ -51,6 +50,7 @@ from breastus.training.stages import BackboneFreezer, stages_of
 from breastus.training.state import TrainingState
 from breastus.training.targets import class_ids
 from breastus.utils.files import write_aside
+from breastus.utils.threads import usable_cores
 
 _ALL = "train, val and test"  # a key of `tables` beside these
 

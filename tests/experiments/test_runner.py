@@ -7,8 +7,9 @@ import pytest
 
 from breastus.config.presets import default_config
 from breastus.config.schema import Config
-from breastus.runs.environment import describe_hardware, usable_cores
+from breastus.runs.environment import describe_hardware
 from breastus.runs.run import BUNDLE_FOLDER, CONFIG_FILE, Run
+from breastus.utils.threads import usable_cores
 from experiments import runner
 from experiments.runner import run
 

@@ -45,15 +45,15 @@ def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
     Args:
         pixels: uint8 [H, W, 3], RGB, at the original size: shrunk images lose their annotations.
     """
-    dark = (NEARLY_BLACK,) if _is_nearly_black(pixels) else ()
+    grey = cv2.max(cv2.max(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+    dark = (NEARLY_BLACK,) if _is_nearly_black(grey) else ()
     if min(pixels.shape[:2]) < MIN_SIDE:
         return dark
     panel = find_panel(pixels)
     if panel is not None:  # drawings in the panel belong to it
         left, top, right, bottom = panel
         pixels = pixels.copy()
-        pixels[top:bottom, left:right] = 0
-    grey = cv2.max(cv2.max(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+        pixels[top:bottom, left:right] = grey[top:bottom, left:right] = 0
     color = find_color(pixels)
     letters = text_lines(grey)
     boxed = has_straight_line(grey)
@@ -68,6 +68,5 @@ def annotation_flags(pixels: np.ndarray) -> tuple[str, ...]:
     return (*(flag for flag in FLAGS if found.get(flag)), *dark)
 
 
-def _is_nearly_black(pixels: np.ndarray) -> bool:
-    red, green, blue = np.moveaxis(pixels >= _LIT_LEVEL, -1, 0)
-    return float((red | green | blue).mean()) < _LIT_FRACTION
+def _is_nearly_black(grey: np.ndarray) -> bool:
+    return np.count_nonzero(grey >= _LIT_LEVEL) < _LIT_FRACTION * grey.size

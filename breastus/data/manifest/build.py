@@ -8,13 +8,11 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from breastus.config.parsing import class_labels, join_labels, kept_faults, split_sources
 from breastus.config.schema import DataConfig
@@ -35,8 +33,8 @@ from breastus.data.sources.class_names import ClassNames
 from breastus.data.sources.resolve import read_content, resolve
 from breastus.data.sources.tables import columns_of
 from breastus.errors import DataError, DataWarning, ImageError
+from breastus.utils.threads import in_threads
 
-_THREADS = 4
 _SHOWN = 5  # images in a warning
 _MEASURED = ("sha256", "width", "height", "flags", "excluded")
 
@@ -189,23 +187,21 @@ def _measure_all(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """Fill the columns that need the pixels; return also the fingerprints, uint8 [n, 64, 64]."""
     mask_like: list[str] = []
     rows, fingerprints = [], np.zeros((len(table), SIDE, SIDE), np.uint8)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        measured = pool.map(_measure, table["path"])
-        bar = tqdm(measured, "reading images", len(table), leave=False, disable=None)
-        for number, (row, found) in enumerate(zip(table.itertuples(), bar, strict=True)):
-            if isinstance(found, ImageError):
-                warnings.warn(str(found), DataWarning, stacklevel=4)
-                rows.append(("", 0, 0, row.flags, f"{UNREADABLE}: {found}"))
-                continue
-            if row.sha256 not in ("", found.sha256):
-                changed = f"{row.path} has changed since the manifest was prepared."
-                warnings.warn(changed, DataWarning, stacklevel=4)
-            # Flags of the source come first; flags found in the pixels are added.
-            flags = dict.fromkeys([*filter(None, row.flags.split(";")), *found.flags])
-            if found.mask_like:
-                mask_like.append(row.image_id)
-            rows.append((found.sha256, *found.size, ";".join(flags), row.excluded))
-            fingerprints[number] = found.fingerprint
+    measured = in_threads(_measure, table["path"], "reading images")
+    for number, (row, found) in enumerate(zip(table.itertuples(), measured, strict=True)):
+        if isinstance(found, ImageError):
+            warnings.warn(str(found), DataWarning, stacklevel=4)
+            rows.append(("", 0, 0, row.flags, f"{UNREADABLE}: {found}"))
+            continue
+        if row.sha256 not in ("", found.sha256):
+            changed = f"{row.path} has changed since the manifest was prepared."
+            warnings.warn(changed, DataWarning, stacklevel=4)
+        # Flags of the source come first; flags found in the pixels are added.
+        flags = dict.fromkeys([*filter(None, row.flags.split(";")), *found.flags])
+        if found.mask_like:
+            mask_like.append(row.image_id)
+        rows.append((found.sha256, *found.size, ";".join(flags), row.excluded))
+        fingerprints[number] = found.fingerprint
     if mask_like:
         shown = ", ".join(mask_like[:_SHOWN]) + (", ..." if len(mask_like) > _SHOWN else "")
         warnings.warn(

@@ -7,14 +7,13 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from breastus.data.images import read_image
 from breastus.errors import ImageError
+from breastus.utils.threads import in_threads
 
 
 class ImageCache:
@@ -80,11 +79,11 @@ class ImageCache:
         # Not with `tf.data`: an error that ends the process while its threads wait for Python
         # can make the process wait for them for ever.
         images = np.empty((len(self), *self._shape), np.uint8)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            done = pool.map(lambda path: self._crop_and_resize(self._read(path)).numpy(), paths)
-            bar = tqdm(done, "decoding images", len(self), leave=False, disable=None)
-            for position, image in enumerate(bar):
-                images[position] = image
+        done = in_threads(
+            lambda path: self._crop_and_resize(self._read(path)).numpy(), paths, "decoding images"
+        )
+        for position, image in enumerate(done):
+            images[position] = image
         return images
 
 

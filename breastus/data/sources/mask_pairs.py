@@ -9,18 +9,16 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from breastus.data.images import read_image
 from breastus.data.masks import MIN_BLACK, is_cutout, looks_like_mask
 from breastus.errors import ImageError
+from breastus.utils.threads import in_threads
 
-_THREADS = 4
 _FOLDERS, _WORDS = 2, 3  # how many folders and adjacent words may differ
 # Names that more files share tell nothing, such as `1` in a folder for each patient.
 _SHARED = 8
@@ -52,10 +50,8 @@ def find_masks(
         for file, found in _similar_names(folder, files).items()
     }
     candidates = [file for file in files if partners.get(file)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        looks = pool.map(_look, candidates)
-        bar = tqdm(looks, "looking for masks", len(candidates), leave=False, disable=None)
-        look_of = dict(zip(candidates, bar, strict=True))
+    looks = in_threads(_look, candidates, "looking for masks")
+    look_of = dict(zip(candidates, looks, strict=True))
     no_images = {file for file, look in look_of.items() if look.mask}
 
     def images_for(file: Path) -> dict[Path, int]:

@@ -14,8 +14,7 @@ fold. File checksums are not part of it, so that files saved again without loss 
 
 import hashlib
 import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from breastus.data.images import read_image
 from breastus.data.manifest.schema import UNREADABLE, included
 from breastus.data.splits.make import make_splits_of_settings
 from breastus.utils.files import write_csv, write_json
+from breastus.utils.threads import in_threads
 
 # Name to fingerprint. `busi-scenes-v1`: five folds of scenes of BUSI without its known faults, by
 # the default settings and seed 0; 673 images. A name never changes its meaning: other folds, for
@@ -36,7 +36,6 @@ NAMED_SPLITS = {
 }
 FOLD, SPLIT = "fold", "split"
 FORMATS = ("csv", "json")
-_THREADS = 4
 _FACTS = ("image_id", "file", "sha256", "pixel_sha256", "label", "finding", "group_id")
 
 
@@ -143,10 +142,9 @@ def with_parts(
     )
 
 
-def pixel_checksums(paths: Iterable[str]) -> list[str]:
+def pixel_checksums(paths: Sequence[str]) -> list[str]:
     """Return the `pixel_checksum` of each image file."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda path: pixel_checksum(read_image(path)), paths))
+    return list(in_threads(lambda path: pixel_checksum(read_image(path)), paths, "reading images"))
 
 
 def pixel_checksum(pixels: np.ndarray) -> str:

@@ -6,7 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from breastus.runs.environment import physical_memory, usable_cores
+from breastus.runs.environment import physical_memory
+from breastus.utils.threads import usable_cores
 
 GIB = 2**30
 # Memory that the driver reports, by a part of the name.

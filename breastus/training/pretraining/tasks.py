@@ -27,7 +27,6 @@ from breastus.data.pipeline.phantom_stream import STREAM_HALF_SIZES, phantom_dat
 from breastus.labels import LABELS
 from breastus.models.backbone import nested_layers
 from breastus.preprocessing.transform import Transform
-from breastus.runs.environment import usable_cores
 from breastus.training.lesion_head import LESION_LOGITS, add_lesion_head, lesion_grid
 from breastus.training.network import compile_model, execution_of
 from breastus.training.optimizers import make_optimizer
@@ -39,6 +38,7 @@ from breastus.training.pretraining.masked_modeling import (
     masked_model,
 )
 from breastus.training.sampling import epoch_order
+from breastus.utils.threads import usable_cores
 
 # The receptive field of the study's CNN is 22 pixels, too small to reconstruct larger patches.
 _PATCH, _PATCHES = 32, {"cnn": 16}

@@ -22,7 +22,7 @@ from typing import Any
 
 from breastus.cli.options import add_data
 from breastus.errors import RunError
-from breastus.runs.environment import usable_cores
+from breastus.utils.threads import usable_cores
 from experiments.benchmarks.process import last_json
 from experiments.benchmarks.speed.figures import Figures
 from experiments.benchmarks.speed.report import page
