@@ -126,7 +126,8 @@ def summary(table: pd.DataFrame) -> str:
         lines.append(f"  {count} excluded: {kind}")
     if unlabelled := int(((table["excluded"] == "") & (table["label"] == "")).sum()):
         lines.append(f"  {unlabelled} without a label, not used")
-    lines.append(f"  {len(used)} used, in {used['group_id'].nunique()} groups (patient or scene):")
+    groups = used["group_id"].nunique()
+    lines.append(f"  {len(used)} used, in {groups} group{'s' * (groups != 1)} (patient or scene):")
     for label in LABELS:
         rows = used[used["label"] == label]
         findings = ", ".join(f"{n} {f}" for f, n in rows["finding"].value_counts().items())

@@ -127,11 +127,12 @@ def splits_summary(splits: pd.DataFrame, manifest: pd.DataFrame) -> str:
     lines = []
     for split in SPLITS:
         part = rows[rows["split"] == split]
+        groups = part["group_id"].nunique()
         counts = ", ".join(f"{(part['label'] == label).sum()} {label}" for label in LABELS)
         sources = part["source"].value_counts()
         by_source = ", ".join(f"{count} {name}" for name, count in sources.items())
         lines.append(
-            f"  {split:<6}{counts}, in {part['group_id'].nunique()} groups"
+            f"  {split:<6}{counts}, in {groups} group{'s' * (groups != 1)}"
             f"{f' ({by_source})' if len(sources) > 1 else ''}"
         )
     return "\n".join(lines)
