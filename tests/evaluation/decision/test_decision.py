@@ -41,7 +41,9 @@ def test_a_decision_survives_json_and_labels_from_its_threshold_up():
     table = again.apply(validation)
     assert table["threshold"].eq(fitted.threshold).all()
     assert (table["predicted"] == "lump").equals(table["probability"] >= fitted.threshold)
-    shifted = Decision.fit(validation, EvaluationConfig(calibration="none"), seed=0, shift=1.5)
+    shifted = Decision.fit(
+        validation, EvaluationConfig(calibration="temperature"), seed=0, shift=1.5
+    )
     assert shifted.calibrator.shift == 1.5
     # Calibration keeps the order of the images.
     assert table["probability"].rank().equals(validation["probability_uncalibrated"].rank())
