@@ -109,6 +109,22 @@ def test_a_jpeg_mask_and_several_lesions(tmp_path, write_image, write_mask):
     assert [path.name for path in image.mask_paths] == ["a 1 seg 1.jpg", "a 1 seg 2.jpg"]
 
 
+@pytest.mark.parametrize("image", ["{n}", "case{n:03d}"])
+def test_numbers_of_lesions_are_not_taken_for_numbers_of_images(
+    tmp_path, write_image, write_mask, image
+):
+    for n in range(1, 11):
+        write_image(tmp_path / "lump" / f"{image.format(n=n)}.png", n)
+        for lesion in (1, 2):
+            write_mask(tmp_path / "lump" / f"{image.format(n=n)}_lesion{lesion}.png", n + lesion)
+    found = content(tmp_path)
+    assert [row.name for row in found.images] == [f"lump/{image.format(n=n)}" for n in range(1, 11)]
+    for row in found.images:
+        assert [mask.stem for mask in row.mask_paths] == [
+            f"{row.path.stem}_lesion{lesion}" for lesion in (1, 2)
+        ]
+
+
 def test_cutouts_of_lesions_are_set_aside(tmp_path, write_image, write_mask):
     for n in NUMBERS:
         path = write_image(tmp_path / "benign" / f"{n} Benign Image.png", n)
