@@ -164,7 +164,7 @@ def tiff(data: bytes, shape: tuple[int, int], tags: dict[int, int], *, planes: i
     if planes > 1:  # values of more than four bytes stand behind the pixels
         bits, sizes = [tags[258]] * planes, [tags[279]] * planes
         starts = [first + plane * tags[279] for plane in range(planes)]
-        for at, (tag, values) in enumerate(((258, bits), (273, starts), (279, sizes))):
+        for at, tag in enumerate((258, 273, 279)):
             tags[tag], counts[tag] = first + len(data) + 4 * planes * at, planes
         data += struct.pack(f"<{3 * planes}I", *bits, *starts, *sizes)
     entries = b"".join(struct.pack("<HHII", tag, 4, counts[tag], tags[tag]) for tag in sorted(tags))

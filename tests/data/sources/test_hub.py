@@ -116,14 +116,17 @@ def test_parquet_with_splits_class_names_and_masks_among_the_images(serve, cache
     }
 
 
-def test_parquet_without_names_has_its_masks_known_by_their_pixels(serve, cache):
+@pytest.mark.parametrize("name", [None, "scan_seg.png"])
+def test_parquet_has_its_masks_known_by_their_pixels(serve, cache, name):
     mask = np.zeros((40, 50, 3), np.uint8)
     empty = to_png(mask.copy())
     mask[10:20, 10:30] = 255
-    rows = [(png(1), None, "benign"), (to_png(mask), None, "benign")]
-    rows += [(png(2), None, "normal"), (empty, None, "normal"), (b"torn", None, "normal")]
+    rows = [(png(1), None, "benign"), (to_png(mask), name, "benign")]
+    rows += [(png(2), None, "normal"), (empty, name, "normal"), (b"torn", None, "normal")]
     serve({"a.parquet": parquet(rows)})
-    assert sorted(labels(hub.fetch(cache, REPO))) == [
+    with pytest.warns(DataWarning, match="2 of 5 rows of .*a.parquet are left out as lesion masks"):
+        folder = hub.fetch(cache, REPO)
+    assert sorted(labels(folder)) == [
         "benign/00000 a",
         "normal/00002 a",
         "normal/00004 a",
