@@ -208,6 +208,6 @@ def _write_zip(path: Path, out: Path) -> None:
 
 
 def _split_words(path: Path, root: Path) -> tuple[str, ...]:
-    # data/train-00000-of-00001.parquet, train/0000.parquet
+    # data/train-00000-of-00001.parquet, train/0000.parquet, busi_train.parquet
     relative = path.relative_to(root)
-    return (*relative.parent.parts, re.split(r"[-_.]", relative.name)[0])
+    return (*relative.parent.parts, *re.split(r"[-_.]", relative.stem))

@@ -305,6 +305,16 @@ def test_files_of_several_shards_keep_apart(tmp_path):
     assert len({(out / file).read_bytes() for file in files}) == 8
 
 
+def test_a_split_within_the_name_of_a_parquet_file_is_kept(tmp_path):
+    for seed, name in enumerate(("busi_train-00000-of-00001", "busi_test")):
+        rows = [(png(2 * seed), "a.png", "lump"), (png(2 * seed + 1), "b.png", "normal")]
+        (tmp_path / f"{name}.parquet").write_bytes(parquet(rows))
+    assert set(labels(unpack(tmp_path, tmp_path / "out"))) == {
+        *("train/lump/00000 a", "train/normal/00001 b"),
+        *("test/lump/00000 a", "test/normal/00001 b"),
+    }
+
+
 def test_files_of_several_archives_keep_apart(tmp_path):
     for seed, name in enumerate(("train", "test")):
         entries = {"lump/1.png": png(2 * seed), "no_lump/1.png": png(2 * seed + 1)}
