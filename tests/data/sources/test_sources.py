@@ -248,14 +248,14 @@ def test_an_unknown_layout_says_what_is_known(tmp_path, write_image):
 def test_an_archive_is_named_where_no_images_are(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"?")
-    with pytest.raises(DataError, match=f"no known layout. It holds {name.split('/')[-1]}: unpack"):
+    with pytest.raises(DataError, match=rf"no known layout\. It holds {name.split('/')[-1]}: unpack"):
         content(tmp_path)
 
 
 def test_images_without_class_folders_are_counted(tmp_path, write_image):
     for seed in range(2):
         write_image(tmp_path / f"{seed}.png", seed)
-    with pytest.raises(DataError, match="no known layout. 2 images lie in it without a class"):
+    with pytest.raises(DataError, match=r"no known layout\. 2 images lie in it without a class"):
         content(tmp_path)
 
 
