@@ -75,6 +75,11 @@ class ImageFile:
         except ImageError:
             raise
         except UnidentifiedImageError as error:
+            if data.startswith((b"II*\0", b"MM\0*")):
+                raise ImageError(
+                    f"{name} is a TIFF file in a form that cannot be read, such as 10, 14 or 64 "
+                    "bits, or damaged. Export it with 8 or 16 bits."
+                ) from error
             raise ImageError(
                 f"{name} is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image."
             ) from error

@@ -204,6 +204,13 @@ def test_colours_in_planes_are_right_or_refused():
         read_image(sixteen)
 
 
+@pytest.mark.parametrize("bits", [10, 14, 64])
+def test_tiff_with_an_unusual_number_of_bits_is_not_called_no_tiff(bits):
+    data = tiff(bytes(240 * 8), (12, 20), {258: bits})
+    with pytest.raises(ImageError, match="is a TIFF file in a form that cannot be read"):
+        read_image(data)
+
+
 def test_signed_tiff_is_refused():
     data = tiff(bytes(240), (12, 20), {339: 2})
     with pytest.raises(ImageError, match=r"scale is unknown.*signed"):

@@ -148,9 +148,10 @@ def _unknown_layout(folder: Path, data_sets: list[str]) -> DataError:
     elif archives:
         found = f"It holds {archives[0]}: unpack it first. "
     return DataError(
-        f"{folder} has no known layout. {found}It must be a released data set ({', '.join(data_sets)}); "
-        "images.csv, or a single CSV, with the columns path and label; class folders (lump/ and "
-        "no_lump/, or benign/, malignant/ and normal/, also within train/, val/ and test/); or "
+        f"{folder} has no known layout. {found}It must be a released data set "
+        f"({', '.join(data_sets)}); images.csv, or a single CSV, with the columns path and label; "
+        "class folders (lump/ and no_lump/, or benign/, malignant/ and normal/, also within "
+        "train/, val/ and test/); or "
         "DICOM files."
     )
 
