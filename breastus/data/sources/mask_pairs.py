@@ -145,6 +145,8 @@ def _without_words(
     words: tuple[str, ...], common: set[str]
 ) -> Iterator[tuple[tuple[str, ...], int]]:
     yield words, 0
+    if len(words) <= _WORDS and not any(map(str.isdigit, words)):
+        yield (), len(words)  # `case1/image.png` and `case1/mask.png`
     for length in range(1, min(_WORDS, len(words) - 1) + 1):
         for start in range(len(words) - length + 1):
             left = words[start : start + length]

@@ -67,6 +67,8 @@ BUSI_IMAGE = "images/{finding}/{finding} ({n}).png"
         ("{finding}/bus_{n:04d}-l.png", "{finding}/gt_{n:04d}-l.png"),
         ("scans/{finding}/{finding}{n}.png", "контур/{finding}{n}.png"),
         ("{finding}/patient{n}/1.png", "{finding}/patient{n}/1_roi.png"),
+        ("{finding}/patient{n}/image.png", "{finding}/patient{n}/mask.png"),
+        ("{finding}/{n}/us.png", "{finding}/{n}/lesion label.png"),
     ],
 )
 def test_a_file_of_few_levels_is_the_mask_of_the_image_of_similar_name(data_set, image, mask):
