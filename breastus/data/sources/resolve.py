@@ -102,6 +102,7 @@ def read_content(
     try:
         source = find_source("csv") if path.is_file() else recognise_source(path, names)
         content = source.content(path, names)
+        content.report_missing()
         if path.is_dir():
             _report_unused_files(path, content)
         content.images = expand_frames(content.images, frames=dicom_frames)

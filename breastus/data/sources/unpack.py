@@ -120,8 +120,8 @@ def _write_parquet(path: Path, root: Path, out: Path, *, first: int) -> int:
             )
         if masks:
             warnings.warn(
-                f"{masks} of {count} rows of {path} are left out as lesion masks, because of their "
-                "names or few grey levels.",
+                f"{masks} of {count} rows of {path} hold lesion masks by their names or few grey "
+                "levels. They are not used.",
                 DataWarning,
                 stacklevel=5,
             )

@@ -127,6 +127,12 @@ def test_missing_files_and_unused_columns_are_named(table):
     assert "names scans/z.png, which is not in that place" in problems
 
 
+def test_many_missing_files_are_counted(table):
+    rows = "".join(f"scans/x{n}.png,lump\n" for n in range(50))
+    (problem,) = content(table(f"path,label\nscans/a.png,lump\n{rows}")).problems
+    assert "names 50 files that are not in that place, such as scans/x0.png" in problem
+
+
 def test_names_stay_apart_and_say_nothing_of_the_machine(table, tmp_path, write_image):
     elsewhere = [write_image(tmp_path / side / "x" / "scan.png", 5) for side in ("left", "right")]
     (tmp_path / "list").mkdir()
@@ -163,8 +169,8 @@ def test_in_the_manifest(table):
     path = table("path,label,source\nscans/a.png,lump,Astana\nscans/b.png,no_lump,\nx.png,lump,\n")
     with pytest.warns(DataWarning) as caught:
         manifest = load_manifest(path)
-    assert "2 of 3 rows have no source and count as csv" in str(caught[0].message)
-    assert "names x.png" in str(caught[1].message)
+    assert "names x.png" in str(caught[0].message)
+    assert "2 of 3 rows have no source and count as csv" in str(caught[1].message)
     assert manifest["image_id"].tolist() == ["Astana/scans/a", "csv/scans/b"]
     assert manifest["source"].tolist() == ["Astana", "csv"]
     assert (manifest["width"] == 80).all()
