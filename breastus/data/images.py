@@ -25,8 +25,8 @@ SUFFIXES = (*_PICTURES, *DICOM_SUFFIXES)
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _SIMULATED = ("Description", "simulated by breastus, not a patient")  # PNG text of phantoms
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF 6.0
-_WHITE_IS_ZERO, _SIGNED = 0, 2
+_BITS, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339  # tags of TIFF 6.0
+_WHITE_IS_ZERO, _IN_PLANES, _SIGNED = 0, 2, 2
 _LOSSY = ("JPEG", "MPO", "WEBP")  # MPO is what Pillow calls a JPEG with a second view
 
 
@@ -75,6 +75,11 @@ class ImageFile:
         except ImageError:
             raise
         except UnidentifiedImageError as error:
+            if data.startswith((b"II*\0", b"MM\0*")):
+                raise ImageError(
+                    f"{name} is a TIFF file in a form that cannot be read, such as 10, 14 or 64 "
+                    "bits, or damaged. Export it with 8 or 16 bits."
+                ) from error
             raise ImageError(
                 f"{name} is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image."
             ) from error
@@ -151,6 +156,12 @@ def _rgb_pixels(image: Image.Image, name: str) -> np.ndarray:
     if image.mode == "F" or (tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED and image.mode != "I"):
         kind = "floating-point" if image.mode == "F" else "signed"
         raise _unknown_scale(name, f"{kind} values")
+    if tags.get(_PLANAR) == _IN_PLANES and len(image.getbands()) > 1 and tags[_BITS][0] > 8:
+        # Pillow 12 reads such planes as if they had 8 bits.
+        raise ImageError(
+            f"{name} has colours in planes of {tags[_BITS][0]} bits, which cannot be read. Export "
+            "it with 8 bits."
+        )
     if image.mode.startswith("I"):
         # Pillow's own conversion clips at 255.
         levels = np.asarray(image).astype(np.int64)

@@ -145,8 +145,8 @@ def test_values_of_unknown_scale_are_refused(values, received):
         read_image(save(Image.fromarray(values), "TIFF"))
 
 
-def tiff(data: bytes, shape: tuple[int, int], tags: dict[int, int]) -> bytes:
-    """A TIFF file of one strip, as other programs write it."""
+def tiff(data: bytes, shape: tuple[int, int], tags: dict[int, int], *, planes: int = 1) -> bytes:
+    """A TIFF file of one strip a plane, as other programs write it."""
     height, width = shape
     tags = {
         256: width,
@@ -156,11 +156,18 @@ def tiff(data: bytes, shape: tuple[int, int], tags: dict[int, int]) -> bytes:
         262: 1,
         277: 1,
         278: height,
-        279: len(data),
+        279: len(data) // planes,
         **tags,
     }
-    tags[273] = 8 + 2 + 12 * (len(tags) + 1) + 4
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    tags[273] = first = 8 + 2 + 12 * (len(tags) + 1) + 4
+    counts = dict.fromkeys(tags, 1)
+    if planes > 1:  # values of more than four bytes stand behind the pixels
+        bits, sizes = [tags[258]] * planes, [tags[279]] * planes
+        starts = [first + plane * tags[279] for plane in range(planes)]
+        for at, tag in enumerate((258, 273, 279)):
+            tags[tag], counts[tag] = first + len(data) + 4 * planes * at, planes
+        data += struct.pack(f"<{3 * planes}I", *bits, *starts, *sizes)
+    entries = b"".join(struct.pack("<HHII", tag, 4, counts[tag], tags[tag]) for tag in sorted(tags))
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
 
 
@@ -185,6 +192,23 @@ def test_zero_may_be_white_in_tiff(bits):
     data = tiff(stored.tobytes(), GREYS.shape, {258: bits, 262: 0})
     expected = np.where(greys < 128, 0, 255) if bits == 1 else greys
     np.testing.assert_array_equal(read_image(data)[..., 0], expected)
+
+
+def test_colours_in_planes_are_right_or_refused():
+    color = np.stack([GREYS, 255 - GREYS, GREYS // 2])
+    tags = {262: 2, 277: 3, 284: 2}
+    eight = tiff(color.astype(np.uint8).tobytes(), GREYS.shape, {258: 8, **tags}, planes=3)
+    np.testing.assert_array_equal(read_image(eight), np.moveaxis(color, 0, -1))
+    sixteen = tiff((color * 257).tobytes(), GREYS.shape, {258: 16, **tags}, planes=3)
+    with pytest.raises(ImageError, match=r"colours in planes of 16 bits.*Export it with 8 bits"):
+        read_image(sixteen)
+
+
+@pytest.mark.parametrize("bits", [10, 14, 64])
+def test_tiff_with_an_unusual_number_of_bits_is_not_called_no_tiff(bits):
+    data = tiff(bytes(240 * 8), (12, 20), {258: bits})
+    with pytest.raises(ImageError, match="is a TIFF file in a form that cannot be read"):
+        read_image(data)
 
 
 def test_signed_tiff_is_refused():

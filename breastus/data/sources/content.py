@@ -69,6 +69,9 @@ class SourceContent:
     source: str = ""
     left_out: set[Path] = field(default_factory=set)
     class_names: set[str] = field(default_factory=set)
+    _missing: dict[tuple[Path, str], list[str]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def exclude_faulty(self, *, keep: Collection[str]) -> "SourceContent":
         """Return a copy that excludes images with a fault of a kind that is not in `keep`."""
@@ -108,10 +111,25 @@ class SourceContent:
         )
 
     def add_missing(self, name: str, table: Path, place: str) -> None:
-        """Add the problem that a table names a file which does not exist."""
-        self.problems.append(
-            f"{table} names {name}, which is not in {place}. Copy it, or remove its row."
-        )
+        """Note that a table names a file which does not exist; see `report_missing`."""
+        self._missing.setdefault((table, place), []).append(name)
+
+    def report_missing(self) -> None:
+        """Add a problem about the missing files of each table, or one for each if they are few."""
+        problems = []
+        for (table, place), names in self._missing.items():
+            if len(names) <= _FEW:
+                problems += [
+                    f"{table} names {name}, which is not in {place}. Copy it, or remove its row."
+                    for name in names
+                ]
+            else:
+                problems.append(
+                    f"{table} names {len(names)} files that are not in {place}, such as "
+                    f"{names[0]}. Copy them, or remove their rows."
+                )
+        self.problems = problems + self.problems
+        self._missing.clear()
 
 
 def places(files: Iterable[Path]) -> str:

@@ -17,8 +17,8 @@ from breastus.data.image_files import first_bytes
 from breastus.data.images import SUFFIXES
 from breastus.errors import DataError
 
-# First bytes of PNG, JPEG and TIFF files.
-_STARTS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"II*\x00", b"MM\x00*")
+# First bytes of PNG, JPEG, TIFF, WebP and BMP files.
+_STARTS = re.compile(rb"\x89PNG\r\n|\xff\xd8\xff|II\*\0|MM\0\*|RIFF.{4}WEBP|BM.{4}\0{4}", re.DOTALL)
 
 
 class FileTree(NamedTuple):
@@ -125,7 +125,7 @@ def _is_image(path: Path) -> bool:
     if path.name.upper() == "DICOMDIR" or not may_be_dicom(path.name):
         return False
     start = first_bytes(path, 132)
-    return is_dicom(start, path.suffix) or start.startswith(_STARTS)
+    return is_dicom(start, path.suffix) or _STARTS.match(start) is not None
 
 
 def _is_hidden(name: str) -> bool:

@@ -145,11 +145,17 @@ def _without_words(
     words: tuple[str, ...], common: set[str]
 ) -> Iterator[tuple[tuple[str, ...], int]]:
     yield words, 0
+    if len(words) <= _WORDS and not any(map(str.isdigit, words)):
+        yield (), len(words)  # `case1/image.png` and `case1/mask.png`
     for length in range(1, min(_WORDS, len(words) - 1) + 1):
         for start in range(len(words) - length + 1):
             left = words[start : start + length]
-            # The number of an image is what tells it from others.
-            if not (common & set(left) or all(word.isdigit() for word in left)):
+            # The number of an image is what tells it from others: `1 lesion 2` belongs to 1, and
+            # `seg 2 case 1` to case 1.
+            numbers = [word.isdigit() for word in left]
+            last = start + length == len(words)
+            beside = last or (start == 0 and not numbers[0])
+            if not (common & set(left) or all(numbers) or (any(numbers) and not beside)):
                 yield words[:start] + words[start + length :], length
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from breastus.data.sources.class_names import ClassNames, suggestion
 from breastus.data.sources.content import SourceContent
-from breastus.data.sources.file_tree import files_below
+from breastus.data.sources.file_tree import files_below, walk
 from breastus.errors import DataError
 
 _MODULES = (
@@ -30,6 +30,7 @@ _MODULES = (
     "breastus.data.sources.dicom_folder",
 )
 _SHOWN = 6  # folders in an error
+_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".parquet", ".arrow")
 # The layouts of the package in the order in which they are tried, after layouts of other packages.
 _LAYOUTS = ("phantom", "csv", "folder", "dicom")
 
@@ -139,10 +140,18 @@ def _unknown_layout(folder: Path, data_sets: list[str]) -> DataError:
             f"what they mean: {suggestion(list(counts)[:_SHOWN])} (lump, no_lump, benign, "
             "malignant or normal). Or name the images and labels in images.csv."
         )
+    tree = walk(folder)
+    archives = [file.name for file in tree.others if file.name.lower().endswith(_ARCHIVES)]
+    found = ""
+    if tree.images:
+        found = f"{len(tree.images)} images lie in it without a class. "
+    elif archives:
+        found = f"It holds {archives[0]}: unpack it first. "
     return DataError(
-        f"{folder} has no known layout. It must be a released data set ({', '.join(data_sets)}); "
-        "images.csv, or a single CSV, with the columns path and label; class folders (lump/ and "
-        "no_lump/, or benign/, malignant/ and normal/, also within train/, val/ and test/); or "
+        f"{folder} has no known layout. {found}It must be a released data set "
+        f"({', '.join(data_sets)}); images.csv, or a single CSV, with the columns path and label; "
+        "class folders (lump/ and no_lump/, or benign/, malignant/ and normal/, also within "
+        "train/, val/ and test/); or "
         "DICOM files."
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from breastus.config.parsing import split_sources
+from breastus.data.image_files import first_bytes
 from breastus.data.sources.class_names import ClassNames
 from breastus.data.sources.content import SourceContent, SourceImage
 from breastus.data.sources.dicom_folder import expand_frames
@@ -101,6 +102,7 @@ def read_content(
     try:
         source = find_source("csv") if path.is_file() else recognise_source(path, names)
         content = source.content(path, names)
+        content.report_missing()
         if path.is_dir():
             _report_unused_files(path, content)
         content.images = expand_frames(content.images, frames=dicom_frames)
@@ -159,17 +161,8 @@ def _report_unused_files(folder: Path, content: SourceContent) -> None:
         "is an image, but no part of the data set that was recognised; it is ignored.",
         "are images, but no part of the data set that was recognised; they are ignored.",
     )
-    kind_of = {
-        file: "broken links" if is_broken_link(file) else file.suffix.lower()
-        for file in tree.others
-        if os.path.abspath(file) not in used
-    }
-    # A name without a suffix, or with a number for one, is looked into by `walk`.
-    unread = [
-        file
-        for file, kind in kind_of.items()
-        if kind.strip(".0123456789") and kind not in _NO_IMAGES
-    ]
+    kind_of = {file: _kind(file) for file in tree.others if os.path.abspath(file) not in used}
+    unread = [file for file, kind in kind_of.items() if kind and kind not in _NO_IMAGES]
     if unread:
         kinds = Counter(kind_of[file] for file in unread)
         found = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common(_SHOWN))
@@ -183,6 +176,18 @@ def _report_unused_files(folder: Path, content: SourceContent) -> None:
         "links to a folder that is read elsewhere or contains the data; it is not followed.",
         "link to folders that are read elsewhere or contain the data; they are not followed.",
     )
+
+
+def _kind(file: Path) -> str:
+    """Return what a file is that is not read, "" if it is no image."""
+    if is_broken_link(file):
+        return "broken links"
+    suffix = file.suffix.lower()
+    if suffix.strip(".0123456789"):
+        return suffix
+    # `walk` knows image files without a suffix by their first bytes, but not of every format.
+    is_binary = file.name.upper() != "DICOMDIR" and b"\0" in first_bytes(file, 132)
+    return "no suffix" if is_binary else ""
 
 
 def cache_dir() -> Path:

@@ -19,7 +19,10 @@ _SPLITS = {
 }
 # Words that add nothing: `test_set`, `Training Images`, `01_train`.
 _FILLERS = {"set", "sets", "data", "dataset", "split", "part", "folder", "image", "images", "imgs"}
-_ENDINGS = re.compile(rf"({'|'.join(sorted(_SPLITS, key=len, reverse=True))})(?:set|data|images)?")
+_ENDINGS = re.compile(
+    rf"({'|'.join(sorted(_SPLITS, key=len, reverse=True))})"
+    "(?:sets?|datasets?|data|images|imgs|split)?"
+)
 _FOLD = re.compile(r"(?:k?fold|cv)[ _.-]*\d+|\d+[ _.-]*fold", re.IGNORECASE)
 
 
@@ -32,6 +35,12 @@ def mentions_split(name: str) -> bool:
     """Return whether a folder name such as `test_lump` has a word for a split among others."""
     words = re.findall(r"[^\W\d_]+", name.lower())
     return not _parse(name) and any(map(_ENDINGS.fullmatch, words))
+
+
+def split_in_name(name: str) -> str:
+    """Return the split of a file name that starts or ends with a word for it, or ""."""
+    words = re.findall(r"[^\W\d_]+", name)
+    return parse_split(*words[:1], *words[-1:])
 
 
 def is_fold(name: str) -> bool:

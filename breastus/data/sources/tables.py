@@ -29,7 +29,9 @@ IMAGE_COLUMNS = (
 )
 _OTHER_IMAGE_COLUMNS = ("name", "image_id")  # which often hold something else
 _EXCEL = (".xlsx", ".xlsm")
-_NO_PATIENT = {"", "-", "?", "na", "n/a", "nan", "none", "null", "unknown"}
+_NO_PATIENT = {
+    *("", "-", "?", "na", "n/a", "#n/a", "<na>", "nan", "nat", "none", "null", "unknown"),
+}
 
 
 def read_table(path: Path, columns: Sequence[str] = (), *, strip: bool = True) -> pd.DataFrame:
@@ -149,6 +151,9 @@ def patients_of(
     Raises:
         DataError: if only some of the used rows have a patient, as where a spreadsheet had merged
             cells: images of one patient would be split apart.
+
+    Warns:
+        DataWarning: if ids differ in case, blanks or zeros only, such as 1 and 1.0.
     """
     patients = table[column].where(~table[column].str.lower().isin(_NO_PATIENT), "")
     known = patients != ""
@@ -159,7 +164,31 @@ def patients_of(
         "is known."
     )
     check_none_lack(lacking, table, column, path, way_out)
+    _warn_of_two_spellings(patients[known], table[scope][known] if scope else None, column, path)
     return patients
+
+
+def _warn_of_two_spellings(
+    patients: pd.Series, scopes: pd.Series | None, column: str, path: Path
+) -> None:
+    """Warn if ids differ only as a spreadsheet or a typist changes them: 1.0, 001, p1 and P-1."""
+    plain = patients.map(_plain_patient)
+    keys = plain if scopes is None else plain + "\n" + scopes
+    spellings = patients.groupby(keys).unique()
+    twice = spellings[spellings.map(len) > 1]
+    if len(twice):
+        warnings.warn(
+            f"{path}: {len(twice)} patients may be written in two ways in {column}, such as "
+            f"{' and '.join(twice.iloc[0][:2])}. Each counts as two patients, whose images may be "
+            "split apart. Write each in one way if it is one.",
+            DataWarning,
+            stacklevel=4,
+        )
+
+
+def _plain_patient(name: str) -> str:
+    name = re.sub(r"(?<=\d)[.,]0+$", "", name.casefold())
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]", "", name))
 
 
 def check_none_lack(

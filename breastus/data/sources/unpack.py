@@ -99,14 +99,15 @@ def _write_parquet(path: Path, root: Path, out: Path, *, first: int) -> int:
             )
         classes = _class_names(file.schema_arrow, label, root)
         rows = _rows(file, image, label)
-        count, lacking = file.metadata.num_rows, 0
+        count, lacking, masks = file.metadata.num_rows, 0, 0
         bar = tqdm(rows, f"unpacking {path.name}", count, leave=False, disable=None)
         for number, (data, name, value) in enumerate(bar, first):
             if data is None:
                 lacking += 1
                 continue
             original = PurePosixPath(name or "").stem
-            if is_mask(original) or (not original and _is_mask(data)):
+            if is_mask(original) or _is_mask(data):
+                masks += 1
                 continue
             parent = out / _class_of(value, classes, path)
             parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +117,13 @@ def _write_parquet(path: Path, root: Path, out: Path, *, first: int) -> int:
         if lacking:
             warnings.warn(
                 f"{lacking} of {count} rows of {path} hold no image.", DataWarning, stacklevel=5
+            )
+        if masks:
+            warnings.warn(
+                f"{masks} of {count} rows of {path} hold lesion masks by their names or few grey "
+                "levels. They are not used.",
+                DataWarning,
+                stacklevel=5,
             )
         return count
     except pa.ArrowException as error:
@@ -200,6 +208,6 @@ def _write_zip(path: Path, out: Path) -> None:
 
 
 def _split_words(path: Path, root: Path) -> tuple[str, ...]:
-    # data/train-00000-of-00001.parquet, train/0000.parquet
+    # data/train-00000-of-00001.parquet, train/0000.parquet, busi_train.parquet
     relative = path.relative_to(root)
-    return (*relative.parent.parts, re.split(r"[-_.]", relative.name)[0])
+    return (*relative.parent.parts, *re.split(r"[-_.]", relative.stem))

@@ -4,7 +4,12 @@ import warnings
 
 import pandas as pd
 
-from breastus.data.sources.split_words import is_fold, mentions_split, split_of_name
+from breastus.data.sources.split_words import (
+    is_fold,
+    mentions_split,
+    split_in_name,
+    split_of_name,
+)
 from breastus.data.splits.group_folds import draw_folds
 from breastus.data.splits.scheme import (
     FOLD_OF_SPLIT,
@@ -54,6 +59,15 @@ def folders_are_split(rows: pd.DataFrame) -> bool:
         problem = (
             f"The folders {_few(unclear)} are not used as a split. {advice}, or put the folders of "
             "the classes into folders train/, val/ and test/."
+        )
+    elif {"train", "test"} <= set(in_names := rows["image_id"].map(_split_in_file_name)):
+        counts = in_names[in_names != ""].value_counts()
+        named = ", ".join(f"{name} ({number})" for name, number in counts.items())
+        problem = f"The split in the names of files, {named}, is not used. {advice} if it is one."
+    elif 1 < len(mixed := _folders_of_all_classes(rows)) <= _SHOWN:
+        problem = (
+            f"The folders {', '.join(mixed)} hold images of all classes each. They are not used as "
+            f"a split. {advice} if they are one."
         )
     else:
         return False
@@ -118,6 +132,21 @@ def draw_missing_val(rows: pd.DataFrame, split: pd.Series, seed: int, subject: s
     elif missing:
         raise SplitError(f"{subject} no images for {' and '.join(missing)}. Add them.")
     return split
+
+
+def _split_in_file_name(image_id: str) -> str:
+    return split_in_name(image_id.rpartition("/")[2])
+
+
+def _folders_of_all_classes(rows: pd.DataFrame) -> list[str]:
+    """Return folders beside or within class folders that hold all classes, but not all images."""
+    folders = rows["image_id"].map(lambda image_id: frozenset(image_id.split("/")[1:-1]))
+    if (folders.map(len) < 2).any():
+        return []  # not all images are in a class folder and another one
+    of_folder = pd.DataFrame({"folder": folders, "label": rows["label"]}).explode("folder")
+    found = of_folder.groupby("folder")["label"].agg(["nunique", "size"])
+    mixed = found[(found["nunique"] == rows["label"].nunique()) & (found["size"] < len(rows))]
+    return sorted(mixed.index)
 
 
 def _few(names: list[str]) -> str:

@@ -127,6 +127,12 @@ def test_missing_files_and_unused_columns_are_named(table):
     assert "names scans/z.png, which is not in that place" in problems
 
 
+def test_many_missing_files_are_counted(table):
+    rows = "".join(f"scans/x{n}.png,lump\n" for n in range(50))
+    (problem,) = content(table(f"path,label\nscans/a.png,lump\n{rows}")).problems
+    assert "names 50 files that are not in that place, such as scans/x0.png" in problem
+
+
 def test_names_stay_apart_and_say_nothing_of_the_machine(table, tmp_path, write_image):
     elsewhere = [write_image(tmp_path / side / "x" / "scan.png", 5) for side in ("left", "right")]
     (tmp_path / "list").mkdir()
@@ -163,8 +169,8 @@ def test_in_the_manifest(table):
     path = table("path,label,source\nscans/a.png,lump,Astana\nscans/b.png,no_lump,\nx.png,lump,\n")
     with pytest.warns(DataWarning) as caught:
         manifest = load_manifest(path)
-    assert "2 of 3 rows have no source and count as csv" in str(caught[0].message)
-    assert "names x.png" in str(caught[1].message)
+    assert "names x.png" in str(caught[0].message)
+    assert "2 of 3 rows have no source and count as csv" in str(caught[1].message)
     assert manifest["image_id"].tolist() == ["Astana/scans/a", "csv/scans/b"]
     assert manifest["source"].tolist() == ["Astana", "csv"]
     assert (manifest["width"] == 80).all()
@@ -186,6 +192,7 @@ def test_a_manifest_is_not_taken_for_a_users_table(table, tmp_path):
             r"1 of 3 rows have no patient_id, the first is row 3 \(scans/b.png\). Merged cells\?",
         ),
         ("path,label,Patient ID\nscans/a.png,lump,P1\nscans/b.png,no_lump,n/a", "no patient_id"),
+        ("path,label,patient_id\nscans/a.png,lump,P1\nscans/b.png,no_lump,#N/A", "no patient_id"),
         (
             "path,label,source,patient_id\nscans/a.png,lump,A,1\nscans/b.png,lump,B,\n"
             "scans/c.png,lump,A,",
@@ -225,3 +232,22 @@ def test_patients_and_sources_of_some_rows_only_are_refused(table, text, message
 )
 def test_patients_may_be_unknown(table, text, patients):
     assert [image.patient_id for image in content(table(text)).images] == patients
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1", "1.0"), ("001", "1"), ("P7", "p7"), ("P-7", "P 7"), ("A01", "a1"), ("12,0", "12")],
+)
+def test_one_patient_in_two_spellings_is_named(table, one, other):
+    text = f"path;label;patient_id\nscans/a.png;lump;{one}\nscans/b.png;no_lump;{other}\n"
+    with pytest.warns(DataWarning, match=f"1 patients may be written in two.*{one} and {other}"):
+        content(table(text))
+
+
+def test_different_patients_are_not_taken_for_one(table, recwarn):
+    text = (
+        "path,label,patient_id,source\nscans/a.png,lump,10,A\nscans/b.png,no_lump,1,A\n"
+        "scans/c.png,lump,1.1,A\nscans/d.png,lump,01,B\n"
+    )
+    content(table(text))
+    assert not recwarn.list

@@ -48,6 +48,21 @@ def test_an_image_without_a_suffix_is_read(data):
     assert [image.name for image in content(data).images][:2] == ["lump/b", "lump/IM_0001"]
 
 
+@pytest.mark.parametrize("form", ["BMP", "WEBP", "TIFF", "JPEG"])
+def test_an_image_of_any_format_without_a_suffix_is_read(data, form):
+    Image.open(data / "lump" / "a.png").save(data / "lump" / "IM_0001", form)
+    assert "lump/IM_0001" in [image.name for image in content(data).images]
+
+
+def test_binary_files_without_a_suffix_are_named(data):
+    for name in ("IM_0001", "1.2.840.7"):
+        Image.open(data / "lump" / "a.png").save(data / "lump" / name, "GIF")
+    (data / "LICENSE").write_text("Anyone may use these images.")
+    (data / "DICOMDIR").write_bytes(bytes(200))
+    (problem,) = content(data).problems
+    assert "no suffix (2), such as" in problem
+
+
 def test_links_to_folders_and_files_are_followed(data, tmp_path, write_image):
     store = tmp_path / "store"
     write_image(store / "x.png", 10)

@@ -116,14 +116,17 @@ def test_parquet_with_splits_class_names_and_masks_among_the_images(serve, cache
     }
 
 
-def test_parquet_without_names_has_its_masks_known_by_their_pixels(serve, cache):
+@pytest.mark.parametrize("name", [None, "scan_seg.png"])
+def test_parquet_has_its_masks_known_by_their_pixels(serve, cache, name):
     mask = np.zeros((40, 50, 3), np.uint8)
     empty = to_png(mask.copy())
     mask[10:20, 10:30] = 255
-    rows = [(png(1), None, "benign"), (to_png(mask), None, "benign")]
-    rows += [(png(2), None, "normal"), (empty, None, "normal"), (b"torn", None, "normal")]
+    rows = [(png(1), None, "benign"), (to_png(mask), name, "benign")]
+    rows += [(png(2), None, "normal"), (empty, name, "normal"), (b"torn", None, "normal")]
     serve({"a.parquet": parquet(rows)})
-    assert sorted(labels(hub.fetch(cache, REPO))) == [
+    with pytest.warns(DataWarning, match=r"2 of 5 rows of .*a\.parquet hold lesion masks"):
+        folder = hub.fetch(cache, REPO)
+    assert sorted(labels(folder)) == [
         "benign/00000 a",
         "normal/00002 a",
         "normal/00004 a",
@@ -300,6 +303,16 @@ def test_files_of_several_shards_keep_apart(tmp_path):
     files = sorted(file.relative_to(out).as_posix() for file in out.rglob("*.png"))
     assert files == [f"{names[n % 2]}/{n:05d} scan.png" for n in (0, 2, 4, 6, 1, 3, 5, 7)]
     assert len({(out / file).read_bytes() for file in files}) == 8
+
+
+def test_a_split_within_the_name_of_a_parquet_file_is_kept(tmp_path):
+    for seed, name in enumerate(("busi_train-00000-of-00001", "busi_test")):
+        rows = [(png(2 * seed), "a.png", "lump"), (png(2 * seed + 1), "b.png", "normal")]
+        (tmp_path / f"{name}.parquet").write_bytes(parquet(rows))
+    assert set(labels(unpack(tmp_path, tmp_path / "out"))) == {
+        *("train/lump/00000 a", "train/normal/00001 b"),
+        *("test/lump/00000 a", "test/normal/00001 b"),
+    }
 
 
 def test_files_of_several_archives_keep_apart(tmp_path):

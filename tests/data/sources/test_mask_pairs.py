@@ -67,6 +67,8 @@ BUSI_IMAGE = "images/{finding}/{finding} ({n}).png"
         ("{finding}/bus_{n:04d}-l.png", "{finding}/gt_{n:04d}-l.png"),
         ("scans/{finding}/{finding}{n}.png", "контур/{finding}{n}.png"),
         ("{finding}/patient{n}/1.png", "{finding}/patient{n}/1_roi.png"),
+        ("{finding}/patient{n}/image.png", "{finding}/patient{n}/mask.png"),
+        ("{finding}/{n}/us.png", "{finding}/{n}/lesion label.png"),
     ],
 )
 def test_a_file_of_few_levels_is_the_mask_of_the_image_of_similar_name(data_set, image, mask):
@@ -107,6 +109,22 @@ def test_a_jpeg_mask_and_several_lesions(tmp_path, write_image, write_mask):
         mask.unlink()
     (image,) = content(tmp_path).images
     assert [path.name for path in image.mask_paths] == ["a 1 seg 1.jpg", "a 1 seg 2.jpg"]
+
+
+@pytest.mark.parametrize("image", ["{n}", "case{n:03d}"])
+def test_numbers_of_lesions_are_not_taken_for_numbers_of_images(
+    tmp_path, write_image, write_mask, image
+):
+    for n in range(1, 11):
+        write_image(tmp_path / "lump" / f"{image.format(n=n)}.png", n)
+        for lesion in (1, 2):
+            write_mask(tmp_path / "lump" / f"{image.format(n=n)}_lesion{lesion}.png", n + lesion)
+    found = content(tmp_path)
+    assert [row.name for row in found.images] == [f"lump/{image.format(n=n)}" for n in range(1, 11)]
+    for row in found.images:
+        assert [mask.stem for mask in row.mask_paths] == [
+            f"{row.path.stem}_lesion{lesion}" for lesion in (1, 2)
+        ]
 
 
 def test_cutouts_of_lesions_are_set_aside(tmp_path, write_image, write_mask):

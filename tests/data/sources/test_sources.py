@@ -1,6 +1,7 @@
 """What each layout's reader makes of its folder, and of folders that are not as they should be."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -241,6 +242,21 @@ def test_a_split_busi_keeps_its_split(tmp_path, write_image):
 def test_an_unknown_layout_says_what_is_known(tmp_path, write_image):
     write_image(tmp_path / "x.png")
     with pytest.raises(DataError, match=r"has no known layout.*lump/ and no_lump/"):
+        content(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["BUSI.zip", "data/train-00000-of-00001.parquet", "us.tar.gz"])
+def test_an_archive_is_named_where_no_images_are(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(DataError, match=rf"known layout\. It holds {Path(name).name}: unpack"):
+        content(tmp_path)
+
+
+def test_images_without_class_folders_are_counted(tmp_path, write_image):
+    for seed in range(2):
+        write_image(tmp_path / f"{seed}.png", seed)
+    with pytest.raises(DataError, match=r"no known layout\. 2 images lie in it without a class"):
         content(tmp_path)
 
 

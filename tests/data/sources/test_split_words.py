@@ -1,5 +1,7 @@
 """Folders that are a split, or nearly one, and what is said where they are not used."""
 
+import warnings
+
 import pytest
 
 from breastus.data.manifest.build import load_manifest
@@ -17,6 +19,7 @@ from breastus.errors import DataWarning, SplitError
         *(("val", "val"), ("valid", "val"), ("Validation_Set", "val"), ("valset", "val")),
         *(("test", "test"), ("testing", "test"), ("test_set", "test"), ("Test Set", "test")),
         *(("test1", "test"), ("testset", "test"), ("hold-out", "test"), ("holdout_set", "test")),
+        *(("TrainDataset", "train"), ("test_imgs", "test"), ("val-split", "val")),
         *(("dev", ""), ("data", ""), ("images", ""), ("test_hospital", ""), ("latest", "")),
         *(("fold_1", ""), ("lump", ""), ("", "")),
     ],
@@ -68,6 +71,7 @@ def test_the_split_of_the_folders_is_used_by_any_of_its_words(write, parts):
             ("fold_0", "fold_1", "fold_2"),
             "folds of the folders fold_0, fold_1, fold_2 are not used",
         ),
+        (("обучение", "тест"), "folders обучение, тест hold images of all classes each. They are"),
     ],
 )
 def test_a_split_of_folders_that_is_not_used_is_named(write, parts, message):
@@ -89,6 +93,24 @@ def test_folders_of_a_class_and_a_split_are_named(tmp_path, write_image):
                 write_image(path, 100 * seed + 10 * index + number)
     manifest = load_manifest(tmp_path, labels=labels)
     with pytest.warns(DataWarning, match="folders test_lump, test_no_lump, train_lump, .* are not"):
+        make_splits(manifest)
+
+
+def test_a_split_in_the_names_of_files_is_named(tmp_path, write_image):
+    for seed in range(12):
+        label, split = ("lump", "no_lump")[seed % 2], ("Train", "Test")[seed % 3 == 0]
+        write_image(tmp_path / label / f"{split}_{seed:03d}.png", seed)
+    manifest = load_manifest(tmp_path)
+    with pytest.warns(DataWarning, match=r"names of files, train \(8\), test \(4\), is not used"):
+        make_splits(manifest)
+
+
+def test_patients_in_class_folders_are_no_split(tmp_path, write_image):
+    for seed in range(24):
+        write_image(tmp_path / ("lump", "no_lump")[seed % 2] / f"{seed // 2}" / "a.png", seed)
+    manifest = load_manifest(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         make_splits(manifest)
 
 
