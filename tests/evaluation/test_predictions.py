@@ -133,4 +133,6 @@ def test_the_predicted_finding_follows_the_threshold():
     assert finding_confusion(made, 0.6).tolist() == [[1, 0, 0], [0, 0, 1], [1, 0, 0]]
     each = np.array([0.1, 0.95, 0.5, 0.5])  # one an image
     assert finding_confusion(made, each).tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1]]
+    benign = finding_confusion(made.assign(malignant_share=0.2), 0.5)
+    assert benign.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
     assert finding_confusion(table(), 0.5) is None

@@ -150,6 +150,12 @@ def test_the_variance_is_by_hand():
     assert found.variance == pytest.approx(0.02 + 0.01)
     # Satterthwaite: 0.03^2 / (0.01^2 / 1 + 0.02^2 / 1).
     assert found.degrees == pytest.approx(0.03**2 / (0.01**2 + 0.02**2))
+    # Four groups and three seeds with S^2 = 0.01: W = C = 0.01 * 4 / 3, W - C = 0.
+    three, groups = np.array([0.6, 0.7, 0.8]), 0.01 * 4 / 3
+    found = seed_and_group_variance([three], [three + moves[:, None]], groups=4)
+    assert found.variance == pytest.approx(groups + 0.01 / 3)
+    degrees = found.variance**2 / ((0.01 / 3) ** 2 / 2 + groups**2 / 3)
+    assert found.degrees == pytest.approx(degrees)
     # Seeds that move apart: W = 0.02, C = -0.02. The images explain the spread between seeds.
     apart = seed_and_group_variance(
         [values], [values + moves[:, None] * np.array([1, -1])], groups=2
