@@ -1,5 +1,7 @@
 """Subgroups: worked examples, sizes in thirds, too few groups, and what is refused."""
 
+from operator import itemgetter
+
 import numpy as np
 import pytest
 from prediction_tables import subgroup_tables
@@ -44,6 +46,23 @@ def test_findings_are_each_set_against_the_others():
     assert normal["specificity"]["value"] == (prob[found == "normal"] < 0.5).mean()
     assert normal["sensitivity"]["reason"] == "no lumps"
     assert normal["roc_auc"]["value"] == part(result, "all", "all")["roc_auc"]["value"]
+
+
+def test_all_images_of_a_class_have_the_interval_of_the_whole():
+    predictions, attributes = subgroup_tables()
+    whole = {
+        name: {"value": 0.5, "ci_low": 0.25, "ci_high": 0.75}
+        for name in ("sensitivity", "specificity", "roc_auc")
+    }
+    result = subgroups(predictions, attributes, threshold=0.5, confidence=0.95, whole=whole)
+    alone = judged(predictions, attributes)
+    bounds = itemgetter("value", "ci_low", "ci_high")
+    for name in whole:
+        assert bounds(part(result, "all", "all")[name]) == (0.5, 0.25, 0.75)
+    # Normal images are all that have no lump; benign lumps are a part of the lumps.
+    assert bounds(part(result, "finding", "normal")["specificity"]) == (0.5, 0.25, 0.75)
+    assert part(result, "finding", "benign") == part(alone, "finding", "benign")
+    assert part(result, "finding", "normal")["sensitivity"]["reason"] == "no lumps"
 
 
 def test_grouped_images_are_worth_less():
