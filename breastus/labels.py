@@ -14,7 +14,7 @@ _LABEL_OF_FINDING = {"normal": "no_lump", "benign": "lump", "malignant": "lump",
 # What the name of a class in a data set may mean.
 CLASS_NAMES = ("lump", "no_lump", "benign", "malignant", "normal")
 
-# `training.target` to what the outputs of a network stand for. Output 0 means no lump, and the
+# `training.target` to what the outputs of a network mean. Output 0 means no lump, and the
 # probability of lump is the sum of the others.
 TARGETS = {"label": LABELS, "finding": KNOWN_FINDINGS}
 

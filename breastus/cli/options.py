@@ -115,10 +115,10 @@ def image_files(arguments: Iterable[str]) -> list[Path]:
     """Return the image files that command-line arguments name.
 
     Args:
-        arguments: files, folders and glob patterns. A folder stands for all images below. Lesion
-            masks, known by name or content, and other files are left out, which is printed. A
-            file that exists is never read as a pattern, and a name that matches nothing is kept,
-            so that the prediction reports it.
+        arguments: files, folders and glob patterns. A folder means all images below it, without
+            lesion masks (by name or content) and other files, which are printed. A file that
+            exists is never read as a pattern, and a name that matches nothing is kept, so that
+            the prediction reports it.
 
     Raises:
         DataError: when a folder holds no image or cannot be read.
@@ -136,7 +136,7 @@ def image_files(arguments: Iterable[str]) -> list[Path]:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """Return the images below a folder, and print which files are left out.
+    """Return the images below a folder, and print which files are skipped.
 
     Raises:
         DataError: when the folder holds no image or cannot be read.

@@ -1,7 +1,7 @@
 """Flags of a prediction: an image and facts about the model in, flags with their meaning out.
 
-With a flag of `UNSUITABLE` the model does not know such images, whatever it answers, and a reader
-has to look. Its limits are our choice: no image of BUSI, of BUS-UCLM or of the phantoms reaches
+A flag of `UNSUITABLE` marks an image of a kind that the model does not know. A reader has to look,
+whatever the model answers. Its limits are our choice: no image of BUSI, of BUS-UCLM or of the phantoms reaches
 one. They do not find everything: a grey photograph passes.
 """
 

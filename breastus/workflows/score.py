@@ -76,7 +76,7 @@ def score(
             takes the named split of the images, such as `busi-scenes-v1`.
         out: a new HTML file; None takes score.html, or the next free score-2.html, ...
         name: name of the entry; None takes the name of the file.
-        config: all settings; None takes the defaults. Those of `data` and `evaluation` matter.
+        config: all settings; None takes the defaults. `data` and `evaluation` count.
         **settings: single settings by name, such as `resamples=500`.
 
     Raises:

@@ -37,7 +37,7 @@ def read_baselines(split: BenchmarkSplit) -> dict[str, pd.DataFrame]:
     if not (table["_merge"] == "both").all():
         raise DataError(
             f"{file} does not hold the images of {split.name}. Install breastus again, or write it "
-            "anew with experiments/recipes/benchmark.py."
+            "again with experiments/recipes/benchmark.py."
         )
     found = {}
     for column, name in BASELINES.items():
