@@ -63,7 +63,7 @@ def _line(prediction: "Prediction") -> str:
     if prediction.unsuitable:
         why = "; ".join(prediction.reasons[flag] for flag in prediction.unsuitable)
         return (
-            f"{prediction.path}: refer to a reader, the model does not know images of this kind: {why}  "
+            f"{prediction.path}: refer to a reader, an image the model was not made for: {why}  "
             f"(it would answer {answer})"
         )
     referred = ", refer to a reader" if prediction.referred else ""

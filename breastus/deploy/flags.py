@@ -1,8 +1,8 @@
 """Flags of a prediction: an image and facts about the model in, flags with their meaning out.
 
 A flag of `UNSUITABLE` marks an image of a kind that the model does not know. A reader has to look,
-whatever the model answers. Its limits are our choice: no image of BUSI, of BUS-UCLM or of the phantoms reaches
-one. They do not find everything: a grey photograph passes.
+whatever the model answers. The limits are our choice: no image of BUSI, of BUS-UCLM or of the
+phantoms reaches one. They do not find everything: a grey photograph passes.
 """
 
 from collections.abc import Iterable, Mapping

@@ -59,7 +59,7 @@ class Prediction:
 
     @property
     def unsuitable(self) -> tuple[str, ...]:
-        """Flags with which `label` means nothing, as the model does not know images of that kind."""
+        """Flags with which `label` means nothing, as the model was not made for the image."""
         return tuple(flag for flag in self.flags if flag in UNSUITABLE)
 
     def to_dict(self) -> dict[str, Any]:
