@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
 
 from breastus.config.parsing import SPLIT_SCHEMES
 from breastus.config.schema import DataConfig
@@ -62,6 +63,35 @@ def test_every_image_is_in_one_test_part_of_a_cross_validation(no_lump, lump, se
         assert sorted(validated) == sorted(rest)  # each once, in one of the rotations
         tested += both.loc[both["split"] == "test", "image_id"].tolist()
     assert sorted(tested) == sorted(table["image_id"])
+
+
+def test_val_is_the_fold_that_its_rotation_names():
+    table = manifest(("x", 10, 10))
+    for fold, rotation, val in ((1, 0, 2), (1, 2, 4), (4, 0, 0), (3, 3, 2)):
+        splits = make_splits(table, scheme="kfold", fold=fold, val_rotation=rotation)
+        assert set(splits.loc[splits["split"] == "val", "fold"]) == {val}
+
+
+def test_folds_of_uneven_groups_are_the_most_even_of_several_draws():
+    table = manifest(("x", 12, 30), sizes=(1, 9, 2))
+    table["group_id"] = table["group_id"].str.rpartition("/")[2]  # some hold both classes
+    splits = make_splits(table, scheme="kfold", seed=3)
+
+    def unevenness(fold):
+        counts = pd.crosstab(table["label"], np.asarray(fold))
+        return (counts.div(counts.sum(axis=1), axis=0) - 1 / 5).abs().to_numpy().max()
+
+    draws = []
+    for attempt in range(20):
+        fold = np.empty(len(table), int)
+        folding = StratifiedGroupKFold(5, shuffle=True, random_state=3 + attempt * 10_007)
+        held_out = [test for _, test in folding.split(table, table["label"], table["group_id"])]
+        for number, rows in enumerate(held_out):
+            fold[rows] = number
+        draws.append(unevenness(fold))
+    ours = joined(splits, table).set_index("image_id")["fold"][table["image_id"]]
+    assert unevenness(ours) == pytest.approx(min(draws))
+    assert min(draws) < np.median(draws)
 
 
 def test_folds_are_even_in_both_classes_and_drawn_by_seed():
