@@ -178,7 +178,8 @@ def _twins(
     entry: Entry, split: BenchmarkSplit, manifest: pd.DataFrame, pairs: pd.DataFrame, config: Config
 ) -> dict[str, Any]:
     """Return `images`, how many test images have a twin in training, and the scores if any has."""
-    found = twins_in_training(split.parts, manifest, pairs, tested=split.folds or ["test"])
+    members = split.parts.rename(split.by).rename_axis("image_id").reset_index()
+    found = twins_in_training(members, manifest, pairs)
     twins = set(found["image_id"]) & set(split.tested["image_id"])
     if not twins:
         return {"images": 0}

@@ -1,6 +1,7 @@
 """The readings of the study: one change each, twins found, and tables that can be recomputed."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from PIL import Image
 from sklearn.metrics import recall_score, roc_auc_score
 
 from breastus.config.presets import default_config
+from breastus.errors import RunError
 from breastus.runs.run import Run
 from experiments import readings, records, results, runner, twins
 from experiments.recipes import study_readings
@@ -138,6 +140,21 @@ def test_without_a_search_for_twins_there_is_no_row(made, monkeypatch):
     variants, _ = made
     assert len(rows_of(readings.readings_tables(variants))) == 1
     assert readings.plot_readings(variants, {})
+
+
+def test_a_run_of_an_earlier_version_holds_no_twins(tiny_run, tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / EXPERIMENT / "x-0"
+    shutil.copytree(tiny_run.path, folder)
+    run = Run(folder)
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(records, "RECORDS", tmp_path / "records")
+    (tmp_path / "records" / EXPERIMENT).mkdir(parents=True)
+    monkeypatch.setattr(records, "recorded_runs", lambda experiment: {"x-0"})
+    twins.write_twins(EXPERIMENT)  # this split keeps groups together
+    assert readings.read_twins(EXPERIMENT) == {run.environment["data_fingerprint"]: {}}
+    run.write_config(run.config.replace({"data": {"groups": "ignore"}}))
+    with pytest.raises(RunError, match="x-0 does not hold the twins of its split"):
+        twins.write_twins(EXPERIMENT)
 
 
 # === From images to the page ===
