@@ -1,6 +1,6 @@
 """What the readings of the study reach over seeds, with and without a twin in training.
 
-    python -m experiments.readings      # draws docs/images/study_readings.png from the records
+`python -m experiments.results` writes the tables and draws docs/images/study_readings.png.
 
 A twin is a near-duplicate of a test image among the training images of its run. The likeliest
 output (argmax) is the predicted class; of three outputs, benign and malignant both mean lump.
@@ -14,15 +14,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from breastus.errors import RunError
 from breastus.evaluation.metrics.metrics import roc_auc
 from breastus.evaluation.predictions import finding_probabilities, truth_and_probability
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.labels import LUMP, NO_LUMP
 from breastus.reporting.figures.style import COLORS, STYLE, save_figure
-from experiments.pages import ROOT, run_script, table
+from experiments.pages import ROOT, table
 from experiments.recipes.study_readings import EXPERIMENT
-from experiments.records import Record, read_records
+from experiments.records import Record
 from experiments.twins import read_twins
 
 FIGURE = ROOT / "docs" / "images" / "study_readings.png"
@@ -30,18 +29,9 @@ _CLASSES = {NO_LUMP: "normals", LUMP: "lumps"}
 _TWIN = {True: "twin in training", False: "no twin"}
 
 
-def main() -> None:
-    records = read_records(EXPERIMENT)
-    if not records:
-        raise RunError(
-            f"experiments/records/{EXPERIMENT}/ holds no runs. Run the recipe first: "
-            "python -m experiments.recipes.study_readings --data path/to/BUSI"
-        )
-    variants: dict[str, list[Record]] = {}
-    for record in records:
-        variants.setdefault(record.variant, []).append(record)
+def draw(variants: Mapping[str, Sequence[Record]]) -> None:
+    """Draw the figure of the study's page from the recorded runs."""
     save_figure(plot_readings(variants, read_twins(EXPERIMENT)), FIGURE)
-    print(f"{FIGURE.name}: {len(records)} runs")
 
 
 def predictions(record: Record) -> pd.DataFrame:
@@ -217,7 +207,3 @@ def _draw_twins(axis: Axes, images: pd.DataFrame | None) -> None:
     axis.set_xticks(range(len(_CLASSES)), [f"recall of {name}" for name in _CLASSES.values()])
     axis.set(xlim=(-0.5, 1.5), ylim=(0, 1.25), yticks=np.linspace(0, 1, 6))
     axis.grid(False, axis="x")
-
-
-if __name__ == "__main__":
-    run_script(main)

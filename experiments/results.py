@@ -1,6 +1,8 @@
-"""Write the sections of RESULTS.md that have records, from experiments/records/ alone.
+"""Write every section of RESULTS.md that has records, from experiments/records/ alone.
 
     python -m experiments.results
+
+It also draws docs/images/study_readings.png. The pages in docs/ take their tables from RESULTS.md.
 
 A recipe records its runs as they finish, so an experiment can be run in several sittings. Each
 section shows the mean of every variant over its seeds with an interval for other seeds and images,
@@ -10,7 +12,8 @@ experiments without records stay as they are.
 
 import importlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +32,8 @@ from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
 from breastus.runs.run import kept_epoch
+from experiments import entries, readings
+from experiments.benchmarks import intervals
 from experiments.pages import (
     RESULTS,
     SCORES,
@@ -41,7 +46,6 @@ from experiments.pages import (
     title_and_text,
     write_section,
 )
-from experiments.readings import readings_tables
 from experiments.recipes.study_readings import EXPERIMENT
 from experiments.records import Record, experiments, read_records
 from experiments.runner import SEEDS
@@ -88,16 +92,33 @@ Variants = Mapping[str, list[Record]]
 
 
 def main() -> None:
-    found = {name: by_variant(name, read_records(name)) for name in experiments()}
+    found = recorded()
     if not found:
         raise RunError("experiments/records/ holds no runs. Run a recipe first.")
     with warnings.catch_warnings():
         # Small test sets leave some metrics undefined; the tables say so.
         warnings.simplefilter("ignore", UndefinedMetricWarning)
-        write_section(RESULTS, "reading", "\n".join(reading(found)))
-        for name, variants in found.items():
-            write_section(RESULTS, name, section(name, variants, comparison(name, found)))
-            print(f"{RESULTS.name}: {name}, {sum(map(len, variants.values()))} runs")
+        for name, text in sections(found):
+            write_section(RESULTS, name, text())
+            print(f"{RESULTS.name}: {name}", flush=True)
+    if EXPERIMENT in found:
+        readings.draw(found[EXPERIMENT])
+
+
+def recorded() -> dict[str, dict[str, list[Record]]]:
+    """Return the recorded runs of every experiment, by variant."""
+    return {name: by_variant(name, read_records(name)) for name in experiments()}
+
+
+def sections(found: Mapping[str, Variants]) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Return the name of each section that has records, and a function that returns its text."""
+    yield "reading", lambda: "\n".join(reading(found))
+    for name, variants in found.items():
+        yield name, partial(section, name, variants, comparison(name, found))
+    if entries.has_entries():
+        yield entries.EXPERIMENT, entries.section
+    if (record := intervals.read_record()) is not None:
+        yield intervals.EXPERIMENT, partial(intervals.section, record)
 
 
 def by_variant(experiment: str, records: list[Record]) -> dict[str, list[Record]]:
@@ -224,7 +245,7 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
             "",
             *(differences_table(variants, *compared) if compared[0] else ()),
             *redecided_table(name, variants),
-            *(readings_tables(variants) if name == EXPERIMENT else ()),
+            *(readings.readings_tables(variants) if name == EXPERIMENT else ()),
             "Cost (medians over seeds):",
             "",
             *costs_table(variants),

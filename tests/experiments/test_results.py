@@ -1,6 +1,7 @@
 """RESULTS.md is written from the records, and from nothing else."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from breastus.errors import RunError
 from breastus.evaluation.options import EvaluationOptions
 from breastus.models import registry
 from breastus.models.registry import build_model, list_models
-from experiments import pages, records, results
+from experiments import pages, readings, records, results
 
 RECIPES = ("ablation", "leakage", "networks", "precision", "pretraining", "shortcuts", "study")
 # Their records of version 1 had gaps and were dropped.
@@ -243,6 +244,34 @@ def test_the_recorded_experiments_are_complete():
             called = np.where(test["probability"] >= test["threshold"], "lump", "no_lump")
             assert (called == test["predicted"]).all(), (name, record.name)
             assert record.facts["code_version"], record.name
+
+
+@pytest.mark.slow
+def test_the_committed_page_regenerates_from_the_committed_records(tmp_path, monkeypatch):
+    text = pages.RESULTS.read_text(encoding="utf-8")
+    emptied = re.sub(r"(<!-- begin (.+?) -->\n).*?(<!-- end)", _without_text, text, flags=re.DOTALL)
+    (tmp_path / "RESULTS.md").write_text(emptied)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(readings, "FIGURE", tmp_path / "figure.png")
+    results.main()
+    assert (tmp_path / "RESULTS.md").read_text() == text
+
+
+def _without_text(found):
+    """Remove the text of a section unless it says that it has no records."""
+    return found[0] if "Records: none kept" in found[0] else found[1] + found[3]
+
+
+def test_every_section_has_records_or_says_that_it_has_none():
+    text = pages.RESULTS.read_text(encoding="utf-8")
+    written = dict(results.sections(results.recorded()))
+    for name in re.findall(r"<!-- begin (.+?) -->", text):
+        assert name in written or "Records: none kept" in section(text, name), name
+    assert (
+        {"networks", "benchmark", "intervals"}
+        <= set(written)
+        <= set(re.findall(r"<!-- begin (.+?) -->", text))
+    )
 
 
 def test_a_section_is_replaced_between_its_comments(tmp_path):

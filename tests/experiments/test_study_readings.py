@@ -217,7 +217,6 @@ def test_the_recipe_trains_records_and_draws(scenes, tmp_path, monkeypatch):
         assert twin in trained
         assert image[:-1] == twin[:-1]  # two images of one scene
     results.main()
-    readings.main()
     page = (tmp_path / "RESULTS.md").read_text()
     assert page.count(f"| {BEST} |") >= 2
     assert "Fewer than 10 seeds" in page
