@@ -2,7 +2,7 @@
 
     python -m experiments.results
 
-It also draws docs/images/study_readings.png. The pages in docs/ take their tables from RESULTS.md.
+The pages in docs/ take their tables from RESULTS.md.
 
 A recipe records its runs as they finish, so an experiment can be run in several sittings. Each
 section shows the mean of every variant over its seeds with an interval for other seeds and images,
@@ -25,6 +25,7 @@ from breastus.errors import RunError, UndefinedMetricWarning
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.intervals.recipe import (
     MIN_SEEDS,
+    check_recipe,
     recipe_difference,
     recipe_metrics,
 )
@@ -101,8 +102,6 @@ def main() -> None:
         for name, text in sections(found):
             write_section(RESULTS, name, text())
             print(f"{RESULTS.name}: {name}", flush=True)
-    if EXPERIMENT in found:
-        readings.draw(found[EXPERIMENT])
 
 
 def recorded() -> dict[str, dict[str, list[Record]]]:
@@ -126,6 +125,7 @@ def by_variant(experiment: str, records: list[Record]) -> dict[str, list[Record]
 
     Raises:
         RunError: when the seeds of a variant were trained with different settings.
+        DataError: when two of them have the same predictions.
     """
     variants: dict[str, list[Record]] = {}
     for record in records:
@@ -142,6 +142,8 @@ def by_variant(experiment: str, records: list[Record]) -> dict[str, list[Record]
             )
         if record is not first:
             variants[record.variant].append(record)
+    for runs in variants.values():
+        check_recipe([(f"records/{experiment}, {one.name}", one.split("test")) for one in runs])
     return variants
 
 
@@ -234,7 +236,7 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
         f"{', '.join(map(str, _distinct(records, 'transform')))}",
     }
     if missing := missing_runs(name, variants):
-        facts[f"Fewer than {seeds_of(name)} seeds, to save time"] = missing
+        facts[f"Recorded of fewer than {seeds_of(name)} seeds"] = missing
     return "\n".join(
         [
             *title_and_text(recipe_of(name).__doc__),
