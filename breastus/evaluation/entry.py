@@ -112,9 +112,11 @@ class _Check:
         table["image_id"] = self._image_ids()
         if "split_name" in table:
             self._check_split_name()
-        run = next((name for name in RUN_COLUMNS if name in table), None)
-        table["_run"] = table[run] if run else ""
-        other_repeats = self._drop_other_repeats() if run == REPEAT else []
+        named = [name for name in RUN_COLUMNS if name in table]
+        for column in named:
+            self._refuse(table[column] == "", f"each row must name its {column}", column)
+        table["_run"] = table[named].agg(", ".join, axis=1) if named else ""
+        other_repeats = self._drop_other_repeats() if REPEAT in named else []
         self._check_unique()
         unscored = self._drop_unscored()
         self._check_tested()
@@ -129,7 +131,10 @@ class _Check:
         thresholds = self._add_thresholds()
         tables = [self._predictions(self.table[self.table["_run"] == one]) for one in runs]
         check_recipe(
-            [(f"{self.name}, {run} {one}", table) for one, table in zip(runs, tables, strict=True)]
+            [
+                (f"{self.name}, {' and '.join(named)} {one}", table)
+                for one, table in zip(runs, tables, strict=True)
+            ]
         )
         return Entry(tables, runs, thresholds, folds_checked, unscored, other_repeats)
 
@@ -247,7 +252,8 @@ class _Check:
             where = f" of run {run}" if several else ""
             raise DataError(
                 f"{self.name}{where} must predict all {len(tested)} test images of "
-                f"{self.split.name}. Missing: {len(missing)} images: {_few(missing)}"
+                f"{self.split.name}. Missing: {len(missing)} image{'s' * (len(missing) > 1)}: "
+                f"{_few(missing)}"
             )
 
     def _add_thresholds(self) -> str:

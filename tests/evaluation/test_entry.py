@@ -210,6 +210,18 @@ def test_runs_of_one_recipe_are_told_apart(table, check, column):
         check(pd.concat([runs[0], runs[1].iloc[5:], runs[2]]))
 
 
+def test_each_row_names_its_run(table, check):
+    runs = [
+        table.assign(run=run, seed=seed, probability=table["probability"] ** (1 + seed + 2 * run))
+        for run in range(2)
+        for seed in range(2)
+    ]
+    assert check(pd.concat(runs)).runs == ["0, 0", "0, 1", "1, 0", "1, 1"]
+    seeds = table.assign(seed=[""] + ["0"] * (COUNT - 1))
+    with pytest.raises(DataError, match=r"each row must name its seed\. Received: row 2 \("):
+        check(seeds)
+
+
 def test_repeats_with_other_folds_are_left_out(table, check, monkeypatch):
     other = table.assign(repeat=1, fold=(table["fold"] + 1) % 5, probability=0.5)
     entry = check(pd.concat([table.assign(repeat=0), other]))
