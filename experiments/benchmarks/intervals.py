@@ -33,7 +33,6 @@ often): models trained on parts of one data set share what is particular to it, 
 data set shows it. At most 7 % of equal sets differ.
 """
 
-import json
 import warnings
 from dataclasses import dataclass
 
@@ -60,13 +59,10 @@ from breastus.evaluation.intervals.recipe import (
 )
 from breastus.evaluation.metrics.metrics import roc_auc
 from breastus.evaluation.options import EvaluationOptions
-from breastus.utils.files import write_text
-from experiments import records
 from experiments.pages import fact_list, run_script, table, title_and_text
-from experiments.records import code_version, read_records
+from experiments.records import measurement_facts, read_records, write_measurement
 
 EXPERIMENT = "intervals"
-RECORD = "intervals.json"
 SCORES = {
     "roc_auc": "ROC-AUC",
     "sensitivity": "sensitivity",
@@ -379,12 +375,6 @@ def perfect_probabilities() -> list[dict]:
     return rows
 
 
-def read_record() -> dict | None:
-    """Return what the last simulation found; None if there is no record."""
-    path = records.RECORDS / EXPERIMENT / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
 def section(record: dict) -> str:
     """Return the text of the section `intervals` of RESULTS.md."""
     keys = ("scores", "test sets", "seeds", "method")
@@ -405,7 +395,7 @@ def section(record: dict) -> str:
         *fact_list(
             {
                 "Command": "`python -m experiments.benchmarks.intervals`",
-                "Records": f"`records/intervals/`, of code version `{record['code_version']}`",
+                **measurement_facts(EXPERIMENT, record),
                 "Tests": f"{record['tests']} a row, so that a coverage of 0.95 is known to ± 0.02",
             }
         ),
@@ -446,7 +436,6 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         found = {
-            "code_version": code_version(),
             "tests": TESTS,
             "pairs": PAIRS,
             "few_patients": few_patients(),
@@ -454,9 +443,7 @@ def main() -> None:
             "equal_sets": equal_sets(),
             "coverage": [*coverage(), *trained()],
         }
-    path = records.RECORDS / EXPERIMENT / RECORD
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(found, indent=1) + "\n")
+    write_measurement(EXPERIMENT, found)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ rows `random` count every image as a scene, so their intervals are also too narr
 
     python -m experiments.recipes.leakage --data path/to/BUSI
 
-Two cores without GPU: 2 to 8 minutes a run, 20 runs. Five seeds of an earlier version showed no
-difference; their records had gaps and were dropped.
+Two cores without GPU: 2 to 8 minutes a run, 20 runs. The table of an earlier version was withdrawn,
+because its records had gaps.
 """
 
 from experiments.runner import run

@@ -6,8 +6,8 @@ The report of each run has the share of predictions that change when marks are d
 
     python -m experiments.recipes.shortcuts --data path/to/BUSI
 
-Two cores without GPU: 6 to 9 minutes a run, 30 runs. The records of an earlier version had gaps and
-were dropped.
+Two cores without GPU: 6 to 9 minutes a run, 30 runs. The table of an earlier version was withdrawn,
+because its records had gaps.
 """
 
 from experiments.runner import run

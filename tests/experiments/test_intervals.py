@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from experiments import records
 from experiments.benchmarks import intervals
 
 
 @pytest.fixture(scope="module")
 def record():
-    return intervals.read_record()
+    return records.read_measurement(intervals.EXPERIMENT)
 
 
 def test_recipes_hold_their_score_as_often_as_they_say(record):
