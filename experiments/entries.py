@@ -103,8 +103,9 @@ def section() -> str:
             )
         tables = tables_of(predictions, one["entry"])
         scores = score_entry(tables, options=OPTIONS)
-        of = "recipe" if len(tables) > 1 else "one trained model"
-        rows.append(score_row(one["title"], scores, one["split"], len(tables), of))
+        rows.append(
+            score_row(one["title"], scores, one["split"], len(tables), scores["interval_of"])
+        )
         facts[one["title"]] = (
             f"`{one['command']}`, code version `{one['code_version']}`, {one['hardware']}, "
             f"{one['minutes']:.0f} minutes"
