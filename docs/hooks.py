@@ -6,13 +6,14 @@
     <!-- bench: speed "Swin-T" -->      the table below one of its headings
     <!-- networks -->                   every network in a line
     <!-- settings -->                   every setting with its default
-    <!-- study_readings -->             figure and tables of the readings, once they are recorded
+    <!-- study_readings -->             figures and tables of the readings, once they are recorded
     <!-- api: train Predictor -->       the documentation of public names, from their docstrings
 
 An unknown marker stops the build, so that a page cannot lose its numbers unnoticed.
 """
 
 import re
+import sys
 from pathlib import Path
 
 import breastus
@@ -74,8 +75,43 @@ def _study_readings(*_) -> str:
     if "<!-- begin study_readings -->" not in text:
         return "No run is recorded yet."
     scores, twins = (_record("results", f"study_readings {number}") for number in (2, 3))
-    figure = "![Readings over seeds, and recall with and without a twin](images/study_readings.png)"
-    return f"{figure}\n\n{scores}\n\n{twins}"
+    drawn = _readings_figures()
+    parts = [
+        drawn.get("seeds", ""),
+        "Each reading over its seeds, mean (lowest to highest):",
+        scores,
+        drawn.get("twins", ""),
+        "Correct predictions with and without a twin in training, and the mean ROC-AUC over seeds:",
+        twins,
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _readings_figures() -> dict[str, str]:
+    """Return the figures of the readings as HTML, drawn from the records."""
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))  # `mkdocs` does not start in the folder of its script
+    from breastus.reporting.figures.style import to_svg
+    from experiments import readings
+    from experiments.records import read_records
+    from experiments.results import by_variant
+
+    name = readings.EXPERIMENT
+    drawn = readings.draw_figures(by_variant(name, read_records(name)))
+    captions = {
+        "seeds": "Sensitivity and specificity of each seed, by reading, with the published value.",
+        "twins": "Recall of test images with a twin in training, and of those without, by reading.",
+    }
+    return {
+        name: "".join(
+            f'<div role="img" aria-label="{captions[name]}" class="figure {form}">'
+            # A blank line would end the element.
+            + re.sub(r"\n\s*\n", "\n", to_svg(figure, f"{name}-{form}"))
+            + "</div>"
+            for form, figure in forms.items()
+        )
+        for name, forms in drawn.items()
+    }
 
 
 def _settings(*_) -> str:

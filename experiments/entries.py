@@ -1,11 +1,9 @@
 """Entries of the benchmark: what was recorded of each, and the table that documentation shows.
 
-    python -m experiments.entries
-
     records/benchmark/entries.jsonl       one line an entry: title, recipe, code version, machine
     records/benchmark/entries.parquet     its predictions: images, groups, labels, fold, run
 
-Scores are not recorded: the table is computed from the predictions.
+Scores are not recorded: `python -m experiments.results` computes the table from the predictions.
 """
 
 import json
@@ -19,18 +17,11 @@ from breastus.errors import RunError
 from breastus.evaluation.entry_scores import score_entry
 from breastus.evaluation.options import EvaluationOptions
 from breastus.utils.files import write_aside, write_text
-from experiments.pages import (
-    RESULTS,
-    fact_list,
-    run_script,
-    score_row,
-    score_table,
-    write_section,
-)
-from experiments.records import RECORDS
+from experiments import records
+from experiments.pages import fact_list, score_row, score_table
 
-FOLDER = RECORDS / "benchmark"
-FACTS, PREDICTIONS = FOLDER / "entries.jsonl", FOLDER / "entries.parquet"
+EXPERIMENT = "benchmark"
+FACTS, PREDICTIONS = "entries.jsonl", "entries.parquet"
 COLUMNS = (
     "entry",
     "run",
@@ -45,12 +36,18 @@ COLUMNS = (
 OPTIONS = EvaluationOptions(resamples=2000)
 
 
+def has_entries() -> bool:
+    """Return whether an entry is recorded."""
+    return (records.RECORDS / EXPERIMENT / FACTS).exists()
+
+
 def read_entries() -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Return the facts of each entry, sorted by name, and the predictions of all."""
-    if not FACTS.exists():
-        raise RunError(f"{FACTS} does not exist. Run experiments.recipes.benchmark first.")
-    lines = [json.loads(line) for line in FACTS.read_text(encoding="utf-8").splitlines()]
-    return lines, pd.read_parquet(PREDICTIONS)
+    folder = records.RECORDS / EXPERIMENT
+    if not has_entries():
+        raise RunError(f"{folder / FACTS} does not exist. Run experiments.recipes.benchmark first.")
+    text = (folder / FACTS).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()], pd.read_parquet(folder / PREDICTIONS)
 
 
 def record_entry(facts: dict[str, Any], predictions: pd.DataFrame) -> None:
@@ -61,18 +58,19 @@ def record_entry(facts: dict[str, Any], predictions: pd.DataFrame) -> None:
             `versions`, `hardware` and `minutes`.
         predictions: rows with the columns of `COLUMNS` except `entry`.
     """
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(FOLDER / ".lock"):
-        lines, table = read_entries() if FACTS.exists() else ([], None)
+    folder = records.RECORDS / EXPERIMENT
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / ".lock"):
+        lines, table = read_entries() if has_entries() else ([], None)
         own = predictions.assign(entry=facts["entry"])[list(COLUMNS)]
         if table is not None:
             own = pd.concat([table[table["entry"] != facts["entry"]], own], ignore_index=True)
         own = own.sort_values(["entry", "run", "image_id"], kind="stable", ignore_index=True)
         by_name = {one["entry"]: one for one in lines} | {facts["entry"]: facts}
-        with write_aside(PREDICTIONS) as path:
+        with write_aside(folder / PREDICTIONS) as path:
             own.to_parquet(path, index=False, compression="zstd")
         text = "".join(json.dumps(by_name[name]) + "\n" for name in sorted(by_name))
-        write_text(FACTS, text)
+        write_text(folder / FACTS, text)
 
 
 def tables_of(predictions: pd.DataFrame, entry: str) -> list[pd.DataFrame]:
@@ -90,7 +88,7 @@ def tables_of(predictions: pd.DataFrame, entry: str) -> list[pd.DataFrame]:
 
 
 def section() -> str:
-    """Return the section of RESULTS.md about the entries.
+    """Return the text of the section `benchmark` of RESULTS.md.
 
     Raises:
         RunError: if an entry is of a split that the package does not know any more.
@@ -105,7 +103,9 @@ def section() -> str:
             )
         tables = tables_of(predictions, one["entry"])
         scores = score_entry(tables, options=OPTIONS)
-        rows.append(score_row(one["title"], scores, one["split"], len(tables)))
+        rows.append(
+            score_row(one["title"], scores, one["split"], len(tables), scores["interval_of"])
+        )
         facts[one["title"]] = (
             f"`{one['command']}`, code version `{one['code_version']}`, {one['hardware']}, "
             f"{one['minutes']:.0f} minutes"
@@ -115,21 +115,12 @@ def section() -> str:
             "## Entries of the benchmark",
             "",
             "Out-of-fold predictions of every image of a named split, scored as `breastus score` "
-            "does (95 % intervals",
-            "over scenes; they do not cover another training).",
+            "does. Intervals (95 %) of one trained model are over scenes and do not cover another "
+            "training; those of a recipe, of several runs, do.",
             "",
             *fact_list({**facts, "Records": "`records/benchmark/`"}),
             "",
-            *score_table("split", "runs"),
+            *score_table("split", "runs", "interval of"),
             *rows,
         ]
     )
-
-
-def main() -> None:
-    write_section(RESULTS, "benchmark", section())
-    print(f"{RESULTS.name}: benchmark")
-
-
-if __name__ == "__main__":
-    run_script(main)

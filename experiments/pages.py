@@ -50,20 +50,17 @@ def fact_list(values: Mapping[str, str]) -> list[str]:
     return ["How it was run:", "", *(f"- {name}: {value}" for name, value in values.items())]
 
 
-def fact_list_here(command: str) -> list[str]:
-    """Return the facts of a benchmark that runs now, on this machine, and keeps no records."""
+def facts_here(command: str) -> dict[str, str]:
+    """Return the facts of a benchmark that starts now, on this machine."""
     from breastus.runs.environment import describe_hardware, hardware
 
     load = os.getloadavg()[0]
-    return fact_list(
-        {
-            "Command": f"`{command}`",
-            "Machine": describe_hardware(hardware()),
-            "Other work on the machine": f"load average {load:.1f} at the start; a busy machine "
-            "makes every time below longer",
-            "Records": "none kept",
-        }
-    )
+    return {
+        "Command": f"`{command}`",
+        "Machine": describe_hardware(hardware()),
+        "Other work on the machine": f"load average {load:.1f} at the start; a busy machine makes "
+        "every time below longer",
+    }
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> list[str]:

@@ -2,6 +2,7 @@
 
     records/<experiment>/runs.jsonl            one line a run: settings, environment, cost
     records/<experiment>/predictions.parquet   validation and test predictions of all runs
+    records/<benchmark>/<benchmark>.json       what a benchmark measured
 
 Scores are not recorded: they are computed from the predictions. Images, weights and the places of
 files on a machine are not recorded either. A run that is recorded again replaces its own rows.
@@ -233,6 +234,31 @@ def recipe_command(command: str) -> str:
 def without_folders(command: str) -> str:
     """Return a command line without the folders of the machine that it ran on."""
     return re.sub(r"(?<= )/\S*/", "", re.sub(r"--data \S+", "--data ...", command))
+
+
+def write_measurement(name: str, content: dict[str, Any]) -> None:
+    """Record what a benchmark measured, with the code version, in the place of an earlier record.
+
+    Args:
+        name: name of its section of RESULTS.md.
+        content: its numbers, from which the section is written.
+    """
+    path = RECORDS / name / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"code_version": code_version(), **content}
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_measurement(name: str) -> dict[str, Any] | None:
+    """Return what a benchmark measured last; None if there is no record."""
+    path = RECORDS / name / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def measurement_facts(name: str, record: dict[str, Any]) -> dict[str, str]:
+    """Return the facts of a measurement that a section of RESULTS.md lists."""
+    facts = f"`records/{name}/`, of code version `{record['code_version']}`"
+    return {**record.get("facts", {}), "Records": facts}
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -162,11 +162,14 @@ def _run_line(line: str) -> None:
         shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
     if arguments[0] == "splits" and "--out" in arguments:
         Path(arguments[arguments.index("--out") + 1]).unlink(missing_ok=True)
+    # As many folds as the trainings have.
+    arguments = [name.replace("data.folds=10", "data.folds=3") for name in arguments]
     if arguments[0] == "score" and "--splits" not in arguments:
         # Phantoms have no named split.
-        if not Path("unnamed.csv").exists():
-            breastus.export_splits("path/to/BUSI", out="unnamed.csv")
-        arguments += ["--splits", "unnamed.csv"]
+        folds = 3 if arguments[1].startswith("runs/") else 5
+        if not Path(f"unnamed-{folds}.csv").exists():
+            breastus.export_splits("path/to/BUSI", out=f"unnamed-{folds}.csv", folds=folds)
+        arguments += ["--splits", f"unnamed-{folds}.csv"]
     if arguments[:2] == ["data", "prepare"] and "--out" not in arguments:
         shutil.rmtree("data/prepared", ignore_errors=True)
     if "--recalibrated" in arguments and not Path(arguments[3]).exists():

@@ -1,12 +1,10 @@
 """Leaks of a split: held-out images with a near-duplicate, or the same patient, in training.
 
-    found = leaks(members, manifest, pairs)       # one row for each held-out image that leaks
+    twins_in_training(members, manifest, pairs)   # one row for each held-out image that has a twin
     random_split_leakage(manifest, pairs)         # what to expect of a random split of images
 
 A near-duplicate is another image of the same scene, or the same file under another name.
 """
-
-from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -45,82 +43,80 @@ def duplicate_pairs(manifest: pd.DataFrame, near_duplicates: pd.DataFrame) -> pd
     return table[~pd.Series(pair, dtype=object).duplicated()].reset_index(drop=True)
 
 
-def leaks(members: pd.DataFrame, manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the held-out images of which training has a near-duplicate or the same patient.
+def twins_in_training(
+    members: pd.DataFrame, manifest: pd.DataFrame, pairs: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the held-out images that have a twin in training: a near-duplicate or their patient.
 
     Args:
-        members: `image_id` and `split`; an image may be in several splits.
+        members: `image_id` and `split` (train, val, test), or, for folds, `image_id` and `fold`:
+            each fold is tested by a model that learned from all others. An image may be listed
+            several times.
         manifest: table of all these images, with `source` and `patient_id`.
         pairs: result of `duplicate_pairs`.
 
     Returns:
-        A table of `image_id`, `split` (val, test), `duplicate_id` (in train), `similarity`
-        (NaN for a patient), `kind`, `near_duplicate` and `same_patient` (bool, whether training
-        has one), one row for each held-out image that leaks, the most similar first. Its pair is
-        the most similar near-duplicate, or else an image of the same patient.
+        A table of `image_id`, `split` (val, test; in folds test), `duplicate_id` (the twin),
+        `similarity` (NaN for a patient), `kind`, `near_duplicate` and `same_patient` (bool, whether
+        training has one), one row for each held-out image with a twin, the most similar first. Its
+        twin is the most similar near-duplicate, or else an image of the same patient.
     """
-    both_ways = _both_ways(pairs)
-    patient_of = patient_keys(manifest.set_index("image_id"))
+    both_ways, patient_of = _both_ways(pairs), patient_keys(manifest.set_index("image_id"))
+    if "split" in members:
+        return _twins(members, both_ways, patient_of)
+    found = [
+        _twins(
+            members.assign(split=np.where(members["fold"] == fold, "test", "train")),
+            both_ways,
+            patient_of,
+        )
+        for fold in sorted(members["fold"].unique())
+    ]
+    return _most_similar_first(pd.concat(found))
+
+
+def _twins(members: pd.DataFrame, both_ways: pd.DataFrame, patient_of: pd.Series) -> pd.DataFrame:
+    """Return the result of `twins_in_training` for images in train, val and test."""
     train = members.loc[members["split"] == "train", "image_id"].drop_duplicates()
     in_train = both_ways[both_ways["duplicate_id"].isin(train)]
     same = pd.DataFrame(
         {"image_id": train, "duplicate_id": train, "similarity": 1.0, "kind": SAME_IMAGE}
     )
-    best = pd.concat([same, in_train]).sort_values("similarity", ascending=False, kind="stable")
-    best = best.drop_duplicates("image_id")
+    best = _most_similar_first(pd.concat([same, in_train])).drop_duplicates("image_id")
 
     of_patient = train.groupby(patient_of[train].to_numpy()).first()
     of_patient = of_patient[of_patient.index != ""]
 
-    held_out = members[members["split"].isin(HELD_OUT)].merge(best, on="image_id", how="left")
+    held_out = members.loc[members["split"].isin(HELD_OUT), ["image_id", "split"]]
+    held_out = held_out.merge(best, on="image_id", how="left")
     held_out["near_duplicate"] = held_out["duplicate_id"].notna()
     seen = held_out["image_id"].map(patient_of).map(of_patient)
     held_out["same_patient"] = seen.notna()
     held_out["duplicate_id"] = held_out["duplicate_id"].where(held_out["near_duplicate"], seen)
     held_out["kind"] = held_out["kind"].where(held_out["near_duplicate"], SAME_PATIENT)
     found = held_out[held_out["near_duplicate"] | held_out["same_patient"]]
-    found = found.sort_values("similarity", ascending=False, kind="stable", ignore_index=True)
     columns = ["image_id", "split", *PAIR_COLUMNS[1:], "near_duplicate", "same_patient"]
-    return found[columns]
+    return _most_similar_first(found[columns])
 
 
-def twins_in_training(
-    parts: pd.Series, manifest: pd.DataFrame, pairs: pd.DataFrame, *, tested: Iterable[str | int]
-) -> pd.DataFrame:
-    """Return the test images that have a twin in training: a near-duplicate or the same patient.
-
-    Args:
-        parts: part of each image, by image id: `train`, `val` and `test`, or numbers of folds.
-        manifest, pairs: as for `leaks`.
-        tested: the parts that are tested, each by a model that learned from `train`, or in folds
-            from all other folds.
-
-    Returns:
-        The rows of `leaks` about test images.
-    """
-    found = []
-    for part in tested:
-        trained = parts == "train" if part == "test" else parts != part
-        split = np.select([parts == part, trained], ["test", "train"], "")
-        members = pd.DataFrame({"image_id": parts.index, "split": split})
-        found.append(leaks(members, manifest, pairs))
-    return pd.concat(found, ignore_index=True)
+def _most_similar_first(table: pd.DataFrame) -> pd.DataFrame:
+    return table.sort_values("similarity", ascending=False, kind="stable", ignore_index=True)
 
 
 def leakage_rates(members: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    """Count the leaks of each held-out split.
+    """Count the twins of each held-out part.
 
     Args:
-        members: `image_id` and `split`.
-        found: result of `leaks`.
+        members, found: argument and result of `twins_in_training`.
 
     Returns:
         One row for each of val and test that has images; columns `images`, `near_duplicate`,
         `same_patient`, `leaked` (images with either), and `rate` (of images that leak, 0 to 1).
     """
+    parts = members.get("split", pd.Series("test", index=members.index))
     rows = {}
     for split in HELD_OUT:
-        count = int((members["split"] == split).sum())
+        count = int((parts == split).sum())
         if count:
             part = found[found["split"] == split]
             rows[split] = {

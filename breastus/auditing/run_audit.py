@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from breastus.auditing.leakage import duplicate_pairs, leakage_rates, leaks, random_split_leakage
+from breastus.auditing.leakage import (
+    duplicate_pairs,
+    leakage_rates,
+    random_split_leakage,
+    twins_in_training,
+)
 from breastus.auditing.measure import measure
 from breastus.auditing.scenes import Scene, scenes
 from breastus.auditing.shortcuts import flags_by_label, statistics_by_label
@@ -27,14 +32,16 @@ class SplitAudit:
     Attributes:
         title: name of the split in a sentence, such as "the split mine.csv".
         own: true for a split that breastus made.
-        members: table of `image_id` and `split`.
-        leaks: result of the function of that name.
+        members: table of `image_id` and `split` (in folds `fold 0`, ...).
+        trained: number of training images; None in folds, where it differs.
+        leaks: result of `twins_in_training`.
         rates: result of `leakage_rates`.
     """
 
     title: str
     own: bool
     members: pd.DataFrame
+    trained: int | None
     leaks: pd.DataFrame
     rates: pd.DataFrame
 
@@ -119,8 +126,8 @@ def run_audit(
 
     Args:
         data: result of `breastus.data.manifest.build.build_manifest_with_pairs`.
-        members: `image_id` and `split` of the split to audit; None takes the folders train/,
-            val/ and test/ if they exist.
+        members: `image_id`, and `split` or `fold`, of the split to audit; None takes the folders
+            train/, val/ and test/ if they exist.
         title: name of the split in a sentence, such as "the split mine.csv".
         settings: threshold of near-duplicates, and scheme of the split that breastus makes.
         seed: seed of the split that breastus makes.
@@ -185,9 +192,13 @@ def twins_table(audit: Audit) -> pd.DataFrame:
 
 
 def _audit_split(title, members, manifest, pairs, *, own: bool = False) -> SplitAudit:
-    members = members[["image_id", "split"]]
-    found = leaks(members, manifest, pairs)
-    return SplitAudit(title, own, members, found, leakage_rates(members, found))
+    found = twins_in_training(members, manifest, pairs)
+    rates, trained = leakage_rates(members, found), None
+    if "split" in members:
+        trained = int((members["split"] == "train").sum())
+    else:
+        members = members.assign(split="fold " + members["fold"].astype(str))
+    return SplitAudit(title, own, members[["image_id", "split"]], trained, found, rates)
 
 
 def _own_split(manifest, settings, seed) -> tuple[pd.DataFrame | None, str]:

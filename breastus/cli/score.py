@@ -7,6 +7,7 @@ from breastus.cli.options import add_data, add_out, add_settings, settings
 
 EXAMPLES = (
     "breastus score predictions.csv --data path/to/BUSI                  # on busi-scenes-v1",
+    "breastus score runs/compact-cv --data path/to/BUSI                  # trained with --folds 5",
     "breastus score my_predictions.csv --data path/to/images --splits my_split.csv",
 )
 
@@ -17,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PREDICTIONS",
         help="a CSV file with the columns image_id (or path, file, sha256) and probability (of a "
-        "lump); optional: fold, seed or run, threshold or predicted, label, split_name",
+        "lump); optional: fold, seed or run, threshold or predicted, label, split_name; or the "
+        "folder of `breastus train NETWORK --folds 5`",
     )
     add_data(parser)
     parser.add_argument(

@@ -8,6 +8,9 @@ the `pixel_sha256` of an export. `probability` is the probability of a lump. Opt
 which the image was tested; `seed` or `run`, for several models of one recipe; `threshold`, from
 which an image is predicted lump, or `predicted` (lump, no_lump); `label`; and `split_name`, the
 split that the predictions are for. Anything that does not fit is an error that names the rows.
+
+A cross-validation of breastus is taken as its folder. Each of its repeats draws other folds, so
+only those that have the folds of the split are scored.
 """
 
 import os
@@ -22,11 +25,12 @@ from breastus.data.splits.benchmark import FOLD, BenchmarkSplit
 from breastus.data.splits.benchmark_file import parse_fold
 from breastus.data.splits.split_csv import match_images
 from breastus.errors import DataError
+from breastus.evaluation.intervals.recipe import check_recipe
 from breastus.labels import LABELS, LUMP
 
 THRESHOLD = 0.5  # of predictions that come without one
-# Columns that name one of several models; a cross-validation of breastus writes `repeat`.
-RUN_COLUMNS = ("run", "seed", "repeat")
+REPEAT = "repeat"  # column of a cross-validation of breastus
+RUN_COLUMNS = ("run", "seed", REPEAT)  # name one of several models
 _CHECKSUMS = ("pixel_sha256", "sha256")
 _LABELS = {**{label: label for label in LABELS}, "0": LABELS[0], "1": LABELS[LUMP]}
 _LABELS |= {"normal": LABELS[0], "benign": LABELS[LUMP], "malignant": LABELS[LUMP]}
@@ -46,6 +50,7 @@ class Entry:
         folds_checked: whether the file names the fold of each prediction, which was then checked.
         unscored: images that the file names and the split excludes, with the reason, `image_id`
             and `excluded`.
+        other_repeats: repeats of a cross-validation that have other folds, and are not scored.
     """
 
     tables: list[pd.DataFrame]
@@ -53,6 +58,7 @@ class Entry:
     thresholds: str
     folds_checked: bool
     unscored: pd.DataFrame
+    other_repeats: list[str]
 
 
 class EntryFile:
@@ -106,8 +112,11 @@ class _Check:
         table["image_id"] = self._image_ids()
         if "split_name" in table:
             self._check_split_name()
-        run = next((name for name in RUN_COLUMNS if name in table), None)
-        table["_run"] = table[run] if run else ""
+        named = [name for name in RUN_COLUMNS if name in table]
+        for column in named:
+            self._refuse(table[column] == "", f"each row must name its {column}", column)
+        table["_run"] = table[named].agg(", ".join, axis=1) if named else ""
+        other_repeats = self._drop_other_repeats() if REPEAT in named else []
         self._check_unique()
         unscored = self._drop_unscored()
         self._check_tested()
@@ -121,7 +130,13 @@ class _Check:
             self._check_coverage(one, len(runs) > 1)
         thresholds = self._add_thresholds()
         tables = [self._predictions(self.table[self.table["_run"] == one]) for one in runs]
-        return Entry(tables, runs, thresholds, folds_checked, unscored)
+        check_recipe(
+            [
+                (f"{self.name}, {' and '.join(named)} {one}", table)
+                for one, table in zip(runs, tables, strict=True)
+            ]
+        )
+        return Entry(tables, runs, thresholds, folds_checked, unscored, other_repeats)
 
     def _numbers(self, column: str) -> pd.Series:
         """Return a column of numbers from 0 to 1."""
@@ -159,6 +174,33 @@ class _Check:
         self._refuse(
             wrong, f"the predictions are for another split than {split.name}", "split_name"
         )
+
+    def _drop_other_repeats(self) -> list[str]:
+        """Remove the repeats that have other folds than the split, and return their names.
+
+        They are models of another split, which have trained on images that this one tests.
+        """
+        if FOLD not in self.table or self.split.by != FOLD:
+            return []
+        own = self.table["image_id"].map(self.split.images.set_index("image_id")[FOLD])
+        wrong = own.notna() & (self.table[FOLD].map(parse_fold) != own)
+        # A few wrong rows are an error that `_check_folds` names.
+        shares = wrong.groupby(self.table["_run"]).mean()
+        others = sorted(shares.index[shares > 0.5])
+        if len(others) == len(shares):
+            way_out = "Name the split that it was trained on: --splits FILE"
+            if self.split.is_named:
+                way_out = (
+                    f"breastus train draws these with --folds {len(self.split.folds)} --seed 0 and "
+                    "the default settings of data. Train so, or export the split of your settings "
+                    "with breastus splits export, and name it with --splits"
+                )
+            raise DataError(
+                f"{self.name}: no repeat of this cross-validation has the folds of "
+                f"{self.split.name}. {way_out}. Received: {len(others)} repeats with other folds"
+            )
+        self.table = self.table[~self.table["_run"].isin(others)]
+        return others
 
     def _check_unique(self) -> None:
         repeated = self.table.duplicated(["_run", "image_id"], keep=False)
@@ -210,7 +252,8 @@ class _Check:
             where = f" of run {run}" if several else ""
             raise DataError(
                 f"{self.name}{where} must predict all {len(tested)} test images of "
-                f"{self.split.name}. Missing: {len(missing)} images: {_few(missing)}"
+                f"{self.split.name}. Missing: {len(missing)} image{'s' * (len(missing) > 1)}: "
+                f"{_few(missing)}"
             )
 
     def _add_thresholds(self) -> str:

@@ -47,10 +47,10 @@ def score_entry(
         options: resamples, level, prevalence and seed.
 
     Returns:
-        The settings; `runs`; `n`, `n_groups`, `n_lump`, `n_no_lump`; `confusion_matrix` (means over
-        runs); under each metric's name `value`, `seed_sd`, `ci_low`, `ci_high`, as from
-        `recipe_metrics`; `per_run`, metrics of each run; `covered`, what the intervals cover; and
-        `baselines`, as from `compare_with`.
+        The settings; `runs`; `interval_of`, "recipe" or "one trained model"; `n`, `n_groups`,
+        `n_lump`, `n_no_lump`; `confusion_matrix` (means over runs); under each metric's name
+        `value`, `seed_sd`, `ci_low`, `ci_high`, as from `recipe_metrics`; `per_run`, metrics of
+        each run; `covered`, what the intervals cover; and `baselines`, as from `compare_with`.
     """
     with warnings.catch_warnings():
         # What is undefined is NaN, and the page says so.
@@ -62,6 +62,7 @@ def score_entry(
             "confidence": options.confidence,
             "resamples": options.resamples,
             "runs": len(tables),
+            "interval_of": found["interval_of"],
             **image_counts(truth, tables[0]["group_id"]),
             **{name: found[name] for name in ("confusion_matrix", *METRICS)},
             "per_run": found["per_table"],

@@ -14,7 +14,6 @@ COLUMNS = ("image_id", "split", "group_id", "finding", "label", "predicted", "pr
 MALIGNANT_SHARE = "malignant_share"
 # The others are the probability of lump before calibration, and the threshold of `predicted`.
 OPTIONAL_COLUMNS = ("probability_uncalibrated", "threshold", MALIGNANT_SHARE)
-_DEFAULT_THRESHOLD = 0.5  # of predictions without one
 # An empty finding means that the data set does not state it.
 _LABELS_OF_FINDINGS = {"": "", **{finding: label_of_finding(finding) for finding in FINDINGS}}
 
@@ -133,11 +132,19 @@ def truth_and_probability(
     return (table["label"] == LABELS[LUMP]).to_numpy(int), table[column].to_numpy(float)
 
 
-def thresholds_of(table: pd.DataFrame) -> np.ndarray:
-    """Return the threshold of each prediction, float [n]; 0.5 in a table without thresholds."""
-    if "threshold" in table:
-        return table["threshold"].to_numpy(float)
-    return np.full(len(table), _DEFAULT_THRESHOLD)
+def thresholds_of(table: pd.DataFrame, name: str = "The predictions") -> np.ndarray:
+    """Return the threshold of each prediction, float [n]; `name` names the table in errors.
+
+    Raises:
+        DataError: when the table lacks thresholds. None is assumed, because a model's own threshold
+            is seldom 0.5.
+    """
+    if "threshold" not in table or table["threshold"].isna().any():
+        raise DataError(
+            f"{name} must have a threshold in each row, from which an image is predicted lump. Add "
+            f"a column threshold. Received: {', '.join(map(str, table.columns))}"
+        )
+    return table["threshold"].to_numpy(float)
 
 
 def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:

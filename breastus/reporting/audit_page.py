@@ -170,7 +170,7 @@ def _pair(row) -> dict[str, Any]:
 
 def _scene(scene: Scene, where: dict[str, str]) -> dict[str, Any]:
     parts = {where[i] for i in scene.image_ids if i in where}
-    names = [name for name in SPLITS if any(name in held for held in parts)]
+    names = [name for name in SPLITS if any(name in held for held in parts)] or sorted(parts)
     low, high = (f"{value:.2f}" for value in scene.similarity)
     size = len(scene.image_ids)
     return {

@@ -232,14 +232,15 @@ class Run(ReportFolder):
         """Write shortcuts.json."""
         write_json(self.path / SHORTCUTS_FILE, result)
 
-    def read_twins(self) -> list[str] | None:
-        """Return the ids of test images with a twin in training; None if the split cannot leak."""
+    def read_twins(self) -> dict[str, str] | None:
+        """Return test image to its twin in training, by image id; None if the split cannot leak."""
         if not self.has(TWINS_FILE):
             return None
-        return read_table(self.path / TWINS_FILE, ["image_id"], strip=False)["image_id"].tolist()
+        table = read_table(self.path / TWINS_FILE, ["image_id", "duplicate_id"], strip=False)
+        return dict(zip(table["image_id"], table["duplicate_id"], strict=True))
 
     def write_twins(self, found: pd.DataFrame) -> None:
-        """Write twins.csv, the result of `breastus.auditing.leakage.twins_in_training`."""
+        """Write twins.csv: rows of `breastus.auditing.leakage.twins_in_training` about test."""
         write_csv(self.path / TWINS_FILE, found)
 
     def _repr_html_(self) -> str:

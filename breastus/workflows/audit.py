@@ -12,7 +12,8 @@ from breastus.auditing.run_audit import Audit, run_audit
 from breastus.config.schema import Config
 from breastus.data.manifest.build import build_manifest_with_pairs
 from breastus.data.manifest.schema import MANIFEST_FILE
-from breastus.data.splits.split_csv import match_images, read_split_csv
+from breastus.data.splits.benchmark_file import read_parts
+from breastus.data.splits.split_csv import match_images
 from breastus.errors import ConfigError, RunError
 from breastus.reporting.audit_page import pairs_file, summary, twins_file, write_audit
 from breastus.runs.run import SPLITS_FILE
@@ -53,8 +54,9 @@ def audit(
 
     Args:
         data: see `breastus.train`.
-        splits: CSV file with a split of your own: columns `split`, and `image_id` or `path`. None
-            takes splits.csv beside a manifest.csv, or the folders train/ and test/.
+        splits: file with a split of your own: columns `image_id` or `path`, and `split` (train,
+            val, test) or `fold`; or an export of `breastus.export_splits`. None takes splits.csv
+            beside a manifest.csv, or the folders train/ and test/.
         out: a new HTML file; None takes audit.html, or the next free audit-2.html, ...
         config: all settings; None takes the defaults.
         **settings: single settings by name, such as `seed=1`.
@@ -75,11 +77,11 @@ def audit(
             raise RunError(f"{file} exists. Choose another --out, or delete it.")
     file = Path(splits) if splits is not None else _prepared_splits(config.data.source)
     # Read first, so that a damaged file is reported before the images are read.
-    members = read_split_csv(file) if file is not None else None
+    members = read_parts(file) if file is not None else None
     found = build_manifest_with_pairs(config.data.source, settings=config.data, seed=config.seed)
     if members is not None:
         members["image_id"] = match_images(members["image"], found.manifest, file)
-        members = members.drop_duplicates(["image_id", "split"], ignore_index=True)
+        members = members.drop(columns="image").drop_duplicates(ignore_index=True)
     result = run_audit(
         found,
         members=members,

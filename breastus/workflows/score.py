@@ -31,6 +31,7 @@ from breastus.evaluation.metrics.subgroups import subgroups
 from breastus.evaluation.metrics.twins import part_scores, scores_by_twin
 from breastus.evaluation.options import EvaluationOptions
 from breastus.reporting.score_page import summary, write_score_page
+from breastus.runs.cross_validation import PREDICTIONS_FILE, CrossValidation
 from breastus.workflows.export_splits import DEFAULTS, check_groups_kept
 from breastus.workflows.prepare import Places, free_name, with_settings
 from breastus.workflows.subgroup_attributes import subgroup_attributes
@@ -66,10 +67,11 @@ def score(
     """Score predictions of any model on a benchmark split, and compare them with baselines.
 
     Args:
-        predictions: a CSV file, or a table. Columns: `image_id` (or `path`, `file`, `sha256`,
-            `pixel_sha256`) and `probability` of a lump; optional `fold`, `seed` or `run` (several
-            models of one recipe), `threshold` or `predicted`, `label`, `split_name`. Without
-            `threshold` and `predicted` the threshold is 0.5.
+        predictions: a CSV file, a table, or the folder of a cross-validation of breastus, of which
+            the repeats that have the folds of the split are scored. Columns: `image_id` (or `path`,
+            `file`, `sha256`, `pixel_sha256`) and `probability` of a lump; optional `fold`, `seed`
+            or `run` (several models of one recipe), `threshold` or `predicted`, `label`,
+            `split_name`. Without `threshold` and `predicted` the threshold is 0.5.
         data: images that were predicted; see `breastus.train`.
         splits: file of the split that the predictions are for, as `breastus.export_splits` writes
             it, or a CSV file with the columns `image_id` (or `path`) and `fold` or `split`. None
@@ -81,7 +83,8 @@ def score(
 
     Raises:
         ConfigError: if a setting is unknown, or groups are ignored.
-        RunError: if `out` exists.
+        RunError: if `out` exists, or `predictions` is a folder without a finished
+            cross-validation.
         DataError: if predictions are missing, double, no probability, for another split, for
             training images (a `fold` in which the image is not tested), or contradict labels; if
             the split cannot be read; or if the images have no named split and `splits` is None.
@@ -91,7 +94,7 @@ def score(
     if out is not None and Path(out).exists():
         raise RunError(f"{out} exists. Choose another --out, or delete it.")
     # Read first, so that a damaged file is reported before the images are read.
-    file = EntryFile(predictions)
+    file = EntryFile(_file_of(predictions))
     found = build_manifest_with_pairs(config.data.source, settings=config.data, seed=config.seed)
     manifest = found.manifest
     split = _split(manifest, config, splits)
@@ -99,7 +102,7 @@ def score(
     pairs = duplicate_pairs(manifest, found.near_duplicate_pairs)
     scores = _scores(entry, split, config)
     metrics = {
-        "entry": name or Path(file.path).stem,
+        "entry": name or _name_of(predictions),
         "simulated": {"training": False, "test": has_phantoms(manifest)},
         "split": _facts(split, manifest),
         **_checks(entry),
@@ -116,6 +119,22 @@ def score(
     page = Path(out) if out is not None else free_name("score")
     write_score_page(page, metrics=metrics, tables=entry.tables, manifest=manifest)
     return ScoreReport(metrics, page)
+
+
+def _file_of(predictions: str | os.PathLike | pd.DataFrame) -> Path | pd.DataFrame:
+    """Return the file of predictions that a path means, or the table."""
+    if isinstance(predictions, pd.DataFrame) or not (path := Path(predictions)).is_dir():
+        return predictions
+    if not CrossValidation.is_one(path):
+        raise RunError(
+            f"{path} is not the folder of a cross-validation. Name one, or a file of predictions: "
+            "of a single run its predictions_test.csv, with its splits.csv as --splits."
+        )
+    return CrossValidation(path).file(PREDICTIONS_FILE)
+
+
+def _name_of(predictions: str | os.PathLike | pd.DataFrame) -> str:
+    return "predictions" if isinstance(predictions, pd.DataFrame) else Path(predictions).stem
 
 
 def _split(
@@ -156,6 +175,7 @@ def _checks(entry: Entry) -> dict[str, Any]:
         "thresholds": [thresholds.min(), thresholds.max()],
         "folds_checked": entry.folds_checked,
         "unscored": entry.unscored.to_dict("records"),
+        "other_repeats": entry.other_repeats,
     }
 
 
@@ -178,7 +198,8 @@ def _twins(
     entry: Entry, split: BenchmarkSplit, manifest: pd.DataFrame, pairs: pd.DataFrame, config: Config
 ) -> dict[str, Any]:
     """Return `images`, how many test images have a twin in training, and the scores if any has."""
-    found = twins_in_training(split.parts, manifest, pairs, tested=split.folds or ["test"])
+    members = split.parts.rename(split.by).rename_axis("image_id").reset_index()
+    found = twins_in_training(members, manifest, pairs)
     twins = set(found["image_id"]) & set(split.tested["image_id"])
     if not twins:
         return {"images": 0}

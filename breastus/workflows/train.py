@@ -195,8 +195,8 @@ def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
     if not run.begun:
         run.write_manifest(manifest)
         if pairs is not None:
-            parts = splits.set_index("image_id")["split"]
-            run.write_twins(twins_in_training(parts, manifest, pairs, tested=["test"]))
+            found = twins_in_training(splits[["image_id", "split"]], manifest, pairs)
+            run.write_twins(found[found["split"] == "test"])
         run.write_splits(splits)  # last: a run that has it has begun
     print(f"{summary(manifest)}\n{splits_summary(splits, manifest)}", flush=True)
     if pretraining is not None:

@@ -26,14 +26,13 @@ Two tables are about one trained model: the ROC-AUC of few patients, by Student'
 
     python -m experiments.benchmarks.intervals
 
+It records what it finds in `records/intervals/`; `python -m experiments.results` writes the tables.
 One core: about ten minutes. Expected: `recipe` holds the truth in 92 to 98 % of the simulated
 tests, and of trained models in 92 to 96 % with five seeds, 90 to 94 % with ten (Brier scores more
 often): models trained on parts of one data set share what is particular to it, and no split of that
 data set shows it. At most 7 % of equal sets differ.
 """
 
-import argparse
-import json
 import warnings
 from dataclasses import dataclass
 
@@ -60,11 +59,10 @@ from breastus.evaluation.intervals.recipe import (
 )
 from breastus.evaluation.metrics.metrics import roc_auc
 from breastus.evaluation.options import EvaluationOptions
-from breastus.utils.files import write_text
-from experiments.pages import RESULTS, fact_list, run_script, table, title_and_text, write_section
-from experiments.records import RECORDS, code_version, read_records
+from experiments.pages import fact_list, run_script, table, title_and_text
+from experiments.records import measurement_facts, read_records, write_measurement
 
-RECORD = RECORDS / "intervals" / "intervals.json"
+EXPERIMENT = "intervals"
 SCORES = {
     "roc_auc": "ROC-AUC",
     "sensitivity": "sensitivity",
@@ -377,8 +375,8 @@ def perfect_probabilities() -> list[dict]:
     return rows
 
 
-def section(record: dict) -> list[str]:
-    """Return the section of RESULTS.md of a record."""
+def section(record: dict) -> str:
+    """Return the text of the section `intervals` of RESULTS.md."""
     keys = ("scores", "test sets", "seeds", "method")
     rows = [
         [
@@ -391,13 +389,13 @@ def section(record: dict) -> list[str]:
         [row["experiment"], row["runs"], row["k"], *(f"{row[name]:.3f}" for name in SCORES)]
         for row in record["equal_sets"]
     ]
-    return [
+    lines = [
         *title_and_text(__doc__),
         "",
         *fact_list(
             {
                 "Command": "`python -m experiments.benchmarks.intervals`",
-                "Records": f"`records/intervals/`, of code version `{record['code_version']}`",
+                **measurement_facts(EXPERIMENT, record),
                 "Tests": f"{record['tests']} a row, so that a coverage of 0.95 is known to ± 0.02",
             }
         ),
@@ -423,6 +421,7 @@ def section(record: dict) -> list[str]:
         "",
         *_plain_table(record["perfect_probabilities"]),
     ]
+    return "\n".join(lines)
 
 
 def _plain_table(rows: list[dict]) -> list[str]:
@@ -434,27 +433,17 @@ def _plain_table(rows: list[dict]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--table", action="store_true", help="write the table from the record, without simulating"
-    )
-    args = parser.parse_args()
-    if not args.table:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UndefinedMetricWarning)
-            found = {
-                "code_version": code_version(),
-                "tests": TESTS,
-                "pairs": PAIRS,
-                "few_patients": few_patients(),
-                "perfect_probabilities": perfect_probabilities(),
-                "equal_sets": equal_sets(),
-                "coverage": [*coverage(), *trained()],
-            }
-        RECORD.parent.mkdir(parents=True, exist_ok=True)
-        write_text(RECORD, json.dumps(found, indent=1) + "\n")
-    record = json.loads(RECORD.read_text(encoding="utf-8"))
-    write_section(RESULTS, "intervals", "\n".join(section(record)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        found = {
+            "tests": TESTS,
+            "pairs": PAIRS,
+            "few_patients": few_patients(),
+            "perfect_probabilities": perfect_probabilities(),
+            "equal_sets": equal_sets(),
+            "coverage": [*coverage(), *trained()],
+        }
+    write_measurement(EXPERIMENT, found)
 
 
 if __name__ == "__main__":

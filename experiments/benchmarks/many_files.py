@@ -12,7 +12,8 @@ what it finds.
 
     python -m experiments.benchmarks.many_files --folder path/to/empty/folder
 
-Two cores: about 25 minutes and 20 GB of disk (`--sizes` for fewer files).
+It records what it measures in `records/many-files/`; `python -m experiments.results` writes the
+table. Two cores: about 25 minutes and 20 GB of disk.
 """
 
 import argparse
@@ -32,8 +33,10 @@ from breastus.runs.environment import peak_memory_mb, usable_cores
 from breastus.utils.opencv import cv2
 from experiments.benchmarks.process import measure_apart
 from experiments.benchmarks.search_scaling import patterns, scaling_table
-from experiments.pages import RESULTS, fact_list_here, run_script, title_and_text, write_section
+from experiments.pages import fact_list, facts_here, run_script, title_and_text
+from experiments.records import measurement_facts, write_measurement
 
+EXPERIMENT = "many-files"
 SIZES = (10_000, 30_000, 100_000)
 REPEAT_EVERY = 100
 # Standard deviation in grey levels, and size in pixels; with these a file has about as many bytes
@@ -45,22 +48,23 @@ TABLE, FACTS = "images.csv", "facts.json"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="empty, or filled by this")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of files")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="page (default: RESULTS.md)")
     parser.add_argument("--prepare", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.prepare is not None:
         print(json.dumps(prepare(args.folder, args.prepare)))
         return
-    files = write_files(args.folder, max(args.sizes))
-    lines = fact_list_here("python -m experiments.benchmarks.many_files --folder ...")
+    files = write_files(args.folder, max(SIZES))
+    facts = facts_here("python -m experiments.benchmarks.many_files --folder ...")
     module, folder = "experiments.benchmarks.many_files", args.folder.resolve()
-    found = [
-        measure_apart(module, "--folder", folder, "--prepare", size) for size in sorted(args.sizes)
-    ]
-    lines += ["", *report(found, files)]
-    write_section(args.out, "many-files", "\n".join([*title_and_text(__doc__), "", *lines]))
-    print("\n".join(lines))
+    found = [measure_apart(module, "--folder", folder, "--prepare", size) for size in SIZES]
+    write_measurement(EXPERIMENT, {"facts": facts, "found": found, "files": files})
+
+
+def section(record: dict) -> str:
+    """Return the text of the section `many-files` of RESULTS.md."""
+    facts = fact_list(measurement_facts(EXPERIMENT, record))
+    lines = report(record["found"], record["files"])
+    return "\n".join([*title_and_text(__doc__), "", *facts, "", *lines])
 
 
 def write_files(folder: Path, count: int) -> dict:

@@ -6,7 +6,8 @@ noisy, every other one mirrored. Each size runs in its own process.
 
     python -m experiments.benchmarks.search_scaling --data path/to/BUSI
 
-Two cores: 10 minutes for 1,000 to 100,000 images (`--sizes`).
+It records what it measures in `records/growth/`; `python -m experiments.results` writes the table.
+Two cores: 10 minutes for 1,000 to 100,000 images.
 """
 
 import argparse
@@ -26,15 +27,10 @@ from breastus.data.sources.class_names import ClassNames
 from breastus.phantoms.simulation import simulate_phantom
 from breastus.runs.environment import peak_memory_mb
 from experiments.benchmarks.process import measure_apart
-from experiments.pages import (
-    RESULTS,
-    fact_list_here,
-    run_script,
-    table,
-    title_and_text,
-    write_section,
-)
+from experiments.pages import fact_list, facts_here, run_script, table, title_and_text
+from experiments.records import measurement_facts, write_measurement
 
+EXPERIMENT = "growth"
 SIZES = (1000, 10_000, 30_000, 100_000)
 PHANTOMS, THRESHOLD, REPEATED = 1000, 0.76, 0.01
 
@@ -42,29 +38,35 @@ PHANTOMS, THRESHOLD, REPEATED = 1000, 0.76, 0.01
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of BUSI, for the steps before the search")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of images")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="page (default: RESULTS.md)")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if min(args.sizes) < 1 / REPEATED:
-        parser.error(f"--sizes must be at least 100. Received: {min(args.sizes)}")
     if args.one:
         print(json.dumps(measure(args.one)))
         return
-    lines = fact_list_here("python -m experiments.benchmarks.search_scaling --data ...")
-    found = [measure_apart("experiments.benchmarks.search_scaling", "--one", n) for n in args.sizes]
-    lines += ["", *scaling_table(found, unit="seconds", others="other pairs")]
-    if args.data:
-        steps = milliseconds_an_image(args.data)
-        each = ", ".join(f"{name} {value:.0f}" for name, value in steps.items())
-        lines += [
-            "",
-            f"Before the search, on BUSI, processor milliseconds an image: {each}; together "
-            f"{sum(steps.values()):.0f}. `many_files` measures both for a hundred "
-            "thousand files.",
-        ]
-    write_section(args.out, "growth", "\n".join([*title_and_text(__doc__), "", *lines]))
-    print("\n".join(lines))
+    if args.data is None:
+        parser.error("--data must name the folder of BUSI.")
+    facts = facts_here("python -m experiments.benchmarks.search_scaling --data ...")
+    steps = milliseconds_an_image(args.data)
+    module = "experiments.benchmarks.search_scaling"
+    found = [measure_apart(module, "--one", size) for size in SIZES]
+    write_measurement(EXPERIMENT, {"facts": facts, "found": found, "steps": steps})
+
+
+def section(record: dict) -> str:
+    """Return the text of the section `growth` of RESULTS.md."""
+    steps = record["steps"]
+    each = ", ".join(f"{name} {value:.0f}" for name, value in steps.items())
+    lines = [
+        *title_and_text(__doc__),
+        "",
+        *fact_list(measurement_facts(EXPERIMENT, record)),
+        "",
+        *scaling_table(record["found"], unit="seconds", others="other pairs"),
+        "",
+        f"Before the search, on BUSI, processor milliseconds an image: {each}; together "
+        f"{sum(steps.values()):.0f}. `many_files` measures both for a hundred thousand files.",
+    ]
+    return "\n".join(lines)
 
 
 def scaling_table(found: list[dict], *, unit: str, others: str) -> list[str]:

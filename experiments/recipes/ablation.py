@@ -13,12 +13,12 @@ setting; `cnn-two-blocks` is compared with `cnn`.
 - `views-flip`, `views-all`: test-time augmentation.
 
 Each seed has about 20 test images without a lump, and seeds differ by more than most remedies do.
-With three seeds the table therefore claims no difference; five or more can show a large one.
+Five seeds can therefore show a large difference only; fewer claim none.
 Settings were set once; none was chosen on these test images.
 
     python -m experiments.recipes.ablation --data path/to/BUSI
 
-One core: 0.2 to 1.6 minutes a run, 66 runs. Expected ROC-AUC (95 % interval of three seeds): base
+One core: 0.2 to 1.6 minutes a run, 110 runs. Expected ROC-AUC (95 % interval of three seeds): base
 0.83 (0.68 to 0.92), oversampling 0.89 (0.73 to 0.96), no augmentation 0.57 (0.35 to 0.76).
 """
 

@@ -7,9 +7,10 @@ lumps is the threshold. The other three folds train. Nothing is chosen on the te
 
     python -m experiments.recipes.benchmark --data path/to/BUSI
 
-It records the predictions in `records/benchmark/`, writes the file that ships with the package
-(`breastus/evaluation/comparison/baseline_predictions/`), and the table of entries. One core without
-GPU: about eight minutes. Expected ROC-AUC: 0.93 to 0.95.
+It records the predictions in `records/benchmark/`, and writes the file that ships with the package
+(`breastus/evaluation/comparison/baseline_predictions/`). `python -m experiments.results` then
+writes the table of entries. One core without GPU: about eight minutes. Expected ROC-AUC: 0.93 to
+0.95.
 """
 
 import argparse
@@ -155,7 +156,6 @@ def main() -> None:
             }
         ).sort_values("image"),
     )
-    entries.main()
 
 
 if __name__ == "__main__":

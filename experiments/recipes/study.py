@@ -17,10 +17,10 @@ machine with other work, so their times are upper bounds.
 
     python -m experiments.recipes.study --data path/to/BUSI
 
-Two cores without GPU: 2 to 4 minutes for a run of the CNN, 15 to 36 minutes for one of Swin.
-Expected ROC-AUC (95 % interval of three seeds): CNN, group, plain 0.64 (0.39 to 0.83); CNN, study,
-plain 0.61 (0.46 to 0.74). A quick check that it works: `--only cnn-group-plain --seeds 1 --set
-training.epochs=2`.
+Two cores without GPU: 2 to 4 minutes for a run of the CNN, 15 to 36 minutes for one of Swin; 50
+runs. Expected ROC-AUC (95 % interval of three seeds): CNN, group, plain 0.64 (0.39 to 0.83); CNN,
+study, plain 0.61 (0.46 to 0.74). A quick check that it works: `--only cnn-group-plain --seeds 1
+--set training.epochs=2`.
 """
 
 from experiments.runner import run

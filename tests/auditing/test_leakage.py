@@ -14,7 +14,6 @@ from breastus.auditing.leakage import (
     SAME_PATIENT,
     duplicate_pairs,
     leakage_rates,
-    leaks,
     random_split_leakage,
     twins_in_training,
 )
@@ -61,7 +60,7 @@ def test_leaks_equal_the_plain_double_loop(case):
     splits, patients, shas, similar = case
     table = manifest(len(splits), patients, shas)
     pairs = duplicate_pairs(table, near_duplicates(*((a, b, s) for (a, b), s in similar.items())))
-    found = leaks(members(*splits), table, pairs)
+    found = twins_in_training(members(*splits), table, pairs)
     rates = leakage_rates(members(*splits), found)
 
     counted = {"val": [0, 0, 0, 0], "test": [0, 0, 0, 0]}
@@ -97,7 +96,7 @@ def test_every_pair_that_is_shown_is_a_leak(case):
     splits, patients, shas, similar = case
     table = manifest(len(splits), patients, shas)
     pairs = duplicate_pairs(table, near_duplicates(*((a, b, s) for (a, b), s in similar.items())))
-    found = leaks(members(*splits), table, pairs)
+    found = twins_in_training(members(*splits), table, pairs)
     assert found["image_id"].is_unique
     for row in found.itertuples():
         held, other = (int(name.partition("/")[2]) for name in (row.image_id, row.duplicate_id))
@@ -122,7 +121,7 @@ def test_an_image_in_two_splits_is_the_worst_leak():
     listed = pd.DataFrame(
         {"image_id": ["x/0", "x/0", "x/1", "x/2"], "split": ["train", "test", "test", "train"]}
     )
-    found = leaks(listed, table, duplicate_pairs(table, near_duplicates((1, 2, 0.9))))
+    found = twins_in_training(listed, table, duplicate_pairs(table, near_duplicates((1, 2, 0.9))))
     assert found[["image_id", "kind"]].to_numpy().tolist() == [
         ["x/0", SAME_IMAGE],
         ["x/1", "near-duplicate"],
@@ -146,7 +145,7 @@ def test_of_three_equal_files_each_is_a_near_duplicate_of_both_others():
     table = manifest(3, sha256=["a", "a", "a"])
     pairs = duplicate_pairs(table, near_duplicates((1, 2, 0.99)))
     assert len(pairs) == 3
-    found = leaks(members("val", "train", "test"), table, pairs)
+    found = twins_in_training(members("val", "train", "test"), table, pairs)
     assert sorted(found["image_id"]) == ["x/0", "x/2"]
 
 
@@ -177,9 +176,9 @@ def test_pairs_with_images_elsewhere_do_not_count():
 
 def test_patients_of_two_hospitals_are_never_compared():
     table = manifest(4, ["001", "001", "001", "002"], source=["a", "b", "b", "b"])
-    found = leaks(members("train", "test", "train", "test"), table, near_duplicates())
+    found = twins_in_training(members("train", "test", "train", "test"), table, near_duplicates())
     assert found[["image_id", "duplicate_id"]].to_numpy().tolist() == [["x/1", "x/2"]]
-    found = leaks(members("train", "test", "val", "test"), table, near_duplicates())
+    found = twins_in_training(members("train", "test", "val", "test"), table, near_duplicates())
     assert found.empty
     # Of 4 images 2 are tested: the pair of one patient is separated in 4 of 6 splits.
     expected = random_split_leakage(table, near_duplicates(), patients=True, test=0.5)
@@ -201,19 +200,27 @@ def test_twins_in_training_equal_the_plain_double_loop(case):
         same_patient = patient[one] == patient[other] != ""
         return one != other and (frozenset((one, other)) in linked or same_patient)
 
-    parts = pd.Series(splits, index=table["image_id"])
-    found = twins_in_training(parts, table, pairs, tested=["test"])
+    parts = members(*splits).set_index("image_id")["split"]
+    found = twins_in_training(members(*splits), table, pairs)
     trained = parts.index[parts == "train"]
-    tested = parts.index[parts == "test"]
-    expected = {one for one in tested if any(twin(one, other) for other in trained)}
+    held_out = parts.index[parts != "train"]
+    expected = {one for one in held_out if any(twin(one, other) for other in trained)}
     assert set(found["image_id"]) == expected
 
     # In folds all other folds are trained on.
     folds = pd.Series([len(name) % 3 for name in splits], index=table["image_id"])
-    found = twins_in_training(folds, table, pairs, tested=sorted(set(folds)))
+    listed = folds.rename("fold").rename_axis("image_id").reset_index()
+    found = twins_in_training(listed, table, pairs)
     expected = {
         one
         for one in folds.index
         if any(twin(one, other) and folds[one] != folds[other] for other in folds.index)
     }
     assert set(found["image_id"]) == expected
+    assert set(found["split"]) <= {"test"}
+    assert found["similarity"].dropna().is_monotonic_decreasing
+    rates = leakage_rates(listed, found)
+    assert rates[["images", "leaked"]].to_numpy().tolist() == [[len(splits), len(expected)]]
+    for one, other in zip(found["image_id"], found["duplicate_id"], strict=True):
+        assert twin(one, other)
+        assert folds[one] != folds[other]

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 
@@ -163,6 +164,35 @@ def test_a_split_without_twins_lists_none(class_folders, elsewhere, capsys):
     assert run("--data", root, "--splits", "mine.csv") == 0
     assert not (elsewhere / "audit_twins.csv").exists()
     assert "twin" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_folds_are_audited_as_the_score_reads_them(leaky, elsewhere, form):
+    root, duplicates, _ = leaky
+    ids = load_manifest(root)["image_id"].tolist()
+    fold = {image: number % 3 for number, image in enumerate(ids)}
+    for first, second in duplicates[:2]:
+        fold[first], fold[second] = 0, 1
+    for first, second in duplicates[2:]:
+        fold[first] = fold[second] = 2
+    rows = pd.DataFrame({"image_id": ids, "fold": [fold[image] for image in ids]})
+    rows.to_csv("mine.csv", index=False)
+    if form == "json":
+        images = rows.assign(label="lump", pixel_sha256="").to_dict("records")
+        content = {"name": "x", "fingerprint": "y", "tested_by": "fold", "images": images}
+        (elsewhere / "mine.json").write_text(json.dumps(content))
+    assert run("--data", root, "--splits", f"mine.{form}") == 0
+    page = Page((elsewhere / "audit.html").read_text())
+    row = page.table("split")[f"the split mine.{form}: test"]
+    assert row == [str(len(ids)), "all other folds", "4", f"{400 / len(ids):.0f} %"]
+    twins = pd.read_csv("audit_twins.csv")
+    crossing = {image for pair in duplicates[:2] for image in pair}
+    assert set(twins["image_id"]) == crossing
+    assert set(twins["split"]) == {"test"}
+    listed = pd.read_csv("audit_near_duplicates.csv")
+    crossing = listed[listed["split"] != listed["duplicate_split"]]
+    assert set(crossing["split"]) | set(crossing["duplicate_split"]) == {"fold 0", "fold 1"}
+    assert len(crossing) == 2
 
 
 def test_near_duplicates_are_shown_side_by_side_and_listed(leaky, elsewhere):
@@ -385,9 +415,11 @@ def test_marks_are_judged_source_by_source(class_folders, elsewhere, capsys):
         ("image_id,split\nfolder/lump/x,train\n", "folder/lump/x"),
         (
             "image_id,split\nfolder/lump/lump 0,mine\n",
-            "(folder/lump/lump 0): split must be one of train, val, test. Received: 'mine'",
+            "(folder/lump/lump 0): split must be one of train, val, test, or empty",
         ),
-        ("a,b\n1,2\n", "must have a column split"),
+        ("a,b\n1,2\n", "must have a column of images"),
+        ("image_id,fold\nfolder/lump/lump 0,one\n", "fold must be a whole number"),
+        ("image_id,fold\nfolder/lump/lump 0,\n", "mine.csv puts no image into a fold or split"),
     ],
 )
 def test_damaged_splits_are_refused(class_folders, elsewhere, capsys, splits, message):

@@ -199,12 +199,50 @@ def test_excluded_images_are_named_and_not_scored(table, check, manifest):
 
 @pytest.mark.parametrize("column", ["seed", "run", "repeat"])
 def test_runs_of_one_recipe_are_told_apart(table, check, column):
-    runs = [table.assign(**{column: name}) for name in ("b", "a", "c")]
+    runs = [
+        table.assign(**{column: name}, probability=table["probability"] ** power)
+        for power, name in enumerate(("b", "a", "c"), 1)
+    ]
     entry = check(pd.concat(runs))
     assert entry.runs == ["b", "a", "c"]
     assert [len(one) for one in entry.tables] == [COUNT] * 3
     with pytest.raises(DataError, match=r"of run a must predict all 20 .*Missing: 5 images"):
         check(pd.concat([runs[0], runs[1].iloc[5:], runs[2]]))
+
+
+def test_each_row_names_its_run(table, check):
+    runs = [
+        table.assign(run=run, seed=seed, probability=table["probability"] ** (1 + seed + 2 * run))
+        for run in range(2)
+        for seed in range(2)
+    ]
+    assert check(pd.concat(runs)).runs == ["0, 0", "0, 1", "1, 0", "1, 1"]
+    seeds = table.assign(seed=[""] + ["0"] * (COUNT - 1))
+    with pytest.raises(DataError, match=r"each row must name its seed\. Received: row 2 \("):
+        check(seeds)
+
+
+def test_repeats_with_other_folds_are_left_out(table, check, monkeypatch):
+    other = table.assign(repeat=1, fold=(table["fold"] + 1) % 5, probability=0.5)
+    entry = check(pd.concat([table.assign(repeat=0), other]))
+    assert (entry.runs, entry.other_repeats) == (["0"], ["1"])
+    assert entry.tables[0]["probability"].nunique() == COUNT
+    with pytest.raises(DataError, match=r"no repeat .* has the folds of split-.* --splits FILE"):
+        check(other)
+    monkeypatch.setattr(BenchmarkSplit, "is_named", True)
+    with pytest.raises(DataError, match="draws these with --folds 5 --seed 0 and the default"):
+        check(other)
+    # A repeat that contradicts the split in a few images is no other split.
+    wrong = table.assign(repeat=1, fold=np.where(np.arange(COUNT) < 3, 4, table["fold"]))
+    with pytest.raises(DataError, match="fold must be the one in which"):
+        check(pd.concat([table.assign(repeat=0), wrong]))
+
+
+def test_a_copy_is_no_other_run(table, check):
+    copies = pd.concat([table.assign(seed=0), table.iloc[::-1].assign(seed=1)])
+    message = r"csv, seed 0 and .*predictions\.csv, seed 1 with the same predictions"
+    with pytest.raises(DataError, match=message):
+        check(copies)
 
 
 def test_labels_may_be_written_as_others_write_them(table, check, split):

@@ -1,11 +1,10 @@
 """Benchmarks of the data checks: near-duplicates and flags on phantoms, and the scaling search."""
 
-import sys
-
 import numpy as np
 import pytest
 from drawing import ALTERATIONS
 
+from experiments import records, results
 from experiments.benchmarks import data_checks, search_scaling
 
 
@@ -13,26 +12,40 @@ def cells(lines):
     return [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
 
 
-def test_altered_phantoms_are_counted():
-    rows = {row[0]: row[1:] for row in cells(data_checks.altered_phantoms(2))}
+IMAGES = [({"text"}, {"text"}), ({"text"}, set()), (set(), {"caliper"})]
+
+
+def test_what_was_counted_is_recorded_and_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
+    monkeypatch.setattr(data_checks, "PHANTOMS", 2)
+    counts = {"images": 780, "seconds": 12.3, "pairs": 240, "groups": 153, "in_groups": 346}
+    busi = {**counts, "contradicting": 8}
+    monkeypatch.setattr(data_checks, "busi_near_duplicates", lambda folder: busi)
+    known = {flag: data_checks.rates(flag, IMAGES) for flag in ("text", "dual_view")}
+    patients = {"bus_uclm": known, "busi": {}, "dual_views": 7}
+    monkeypatch.setattr(data_checks, "flags_on_patients", lambda folder: patients)
+    monkeypatch.setattr("sys.argv", ["data_checks.py", "--data", "x"])
+    data_checks.main()
+    record = records.read_measurement("curation")
+    assert record["code_version"]
+    lines = dict(results.sections({}))["curation"]().splitlines()
+    rows = {row[0]: row[1:] for row in cells(lines)}
     for name in ALTERATIONS:
         assert rows[name][:2] == ["2", "2"], name
-
-
-def test_flags_on_phantoms_are_counted():
-    rows = {row[0]: row[1:] for row in cells(data_checks.flags_on_phantoms(2))}
     for name, (flag, _) in data_checks.MARKS.items():
         assert rows[name][0] == flag
         assert rows[name][1].endswith("of 2)")
     assert rows["unmarked"][1] == "none"
+    assert rows["found here"] == ["240", "153", "346", "8"]
+    sample = [row[1:] for row in cells(lines) if row[0].startswith("BUS-UCLM")]
+    assert sample[0][1].startswith("0.500 (")
+    assert sample[0][2].startswith("1.000 (")
+    assert sample[1][1] == "no such image"
 
 
-def test_sensitivity_and_specificity_of_a_flag():
-    images = [({"text"}, {"text"}), ({"text"}, set()), (set(), {"caliper"})]
-    sensitivity, specificity = data_checks._rates("text", images)
-    assert sensitivity.startswith("0.500 (")
-    assert specificity.startswith("1.000 (")
-    assert data_checks._rates("dual_view", images)[0] == "no such image"
+def test_sensitivity_and_specificity_of_a_flag_are_counted():
+    assert data_checks.rates("text", IMAGES) == [1, 2, 1, 1]
+    assert data_checks.rates("dual_view", IMAGES) == [0, 0, 3, 3]
 
 
 def test_repeats_among_patterns_are_found(monkeypatch):
@@ -58,11 +71,16 @@ def test_the_steps_before_the_search_are_timed(tmp_path, write_image):
     assert min(spent.values()) > 0
 
 
-@pytest.mark.parametrize("arguments", [["--sizes", "few"], ["--sizes", "1000", "99"]])
-def test_sizes_must_be_numbers_that_hold_a_repeat(arguments, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["search_scaling.py", *arguments])
+def test_the_growth_is_recorded_and_written(tmp_path, monkeypatch):
+    row = {"peak_mb": 300.0, "repeated": 10, "found": 9, "others": 1, "processor_seconds": 2.0}
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
+    monkeypatch.setattr(search_scaling, "measure_apart", lambda *a: {**row, "images": a[-1]})
+    monkeypatch.setattr(search_scaling, "milliseconds_an_image", lambda folder: {"flags": 8.4})
+    monkeypatch.setattr("sys.argv", ["search_scaling.py", "--data", "x"])
+    search_scaling.main()
+    text = dict(results.sections({}))["growth"]()
+    assert "| 100,000 | 2 | 300 | 9 of 10 | 1 |" in text
+    assert "flags 8; together 8" in text
+    monkeypatch.setattr("sys.argv", ["search_scaling.py"])
     with pytest.raises(SystemExit):
         search_scaling.main()
-    message = capsys.readouterr().err
-    assert "--sizes" in message
-    assert arguments[-1] in message

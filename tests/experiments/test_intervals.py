@@ -1,23 +1,15 @@
 """The simulation of intervals: its record keeps its promise, and its table follows from it."""
 
-import json
-
 import numpy as np
 import pytest
 
-from experiments import records, results
+from experiments import records
 from experiments.benchmarks import intervals
-from experiments.pages import RESULTS
 
 
 @pytest.fixture(scope="module")
 def record():
-    return json.loads(intervals.RECORD.read_text())
-
-
-def committed(name):
-    text = RESULTS.read_text(encoding="utf-8")
-    return text.partition(f"<!-- begin {name} -->\n")[2].partition(f"\n<!-- end {name} -->")[0]
+    return records.read_measurement(intervals.EXPERIMENT)
 
 
 def test_recipes_hold_their_score_as_often_as_they_say(record):
@@ -37,10 +29,6 @@ def test_equal_sets_of_recorded_runs_seldom_differ(record):
     assert max(shares) <= 0.07
 
 
-def test_the_table_follows_from_the_record(record):
-    assert committed("intervals") == "\n".join(intervals.section(record))
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::breastus.errors.UndefinedMetricWarning")
 def test_the_a_a_test_can_be_repeated(monkeypatch):
@@ -49,15 +37,3 @@ def test_the_a_a_test_can_be_repeated(monkeypatch):
     (row,) = intervals.equal_sets(pairs=40)
     assert (row["runs"], row["k"]) == (9, 3)
     assert all(row[name] <= 0.15 for name in intervals.SCORES)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::breastus.errors.UndefinedMetricWarning")
-@pytest.mark.parametrize("name", ["precision", "pretraining"])
-def test_a_section_regenerates_from_its_records(name):
-    found = {
-        one: results.by_variant(one, records.read_records(one))
-        for one in ("networks", "precision", "pretraining")
-    }
-    text = results.section(name, found[name], results.comparison(name, found))
-    assert committed(name) == text

@@ -1,6 +1,7 @@
 """The readings of the study: one change each, twins found, and tables that can be recomputed."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from PIL import Image
 from sklearn.metrics import recall_score, roc_auc_score
 
 from breastus.config.presets import default_config
+from breastus.errors import RunError
 from breastus.runs.run import Run
 from experiments import readings, records, results, runner, twins
 from experiments.recipes import study_readings
@@ -137,7 +139,65 @@ def test_without_a_search_for_twins_there_is_no_row(made, monkeypatch):
     monkeypatch.setattr(readings, "read_twins", lambda experiment: {})
     variants, _ = made
     assert len(rows_of(readings.readings_tables(variants))) == 1
-    assert readings.plot_readings(variants, {})
+    assert set(readings.draw_figures(variants)) == {"seeds"}
+
+
+def points(axis, marker):
+    """Return the x values that an axis draws with a marker, from the top."""
+    lines = [line for line in axis.lines if line.get_marker() == marker]
+    return [line.get_xdata().tolist() for line in lines]
+
+
+@pytest.mark.parametrize("form", ["wide", "narrow"])
+def test_the_figure_shows_each_seed_beside_the_published_value(made, form):
+    variants, _ = made
+    images = [readings.predictions(one) for one in variants[BEST]]
+    figure = readings.draw_figures(variants)["seeds"][form]
+    for axis, value, published in zip(figure.axes, (1, 0), (52 / 66, 21 / 26), strict=True):
+        values = [recall_score(one["truth"], one["predicted"], pos_label=value) for one in images]
+        assert points(axis, "o") == [pytest.approx(values)]
+        assert points(axis, "|") == [[pytest.approx(np.mean(values))]]
+        (line,) = [line for line in axis.lines if line.get_linestyle() == "--"]
+        assert line.get_xdata().tolist() == pytest.approx([published, published])
+        assert f"published {published:.2f}" in [text.get_text() for text in axis.texts]
+
+
+def test_the_figure_of_twins_shows_what_the_table_counts(made):
+    variants, tables = made
+    apart = record(f"{BEST}-scenes", 2, tables[0])
+    variants[f"{BEST}-scenes"] = [apart]
+    readings.read_twins("")["split 2"] = {}  # searched, and none found
+    figure = readings.draw_figures(variants)["twins"]["wide"]
+    both = pd.concat([readings.predictions(one) for one in variants[BEST]], ignore_index=True)
+    both["twin"] = np.tile(np.arange(90) % 3 == 0, 2)
+    for axis, value in zip(figure.axes, (0, 1), strict=True):
+        shares = [
+            (rows["predicted"] == value).mean()
+            for twin in (True, False)
+            for rows in [both[(both["truth"] == value) & (both["twin"] == twin)]]
+        ]
+        alone = readings.recall(readings.predictions(apart), value)
+        drawn = [x for (x,) in points(axis, "o")]
+        assert drawn == pytest.approx([*shares, *shares, alone])  # all runs, and each variant
+        texts = {text.get_text() for text in axis.texts}
+        assert {f"{share:.2f}" for share in shares} <= texts
+    names = {text.get_text() for text in figure.axes[0].texts}
+    assert {"2 runs", "3 outputs, 0 to 255", "scene-disjoint split"} <= names
+
+
+def test_a_run_of_an_earlier_version_holds_no_twins(tiny_run, tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / EXPERIMENT / "x-0"
+    shutil.copytree(tiny_run.path, folder)
+    run = Run(folder)
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(records, "RECORDS", tmp_path / "records")
+    (tmp_path / "records" / EXPERIMENT).mkdir(parents=True)
+    monkeypatch.setattr(records, "recorded_runs", lambda experiment: {"x-0"})
+    twins.write_twins(EXPERIMENT)  # this split keeps groups together
+    assert readings.read_twins(EXPERIMENT) == {run.environment["data_fingerprint"]: {}}
+    run.write_config(run.config.replace({"data": {"groups": "ignore"}}))
+    with pytest.raises(RunError, match="x-0 does not hold the twins of its split"):
+        twins.write_twins(EXPERIMENT)
 
 
 # === From images to the page ===
@@ -165,7 +225,6 @@ def test_the_recipe_trains_records_and_draws(scenes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(records, "RECORDS", tmp_path / "records")
     monkeypatch.setattr(results, "RESULTS", tmp_path / "RESULTS.md")
-    monkeypatch.setattr(readings, "FIGURE", tmp_path / "figure.png")
     sizes = {"lump": (12, 6, 6), "no_lump": (8, 4, 4)}
     monkeypatch.setattr("breastus.data.splits.study.STUDY_SIZES", sizes)
 
@@ -200,8 +259,8 @@ def test_the_recipe_trains_records_and_draws(scenes, tmp_path, monkeypatch):
         assert twin in trained
         assert image[:-1] == twin[:-1]  # two images of one scene
     results.main()
-    readings.main()
     page = (tmp_path / "RESULTS.md").read_text()
     assert page.count(f"| {BEST} |") >= 2
-    assert "Fewer than 10 seeds" in page
-    assert (tmp_path / "figure.png").stat().st_size < 200_000
+    assert "Recorded of fewer than 10 seeds" in page
+    drawn = readings.draw_figures(results.recorded()[EXPERIMENT])
+    assert set(drawn) == {"seeds", "twins"}

@@ -29,6 +29,8 @@ from breastus.training.feature_cache import FeatureCache
 from breastus.workflows.compare import compare_runs
 from breastus.workflows.cross_validate import cross_validate, evaluate_folds
 from breastus.workflows.ensemble import export_ensemble
+from breastus.workflows.export_splits import export_splits
+from breastus.workflows.score import score
 from breastus.workflows.validate_externally import evaluate_external
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # few groups leave much undefined
@@ -63,6 +65,28 @@ def test_scores_are_of_the_pooled_predictions_each_by_its_own_threshold(folds):
     for name in ("roc_auc", "accuracy", "brier", "sensitivity"):
         assert folds.metrics[name]["value"] == pytest.approx(expected[name])
     assert expected["accuracy"] == pytest.approx((pooled["predicted"] == pooled["label"]).mean())
+
+
+@pytest.mark.slow
+def test_the_folder_is_scored_on_the_folds_that_it_was_trained_on(folds, tiny_config, tmp_path):
+    source = tiny_config.data.source
+    export = export_splits(source, out=tmp_path / "folds.csv", folds=3, seed=tiny_config.seed)
+    report = score(
+        folds.path, data=source, splits=export.file, out=tmp_path / "a.html", resamples=100
+    )
+    assert report.metrics["entry"] == "cnn-cv"
+    assert report.metrics["folds_checked"]
+    for name in ("roc_auc", "sensitivity"):
+        assert report.metrics[name]["value"] == pytest.approx(folds.metrics[name]["value"])
+    other = export_splits(source, out=tmp_path / "other.csv", folds=3, seed=tiny_config.seed + 1)
+    with pytest.raises(DataError, match="no repeat of this cross-validation has the folds"):
+        score(folds.path, data=source, splits=other.file, out=tmp_path / "b.html")
+    run = folds.runs[0].path
+    with pytest.raises(RunError, match=r"not the folder of a cross-validation.*predictions_test"):
+        score(run, data=source)
+    report = score(run / "predictions_test.csv", data=source, splits=run / "splits.csv",
+                   out=tmp_path / "c.html", resamples=100)  # fmt: skip
+    assert report.metrics["n"] == len(folds.runs[0].read_predictions("test"))
 
 
 def test_the_report_is_one_file(folds):

@@ -215,6 +215,8 @@ def test_several_runs_are_averaged(predictions, folds, phantoms, tmp_path):
     assert report.metrics["roc_auc"]["value"] == pytest.approx(np.mean(each))
     html = report.page.read_text()
     assert "Scores by run" in html
+    assert "interval for other seeds and other groups" in " ".join(html.split())
+    assert "Intervals: they cover another seed and other test images" in report.summary
     assert f"{np.std(each, ddof=1):.3f}" in html
 
 

@@ -19,7 +19,7 @@ def test_the_report_has_the_scores_with_and_without(tiny_run, tmp_path):
     assert run.read_twins() is None
     assert "twin in training" not in run.report.read_text()
     tested = run.read_predictions("test")
-    twins = tested[["image_id"]].iloc[::2]
+    twins = tested[["image_id"]].iloc[::2].assign(duplicate_id="a training image")
     run.write_twins(twins)
     metrics = evaluate_run(run)
     with_, without = metrics["twins"]["attributes"][1]["subgroups"]

@@ -35,7 +35,7 @@ def read_benchmark_split(path: str | os.PathLike, manifest: pd.DataFrame) -> Ben
             manifest lacks; was made from other pixels or labels; or is not what its name says.
     """
     path = Path(path)
-    facts, table = _read_json(path) if path.suffix.lower() == ".json" else ({}, _read_csv(path))
+    facts, table = _read(path)
     by = FOLD if FOLD in table else SPLIT
     table["image_id"] = match_images(table["image"], manifest, path)
     _check_unique(table, path)
@@ -49,6 +49,23 @@ def read_benchmark_split(path: str | os.PathLike, manifest: pd.DataFrame) -> Ben
             f"{split.name}. {_WAY_OUT}"
         )
     return split
+
+
+def read_parts(path: str | os.PathLike) -> pd.DataFrame:
+    """Return `image` (as in the file) and `fold` or `split` of a split, which may leak.
+
+    Raises:
+        SplitError: if the file cannot be read or names no part.
+    """
+    _, table = _read(Path(path))
+    if table.empty:
+        raise SplitError(f"{path} puts no image into a fold or split.")
+    return table[["image", SPLIT if SPLIT in table else FOLD]]
+
+
+def _read(path: Path) -> tuple[dict[str, str], pd.DataFrame]:
+    """Return what a file states about itself, and its table."""
+    return _read_json(path) if path.suffix.lower() == ".json" else ({}, _read_csv(path))
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -4,8 +4,8 @@
     busi/benign (1),train    id, a path relative to the CSV or absolute, or the end of one
     scans/b.png,test         split: train, val, test; optional: fold, a whole number
 
-Training uses the split unchanged or refuses it. An audit reads it with `read_split_csv` and
-`match_images`, which accept leaks, because finding them is its purpose.
+Training uses the split unchanged or refuses it. `breastus.data.splits.benchmark_file` reads splits
+that may leak.
 """
 
 import os

@@ -19,6 +19,7 @@ Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946, 110), as Hillis
 """
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -40,7 +41,11 @@ from breastus.evaluation.intervals.metric_intervals import (
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.options import DEFAULTS, EvaluationOptions
-from breastus.evaluation.predictions import thresholds_of, truth_and_probability
+from breastus.evaluation.predictions import (
+    read_predictions,
+    thresholds_of,
+    truth_and_probability,
+)
 from breastus.evaluation.validation import with_interval
 
 MIN_SEEDS = 5  # fewer give no interval of a difference: their spread is too uncertain
@@ -52,6 +57,44 @@ class Spread(NamedTuple):
 
     variance: float
     degrees: float
+
+
+def read_recipe(paths: Sequence[str | os.PathLike]) -> list[pd.DataFrame]:
+    """Read the predictions of a recipe: one CSV file for each trained model.
+
+    Returns:
+        Tables for `recipe_metrics` and `recipe_difference`.
+
+    Raises:
+        DataError: when a file cannot be read, see `breastus.evaluation.predictions`, or
+            `check_recipe` refuses it.
+    """
+    tables = [read_predictions(path) for path in paths]
+    check_recipe(list(zip(map(str, paths), tables, strict=True)))
+    return tables
+
+
+def check_recipe(models: Sequence[tuple[str, pd.DataFrame]]) -> None:
+    """Refuse predictions that are not those of separately trained models.
+
+    Args:
+        models: name of each model (a file, a run) and its predictions.
+
+    Raises:
+        DataError: when a table has no thresholds, or two have the same images and probabilities.
+    """
+    known: dict[tuple, str] = {}
+    for name, table in models:
+        thresholds_of(table, name)
+        rows = table.sort_values("image_id")
+        content = tuple(rows["image_id"]), tuple(rows["probability"].astype(float))
+        if content in known:
+            raise DataError(
+                "The models of a recipe must be trained separately: a copy would count as evidence "
+                "that seeds agree. Remove one; a model that no seed changes is entered once. "
+                f"Received: {known[content]} and {name} with the same predictions"
+            )
+        known[content] = name
 
 
 def recipe_metrics(
@@ -76,7 +119,7 @@ def recipe_metrics(
         the resamples do, or a class comes from fewer than two groups.
 
     Raises:
-        DataError: when there is no table.
+        DataError: when there is no table, or one has no thresholds. See also `check_recipe`.
     """
     found = Resampled(samples_of(tables), options)
     if undefined := [name for name in METRICS if math.isnan(found.means[name])]:
@@ -128,7 +171,8 @@ def recipe_difference(
         `reason`, why there are no intervals, or "". With fewer than five seeds there are none.
 
     Raises:
-        DataError: when there is no table, or both give an image another label or group.
+        DataError: when there is no table, one has no thresholds, or both recipes give an image
+            another label or group. See also `check_recipe`.
     """
     samples = samples_of(ours), samples_of(theirs)
     paired = _are_paired(*samples)
@@ -292,8 +336,8 @@ def samples_of(tables: Sequence[pd.DataFrame]) -> list[Sample]:
         Sample(
             *truth_and_probability(table),
             table["group_id"].to_numpy(),
-            thresholds_of(table),
+            thresholds_of(table, f"Table {number} of {len(tables)}"),
             table["image_id"].to_numpy(),
         )
-        for table in tables
+        for number, table in enumerate(tables, 1)
     ]

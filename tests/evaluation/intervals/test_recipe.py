@@ -1,5 +1,7 @@
 """Recipes: one model's own score, no more evidence than its scenes hold, seeds that vary."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,13 +10,14 @@ from breastus.errors import DataError, UndefinedMetricWarning
 from breastus.evaluation.intervals.metric_intervals import bootstrap_intervals
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.evaluation.intervals.recipe import (
+    read_recipe,
     recipe_difference,
     recipe_metrics,
     seed_and_group_variance,
 )
 from breastus.evaluation.metrics.metrics import METRICS, compute_metrics
 from breastus.evaluation.options import EvaluationOptions
-from breastus.evaluation.predictions import thresholds_of, truth_and_probability
+from breastus.evaluation.predictions import truth_and_probability
 
 
 def table(seed=0, count=80, threshold=0.4, shift=1.5):
@@ -77,7 +80,46 @@ def test_means_are_of_the_tables_each_called_by_its_own_threshold():
     ]
     assert found["accuracy"]["value"] == pytest.approx(np.mean(shares))
     assert np.sum(found["confusion_matrix"]) == pytest.approx(80)
-    assert set(thresholds_of(table().drop(columns="threshold"))) == {0.5}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A function that writes tables as CSV files, and returns their paths."""
+
+    def write(*tables):
+        paths = [tmp_path / f"seed {number}.csv" for number in range(len(tables))]
+        for path, one in zip(paths, tables, strict=True):
+            called = np.where(one["probability"] >= 0.4, "lump", "no_lump")
+            one.assign(split="test", finding="", predicted=called).to_csv(path, index=False)
+        return paths
+
+    return write
+
+
+def test_the_files_of_a_recipe_are_read(files):
+    tables = [table(0), table(1)]
+    found = recipe_metrics(read_recipe(files(*tables)), options=EvaluationOptions(resamples=50))
+    expected = recipe_metrics(tables, options=EvaluationOptions(resamples=50))
+    assert found["roc_auc"] == pytest.approx(expected["roc_auc"])
+
+
+def test_no_threshold_is_assumed(files):
+    without = table(1).drop(columns="threshold")
+    with pytest.raises(DataError, match=r"seed 1\.csv must have a threshold in each row.*Received"):
+        read_recipe(files(table(0), without))
+    with pytest.raises(DataError, match=r"Table 2 of 2 must have a threshold"):
+        recipe_metrics([table(0), without])
+    with pytest.raises(DataError, match=r"Table 1 of 1 must have a threshold"):
+        recipe_difference([table(0)], [table(1).assign(threshold=np.nan)])
+
+
+def test_a_copy_is_no_other_seed(files):
+    first, second, copy = files(table(0), table(1), table(0).iloc[::-1])
+    names = re.escape(f"{first} and {copy} with the same predictions")
+    with pytest.raises(DataError, match=names):
+        read_recipe([first, second, copy])
+    with pytest.raises(DataError, match=re.escape(f"{first} and {first} with")):
+        read_recipe([first, first])
 
 
 def test_folds_may_differ_in_threshold_within_a_table():

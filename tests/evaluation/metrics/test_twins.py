@@ -3,13 +3,17 @@
 import math
 
 import numpy as np
+import prediction_tables
 import pytest
-from prediction_tables import predictions
 from sklearn.metrics import recall_score, roc_auc_score
 
 from breastus.evaluation.intervals.delong import delong_interval
 from breastus.evaluation.intervals.proportions import clustered_proportion
 from breastus.evaluation.metrics.twins import WITH, WITHOUT, part_scores, scores_by_twin
+
+
+def predictions(**options):
+    return prediction_tables.predictions(**options).assign(threshold=0.5)
 
 
 def parts(tables, twins):
