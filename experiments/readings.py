@@ -147,7 +147,7 @@ def _area(images: pd.DataFrame, twin: bool) -> str:
 
 # === The two figures ===
 
-# Parts of the name of a variant in words.
+# What the parts of a variant's name mean.
 _WORDS = {
     "labels": "2 outputs",
     "findings": "3 outputs",

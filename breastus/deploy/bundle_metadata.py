@@ -42,7 +42,7 @@ def bundle_metadata(
         "parameters": parameters,
         "labels": list(LABELS),
         "positive": LABELS[LUMP],
-        # Names of the columns of the output `findings`, which only such a network has.
+        # Names of the columns of the output `findings`, which only these networks have.
         "findings": list(KNOWN_FINDINGS) if config.training.target == "finding" else None,
         **decision,
         "views": config.evaluation.tta,

@@ -46,8 +46,8 @@ class Entry:
             `breastus.evaluation.predictions`, `threshold`, and `fold` in a split of folds; sorted
             by image id.
         runs: names of the runs; one empty text for a single model without a name.
-        thresholds: where the thresholds come from, in words.
-        folds_checked: whether the file names the fold of each prediction, which was then checked.
+        thresholds: origin of the thresholds, such as `given`.
+        folds_checked: true if the file names the fold of each prediction; it was checked.
         unscored: images that the file names and the split excludes, with the reason, `image_id`
             and `excluded`.
         other_repeats: repeats of a cross-validation that have other folds, and are not scored.
@@ -259,23 +259,25 @@ class _Check:
     def _add_thresholds(self) -> str:
         """Add the column `threshold`; return where it comes from."""
         table = self.table
-        said = None
+        called = None
         if "predicted" in table:
-            said = table["predicted"].str.strip().str.lower().map(_LABELS)
-            self._refuse(said.isna(), f"predicted must be one of {', '.join(LABELS)}", "predicted")
+            called = table["predicted"].str.strip().str.lower().map(_LABELS)
+            self._refuse(
+                called.isna(), f"predicted must be one of {', '.join(LABELS)}", "predicted"
+            )
         if "threshold" in table:
             table["threshold"] = self._numbers("threshold")
             source = "given"
-        elif said is None:
+        elif called is None:
             table["threshold"] = THRESHOLD
             return f"{THRESHOLD}, because none was given"
         else:
-            table["threshold"] = self._thresholds_of(said == LABELS[LUMP])
+            table["threshold"] = self._thresholds_of(called == LABELS[LUMP])
             source = "from the column predicted"
-        if said is not None:
+        if called is not None:
             meant = np.where(table["probability"] >= table["threshold"], LABELS[LUMP], LABELS[0])
             self._refuse(
-                said != meant,
+                called != meant,
                 "predicted and probability contradict each other: a model says lump from one "
                 "threshold on, in each fold. Correct or remove the column predicted",
                 "predicted",

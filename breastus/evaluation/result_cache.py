@@ -49,8 +49,8 @@ def read_cached_result(
     if _same(result.pop("predictions", None), predictions):
         return result
     warnings.warn(
-        f"{path} was measured on other predictions and is left out of the report. The file stays. "
-        "Measure again to replace it.",
+        f"{path} was measured on other predictions, so that the report does not show it. The file "
+        "stays. Measure again to replace it.",
         StaleResultWarning,
         stacklevel=2,
     )

@@ -31,7 +31,7 @@ def resolve(name: str | os.PathLike, *, phantom_images: int, seed: int) -> Path:
     """Return the folder or CSV file that a name refers to, downloaded or simulated if needed.
 
     Args:
-        name: a directory or CSV file; `hub`, `phantom` (write `./hub` for a directory of such a
+        name: a directory or CSV file; `hub`, `phantom` (write `./hub` for a directory of that
             name); or `auto`, the first that exists of `$BREASTUS_DATA`, `data/raw`, the hub, and,
             without a network, phantoms, with a warning.
         phantom_images: number of phantoms to simulate.

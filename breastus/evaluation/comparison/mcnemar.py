@@ -37,7 +37,7 @@ def mcnemar(
     Returns:
         `n`, `n_groups`; `only_ours` and `only_theirs`, images that only one model gets right;
         `discordant_groups`, groups in which these numbers differ; `p_value`, two-sided, 1 without
-        such a group and NaN without images; and `test`, "exact" or "mid-p".
+        that and NaN without images; and `test`, "exact" or "mid-p".
 
     Raises:
         DataError: when the arguments differ in length, or are not boolean.

@@ -75,7 +75,7 @@ def read_recipe(paths: Sequence[str | os.PathLike]) -> list[pd.DataFrame]:
 
 
 def check_recipe(models: Sequence[tuple[str, pd.DataFrame]]) -> None:
-    """Refuse predictions that are not those of separately trained models.
+    """Refuse predictions unless each table is of another training.
 
     Args:
         models: name of each model (a file, a run) and its predictions.
