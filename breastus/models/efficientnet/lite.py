@@ -106,12 +106,12 @@ def last_map(image: keras.KerasTensor, lite: Lite) -> keras.KerasTensor:
     return _relu6(_norm(x, "head_norm"), "feature_map")
 
 
-def strided_maps(lite: Lite, *, image_size: int, weights: str | None) -> keras.Model:
+def strided_maps(lite: Lite, *, weights: str | None) -> keras.Model:
     """Return the part of a member of the family that gives its maps of strides 8, 16 and 32.
 
-    `weights` is as for `load_lite`, or None for random weights.
+    It takes images of any size. `weights` is as for `load_lite`, or None for random weights.
     """
-    image = keras.Input((image_size, image_size, 3), name="image")
+    image = keras.Input((None, None, 3), name="image")
     whole = keras.Model(image, last_map(image, lite))
     if weights is not None:
         load_lite(whole, lite, weights)

@@ -1,0 +1,79 @@
+"""Logistic regression on cells of EfficientNet-Lite0: z-scored images in, softmax probabilities out.
+
+A cell is a square of 16 x 16 pixels. Its features come from the maps of strides 8, 16 and 32 of the
+image, and of the same image at half its size, which adds context and large lesions. Each feature
+enters twice: normalised over the batch, and normalised over its own image, which removes what a
+scanner and its settings do to a whole image. One linear layer turns them into the lesion logit of
+the cell, which lesion masks supervise (`training.mask_weight`). The head receives two numbers: the
+largest logit, and the mean of the largest 4 %.
+
+With a frozen backbone, which is the default, only this linear layer and the head are trained: about
+two thousand weights. `efficientnet_mil` has two hidden layers instead.
+"""
+
+import keras
+from keras import layers
+
+from breastus.models.efficientnet.efficientnet_mil import (
+    PRIOR,
+    SHARES,
+    TopKMean,
+    cell_features,
+    check_mil_arguments,
+    relative_map,
+)
+from breastus.models.efficientnet.lite import LITES, strided_maps
+from breastus.models.layers.fused_batch_normalization import FusedBatchNormalization
+from breastus.models.layers.head import head
+from breastus.models.registry import register_model
+
+_STRIDE = 64  # stride of the coarsest map in pixels of the input
+
+
+@register_model("efficientnet_cells")
+def efficientnet_cells(
+    *, num_classes: int, image_size: int, weights: str | None = None, dropout: float = 0.0
+) -> keras.Model:
+    """Build the network: 2.9 million parameters, 2 thousand of them after the backbone.
+
+    Args:
+        image_size: side of the input in pixels, a multiple of 64, at least 128.
+        weights: weights of the backbone: None, "imagenet" or a `.pth` file, as for
+            `efficientnet_lite0`.
+        dropout: share of the features that are dropped in training.
+
+    Returns:
+        An uncompiled `keras.Model`; its layer `lesion_logits` gives logits [B, S / 16, S / 16, 1].
+    """
+    check_mil_arguments(
+        "efficientnet_cells", image_size=image_size, dropout=dropout, stride=_STRIDE
+    )
+    maps = strided_maps(LITES[0], weights=weights)
+
+    # === Functional model ===
+    image = keras.Input((image_size, image_size, 3), name="image")
+    half = layers.AveragePooling2D(2, name="half_size")(image)
+    x = layers.Concatenate(name="feature_map")(
+        [
+            *cell_features(maps(image)),
+            layers.UpSampling2D(2, name="half_size_enlarged")(
+                layers.Concatenate(name="half_size_map")(cell_features(maps(half), "_half"))
+            ),
+        ]
+    )
+    # The scales of the maps differ by a factor of a hundred.
+    x = FusedBatchNormalization(center=False, scale=False, name="map_norm")(x)
+    x = layers.Concatenate(name="seen_twice")([x, relative_map(x)])
+    x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
+    evidence = layers.Conv2D(
+        1,
+        1,
+        # Small, so that two thousand features do not add up; not zero, or no gradient passes.
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+        bias_initializer=keras.initializers.Constant(PRIOR),
+        dtype="float32",
+        name="lesion_logits",
+    )(x)
+    x = TopKMean(SHARES, name="features")(evidence)
+    x = head(x, num_classes=num_classes, dropout=0.0)
+    return keras.Model(image, x, name="efficientnet_cells")
