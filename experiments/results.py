@@ -42,6 +42,7 @@ from experiments.pages import (
     write_section,
 )
 from experiments.readings import readings_tables
+from experiments.recipes import best
 from experiments.recipes.study_readings import EXPERIMENT
 from experiments.records import Record, experiments, read_records
 from experiments.runner import SEEDS
@@ -225,6 +226,7 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
             *(differences_table(variants, *compared) if compared[0] else ()),
             *redecided_table(name, variants),
             *(readings_tables(variants) if name == EXPERIMENT else ()),
+            *(best.quarters_table(variants) if name == "best" else ()),
             "Cost (medians over seeds):",
             "",
             *costs_table(variants),

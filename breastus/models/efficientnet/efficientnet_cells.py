@@ -1,4 +1,4 @@
-"""Logistic regression on cells of EfficientNet-Lite0: z-scored images in, softmax probabilities out.
+"""Logistic regression on cells of EfficientNet-Lite0: z-scored images in, probabilities out.
 
 A cell is a square of 16 x 16 pixels. Its features come from the maps of strides 8, 16 and 32 of the
 image, and of the same image at half its size, which adds context and large lesions. Each feature
@@ -61,8 +61,8 @@ def efficientnet_cells(
             ),
         ]
     )
-    # The scales of the maps differ by a factor of a hundred.
-    x = FusedBatchNormalization(center=False, scale=False, name="map_norm")(x)
+    # The scales of the maps differ by a factor of a hundred. A training has some hundred steps.
+    x = FusedBatchNormalization(momentum=0.9, center=False, scale=False, name="map_norm")(x)
     x = layers.Concatenate(name="seen_twice")([x, relative_map(x)])
     x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
     evidence = layers.Conv2D(
