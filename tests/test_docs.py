@@ -28,7 +28,7 @@ ROWS = {
     "`make train`, BUSI, 3 seeds": ("networks", 0, "efficientnet_lite0, 3 seeds"),
     "`make train-best`, BUSI, out of fold": ("best", 0, "efficientnet_cells"),
     "logistic regression on frozen features and cells, BUSI": ("baselines", 0, "frozen, both"),
-    "logistic regression on frozen cells, 10 patients of that hospital": ("baselines", 1, "frozen cells"),
+    "logistic regression on frozen cells, 10 patients there": ("baselines", 1, "frozen cells"),
     "`make train-cnn`, BUSI, 3 seeds": ("study", 0, "cnn-group-plain, 3 seeds"),
     "the study's CNN as published, random split": ("study", 0, "published study, cnn, plain"),
 }
