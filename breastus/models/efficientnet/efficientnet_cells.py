@@ -22,7 +22,7 @@ from breastus.models.efficientnet.efficientnet_mil import (
     check_mil_arguments,
     relative_map,
 )
-from breastus.models.efficientnet.lite import LITES, strided_maps
+from breastus.models.efficientnet.lite import strided_maps
 from breastus.models.layers.fused_batch_normalization import FusedBatchNormalization
 from breastus.models.layers.head import head
 from breastus.models.registry import register_model
@@ -48,7 +48,7 @@ def efficientnet_cells(
     check_mil_arguments(
         "efficientnet_cells", image_size=image_size, dropout=dropout, stride=_STRIDE
     )
-    maps = strided_maps(LITES[0], weights=weights)
+    maps = strided_maps(weights=weights)
 
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")

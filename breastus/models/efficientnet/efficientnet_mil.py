@@ -22,7 +22,7 @@ from keras import layers, ops
 
 from breastus.errors import ModelError
 from breastus.models.efficientnet.efficientnet_lite0 import efficientnet_lite0
-from breastus.models.efficientnet.lite import LITES
+from breastus.models.efficientnet.lite import MAP_LAYERS
 from breastus.models.layers.fused_batch_normalization import FusedBatchNormalization
 from breastus.models.layers.head import head
 from breastus.models.registry import register_model
@@ -52,7 +52,7 @@ def efficientnet_mil(
     """
     check_mil_arguments("efficientnet_mil", image_size=image_size, dropout=dropout)
     backbone = efficientnet_lite0(num_classes=num_classes, image_size=image_size, weights=weights)
-    maps = [backbone.get_layer(name).output for name in LITES[0].map_layers]
+    maps = [backbone.get_layer(name).output for name in MAP_LAYERS]
 
     # === Functional model ===
     x = layers.Concatenate(name="feature_map")(cell_features(maps))

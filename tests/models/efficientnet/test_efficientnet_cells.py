@@ -35,7 +35,8 @@ def test_the_head_is_a_linear_layer_and_two_numbers(network):
     assert sum(np.prod(weight.shape) for weight in head.trainable_weights) == 2 * 1024 + 1 + 4 + 2
     assert network.get_layer("features").output.shape == (None, 2)
     # A logit changes by as much as its own cell, whatever the others are.
-    logits = keras.Model(head.input, network.get_layer("lesion_logits").output)
+    layers = (network.get_layer(name).output for name in ("feature_map", "lesion_logits"))
+    logits = keras.Model(*layers)
     cells = np.random.default_rng(1).normal(size=(1, 8, 8, 1024)).astype("float32")
     network.get_layer("lesion_logits").kernel.assign(np.ones((1, 1, 2048, 1)))
     network.get_layer("relative_map").epsilon = 1e9  # without the image's own statistics
