@@ -48,7 +48,7 @@ _CELLS = {
         "epochs": _CELLS_EPOCHS,
         "head_epochs": _CELLS_EPOCHS,
         "cached_views": 2,
-        "learning_rate": 5e-3,
+        "learning_rate": 2e-2,
         "weight_decay": 0.02,
         "decay_all": False,
         "schedule": "cosine",

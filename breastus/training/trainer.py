@@ -88,6 +88,7 @@ class Trainer:
         # Of the machine that trains: a prediction needs no device of the training.
         self._strategy: tf.distribute.Strategy | None = None
         self._images: dict[str, ImageCache] = {}
+        self._masks: dict[str, MaskTargets] = {}
         self._augmenter = build_augmenter(
             config.augmentation.policy, erasing=config.augmentation.erasing
         )
@@ -350,14 +351,16 @@ class Trainer:
     def _mask_targets(self, split: str) -> MaskTargets | None:
         if self._grid is None:
             return None
-        return MaskTargets(
-            self.tables[split],
-            crop_and_resize=self.transform.crop_and_resize_mask,
-            size=self.config.model.image_size,
-            grid=self._grid,
-            augment_masks=self._augmenter.augment_masks if self._augmenter else None,
-            cache_mb=self.config.training.cache_mb,
-        )
+        if split not in self._masks:
+            self._masks[split] = MaskTargets(
+                self.tables[split],
+                crop_and_resize=self.transform.crop_and_resize_mask,
+                size=self.config.model.image_size,
+                grid=self._grid,
+                augment_masks=self._augmenter.augment_masks if self._augmenter else None,
+                cache_mb=self.config.training.cache_mb,
+            )
+        return self._masks[split]
 
     def _evaluation_batching(self) -> dict[str, int]:
         size = math.ceil(self.config.training.batch_size / self.execution.accumulation_steps)

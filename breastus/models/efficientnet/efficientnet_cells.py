@@ -28,6 +28,7 @@ from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 
 _STRIDE = 64  # stride of the coarsest map in pixels of the input
+_SLOWER = 1 / 16  # factor on the logits of the cells
 
 
 @register_model("efficientnet_cells")
@@ -65,15 +66,13 @@ def efficientnet_cells(
     x = FusedBatchNormalization(momentum=0.9, center=False, scale=False, name="map_norm")(x)
     x = layers.Concatenate(name="seen_twice")([x, relative_map(x)])
     x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
-    evidence = layers.Conv2D(
-        1,
-        1,
-        # Small, so that two thousand features do not add up; not zero, or no gradient passes.
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
-        bias_initializer=keras.initializers.Constant(PRIOR),
-        dtype="float32",
-        name="lesion_logits",
-    )(x)
+    # Small weights, so that two thousand features do not add up; not zero, or no gradient passes.
+    small = keras.initializers.RandomNormal(stddev=0.001)
+    x = layers.Conv2D(1, 1, kernel_initializer=small, dtype="float32", name="cell_conv")(x)
+    # Adam moves every weight by the learning rate: these may be many times slower than the head's.
+    evidence = layers.Rescaling(_SLOWER, offset=PRIOR, dtype="float32", name="lesion_logits")(x)
     x = TopKMean(SHARES, name="features")(evidence)
-    x = head(x, num_classes=num_classes, dropout=0.0)
+    # At first, the logit of lump is the mean of the two numbers.
+    classes = keras.initializers.Constant([-0.25] + [0.25] * (num_classes - 1))
+    x = head(x, num_classes=num_classes, dropout=0.0, kernel_initializer=classes)
     return keras.Model(image, x, name="efficientnet_cells")
