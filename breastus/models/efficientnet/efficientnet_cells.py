@@ -12,15 +12,15 @@ two thousand weights. `efficientnet_mil` has two hidden layers instead.
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from breastus.models.efficientnet.efficientnet_mil import (
+    EPSILON,
     PRIOR,
     SHARES,
     TopKMean,
     cell_features,
     check_mil_arguments,
-    relative_map,
 )
 from breastus.models.efficientnet.lite import strided_maps
 from breastus.models.layers.fused_batch_normalization import FusedBatchNormalization
@@ -28,7 +28,9 @@ from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 
 _STRIDE = 64  # stride of the coarsest map in pixels of the input
-_SLOWER = 1 / 16  # factor on the logits of the cells
+# Factor on the logits of the cells. Adam moves every weight by the learning rate, and two thousand
+# weights that move together need a smaller one than the few of the head.
+_SLOWER = 1 / 16
 
 
 @register_model("efficientnet_cells")
@@ -64,15 +66,46 @@ def efficientnet_cells(
     )
     # The scales of the maps differ by a factor of a hundred. A training has some hundred steps.
     x = FusedBatchNormalization(momentum=0.9, center=False, scale=False, name="map_norm")(x)
-    x = layers.Concatenate(name="seen_twice")([x, relative_map(x)])
     x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
-    # Small weights, so that two thousand features do not add up; not zero, or no gradient passes.
-    small = keras.initializers.RandomNormal(stddev=0.001)
-    x = layers.Conv2D(1, 1, kernel_initializer=small, dtype="float32", name="cell_conv")(x)
-    # Adam moves every weight by the learning rate: these may be many times slower than the head's.
-    evidence = layers.Rescaling(_SLOWER, offset=PRIOR, dtype="float32", name="lesion_logits")(x)
+    evidence = CellLogits(dtype="float32", name="lesion_logits")(x)
     x = TopKMean(SHARES, name="features")(evidence)
     # At first, the logit of lump is the mean of the two numbers.
     classes = keras.initializers.Constant([-0.25] + [0.25] * (num_classes - 1))
     x = head(x, num_classes=num_classes, dropout=0.0, kernel_initializer=classes)
     return keras.Model(image, x, name="efficientnet_cells")
+
+
+@keras.saving.register_keras_serializable("breastus")
+class CellLogits(layers.Layer):
+    """Logit of each cell: linear in its features, and in its features relative to their image.
+
+    A relative feature is `(x - mean) / sqrt(variance + 0.1)` over the cells of the image. It is not
+    computed: the image's weights are, `absolute + relative / sqrt(variance + 0.1)`.
+
+    Input shape:
+        [B, h, w, C].
+
+    Output shape:
+        [B, h, w, 1].
+    """
+
+    def build(self, shape):
+        # Small, so that two thousand features do not add up; not zero, or no gradient passes.
+        small = keras.initializers.RandomNormal(stddev=0.001)
+        for name in ("absolute", "relative"):
+            setattr(self, name, self.add_weight((shape[-1],), initializer=small, name=name))
+        self.bias = self.add_weight((1,), initializer="zeros", name="bias")
+        self.built = True
+
+    def call(self, x):
+        _, height, width, channels = x.shape
+        x = ops.reshape(x, (-1, height * width, channels))
+        mean, variance = ops.moments(x, axes=1)
+        relative = self.relative / ops.sqrt(variance + EPSILON)
+        logits = ops.matmul(x, (self.absolute + relative)[..., None])
+        logits -= ops.sum(relative * mean, axis=1)[:, None, None]
+        logits = PRIOR + _SLOWER * (logits + self.bias)
+        return ops.reshape(logits, (-1, height, width, 1))
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], 1)

@@ -31,7 +31,7 @@ _STRIDE = 32  # stride of the coarsest map; the others have 8 and 16
 _WIDTH = 64  # channels of the cell features
 PRIOR = -2.0  # initial logit of a cell: a lump covers about a tenth of an image
 # Keeps channels that hardly vary within an image (its variance is about 1) from becoming noise.
-_EPSILON = 0.1
+EPSILON = 0.1
 SHARES = (0.0, 0.04)  # shares of cells whose mean logit the head receives; 0: the largest one
 
 
@@ -58,7 +58,10 @@ def efficientnet_mil(
     x = layers.Concatenate(name="feature_map")(cell_features(maps))
     # The scales of the maps differ by a factor of a hundred.
     x = FusedBatchNormalization(center=False, scale=False, name="map_norm")(x)
-    x = layers.Concatenate(name="seen_twice")([x, relative_map(x)])
+    own = layers.GroupNormalization(  # one group per channel: instance normalisation
+        -1, epsilon=EPSILON, center=False, scale=False, name="relative_map"
+    )
+    x = layers.Concatenate(name="seen_twice")([x, own(x)])
     x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
     x = layers.Conv2D(_WIDTH, 1, use_bias=False, name="cell_conv")(x)
     x = layers.ReLU(name="cell_relu")(FusedBatchNormalization(name="cell_norm")(x))
@@ -107,13 +110,6 @@ def cell_features(maps: Sequence[keras.KerasTensor], suffix: str = "") -> list[k
         middle,
         layers.UpSampling2D(2, name=f"coarse_enlarged{suffix}")(coarse),
     ]
-
-
-def relative_map(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Return a map normalised over its own image: instance normalisation, one group per channel."""
-    return layers.GroupNormalization(
-        -1, epsilon=_EPSILON, center=False, scale=False, name="relative_map"
-    )(x)
 
 
 @keras.saving.register_keras_serializable("breastus")
