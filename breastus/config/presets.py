@@ -56,8 +56,9 @@ _CELLS = {
         "class_weights": "balanced",
         "mask_weight": 3.0,
     },
-    # The prevalence, without a search: a fold has about twenty images without a lump.
-    "evaluation": {"threshold_rule": "likelihood"},
+    # The threshold is the prevalence, without a search: a fold has about twenty images without a
+    # lump. Platt scaling moves the logits too, which few epochs leave too high or too low.
+    "evaluation": {"calibration": "platt", "threshold_rule": "likelihood"},
 }
 _RECIPES: dict[str, dict[str, Any]] = {
     "cnn": {},  # the study's Table II, which is what Config holds
