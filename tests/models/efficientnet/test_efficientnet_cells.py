@@ -43,7 +43,7 @@ def test_logits_are_linear_in_features_as_they_are_and_relative_to_their_image()
     layer = CellLogits()
     layer.build(x.shape)
     absolute, relative = rng.normal(size=(2, 5))
-    layer.set_weights([absolute, relative, [0.5]])
+    layer.set_weights([absolute, relative, np.array([0.5])])
     own = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 0.1)
     expected = -2 + (x @ absolute + own @ relative + 0.5) / 16
     np.testing.assert_allclose(layer(x)[..., 0], expected, atol=1e-5)
