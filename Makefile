@@ -4,7 +4,8 @@
 #                                      it, and export it to models/efficientnet_lite0
 #   make train-cnn                     the study's CNN, a baseline;  make train-swin: its Swin
 #   make train-NAME                    any network of `breastus train --help`
-#   make train-best                    the best recipe: twenty networks as one bundle (about an hour)
+#   make train-best                    the best recipe: logistic regression on frozen cells, five
+#                                      folds as one bundle
 #   make check DATA=path/to/images     an HTML page with predictions for some images of a data set
 #   make check ARGS="a.png b.png"      ... for these images
 #   make test                          the quick tests;  make test-all: the slow ones too

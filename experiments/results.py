@@ -47,6 +47,7 @@ from experiments.pages import (
     title_and_text,
     write_section,
 )
+from experiments.recipes import best
 from experiments.recipes.study_readings import EXPERIMENT
 from experiments.records import Record, experiments, read_measurement, read_records
 from experiments.runner import SEEDS
@@ -265,6 +266,7 @@ def section(name: str, variants: Variants, compared: tuple[Variants, str]) -> st
             *(differences_table(variants, *compared) if compared[0] else ()),
             *redecided_table(name, variants),
             *(readings.readings_tables(variants) if name == EXPERIMENT else ()),
+            *(best.quarters_table(variants) if name == "best" else ()),
             "Cost (medians over seeds):",
             "",
             *costs_table(variants),

@@ -3,8 +3,8 @@
 # A test compares the names with `breastus.list_models()`.
 NETWORKS = {
     "efficientnet_lite0": "EfficientNet-Lite0 with ImageNet weights: the one to start with",
-    "efficientnet_mil": "its map cell by cell, top-k pooling, lesion masks (best recipe)",
-    "efficientnet_mil_ensemble": "the same on Lite0, Lite1 and Lite2 side by side",
+    "efficientnet_cells": "logistic regression on its frozen cells, lesion masks (make train-best)",
+    "efficientnet_mil": "hidden layers on its cells, top-k pooling, lesion masks",
     "compact": "small residual network for a few hundred images and a CPU",
     "cnn": "the study's CNN: three convolution blocks, a baseline",
     "swin": "the study's Swin Transformer (tiny)",

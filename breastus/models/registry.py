@@ -25,9 +25,9 @@ from breastus.models.weights.backbone_folder import PRETRAINED_FILE, is_pretrain
 _MODULES = (
     "breastus.models.cnn",
     "breastus.models.compact",
+    "breastus.models.efficientnet.efficientnet_cells",
     "breastus.models.efficientnet.efficientnet_lite0",
     "breastus.models.efficientnet.efficientnet_mil",
-    "breastus.models.efficientnet.efficientnet_mil_ensemble",
     "breastus.models.hybrid",
     "breastus.models.resnet50",
     "breastus.models.swin.swin",

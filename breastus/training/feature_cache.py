@@ -5,9 +5,9 @@
     head.fit(cache.training(order, ...))
 
 A step then costs what the head costs, some hundredths of the whole. Each image has a fixed number
-of augmented views, and epoch e uses view e modulo that number. Features lie in float16 in a file
-without a name in the run folder, which disappears with the process. A resumed run computes them
-again; they are the same, because views have seeds.
+of augmented views, and epoch e uses view e modulo that number. Features lie in a file without a
+name in the run folder, which disappears with the process. A resumed run computes them again; they
+are the same, because views have seeds.
 """
 
 import hashlib
@@ -35,6 +35,7 @@ class FeatureCache:
         passes: batches (model input, targets) of all images in their order, for each view.
         images: number of images.
         folder: folder of the feature file.
+        dtype: float16, or float32 where features must equal those of the network.
     """
 
     def __init__(
@@ -44,12 +45,13 @@ class FeatureCache:
         *,
         images: int,
         folder: Path,
+        dtype: type[np.floating] = np.float16,
     ):
         self._shape, self._dtype = backbone.output.shape[1:], backbone.output.dtype
         self._views, self._images = len(passes), images
-        self._features = _array_on_disk((self._views, images, *self._shape), folder)
+        self._features = _array_on_disk((self._views, images, *self._shape), folder, dtype)
         compute = tf.function(
-            lambda inputs: tf.cast(backbone(inputs, training=False), tf.float16),
+            lambda inputs: tf.cast(backbone(inputs, training=False), dtype),
             reduce_retracing=True,
         )
         targets = []
@@ -60,7 +62,7 @@ class FeatureCache:
                 features = compute(inputs).numpy()
                 if not np.isfinite(features).all():
                     raise TrainingError(
-                        "The backbone's features are not finite in float16, at image "
+                        f"The backbone's features are not finite in {dtype.__name__}, at image "
                         f"{row} to {row + len(features) - 1}. Use training.cached_views=0."
                     )
                 self._features[view, row : row + len(features)] = features
@@ -99,7 +101,7 @@ class FeatureCache:
         return np.int32(rows) if rows is not None else np.arange(self._images, dtype=np.int32)
 
     def _batch(self, rows: tf.Tensor) -> tuple:
-        features = tf.numpy_function(self._take, [rows], tf.float16, stateful=False)
+        features = tf.numpy_function(self._take, [rows], self._features.dtype, stateful=False)
         features.set_shape([None, *self._shape])
         targets = tf.nest.map_structure(lambda all_: tf.gather(all_, rows), self._targets)
         return tf.cast(features, self._dtype), targets
@@ -112,8 +114,9 @@ class SharedFeatureCache:
     """Holds the features of all images for several runs, such as the folds of a cross-validation.
 
     These runs train heads on one frozen backbone, each on a part of the same images, and computing
-    the features takes far longer than training a head. Augmentation has its seed from an image's
-    place among all images here, and from its place in the training part if a run has its own cache.
+    the features takes far longer than training a head. Runs with other seeds share them too, so the
+    seed of augmentation is 0 here. Augmentation also depends on an image's place: among all images
+    here, and in the training part if a run has its own cache.
 
     Its files in the folder have no names, and disappear with this object.
     """
@@ -135,21 +138,21 @@ class SharedFeatureCache:
 
 def fingerprint(config: Config, backbone: keras.Model, image_ids: Sequence[str]) -> str:
     """Return a SHA-256 of all that features depend on: settings, backbone and images."""
-    settings = config.replace({"data": {"fold": 0, "val_rotation": 0}}).to_dict()
+    settings = config.replace({"data": {"fold": 0, "val_rotation": 0}, "seed": 0}).to_dict()
     digest = hashlib.sha256(json.dumps([settings, list(image_ids)], sort_keys=True).encode())
     for weight in backbone.get_weights():
         digest.update(weight.tobytes())
     return digest.hexdigest()
 
 
-def _array_on_disk(shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """Return a float16 array in a file that disappears with the process."""
-    size = 2 * int(np.prod(shape, dtype=np.int64))
+def _array_on_disk(shape: tuple[int, ...], folder: Path, dtype: type) -> np.ndarray:
+    """Return an array in a file that disappears with the process."""
+    size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             # Without this, a full disk ends the process silently when a page is written.
             reserve(file, size)
-            return np.memmap(file, np.float16, "r+", shape=shape)
+            return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
         raise RunError(
             f"{folder} has no space for the cached features, {size / 2**30:.1f} GiB: {error}. "

@@ -88,11 +88,14 @@ class Trainer:
         # Of the machine that trains: a prediction needs no device of the training.
         self._strategy: tf.distribute.Strategy | None = None
         self._images: dict[str, ImageCache] = {}
+        self._masks: dict[str, MaskTargets] = {}
         self._augmenter = build_augmenter(
             config.augmentation.policy, erasing=config.augmentation.erasing
         )
         # Of the lesion logits, if the network learns from masks.
         self._grid: tuple[int, int] | None = None
+        # Of all images as they are, in the order of `tables[_ALL]`, if runs share them.
+        self._plain_features: FeatureCache | None = None
 
     def fit(self) -> None:
         """Train to the last epoch; `best.keras` is the network of `training.checkpoint`."""
@@ -222,8 +225,8 @@ class Trainer:
                     self._features(backbone, _ALL, augmented=False),
                 ),
             )
-            index = pd.Index(table["image_id"])
-            rows = {split: index.get_indexer(self.tables[split]["image_id"]) for split in rows}
+            self._plain_features = val
+            rows = {split: self._shared_rows(split) for split in rows}
         batches = train.training(
             order,
             rows=rows["train"],
@@ -234,6 +237,11 @@ class Trainer:
             parallel_calls=usable_cores(),
         )
         return batches, val.once(rows=rows["val"], batch_size=settings.batch_size)
+
+    def _shared_rows(self, split: str) -> np.ndarray:
+        """Return the places of a split's images in the shared features."""
+        index = pd.Index(self.tables[_ALL]["image_id"])
+        return index.get_indexer(self.tables[split]["image_id"])
 
     def _features(self, backbone: keras.Model, split: str, *, augmented: bool) -> FeatureCache:
         """Return the features of a split's images, of augmented views or of the images alone."""
@@ -249,7 +257,8 @@ class Trainer:
             passes = [self._validation_batches(split)]
         # Shared ones outlive the run.
         folder = self._shared.folder if self._shared is not None else self.folder
-        return FeatureCache(backbone, passes, images=count, folder=folder)
+        dtype = np.float16 if augmented else np.float32  # predictions are computed from the latter
+        return FeatureCache(backbone, passes, images=count, folder=folder, dtype=dtype)
 
     def _training_batches(
         self,
@@ -269,7 +278,7 @@ class Trainer:
             order=order,
             augment=self._augmenter,
             masks=self._mask_targets(split),
-            image_seed=functools.partial(image_seed, config.seed),
+            image_seed=functools.partial(image_seed, 0 if split == _ALL else config.seed),
             mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
             normalize=self.transform.normalize,
             batch_size=config.training.batch_size,
@@ -280,10 +289,19 @@ class Trainer:
         )
 
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
-        """Return a split's probabilities, float64 [n, classes], averaged over `evaluation.tta`."""
+        """Return a split's probabilities, float64 [n, classes], averaged over `evaluation.tta`.
+
+        Shared features of a frozen backbone are not computed again.
+        """
         batching = self._evaluation_batching()
 
         def predict_view(view: View) -> np.ndarray:
+            in_float32 = self.execution.precision == "float32"
+            if self._plain_features is not None and in_float32 and view == View():
+                _, head = split_backbone_head(model)
+                rows, size = self._shared_rows(split), batching["batch_size"]
+                batches = self._plain_features.once(rows=rows, batch_size=size)
+                return head.predict(batches.map(lambda features, _: features), verbose=0)
             normalize = lambda images: self.transform.normalize(view_images(view, images))  # noqa: E731
             batches = evaluation_dataset(self._split_images(split), normalize=normalize, **batching)
             with reraise_image_errors(), enough_memory():
@@ -333,14 +351,16 @@ class Trainer:
     def _mask_targets(self, split: str) -> MaskTargets | None:
         if self._grid is None:
             return None
-        return MaskTargets(
-            self.tables[split],
-            crop_and_resize=self.transform.crop_and_resize_mask,
-            size=self.config.model.image_size,
-            grid=self._grid,
-            augment_masks=self._augmenter.augment_masks if self._augmenter else None,
-            cache_mb=self.config.training.cache_mb,
-        )
+        if split not in self._masks:
+            self._masks[split] = MaskTargets(
+                self.tables[split],
+                crop_and_resize=self.transform.crop_and_resize_mask,
+                size=self.config.model.image_size,
+                grid=self._grid,
+                augment_masks=self._augmenter.augment_masks if self._augmenter else None,
+                cache_mb=self.config.training.cache_mb,
+            )
+        return self._masks[split]
 
     def _evaluation_batching(self) -> dict[str, int]:
         size = math.ceil(self.config.training.batch_size / self.execution.accumulation_steps)

@@ -11,7 +11,6 @@ fold, and for the other hospital from the pooled out-of-fold scores. A network t
 - `grey levels`: a histogram of 32 bins, and the mean level at 16 depths.
 - `frozen features`: EfficientNet-Lite0 with ImageNet weights at 384 pixels, aspect ratio kept; mean
   and maximum of the last feature map, averaged over the image and its mirror image.
-- `three networks`: the same from maps of strides 8, 16 and 32 of Lite0, Lite1 and Lite2.
 - `frozen cells`: maps of strides 8, 16 and 32 of Lite0 cell by cell, with lesion masks as targets;
   the score of an image is the mean of its best cells.
 - `frozen, both`: the mean of `frozen features` and `frozen cells`, in standard deviations.
@@ -82,11 +81,6 @@ class Features:
     def pooled(self) -> np.ndarray:
         """Mean and maximum of the last map of Lite0, [n, 2560]."""
         return _pooled(self.rows, "efficientnet_lite0")
-
-    @functools.cached_property
-    def three(self) -> np.ndarray:
-        """Mean and maximum of the cells of Lite0, Lite1 and Lite2, [n, 3184]."""
-        return _pooled(self.rows, "efficientnet_mil_ensemble")
 
     @functools.cached_property
     def cells(self) -> np.ndarray:
@@ -224,7 +218,6 @@ ROWS: dict[str, Fit] = {
     "size and borders": fit_features("borders", 1.0),
     "grey levels": fit_features("levels", 0.1),
     "frozen features": fit_features("pooled", 1e-3),
-    "three networks": fit_features("three", 1e-3),
     "frozen cells": fit_cells,
     "frozen, both": fit_both,
 }

@@ -36,7 +36,7 @@ VARIANTS = {
     "hybrid": ("hybrid", _GROUP),
     "efficientnet_lite0": ("efficientnet_lite0", _GROUP),
     "efficientnet_mil": ("efficientnet_mil", _GROUP),
-    "efficientnet_mil_ensemble": ("efficientnet_mil_ensemble", _cut_short(4)),
+    "efficientnet_cells": ("efficientnet_cells", _GROUP),
     "resnet50": ("resnet50", _cut_short(3)),
     "swin": ("swin", _cut_short(4)),
     "hybrid_large": ("hybrid_large", _cut_short(1)),

@@ -69,7 +69,7 @@ def test_it_says_the_mean_of_logits_before_and_after_saving(name, shared, images
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["efficientnet_mil", "efficientnet_mil_ensemble"])
+@pytest.mark.parametrize("name", ["efficientnet_mil", "efficientnet_cells"])
 def test_one_backbone_is_there_once(name):
     apart = ensemble(networks(name)).count_params()
     models = with_the_backbone_of_the_first(networks(name))

