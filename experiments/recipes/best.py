@@ -101,26 +101,29 @@ def record(runs: list) -> None:
 
     seed, facts = runs[0].config.seed, records.facts_of(runs[0])
     facts["seconds_training"] = sum(run.environment["seconds_training"] for run in runs)
-    validation, tests = [], {name: [] for name in VARIANTS}
-    for run in runs:
-        own = {split: run.read_predictions(split) for split in records.SPLITS}
-        fold = {"fold": run.config.data.fold}
-        validation.append(own["val"].assign(**fold))
-        tests[UNALTERED].append(own["test"].assign(**fold))
-        for name, altered in stress_tests(run).items():
-            tests[name].append(altered.assign(**fold))
-    for variant, tables in tests.items():
+    folds = [run.config.data.fold for run in runs]
+
+    def write(variant: str, tested: list[pd.DataFrame]) -> None:
         name = f"{variant}-{seed}"
-        records.write_record(
-            "best",
-            facts | {"run": name, "variant": variant, "seed": seed},
-            pd.concat([*validation, *tables], ignore_index=True).assign(run=name),
-        )
+        tables = [
+            table.assign(run=name, fold=fold)
+            for fold, *parts in zip(folds, validation, tested, strict=True)
+            for table in parts
+        ]
+        facts.update(run=name, variant=variant, seed=seed)
+        records.write_record("best", facts, pd.concat(tables, ignore_index=True))
         print(f"records/best: {name}", flush=True)
+
+    validation = [run.read_predictions("val") for run in runs]
     manifest = runs[0].read_manifest()
     areas = subgroup_attributes(manifest, pd.concat(validation)["image_id"])
     columns = ["image_id", "lesion_area_fraction"]
     write_csv(records.RECORDS / "best" / LESIONS, areas[columns].round(5))
+    # First, because the stress tests take longer than the training.
+    write(UNALTERED, [run.read_predictions("test") for run in runs])
+    altered = [stress_tests(run) for run in runs]
+    for variant in (HALF, *STRESS):
+        write(variant, [fold[variant] for fold in altered])
 
 
 def stress_tests(run) -> dict[str, pd.DataFrame]:
