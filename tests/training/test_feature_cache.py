@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from fitting import assert_equal, fit
+from fitting import assert_equal, fit, read_history
 from keras import layers
 
 from breastus.config.schema import Config, TrainingConfig
@@ -46,7 +46,11 @@ def test_with_a_view_an_epoch_nothing_is_different(head_only, kept, tables, tmp_
     fresh = fit(tmp_path / "run", head_only.replace({"training": {"cached_views": 0}}), tables)
     assert set(fresh) == set(kept)
     # Weights are no measure: early on, Adam makes full steps of gradients that are next to nothing.
-    np.testing.assert_allclose(kept["history"], fresh["history"], rtol=5e-3)
+    # Features in float16 may move an image across the threshold.
+    names = [name for name in read_history(tmp_path / "run")[0] if name != "seconds"]
+    for name, ours, expected in zip(names, kept["history"].T, fresh["history"].T, strict=True):
+        images = {"atol": 1.01 / len(tables["train"])} if "accuracy" in name else {}
+        np.testing.assert_allclose(ours, expected, rtol=1e-2, err_msg=name, **images)
 
 
 @pytest.mark.slow
