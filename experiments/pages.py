@@ -100,21 +100,23 @@ def format_score(score: Mapping[str, float | None]) -> str:
     0.04 (0.77 to 0.92)`. A calibration error has the noise level after it, and no value when it
     cannot be distinguished from that of perfect probabilities.
     """
-    value, low, high = score["value"], score["ci_low"], score["ci_high"]
-    if value is None or np.isnan(value):
+    # JSON has null for what is undefined.
+    found = {name: np.nan if number is None else number for name, number in score.items()}
+    value, low, high = found["value"], found["ci_low"], found["ci_high"]
+    if np.isnan(value):
         return "undefined"
     text = f"{value:.2f}"
-    if not np.isnan(score.get("seed_sd", np.nan)):
-        text += f" ± {score['seed_sd']:.2f}"
-    if low is None or np.isnan(low):
+    if not np.isnan(found.get("seed_sd", np.nan)):
+        text += f" ± {found['seed_sd']:.2f}"
+    if np.isnan(low):
         return text
     if low == high:
         return f"{text} (no spread)"
     interval = f"({low:.2f} to {high:.2f})"
-    if np.isnan(score.get("noise", np.nan)):
+    if np.isnan(found.get("noise", np.nan)):
         return f"{text} {interval}"
     text = text if low > 0 else "not distinguishable from 0"
-    return f"{text} {interval}, noise {score['noise']:.2f}"
+    return f"{text} {interval}, noise {found['noise']:.2f}"
 
 
 def run_script(main: Callable[[], None]) -> None:

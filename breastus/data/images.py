@@ -157,7 +157,7 @@ def _rgb_pixels(image: Image.Image, name: str) -> np.ndarray:
         kind = "floating-point" if image.mode == "F" else "signed"
         raise _unknown_scale(name, f"{kind} values")
     if tags.get(_PLANAR) == _IN_PLANES and len(image.getbands()) > 1 and tags[_BITS][0] > 8:
-        # Pillow 12 reads such planes as if they had 8 bits.
+        # Pillow reads such planes as if they had 8 bits.
         raise ImageError(
             f"{name} has colours in planes of {tags[_BITS][0]} bits, which cannot be read. Export "
             "it with 8 bits."

@@ -330,6 +330,7 @@ def test_a_score_is_shown_with_its_interval(bounds, expected):
     assert pages.format_score(score) == expected
     recipe = pages.format_score(score | {"seed_sd": 0.043})
     assert recipe == expected.replace("0.85", "0.85 ± 0.04", 1)
+    assert pages.format_score(score | {"seed_sd": None}) == expected  # as in JSON
     assert pages.format_score({"value": float("nan"), "ci_low": 0, "ci_high": 1}) == "undefined"
 
 

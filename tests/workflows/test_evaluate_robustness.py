@@ -71,7 +71,7 @@ def test_what_was_measured_holds_for_the_same_predictions_alone(tmp_path):
         write_cached_result(path, {"n": 2}, predictions=table)
         other = table.copy()
         other.loc[1 if column != "threshold" else slice(None), column] = value
-        with pytest.warns(UserWarning, match="measured on other predictions and is left out"):
+        with pytest.warns(UserWarning, match="measured on other predictions"):
             assert read_cached_result(path, predictions=other) is None
         assert read_cached_result(path, predictions=table) == {"n": 2}
 

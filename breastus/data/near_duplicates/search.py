@@ -17,7 +17,6 @@ files, it was not worth a second search.
 
 import functools
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from tqdm import tqdm
 
 from breastus.data.near_duplicates.registration import register, registered_correlation
 from breastus.utils.opencv import cv2
+from breastus.utils.threads import in_threads
 
 SIDE = 64  # pixels a side of a fingerprint
 _COARSE = 16  # pixels a side of the patterns that are searched
@@ -120,11 +120,8 @@ def near_duplicates(fingerprints: np.ndarray, *, threshold: float) -> Pairs:
         return scores
 
     # In chunks, because each task costs a few microseconds and there may be millions.
-    with ThreadPoolExecutor(2) as pool:
-        chunks = range(0, len(first), _CHUNK)
-        done = pool.map(similarities, chunks)
-        bar = tqdm(done, "registering candidates", len(chunks), leave=False, disable=None)
-        scores = np.fromiter((score for chunk in bar for score in chunk), np.float32, len(first))
+    done = in_threads(similarities, range(0, len(first), _CHUNK), "registering candidates")
+    scores = np.fromiter((score for chunk in done for score in chunk), np.float32, len(first))
     kept = np.flatnonzero(scores >= threshold)
     low, high = np.minimum(first, second)[kept], np.maximum(first, second)[kept]
     order = np.lexsort((high, low))
