@@ -6,8 +6,9 @@
 #   make train-NAME                    any network of `breastus train --help`
 #   make train-best                    the best recipe: logistic regression on frozen cells, five
 #                                      folds as one bundle
-#   make check DATA=path/to/images     an HTML page with predictions for some images of a data set
-#   make check ARGS="a.png b.png"      ... for these images
+#   make check IMAGES="a.png b.png"    an HTML page about the predictions of models/busi, which ships
+#                                      with the repository;  MODEL=NAME: of models/NAME
+#   make check DATA=path/to/images     ... for some images of a data set
 #   make test                          the quick tests;  make test-all: the slow ones too
 #   make lint                          ruff;  make format: let ruff fix it
 #   make docs                          build the documentation into site/
@@ -17,13 +18,15 @@
 #   make clean                         remove environments and build folders
 #
 # DATA is a directory, a CSV file, hub, phantom or auto; several: DATA="A;B". ARGS is passed on, such
-# as ARGS="--seed 1". MODEL names the network of make train and make check.
+# as ARGS="--seed 1". MODEL names the network of make train and make check, IMAGES the images of make
+# check, without spaces in their names.
 
 PYTHON ?= python3
 VENV   ?= .venv
 DATA   ?= auto
 MODEL  ?= efficientnet_lite0
 ARGS   ?=
+IMAGES ?=
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -61,14 +64,15 @@ train-%: $(STAMP)
 train-best: $(STAMP)
 	$(BIN)/python -m experiments.recipes.best --data "$(DATA)" --publish models/best $(ARGS)
 
-# Without DATA and ARGS, which name the images that `make check` looks at.
+# Without what names the images that `make check` looks at.
 models/%/bundle.json:
 	$(MAKE) train-$* DATA=auto ARGS=
 
-# ARGS may name images; DATA is passed on where it was given, or where there are no ARGS.
-check: $(STAMP) models/$(MODEL)/bundle.json
-	$(BIN)/breastus check models/$(MODEL) \
-		$(if $(filter-out auto,$(DATA)),--data "$(DATA)",$(if $(ARGS),,--data auto)) $(ARGS)
+# MODEL names the model if it was given; its default is that of make train. ARGS may name images too.
+CHECKED := models/$(if $(filter file default,$(origin MODEL)),busi,$(MODEL))
+check: $(STAMP) $(CHECKED)/bundle.json
+	$(BIN)/breastus check $(CHECKED) $(IMAGES) \
+		$(if $(filter-out auto,$(DATA)),--data "$(DATA)",$(if $(IMAGES)$(ARGS),,--data auto)) $(ARGS)
 
 # Prepared once for the ablation; the study's own splits keep the images that this leaves out. Each
 # DATA has its own folder, named by a checksum, because DATA may contain spaces.

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 
 def commands(*arguments):
     """The lines of `make --dry-run`, the same where the tests were themselves started by make."""
-    given = ("MAKE", "ARGS", "DATA", "MODEL")  # what make hands on
+    given = ("MAKE", "ARGS", "DATA", "MODEL", "IMAGES")  # what make hands on
     alone = {key: value for key, value in os.environ.items() if not key.startswith(given)}
     done = subprocess.run(
         ["make", "--dry-run", *arguments],
@@ -63,13 +63,21 @@ def test_make_train_takes_the_network_to_start_with():
     [
         ([], "--data auto"),
         (["DATA=hub"], '--data "hub"'),
+        (["IMAGES=a.png b.png"], "a.png b.png"),
         (["ARGS=a.png b.png"], "a.png b.png"),
         (["DATA=hub", "ARGS=--count 2"], '--data "hub" --count 2'),
+        (["IMAGES=a.png", "ARGS=--out c.html"], "a.png --out c.html"),
     ],
 )
 def test_make_check_names_images_or_data(arguments, expected):
     lines = " ".join(commands("check", *arguments)).replace("\\", " ").split("breastus check")[-1]
-    assert " ".join(lines.split()) == f"models/efficientnet_lite0 {expected}"
+    assert " ".join(lines.split()) == f"models/busi {expected}"
+
+
+def test_make_check_takes_another_model():
+    lines = commands("check", "MODEL=cnn", "IMAGES=a.png")
+    assert any("breastus train cnn" in line for line in lines)
+    assert "breastus check models/cnn a.png" in " ".join(lines)
 
 
 def test_help_lists_every_target():

@@ -1,21 +1,22 @@
-"""`breastus check BUNDLE [IMAGE...]`: one HTML page about a model's predictions on images."""
+"""`breastus check [MODEL] [IMAGE...]`: one HTML page about a model's predictions on images."""
 
 import argparse
-from pathlib import Path
 
-from breastus.cli.options import IMAGES_HELP, add_data, add_out, image_files
+from breastus.cli.options import MODEL_AND_IMAGES_HELP, add_data, add_out, model_and_images
 from breastus.config.parsing import join_labels
 from breastus.utils.quiet import import_tensorflow
 
 EXAMPLES = (
+    "breastus check left.png right.png",
     "breastus check models/efficientnet_lite0 image1.png image2.png",
     "breastus check models/efficientnet_lite0 --data path/to/images --count 12",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="a bundle or run folder, such as models/cnn")
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help=IMAGES_HELP)
+    parser.add_argument(
+        "model_and_images", nargs="*", metavar="[MODEL] IMAGE", help=MODEL_AND_IMAGES_HELP
+    )
     add_data(
         parser, "instead of images: a data set to draw them from, as for train (default: none)"
     )
@@ -31,22 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from breastus.errors import ConfigError
 
-    if args.images and args.data:
-        raise ConfigError("Give either image files or --data, not both.")
     if args.count < 1:
         raise ConfigError(f"--count must be at least 1. Received: {args.count}")
-    if not args.images and not args.data:
+    model, files = model_and_images(args.model_and_images)
+    if files and args.data:
+        raise ConfigError("Give either image files or --data, not both.")
+    if not files and not args.data:
         raise ConfigError(
-            f"There are no images to check. Name some: breastus check {args.bundle} image.png (or "
-            "a folder), or draw from a data set: --data path/to/images, hub or phantom."
+            "There are no images to check. Name some: breastus check left.png right.png (or a "
+            "folder), or draw from a data set: --data path/to/images, hub or phantom."
         )
-    files = image_files(args.images)
     import_tensorflow()
 
     from breastus.workflows.check import check
 
     report = check(
-        args.bundle,
+        model,
         files,
         data=args.data,
         labels=join_labels(args.labels or ()),

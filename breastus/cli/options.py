@@ -3,7 +3,7 @@
 import argparse
 import glob
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from breastus.config.parsing import join_labels, join_sources
@@ -22,8 +22,10 @@ SHORTCUTS = {
 DATA_HELP = (
     "a directory, a CSV file, hub, phantom or auto; may be given several times (default: auto)"
 )
-IMAGES_HELP = (
-    "image files, folders or quoted patterns such as 'scans/*.png'; masks in folders are skipped"
+MODEL_AND_IMAGES_HELP = (
+    "image files, folders or quoted patterns such as 'scans/*.png'; masks in folders are skipped. "
+    "Before them a bundle or run folder, such as models/cnn (default: models/busi, which ships "
+    "with the repository)"
 )
 
 
@@ -109,6 +111,24 @@ def settings(args: argparse.Namespace, base: Config | None = None) -> Config:
     if args.seed is not None:
         config = config.replace({"seed": args.seed})
     return config
+
+
+def model_and_images(arguments: Sequence[str]) -> tuple[Path, list[Path]]:
+    """Return the model and the image files that `[MODEL] IMAGE...` names.
+
+    The first argument is the model if it is a bundle, a run or a cross-validation, or if it does
+    not exist and is not called like a file. Otherwise the model is the one that ships.
+
+    Raises:
+        BundleError: when no model is named and none ships.
+        DataError: as for `image_files`.
+    """
+    from breastus.deploy.bundle import is_model, shipped_bundle
+
+    first, *others = arguments or ("",)
+    if first and (is_model(first) or not (Path(first).exists() or Path(first).suffix)):
+        return Path(first), image_files(others)
+    return shipped_bundle(), image_files(arguments)
 
 
 def image_files(arguments: Iterable[str]) -> list[Path]:

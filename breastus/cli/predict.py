@@ -1,26 +1,27 @@
-"""`breastus predict BUNDLE IMAGE...`: one line, or one JSON object, per image."""
+"""`breastus predict [MODEL] IMAGE...`: one line, or one JSON object, per image."""
 
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from breastus.cli.options import IMAGES_HELP, image_files
+from breastus.cli.options import MODEL_AND_IMAGES_HELP, model_and_images
 from breastus.utils.quiet import import_tensorflow
 
 if TYPE_CHECKING:
     from breastus.deploy.predictor import Prediction
 
 EXAMPLES = (
+    "breastus predict image.png",
     "breastus predict models/efficientnet_lite0 image1.png image2.png",
     "breastus predict runs/efficientnet_lite0 path/to/images --format json",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, help="a bundle or run folder, such as models/cnn")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help=IMAGES_HELP)
+    parser.add_argument(
+        "model_and_images", nargs="+", metavar="[MODEL] IMAGE", help=MODEL_AND_IMAGES_HELP
+    )
     parser.add_argument(
         "--format",
         choices=("text", "json"),
@@ -30,16 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    files = image_files(args.images)
+    from breastus.errors import ConfigError
+
+    model, files = model_and_images(args.model_and_images)
+    if not files:
+        raise ConfigError(
+            f"There are no images to predict. Name some: breastus predict {model} image.png"
+        )
     import_tensorflow()
 
     from breastus.deploy.predictor import Predictor
     from breastus.reporting.facts import ModelFacts
     from breastus.reporting.texts import notices
 
-    predictor = Predictor(args.bundle)
-    model = ModelFacts.of_bundle(predictor.metadata)
-    for notice in notices(model, phantom_images=False, patient_images=False):
+    predictor = Predictor(model)
+    facts = ModelFacts.of_bundle(predictor.metadata)
+    for notice in notices(facts, phantom_images=False, patient_images=False):
         print(f"breastus: {notice}", file=sys.stderr)
     predictions = []
     for prediction in predictor.predict_each(files):

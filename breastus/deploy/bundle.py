@@ -30,6 +30,8 @@ SAVED_MODEL = "saved_model"
 CARD_FILE = "MODEL_CARD.md"
 SEEN_FILE = "seen_images.txt"
 SEEN_DIGITS = 16  # of a SHA-256: enough to recognise a file, too few to be worth collecting
+# The bundle that ships with the repository; an installed package has none.
+_SHIPPED = Path(__file__).parents[2] / "models" / "busi"
 _REQUIRED = ("files", "labels", "threshold", "metrics", "trained_on", "input_statistics")
 
 
@@ -77,6 +79,27 @@ class Bundle:
 def is_bundle(path: str | os.PathLike) -> bool:
     """Whether a folder holds a bundle, complete or not."""
     return (Path(path) / METADATA_FILE).is_file()
+
+
+def is_model(path: str | os.PathLike) -> bool:
+    """Whether a path is a bundle, if a damaged one, a run or a cross-validation."""
+    path = Path(path)
+    damaged = (path / SAVED_MODEL).is_dir()
+    return is_bundle(path) or damaged or Run.is_one(path) or CrossValidation.is_one(path)
+
+
+def shipped_bundle() -> Path:
+    """Return the bundle that ships with the repository.
+
+    Raises:
+        BundleError: if there is none, as in a package that was not installed from a clone.
+    """
+    if not is_bundle(_SHIPPED):
+        raise BundleError(
+            f"No model is named, and the one of the repository is not at {_SHIPPED}. Name a bundle "
+            "or a finished run, such as models/efficientnet_lite0, before the images."
+        )
+    return _SHIPPED
 
 
 def find_bundle(path: str | os.PathLike) -> Path:
