@@ -16,6 +16,16 @@ _SCORES = {
     "pr_auc_lump": "PR-AUC of lump",
     "pr_auc_no_lump": "PR-AUC of no lump",
 }
+# As their listings state; citations are in breastus/data/sources/.
+_LICENCES = {
+    "busi": "CC0 according to its listing on Kaggle; cite Al-Dhabyani et al. 2020, Data in Brief "
+    "28, 104863",
+    "bus_uclm": "CC BY 4.0; cite Vallez et al. 2025, Scientific Data 12, 242",
+    "bus_bra": "CC BY 4.0; cite Gomez-Flores et al. 2024, Medical Physics 51, 3110-3123",
+    "breast_usg": "CC BY 4.0; cite Pawlowska et al. 2024, Scientific Data 11, 148",
+    "udiat": "none, shared on a signed agreement; cite Yap et al. 2018, IEEE Journal of Biomedical "
+    "and Health Informatics 22, 1218-1226",
+}
 
 
 def model_card(info: dict[str, Any]) -> str:
@@ -35,6 +45,7 @@ def model_card(info: dict[str, Any]) -> str:
         referral=_referral(info),
         recalibration=recalibration,
         test_scoring=None if recalibration else info.get("test_scoring"),
+        licences=_LICENCES,
         scores=_SCORES,
         findings=info.get("findings"),
         test=info["metrics"]["test"],
