@@ -116,7 +116,7 @@ def section() -> str:
             "",
             "Out-of-fold predictions of every image of a named split, scored as `breastus score` "
             "does. Intervals (95 %) of one trained model are over scenes and do not cover another "
-            "training; those of a recipe, of several runs, do.",
+            "training; intervals of a recipe, of several runs, do.",
             "",
             *fact_list({**facts, "Records": "`records/benchmark/`"}),
             "",

@@ -98,7 +98,7 @@ def format_score(score: Mapping[str, float | None]) -> str:
 
     The score of a recipe has its standard deviation over seeds before the interval, as in `0.85 ±
     0.04 (0.77 to 0.92)`. A calibration error has the noise level after it, and no value when it
-    cannot be distinguished from that of perfect probabilities.
+    cannot be distinguished from the error of perfect probabilities.
     """
     # JSON has null for what is undefined.
     found = {name: np.nan if number is None else number for name, number in score.items()}

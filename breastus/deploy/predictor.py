@@ -212,8 +212,8 @@ class Predictor:
 def tolerant(sets: ConformalSets) -> ConformalSets:
     """Return sets whose bounds are widened by the rounding error of the exported graph.
 
-    The bounds are scores of validation images, which the sets must hold; in float32 such an image
-    may score slightly lower or higher than when the bounds were fitted.
+    The bounds are scores of validation images, which the sets must hold; in float32 they may
+    score slightly lower or higher than when the bounds were fitted.
     """
     less = float(np.exp(-_ROUNDING))
     low, high = sets.lump_from, sets.no_lump_to

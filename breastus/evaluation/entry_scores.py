@@ -82,8 +82,8 @@ def compare_with(
     Returns:
         `metrics`: under each name `value`, `ci_low`, `ci_high` of the other model, and
         `difference`, an entry of the same three keys, ours minus theirs; `reason`, why differences
-        of several runs have no intervals, or "". For an entry of one run also `delong`, whose
-        interval is that of the ROC-AUC's difference, and `mcnemar`.
+        of several runs have no intervals, or "". For an entry of one run also `delong`, the
+        interval of the difference in ROC-AUC, and `mcnemar`.
 
     Raises:
         DataError: if images, labels or groups differ.

@@ -50,8 +50,8 @@ def evaluate_predictions(
         attributes: attributes of the test images for `subgroups`.
         model, color: arguments of `published_baseline`.
         settings, seed: options of the intervals.
-        calibrated_at: prevalence at which the probabilities were calibrated; None takes that of
-            "val", if it is among the predictions.
+        calibrated_at: prevalence at which the probabilities were calibrated; None: the
+            prevalence of "val", if it is among the predictions.
 
     Returns:
         As `score_predictions`; `decision`; `calibrated_at`; for each split `before_calibration`,

@@ -78,8 +78,8 @@ def prediction_columns(probabilities: np.ndarray) -> dict[str, np.ndarray]:
 def finding_probabilities(table: pd.DataFrame, *, column: str = "probability") -> np.ndarray | None:
     """Return the probabilities of normal, benign and malignant, float64 [n, 3].
 
-    Benign and malignant sum to the probability of lump in `column`. The result is None for the
-    predictions of a network that learned labels.
+    Benign and malignant sum to the probability of lump in `column`. Predictions of a
+    network that learned labels give None.
     """
     if MALIGNANT_SHARE not in table:
         return None
@@ -95,7 +95,7 @@ def finding_confusion(table: pd.DataFrame, threshold: float | np.ndarray) -> np.
     unknown finding do not count.
 
     Args:
-        table: predictions; of a network that learned labels the result is None.
+        table: predictions; those of a network that learned labels give None.
         threshold: one, or one an image.
     """
     if MALIGNANT_SHARE not in table:

@@ -185,9 +185,9 @@ def _of_masks(audit: Audit) -> Iterator[Verdict]:
     # A data set without any mask was released without them, which is not a fault.
     if (audit.measured["masks"] > 0).any():
         problems = {what: ids for what, ids in audit.masks().items() if len(ids)}
-        for what, ids in problems.items():
-            level = ALARM if "no lump" in what else WARNING
-            yield level, f"Masks: {count(len(ids), 'image')}: {what}."
+        for problem, ids in problems.items():
+            level = ALARM if "no lump" in problem else WARNING
+            yield level, f"Masks: {count(len(ids), 'image')}: {problem}."
         if not problems:
             yield GOOD, "Every lump image has a mask of its size, and none is empty."
     if audit.mask_like:

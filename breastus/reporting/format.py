@@ -82,7 +82,7 @@ def interval(entry: Mapping[str, Any], form: str = "number") -> str:
     """Return the value of an entry with its interval, if it has one.
 
     A calibration error also has its noise level, and no value where the interval begins at 0: it
-    cannot be distinguished from that of perfect probabilities.
+    cannot be distinguished from the error of perfect probabilities.
     """
     if is_undefined(entry["value"]):
         return UNDEFINED

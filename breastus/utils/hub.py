@@ -130,7 +130,7 @@ def cached_folder(
 ) -> Path | None:
     """Return the folder of a repository in the cache, without a network; see `download`.
 
-    It is None if the cache does not hold the repository, or is known to lack some of the files.
+    None if the cache does not hold the repository, or is known to lack some of the files.
     The checksums are not verified.
     """
     from huggingface_hub import HfApi

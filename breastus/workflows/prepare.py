@@ -63,7 +63,7 @@ def prepare(
 
 
 def with_settings(config: Config, data: Places | None, settings: dict[str, Any]) -> Config:
-    """Return settings with another data set, unless it is None, and single settings by name."""
+    """Return settings with another data set, if one is given, and single settings by name."""
     if data is not None:
         config = config.replace({"data": {"source": join_sources(data)}})
     given = {name: value for name, value in settings.items() if value is not None or name != "seed"}

@@ -87,7 +87,8 @@ def score(
             cross-validation.
         DataError: if predictions are missing, double, no probability, for another split, for
             training images (a `fold` in which the image is not tested), or contradict labels; if
-            the split cannot be read; or if the images have no named split and `splits` is None.
+            the split cannot be read; or if the images have no named split and no
+            `splits` are given.
     """
     config = with_settings(config or DEFAULTS, data, settings)
     check_groups_kept(config)

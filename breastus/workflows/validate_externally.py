@@ -190,7 +190,7 @@ def _evaluate(model: ModelArtifact, images: ExternalImages, table: pd.DataFrame)
         {"test": table},
         model.decision,
         attributes=subgroup_attributes(images.manifest, table["image_id"]),
-        model="",  # the published study has no such images
+        model="",  # the published study has no row for them
         color=config.preprocessing.color,
         calibrated_at=model.prevalence,
         **options,

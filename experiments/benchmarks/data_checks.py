@@ -263,7 +263,7 @@ def rates(flag: str, images: list[tuple[set, set]]) -> list[int]:
 
 def _share(part: int, whole: int) -> str:
     if not whole:
-        return "no such image"
+        return "no image"
     low, high = wilson_interval(part, whole)
     return f"{part / whole:.3f} ({low:.3f} to {high:.3f}; {part} of {whole})"
 

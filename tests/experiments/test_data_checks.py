@@ -40,7 +40,7 @@ def test_what_was_counted_is_recorded_and_written(tmp_path, monkeypatch):
     sample = [row[1:] for row in cells(lines) if row[0].startswith("BUS-UCLM")]
     assert sample[0][1].startswith("0.500 (")
     assert sample[0][2].startswith("1.000 (")
-    assert sample[1][1] == "no such image"
+    assert sample[1][1] == "no image"
 
 
 def test_sensitivity_and_specificity_of_a_flag_are_counted():

@@ -126,8 +126,8 @@ def _read_release(root: Path) -> SourceContent:
 
 
 def _with_faults(image: SourceImage) -> SourceImage:
-    """Return an image with its published faults; of the source `folder` if it is none of BUSI."""
-    if (named := _IMAGE.fullmatch(image.path.stem)) is None:
+    """Return an image with its published faults; or of the source `folder` if it is not BUSI."""
+    if not (named := _IMAGE.fullmatch(image.path.stem)):
         return replace(image, source="folder")
     kind, number = named[1], int(named[2])
     flags = ("color_doppler",) if number in DOPPLER[kind] else ()

@@ -126,9 +126,9 @@ def _similar_names(folder: Path, files: Sequence[Path]) -> dict[Path, dict[Path,
 
 def _name(name: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the folders of a file, and the words and numbers of its name."""
-    words = re.findall(r"[^\W\d_]+|\d+", name.stem.casefold())
+    found = re.findall(r"[^\W\d_]+|\d+", name.stem.casefold())
     folders = tuple(f"{part.casefold()}/" for part in name.parent.parts)
-    return folders, tuple(word.lstrip("0") or "0" for word in words) or (name.stem,)
+    return folders, tuple(word.lstrip("0") or "0" for word in found) or (name.stem,)
 
 
 def _keys(folders: tuple[str, ...], words: tuple[str, ...], common: set[str]) -> dict[tuple, int]:

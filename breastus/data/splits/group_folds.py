@@ -106,7 +106,7 @@ def _most_balanced(
 ) -> np.ndarray | None:
     """Return the folds of the most balanced shuffle, renumbered by `arrange`.
 
-    It is None if there are too few groups or images, or no shuffle has a finite deviation.
+    None if there are too few groups or images, or no shuffle has a finite deviation.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 

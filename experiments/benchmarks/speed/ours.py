@@ -148,12 +148,12 @@ def _image_rates(seconds: float) -> dict[str, float]:
         lambda image, index: augment(image, image_seed(0, 0, index)),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    served = ServingModule(new_model(config), transform)
+    bundle = ServingModule(new_model(config), transform)
     files = tf.constant(encoded)
     calls = {
         "decoding, trimming, resizing": lambda: decoded.batch(BATCH).get_single_element(),
         "augmentation `study`, on all cores": lambda: augmented.batch(BATCH).get_single_element(),
-        "bundle of `cnn`, from file bytes to probabilities": lambda: served.predict_bytes(files),
+        "bundle of `cnn`, from file bytes to probabilities": lambda: bundle.predict_bytes(files),
     }
     return {name: BATCH / _median(call, seconds) for name, call in calls.items()}
 
