@@ -28,7 +28,6 @@ ROWS = {
     "`make train`, BUSI, 3 seeds": ("networks", 0, "efficientnet_lite0, 3 seeds"),
     "`make train-best`, BUSI, out of fold": ("best", 0, "efficientnet_cells"),
     "logistic regression on frozen features and cells, BUSI": ("baselines", 0, "frozen, both"),
-    "logistic regression on frozen cells, 10 patients there": ("baselines", 1, "frozen cells"),
     "`make train-cnn`, BUSI, 3 seeds": ("study", 0, "cnn-group-plain, 3 seeds"),
     "the study's CNN as published, random split": ("study", 0, "published study, cnn, plain"),
 }
@@ -72,6 +71,7 @@ def test_scores_are_in_the_records(page):
 
 def test_readme_rows_are_those_of_the_records(hooks):
     shown = {row[0]: row[1:] for row in rows((ROOT / "README.md").read_text()) if len(row) == 4}
+    assert len(shown) - 2 <= 6  # without head and rule
     for name, (section, table, start) in ROWS.items():
         head, _, *body = rows(hooks.tables(hooks.section("results", section))[table])
         (record,) = [row for row in body if row[0].startswith(start)]
