@@ -159,4 +159,4 @@ def _places(rows: pd.DataFrame) -> str:
     counts = folders.where(folders != "", rows["source"]).value_counts()
     shown = [f"{name} ({number})" for name, number in counts.head(_SHOWN).items()]
     others = len(counts) - _SHOWN
-    return ", ".join(shown) + (f" and {others} others" if others > 0 else "")
+    return ", ".join(shown) + (f" and {others} more" if others > 0 else "")

@@ -60,6 +60,9 @@ def test_the_split_of_the_folders_is_used_by_any_of_its_words(write, parts):
     test = set(splits.loc[splits["split"] == "test", "image_id"])
     assert test == {name for name in manifest["image_id"] if parts[-1] in name}
     assert len(test) == 12
+    # Without a folder for it, a fifth of train is validation.
+    sizes = splits["split"].value_counts()
+    assert sizes["val"] == 12 if len(parts) == 3 else 1 < sizes["val"] < 4
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,7 @@ def test_a_split_in_the_names_of_files_is_named(tmp_path, write_image):
     for seed in range(12):
         label, split = ("lump", "no_lump")[seed % 2], ("Train", "Test")[seed % 3 == 0]
         write_image(tmp_path / label / f"{split}_{seed:03d}.png", seed)
+    write_image(tmp_path / "lump/other.png", 12)
     manifest = load_manifest(tmp_path)
     with pytest.warns(DataWarning, match=r"names of files, train \(8\), test \(4\), is not used"):
         make_splits(manifest)
@@ -117,7 +121,11 @@ def test_patients_in_class_folders_are_no_split(tmp_path, write_image):
 def test_the_scheme_folders_names_the_others(write):
     for part in ("train", "test", "zweite"):
         folder = write(part)
-    with pytest.raises(SplitError, match=r"in none of them: zweite \(6\)"):
+    with pytest.raises(SplitError, match=r"in none of them: zweite \(6\)\."):
+        make_splits(load_manifest(folder), scheme="folders")
+    for number in range(5):
+        write(f"other{number}", 1)
+    with pytest.raises(SplitError, match=r"in none of them: zweite \(6\), other.* and 2 more\."):
         make_splits(load_manifest(folder), scheme="folders")
 
 
