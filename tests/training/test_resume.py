@@ -131,6 +131,7 @@ def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
         "from breastus.training.trainer import Trainer\n"
         "out, config = pathlib.Path(sys.argv[1]), Config.from_yaml(sys.argv[2])\n"
         "fit, save = Trainer.fit, state.save_state\n"
+        "state._SPARING = 0\n"  # a state after every epoch
         "def keep(self):\n"
         "    fit(self)\n"
         "    out.with_suffix('.npz').write_bytes((out / 'state.npz').read_bytes())\n"
@@ -334,6 +335,24 @@ def test_at_every_moment_of_writing_one_state_is_whole(config, tmp_path, monkeyp
     assert seen[0] == 1
     assert seen[-1] == 2
     assert set(seen) == {1, 2}
+
+
+def test_writing_states_takes_a_small_part_of_the_time(config, tmp_path, monkeypatch):
+    """Each takes a second here, so the next one is written 20 seconds later, and the last one."""
+    now, written = [0.0], []
+
+    def slow(*args):
+        now[0] += 1.0
+        written.append(args[2]["history"][-1]["epoch"])
+
+    monkeypatch.setattr("breastus.training.state.save_state", slow)
+    monkeypatch.setattr("breastus.training.state.time.perf_counter", lambda: now[0])
+    epochs = Epochs(config, tmp_path)
+    epochs.state.set_params({"epochs": 12})
+    for epoch in range(12):
+        now[0] += 4.0
+        epochs.end(epoch, 1.0)
+    assert written == [1, 6, 11, 12]
 
 
 def test_a_state_of_another_network_is_refused(config, tmp_path):

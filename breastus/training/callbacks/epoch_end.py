@@ -1,5 +1,7 @@
 """Keras callbacks of a training: the best network, the history, the progress, a loss that is NaN.
 
+None of them waits for the device after every step.
+
 Each one subclasses Keras's own where Keras has one, and says what it does otherwise.
 """
 
@@ -85,6 +87,30 @@ class TerminateOnNonFinite(keras.callbacks.TerminateOnNaN):
                 f"The {name} is {loss} in epoch {self._epoch + 1}, at step {self._step} or before. "
                 "Try a smaller learning rate (--set training.learning_rate=...)."
             )
+
+
+class CompileTime(keras.callbacks.Callback):
+    """Print how long the first step took, in which XLA compiles.
+
+    The call of a step returns when it is compiled and under way, so nothing has to be waited for.
+    """
+
+    def on_train_begin(self, logs=None):
+        self._start, self._done = None, False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._start = self._start or time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._done:
+            return
+        self._done = True
+        print(
+            f"XLA compiled the first step in {time.perf_counter() - self._start:.1f} s; a smaller "
+            "last batch is compiled as well. training.xla=off avoids it.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 class BestCheckpoint(keras.callbacks.ModelCheckpoint):

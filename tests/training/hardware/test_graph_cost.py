@@ -1,11 +1,11 @@
-"""Multiply-adds and tensors read off a network's graph, against papers and hand counts."""
+"""Multiply-adds and bytes read off a network's graph, against papers and hand counts."""
 
 import keras
 import pytest
 from keras import layers
 
 from breastus.models.registry import build_model
-from breastus.training.hardware.memory_trace import flops, footprint
+from breastus.training.hardware.graph_cost import activation_bytes, flops
 
 SIDES = (222, 111, 109, 54, 52, 26)  # of the study's CNN at 224 pixels: conv, pool, conv, ...
 
@@ -45,37 +45,23 @@ def test_einsum_counts_every_index_once():
     assert flops(keras.Model(image, x)) == 2 * 4 * 6 * 3 * 5
 
 
-def test_what_the_cnn_keeps_for_its_gradients_by_hand():
+def test_bytes_of_the_cnn_by_hand():
     conv, pool = SIDES[0::2], SIDES[1::2]
+    # Convolution, bias and ReLU in one size, and what the pooling leaves.
     values = 224**2 * 3 + sum(
-        filters * (c**2 + p**2) for filters, c, p in zip((32, 64, 128), conv, pool, strict=True)
+        filters * (3 * c**2 + p**2) for filters, c, p in zip((32, 64, 128), conv, pool, strict=True)
     )
-    features = 26**2 * 128  # dropout keeps what it let through, and which that was, a byte each
-    found = footprint(build_model("cnn"))
-    two_probabilities = 2 * 4
-    assert found.kept(1) - found.kept(0) == 4 * values + 5 * features + two_probabilities
-    # The gradient of the first convolution's output lives beside all that.
-    assert found.peak(1) - found.peak(0) > 4 * (values + 222**2 * 32) * 0.99
+    features = 26**2 * 128  # dropout draws, compares and selects
+    found = activation_bytes(build_model("cnn"))
+    assert 4 * values < found < 4 * (values + 6 * features)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["cnn", "swin_micro", "compact"])
-def test_half_precision_keeps_less_and_the_batch_counts_linearly(name):
-    plain = footprint(build_model(name, image_size=224))
-    half = footprint(under("mixed_bfloat16", lambda: build_model(name, image_size=224)))
-    assert half.kept(16) < 0.9 * plain.kept(16)
-    assert plain.kept(32) - plain.kept(16) == pytest.approx(
-        plain.kept(16) - plain.kept(0), rel=0.01
-    )
-
-
-def test_prediction_needs_less_than_training():
-    model = build_model("compact", image_size=64)
-    assert footprint(model, training=False).peak(8) < 0.5 * footprint(model).peak(8)
+def test_half_precision_takes_less():
+    plain = activation_bytes(build_model("cnn", image_size=64))
+    half = activation_bytes(under("mixed_bfloat16", lambda: build_model("cnn", image_size=64)))
+    assert 0.4 * plain < half < 0.7 * plain
 
 
 def test_scores_of_an_attention_are_counted():
-    model = build_model("swin_micro", image_size=112)
-    scores = 16 * 2 * 49 * 49 * 4  # windows, heads, tokens: of a block of the first stage
-    found = footprint(model)
-    assert found.kept(1) - found.kept(0) > 2 * scores
+    # Of a block of the first stage: windows, heads, tokens.
+    assert activation_bytes(build_model("swin_micro", image_size=112)) > 4 * 16 * 2 * 49 * 49 * 4
