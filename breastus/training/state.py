@@ -1,8 +1,9 @@
 """The whole state of a training between two epochs, in one file: saved, and restored after a kill.
 
-Writing takes at most a twentieth of the time: after the first epoch and the last one a state is
-always written, and in between once the training has gone on for twenty times as long as the last
-state took. A run that is killed repeats the epochs since then, with the same numbers.
+Writing a state, and `best.keras` before it, takes at most a twentieth of the time: after the first
+epoch and the last one both are always written, and in between once the training has gone on for
+twenty times as long as they took. A run that is killed repeats the epochs since then, with the same
+numbers.
 
 Everything that the next epoch depends on is saved: the variables of the model (weights, batch-norm
 statistics, seed generators) and of the optimizer (its slots, accumulated gradients, loss scale),
@@ -30,12 +31,12 @@ import numpy as np
 from breastus.errors import RunError
 from breastus.runs.run import PREVIOUS_STATE_FILE, STATE_FILE
 from breastus.training.callbacks.epoch_end import BestCheckpoint, HistoryLogger
-from breastus.training.callbacks.weight_averaging import WeightAverage, in_place
+from breastus.training.callbacks.weight_averaging import WeightAverage
 from breastus.training.optimizers import accumulated_gradients, counter
 from breastus.utils.files import jsonable, sync, write_aside
 
 _RECORD = "record"
-_SPARING = 20  # times as long as writing a state takes, until the next one is written
+_SPARING = 20  # times as long as writing takes, until it is written again
 
 
 class TrainingState(keras.callbacks.BackupAndRestore):
@@ -45,7 +46,7 @@ class TrainingState(keras.callbacks.BackupAndRestore):
     uninterrupted one. A run that is resumed from this state ends with the same bits on a CPU.
 
     The state is written after `best.keras` and `history.csv`. A run that is killed in between
-    repeats the epoch and writes the same files again.
+    repeats epochs and writes the same files again.
 
     Args:
         folder: the run folder.
@@ -107,20 +108,19 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         if parts != self._parts:
             counts = counter(optimizer)
             counts.assign(counts // parts * self._parts)
-        best, model = self._checkpoint, self._network
-        best.resume(state.record["best"]["epoch"], self._history.rows)
-        if best.best_epoch == self.epochs_done:
+        best, model, epoch = self._checkpoint, self._network, state.record["best"]["epoch"]
+        if epoch == self.epochs_done:
             with best.averaged():
-                best.best_weights = model.get_weights()
+                weights = model.get_weights()
         else:
-            best.best_weights = state.of("best")
-        if [weight.shape for weight in best.best_weights] != [w.shape for w in model.weights]:
+            weights = state.of("best")
+        if [weight.shape for weight in weights] != [w.shape for w in model.weights]:
             raise RunError(
                 f"The training state {state.path} holds no best weights. Delete it to start "
                 "this run again."
             )
-        with in_place([weight.value for weight in model.weights], best.best_weights):
-            best.save()
+        best.resume(epoch, self._history.rows, weights)
+        best.write()
         self._history.write()
 
     def on_train_begin(self, logs=None):
@@ -135,6 +135,7 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         if not last and time.perf_counter() < self._next:
             return
         start, best = time.perf_counter(), self._checkpoint
+        best.write()
         record = {
             "history": self._history.rows,
             "best": {"epoch": best.best_epoch},

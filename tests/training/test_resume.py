@@ -208,8 +208,8 @@ def _model(size=32):
 class Epochs:
     """The callbacks that end an epoch, on a compiled network, as the trainer calls them."""
 
-    def __init__(self, config, folder, size=32, kept="loss"):
-        self.folder, self.model = folder, _model(size)
+    def __init__(self, config, folder, size=32, kept="loss", sparing=False):
+        self.folder, self.model, self.sparing = folder, _model(size), sparing
         compile_model(self.model, config, labels=[0, 1], steps_per_epoch=3)
         self.checkpoint = BestCheckpoint(folder / "best.keras", self.model, kept=kept)
         self.history = HistoryLogger(folder / "history.csv")
@@ -227,6 +227,8 @@ class Epochs:
     def end(self, epoch, val_loss, val_accuracy=0.5):
         """End an epoch that set every weight to `epoch`; return what `best.keras` then holds."""
         self.model.set_weights([np.full(w.shape, float(epoch)) for w in self.model.weights])
+        if not self.sparing:
+            self.state._next = 0.0  # a state after every epoch
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
         for callback in self.callbacks:
@@ -347,12 +349,14 @@ def test_writing_states_takes_a_small_part_of_the_time(config, tmp_path, monkeyp
 
     monkeypatch.setattr("breastus.training.state.save_state", slow)
     monkeypatch.setattr("breastus.training.state.time.perf_counter", lambda: now[0])
-    epochs = Epochs(config, tmp_path)
+    epochs = Epochs(config, tmp_path, sparing=True)
     epochs.state.set_params({"epochs": 12})
+    best = []
     for epoch in range(12):
         now[0] += 4.0
-        epochs.end(epoch, 1.0)
+        best.append(epochs.end(epoch, 12.0 - epoch))  # each epoch is better
     assert written == [1, 6, 11, 12]
+    assert best == [0, 0, 0, 0, 0, 5, 5, 5, 5, 5, 10, 11]
 
 
 def test_a_state_of_another_network_is_refused(config, tmp_path):

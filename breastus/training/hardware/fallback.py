@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 _NO_MEMORY = re.compile(
     r"\bOOM\b|out of memory|CUDA_ERROR_OUT_OF_MEMORY|STATUS_ALLOC_FAILED|MemoryError", re.IGNORECASE
 )
-_NO_SPACE = re.compile(r"space|quota", re.IGNORECASE)
+_NO_SPACE = re.compile(r"no space left|quota", re.IGNORECASE)
 
 
 def train_with_fallback(

@@ -237,7 +237,15 @@ def strategy(config: Config):
 
 
 def _devices() -> list:
-    return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    """Return the GPUs, or processors without a GPU; the first call starts them."""
+    try:
+        return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise HardwareError(
+            f"TensorFlow cannot start the GPU: {str(error).strip().splitlines()[0][:150]}. Another "
+            "process may fill its memory (nvidia-smi lists them), or the driver may be too old. "
+            "End that process, update the driver, or train with training.profile=cpu."
+        ) from error
 
 
 def _count(config: Config) -> int:

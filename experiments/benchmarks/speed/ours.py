@@ -75,7 +75,7 @@ def _in_a_row(model, images, labels, *, steps: int, seconds: float) -> dict:
 
     def predict():
         for _ in range(steps):
-            probabilities = model.predict_function(iter([(images,)]))
+            probabilities = model.predict_function([(images,)])
         probabilities.numpy()
 
     batches = tf.data.Dataset.from_tensors((images, labels)).repeat(steps).prefetch(2)

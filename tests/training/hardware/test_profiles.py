@@ -313,6 +313,15 @@ def test_a_driver_without_cuda_libraries_is_said(monkeypatch, capsys):
         find_profile("t4", CPU)
 
 
+def test_a_gpu_that_another_process_fills_is_said(monkeypatch):
+    def fails(kind):
+        raise hardware.tf.errors.InternalError(None, None, "CUDA initialization: out of memory")
+
+    monkeypatch.setattr(hardware.tf.config, "list_logical_devices", fails)
+    with pytest.raises(HardwareError, match=r"out of memory.* nvidia-smi .*training\.profile=cpu"):
+        resolved(settings(), with_gpus(T4))
+
+
 def test_gpus_that_differ_are_named(monkeypatch, capsys):
     devices = hardware.tf.config.list_logical_devices("CPU")
     monkeypatch.setattr(hardware, "_devices", lambda: devices * 2)
