@@ -318,7 +318,7 @@ def test_a_gpu_that_another_process_fills_is_said(monkeypatch):
         raise hardware.tf.errors.InternalError(None, None, "CUDA initialization: out of memory")
 
     monkeypatch.setattr(hardware.tf.config, "list_logical_devices", fails)
-    with pytest.raises(HardwareError, match=r"out of memory.* nvidia-smi .*training\.profile=cpu"):
+    with pytest.raises(HardwareError, match=r"out of memory.*nvidia-smi.*training\.profile=cpu"):
         resolved(settings(), with_gpus(T4))
 
 
