@@ -10,9 +10,11 @@
 #                                      with the repository;  MODEL=NAME: of models/NAME
 #   make check DATA=path/to/images     ... for some images of a data set
 #   make test                          the quick tests;  make test-all: the slow ones too
+#   make test-gpu                      the tests for a machine with a GPU
 #   make lint                          ruff;  make format: let ruff fix it
 #   make docs                          build the documentation into site/
 #   make bench ARGS=--quick            speed beside PyTorch and others (downloads several GB)
+#   make bench-gpu                     the same on a GPU, ten minutes at most
 #   make reproduce DATA=path/to/BUSI   repeat the study and the ablation, into RESULTS.md (many
 #                                      hours; continues after an interruption)
 #   make clean                         remove environments and build folders
@@ -38,7 +40,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 comma := ,
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)gpu)
 
-.PHONY: help install train train-best check docs reproduce test test-all lint format bench clean
+.PHONY: help install train train-best check docs reproduce test test-all test-gpu lint format bench bench-gpu clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -93,6 +95,10 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(PYTEST) --hypothesis-profile default $(ARGS)
 
+# In one process: several would share the memory of the GPU.
+test-gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -113,6 +119,9 @@ docs: $(STAMP)
 
 bench: $(STAMP) $(BENCH_STAMP)
 	$(BIN)/python -m experiments.benchmarks.speed --rivals $(BENCH_VENV) --data "$(DATA)" $(ARGS)
+
+bench-gpu: $(STAMP) $(BENCH_STAMP)
+	$(BIN)/python -m experiments.benchmarks.speed.gpu --rivals $(BENCH_VENV) $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) build site *.egg-info .pytest_cache .ruff_cache

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         finished = train(args.model, config=config, out=args.out, publish=args.publish)
     except KeyboardInterrupt:
         print(
-            "\nbreastus: interrupted; the same command continues after the last finished epoch",
+            "\nbreastus: interrupted; the same command continues after the last saved epoch",
             file=sys.stderr,
         )
         return 130

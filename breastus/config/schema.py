@@ -171,8 +171,9 @@ class TrainingConfig:
     )
     accumulation_steps: int | None = setting(
         None,
-        "Number of parts a batch is split into, to save memory; gradients are averaged over them. "
-        "null lets the hardware profile decide.",
+        "Number of parts a batch is split into at first; gradients are averaged over them. It "
+        "grows if memory is exhausted. null starts with whole batches on a GPU, and with what fits "
+        "by estimate on a processor.",
         1,
     )
     ema: float = setting(
@@ -233,10 +234,19 @@ class TrainingConfig:
         "float32.",
     )
     profile: Literal["auto", "cpu", "rtx2060", "t4"] = setting(
-        "auto", "Hardware profile, which sets precision, memory and XLA; auto detects the hardware."
+        "auto",
+        "Hardware profile, which sets precision and XLA; auto detects the hardware. `rtx2060` and "
+        "`t4` by name also limit the memory of a larger GPU to that card's.",
     )
     xla: Literal["auto", "on", "off"] = setting(
-        "auto", "Whether XLA compiles the training step; auto lets the hardware profile decide."
+        "auto",
+        "Whether XLA compiles the training step; auto does so on one GPU unless "
+        "`training.deterministic` is true. A step that XLA cannot compile is trained without it.",
+    )
+    deterministic: bool = setting(
+        False,
+        "Whether TensorFlow uses deterministic operations only, in the whole process; slower. On a "
+        "processor a seed gives the same numbers without it.",
     )
     devices: int | None = setting(
         None, "Number of GPUs (or processors) that share each batch; null takes all.", 1

@@ -11,6 +11,7 @@ from breastus.evaluation.calibration.reliability import reliability
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.labels import KNOWN_FINDINGS, LABELS, LUMP
+from breastus.utils.threads import in_threads
 
 _LONG = ("decision_curve", "subgroups")  # parts of metrics.json that stay in the run
 
@@ -36,7 +37,10 @@ def bundle_metadata(
         decision: result of `decision_metadata`.
     """
     pretraining = environment.get("pretraining") or {}
-    measured = [image_statistics(read_image(path)) for path in trained_on["path"]]
+    paths = trained_on["path"].tolist()
+    measured = in_threads(
+        lambda path: image_statistics(read_image(path)), paths, "measuring images"
+    )
     return {
         "model": config.model.name,
         "parameters": parameters,

@@ -51,6 +51,10 @@ class ServingModule(tf.Module):
         self._transform = transform
         self._calibrators = list(calibrators)
         self._views = tuple(views)
+        # The signatures share one trace of the network, which takes most of the time.
+        size = transform.image_size
+        traced = tf.function(self._predict_pixels, [tf.TensorSpec([None, size, size, 3], tf.uint8)])
+        self._predict = lambda pixels: traced(pixels)  # hidden: it is no function of the module
         # A saved module must hold the variables that its functions capture.
         self.tracked = [variable.value for variable in model.variables]
 
@@ -66,7 +70,7 @@ class ServingModule(tf.Module):
         """Predict PNG or JPEG files."""
         return self._predict(self._transform.bytes_to_pixels(encoded))
 
-    def _predict(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _predict_pixels(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         # Convolutions fail on an empty batch: it gets an image, whose prediction is dropped.
         count = tf.shape(pixels)[0]
         spare = tf.zeros([tf.cast(count == 0, tf.int32), *pixels.shape[1:]], pixels.dtype)

@@ -24,7 +24,13 @@ class Execution(NamedTuple):
     # "float32", "mixed_bfloat16" or "mixed_float16"; variables are float32 in each.
     precision: str = "float32"
     accumulation_steps: int = 1  # parts a batch is split into; batch norms see the parts
-    jit_compile: bool = False  # on a CPU, XLA slows the study's network down
+    # Whether XLA compiles the training step; on a CPU it slows the study's network down.
+    jit_compile: bool = False
+
+    def settings(self) -> dict[str, int | str]:
+        """Return the settings of `training` that change if an execution fails."""
+        xla = "on" if self.jit_compile else "off"
+        return {"accumulation_steps": self.accumulation_steps, "xla": xla}
 
 
 def execution_of(config: Config) -> Execution:
@@ -108,3 +114,8 @@ def compile_model(
         **options,
     )
     model.optimizer.build(model.trainable_variables)
+    if execution.jit_compile:
+        # XLA compiles a function for each size of batch: validation does without.
+        model.jit_compile = False
+        model.make_test_function()
+        model.jit_compile = True

@@ -212,6 +212,17 @@ def make_optimizer(
     return optimizer
 
 
+def accumulated_gradients(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Return the sums of gradients over the parts of a batch; none without accumulation."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return list(inner._accumulated_gradients) if inner.gradient_accumulation_steps else []
+
+
+def counter(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
+    """Return the variable that counts the parts of batches that an optimizer has seen."""
+    return getattr(optimizer, "inner_optimizer", optimizer)._iterations
+
+
 def _handle(variable) -> tf.Tensor:
     # Keras passes its own variables or, under a distribution strategy, TensorFlow's.
     return (variable.value if isinstance(variable, keras.Variable) else variable).handle

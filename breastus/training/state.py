@@ -1,13 +1,17 @@
 """The whole state of a training between two epochs, in one file: saved, and restored after a kill.
 
+Writing a state, and `best.keras` before it, takes at most a twentieth of the time: after the first
+epoch and the last one both are always written, and in between once the training has gone on for
+twenty times as long as they took. A run that is killed repeats the epochs since then, with the same
+numbers.
+
 Everything that the next epoch depends on is saved: the variables of the model (weights, batch-norm
 statistics, seed generators) and of the optimizer (its slots, accumulated gradients, loss scale),
 the average of the weights, the best weights so far, the history, and counters of callbacks. Order,
 augmentation and mixup need no saving, because they are functions of (seed, epoch, draw).
 
-Two states are kept, of the last epoch and of the one before. If the newest file is damaged, the
-other one is restored. Each holds its own best weights, because `best.keras` may be of a later
-epoch.
+The two last states are kept. If the newest file is damaged, the other one is restored. Each holds
+its own best weights, because `best.keras` may be of a later epoch.
 """
 
 import contextlib
@@ -15,6 +19,7 @@ import json
 import math
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,20 +31,22 @@ import numpy as np
 from breastus.errors import RunError
 from breastus.runs.run import PREVIOUS_STATE_FILE, STATE_FILE
 from breastus.training.callbacks.epoch_end import BestCheckpoint, HistoryLogger
-from breastus.training.callbacks.weight_averaging import WeightAverage, in_place
+from breastus.training.callbacks.weight_averaging import WeightAverage
+from breastus.training.optimizers import accumulated_gradients, counter
 from breastus.utils.files import jsonable, sync, write_aside
 
 _RECORD = "record"
+_SPARING = 20  # times as long as writing takes, until it is written again
 
 
 class TrainingState(keras.callbacks.BackupAndRestore):
-    """Save the whole state of a training after each epoch, and restore it.
+    """Save the whole state of a training after an epoch, and restore it.
 
     Keras's callback saves weights and optimizer alone, in place, so a resumed run differs from an
     uninterrupted one. A run that is resumed from this state ends with the same bits on a CPU.
 
     The state is written after `best.keras` and `history.csv`. A run that is killed in between
-    repeats the epoch and writes the same files again.
+    repeats epochs and writes the same files again.
 
     Args:
         folder: the run folder.
@@ -49,6 +56,8 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         average: moving average of the weights, or None.
         callbacks: further callbacks whose attributes of type int, float, bool and str (such as the
             counter of `EarlyStopping`) are saved and restored.
+        accumulation_steps: number of parts a batch is split into. A state of another number is
+            restored too.
     """
 
     def __init__(
@@ -60,11 +69,13 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         history: HistoryLogger,
         average: WeightAverage | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        accumulation_steps: int = 1,
     ):
         super().__init__(str(folder), double_checkpoint=True, delete_checkpoint=False)
         self.folder, self._network = folder, network
         self._checkpoint, self._history, self._average = checkpoint, history, average
-        self._others = list(callbacks)
+        self._others, self._parts = list(callbacks), accumulation_steps
+        self._next = 0.0  # time before which no state is written
         self._counters: list[dict[str, Any]] = []
         self.stopped = False
         self._saved = load_state(folder)
@@ -88,21 +99,28 @@ class TrainingState(keras.callbacks.BackupAndRestore):
         state, self._saved = self._saved, None
         if state is None:
             return
-        restore(state, self._owners(optimizer))
-        best, model = self._checkpoint, self._network
-        best.resume(state.record["best"]["epoch"], self._history.rows)
-        if best.best_epoch == self.epochs_done:
+        owners = self._owners(optimizer)
+        parts = state.record.get("accumulation_steps", self._parts)
+        if parts != self._parts:
+            # Between two batches nothing is accumulated, unless loss scaling has skipped a part.
+            del owners["accumulated"]
+        restore(state, owners)
+        if parts != self._parts:
+            counts = counter(optimizer)
+            counts.assign(counts // parts * self._parts)
+        best, model, epoch = self._checkpoint, self._network, state.record["best"]["epoch"]
+        if epoch == self.epochs_done:
             with best.averaged():
-                best.best_weights = model.get_weights()
+                weights = model.get_weights()
         else:
-            best.best_weights = state.of("best")
-        if [weight.shape for weight in best.best_weights] != [w.shape for w in model.weights]:
+            weights = state.of("best")
+        if [weight.shape for weight in weights] != [w.shape for w in model.weights]:
             raise RunError(
                 f"The training state {state.path} holds no best weights. Delete it to start "
                 "this run again."
             )
-        with in_place([weight.value for weight in model.weights], best.best_weights):
-            best.save()
+        best.resume(epoch, self._history.rows, weights)
+        best.write()
         self._history.write()
 
     def on_train_begin(self, logs=None):
@@ -111,27 +129,37 @@ class TrainingState(keras.callbacks.BackupAndRestore):
             vars(callback).update(counters)
 
     def on_epoch_end(self, epoch, logs=None):
-        best = self._checkpoint
         self._counters = [_counters(callback) for callback in self._others]
         self.stopped = bool(self.model.stop_training)
+        last = self.stopped or epoch + 1 == (self.params or {}).get("epochs")
+        if not last and time.perf_counter() < self._next:
+            return
+        start, best = time.perf_counter(), self._checkpoint
+        best.write()
         record = {
             "history": self._history.rows,
             "best": {"epoch": best.best_epoch},
             "callbacks": self._counters,
             "stopped": self.stopped,
+            "accumulation_steps": self._parts,
         }
         owners = self._owners(self.model.optimizer)
         if best.best_epoch != epoch + 1:  # else they are in the state already
             owners["best"] = best.best_weights
         save_state(self.folder, owners, record)
+        end = time.perf_counter()
+        self._next = end + _SPARING * (end - start)
 
     def on_train_end(self, logs=None):
         pass  # the state is discarded when the run is finished: `discard_states`
 
     def _owners(self, optimizer: keras.optimizers.Optimizer) -> dict[str, list]:
+        accumulated = accumulated_gradients(optimizer)
+        apart = {id(variable) for variable in accumulated}
         return {
             "model": self._network.variables,
-            "optimizer": optimizer.variables,
+            "optimizer": [each for each in optimizer.variables if id(each) not in apart],
+            "accumulated": accumulated,
             "average": self._average.variables if self._average else [],
         }
 

@@ -27,6 +27,7 @@ from breastus.preprocessing.transform import Transform
 from breastus.runs.run import BEST_FILE, HISTORY_FILE, LOGS_FOLDER
 from breastus.training.callbacks.epoch_end import (
     BestCheckpoint,
+    CompileTime,
     HistoryLogger,
     LazyCallbackList,
     ProgressBar,
@@ -35,6 +36,7 @@ from breastus.training.callbacks.epoch_end import (
 from breastus.training.callbacks.registry import make_callbacks
 from breastus.training.callbacks.weight_averaging import WeightAverage
 from breastus.training.feature_cache import FeatureCache, SharedFeatureCache, fingerprint
+from breastus.training.hardware.fallback import train_with_fallback
 from breastus.training.hardware.profiles import strategy
 from breastus.training.lesion_head import (
     LESION_LOGITS,
@@ -42,7 +44,7 @@ from breastus.training.lesion_head import (
     add_lesion_head,
     lesion_grid,
 )
-from breastus.training.network import compile_model, execution_of, new_model
+from breastus.training.network import Execution, compile_model, execution_of, new_model
 from breastus.training.predict_fn import mean_over_views, view_images
 from breastus.training.prior_correction import check_correctable, correct_findings
 from breastus.training.sampling import epoch_order
@@ -66,6 +68,7 @@ class Trainer:
         metrics: further Keras metrics of the network's probabilities, columns of `history.csv`.
         shared: features of cached views (`training.cached_views`) for several runs; None computes
             them for this run.
+        remember: called with an execution that replaces one which failed.
     """
 
     def __init__(
@@ -77,12 +80,14 @@ class Trainer:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         metrics: Sequence[keras.metrics.Metric | Callable | str] = (),
         shared: SharedFeatureCache | None = None,
+        remember: Callable[[Execution], None] = lambda execution: None,
     ):
         self.folder = folder
         self.config = config
         self.tables = dict(tables)
         self.transform = Transform.from_config(config)
         self.execution = execution_of(config)
+        self._remember = remember
         self._callbacks = [*make_callbacks(config.training.callbacks), *callbacks]
         self._metrics, self._shared = list(metrics), shared
         # Of the machine that trains: a prediction needs no device of the training.
@@ -98,10 +103,26 @@ class Trainer:
         self._plain_features: FeatureCache | None = None
 
     def fit(self) -> None:
-        """Train to the last epoch; `best.keras` is the network of `training.checkpoint`."""
+        """Train to the last epoch; `best.keras` is the network of `training.checkpoint`.
+
+        If memory is exhausted or XLA fails, the training continues from its last state in smaller
+        parts of a batch, or without XLA.
+        """
+        self._strategy = strategy(self.config)
+        with enough_memory():
+            train_with_fallback(
+                self._fit_from_state,
+                self.execution,
+                self.config,
+                devices=self._strategy.num_replicas_in_sync if self._strategy else 1,
+                changed=self._remember,
+            )
+
+    def _fit_from_state(self, execution: Execution) -> None:
+        """Train to the last epoch, from the last state of the run folder or from the seed."""
+        self.execution = execution
         config, settings = self.config, self.config.training
         stages = stages_of(settings)
-        self._strategy = strategy(config)
         # Decides the initial weights and the seed of dropout's generator.
         keras.utils.set_random_seed(config.seed)
         labels = class_ids(self.tables["train"], settings.target)
@@ -133,6 +154,7 @@ class Trainer:
             history=history,
             average=average,
             callbacks=self._callbacks,
+            accumulation_steps=execution.accumulation_steps,
         )
         averaging = [average] if average is not None else []
         callbacks = [*averaging, *self._callbacks, checkpoint, history, state]
@@ -148,7 +170,7 @@ class Trainer:
                     config,
                     labels=labels,
                     steps_per_epoch=steps,
-                    execution=self.execution,
+                    execution=execution,
                     first_epoch=stage.first_epoch,
                     metrics=self._metrics,
                 )
@@ -158,7 +180,7 @@ class Trainer:
             if state.epochs_done == stage.end_epoch:
                 continue
             epochs = state.epochs_done, stage.end_epoch
-            with reraise_image_errors(), enough_memory():
+            with reraise_image_errors():
                 if backbone is None:
                     batches = self._training_batches(order, *epochs)
                     validation = self._validation_batches()
@@ -185,7 +207,9 @@ class Trainer:
         steps *= self.execution.accumulation_steps
         first, end = epochs
         total = self.config.training.epochs
+        compiling = [CompileTime()] if self.execution.jit_compile else []
         callbacks = [
+            *compiling,
             TerminateOnNonFinite(),
             *callbacks,
             ProgressBar(total, steps, initial_epoch=first, checkpoint=checkpoint),
@@ -249,7 +273,7 @@ class Trainer:
         if augmented:
             passes = [
                 self._training_batches(
-                    lambda epoch: tf.range(count), view, view + 1, split, accumulation_steps=1
+                    lambda epoch: tf.range(count), view, view + 1, split, single_parts=True
                 )
                 for view in range(self.config.training.cached_views)
             ]
@@ -267,8 +291,9 @@ class Trainer:
         end_epoch: int,
         split: str = "train",
         *,
-        accumulation_steps: int | None = None,
+        single_parts: bool = False,
     ) -> tf.data.Dataset:
+        """Return batches cut into parts, or the parts alone, as for the features of a backbone."""
         config = self.config
         augmentation = config.augmentation
         return training_dataset(
@@ -281,8 +306,8 @@ class Trainer:
             image_seed=functools.partial(image_seed, 0 if split == _ALL else config.seed),
             mix=functools.partial(mixup, augmentation.mixup) if augmentation.mixup else None,
             normalize=self.transform.normalize,
-            batch_size=config.training.batch_size,
-            accumulation_steps=accumulation_steps or self.execution.accumulation_steps,
+            batch_size=self._part if single_parts else config.training.batch_size,
+            accumulation_steps=1 if single_parts else self.execution.accumulation_steps,
             first_epoch=first_epoch,
             epochs=end_epoch,
             parallel_calls=usable_cores(),
@@ -320,6 +345,7 @@ class Trainer:
         model = trained = load_network(path)
         if any(layer.compute_dtype != "float32" for layer in nested_layers(trained)):
             model = new_model(self.config)  # with the same weights: presets bring their own layers
+            model.jit_compile = False  # as `load_network` says
             model.set_weights(trained.get_weights())
         classes = class_ids(self.tables["train"], target)
         corrected = correct_findings(model, self.config.training, classes)
@@ -363,8 +389,12 @@ class Trainer:
         return self._masks[split]
 
     def _evaluation_batching(self) -> dict[str, int]:
-        size = math.ceil(self.config.training.batch_size / self.execution.accumulation_steps)
-        return {"batch_size": size, "parallel_calls": usable_cores()}
+        return {"batch_size": self._part, "parallel_calls": usable_cores()}
+
+    @property
+    def _part(self) -> int:
+        """Number of images that are in memory at a time."""
+        return math.ceil(self.config.training.batch_size / self.execution.accumulation_steps)
 
     def _split_images(self, split: str) -> ImageCache:
         if split not in self._images:

@@ -48,8 +48,9 @@ from breastus.training.callbacks.epoch_end import (
     ProgressBar,
     TerminateOnNonFinite,
 )
+from breastus.training.hardware.fallback import train_with_fallback
 from breastus.training.hardware.profiles import resolve
-from breastus.training.network import execution_of, new_model
+from breastus.training.network import Execution, execution_of, new_model
 from breastus.training.pretraining.tasks import Masking, Task, masked_task, phantom_task
 from breastus.training.pretraining_leakage import check_pretraining_leakage
 from breastus.training.trainer import enough_memory
@@ -143,20 +144,28 @@ def pretrain(
     start, transform = time.perf_counter(), Transform.from_config(config)
     if on == "images":
         table, found = _images(config, unlabelled, earlier)
-    # Seeds the initial weights and the generator of dropout.
-    keras.utils.set_random_seed(config.seed)
-    network = new_model(config, precision=execution_of(config).precision)
-    if on == "images":
-        task = masked_task(network, config, transform, table, masking=masking)
     else:
-        task = phantom_task(network, config, transform, count=phantoms)
         found = {
             "simulated": True,
             "data_fingerprint": f"phantoms of version {VERSION}, seed {config.seed}",
             "seen": [],
-            "images": task.facts["phantoms_per_epoch"] * config.training.epochs,
         }
-    history = _fit(task, network, config.training.epochs)
+
+    def learn(execution: Execution) -> tuple[keras.Model, Task, list[dict[str, float]]]:
+        # Seeds the initial weights and the generator of dropout.
+        keras.utils.set_random_seed(config.seed)
+        settings = config.replace({"training": execution.settings()})
+        network = new_model(settings, precision=execution.precision)
+        if on == "images":
+            task = masked_task(network, settings, transform, table, masking=masking)
+        else:
+            task = phantom_task(network, settings, transform, count=phantoms)
+        return network, task, _fit(task, network, config.training.epochs)
+
+    with enough_memory():
+        network, task, history = train_with_fallback(learn, execution_of(config), config)
+    if on == "phantoms":
+        found["images"] = task.facts["phantoms_per_epoch"] * config.training.epochs
     seen = set(found.pop("seen")) | set(earlier["seen"] if earlier else ())
     facts = {
         "network": model,
@@ -227,7 +236,7 @@ def _fit(task: Task, network: keras.Model, epochs: int) -> list[dict[str, float]
     """Fit a task and return its history, one row an epoch."""
     history = HistoryLogger()
     callbacks = [TerminateOnNonFinite(), history, ProgressBar(epochs, task.steps)]
-    with reraise_image_errors(), enough_memory():
+    with reraise_image_errors():
         task.model.fit(
             task.batches,
             steps_per_epoch=task.steps,

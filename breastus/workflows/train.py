@@ -19,7 +19,7 @@ import pandas as pd
 from breastus.auditing.leakage import duplicate_pairs, twins_in_training
 from breastus.augmentation.policies import check_policy
 from breastus.config.presets import default_config
-from breastus.config.schema import Config
+from breastus.config.schema import Config, TrainingConfig
 from breastus.data.manifest.build import build_manifest_with_pairs
 from breastus.data.manifest.schema import has_phantoms, summary
 from breastus.data.sources.resolve import check_sources_exist
@@ -43,10 +43,10 @@ from breastus.reporting.model_card import model_card
 from breastus.runs.environment import command_line, hardware, peak_memory_mb, versions
 from breastus.runs.run import BUNDLE_FOLDER, Run, open_run
 from breastus.training.feature_cache import SharedFeatureCache
-from breastus.training.hardware.memory_trace import flops
+from breastus.training.hardware.graph_cost import flops
 from breastus.training.hardware.profiles import precision_record, resolve
 from breastus.training.losses import check_loss
-from breastus.training.network import new_model
+from breastus.training.network import Execution, new_model
 from breastus.training.pretraining_leakage import (
     check_pretraining_leakage,
     pretraining_of,
@@ -124,7 +124,7 @@ def train(
         if not run.finished:
             _train(
                 run,
-                config.training.precision,
+                config.training,
                 shared=shared,
                 callbacks=callbacks,
                 metrics=metrics,
@@ -138,26 +138,28 @@ def train(
 
 def _train(
     run: Run,
-    precision: str,
+    asked: TrainingConfig,
     *,
     shared: SharedFeatureCache | None,
     callbacks: Sequence[keras.callbacks.Callback],
     metrics: Sequence[keras.metrics.Metric | str],
     start: float,
 ) -> None:
-    """Train, evaluate and export a run; `precision` is the setting before it was resolved."""
+    """Train, evaluate and export a run; `asked` are its settings before they were resolved."""
     resumed = run.has_state
-    weights = _prepare(run, resumed=resumed, asked=precision)
+    weights = _prepare(run, resumed=resumed, asked=asked)
     images = run.read_images()
     tables = {split: images[images["split"] == split].reset_index(drop=True) for split in SPLITS}
     # A preset adds layers of its own, so its weights are loaded before the training state.
+    config = _with_weights(run.config, weights.weights)
     trainer = Trainer(
         run.path,
-        _with_weights(run.config, weights.weights),
+        config.replace({"training": run.environment["execution"]}),
         tables,
         shared=shared,
         callbacks=callbacks,
         metrics=metrics,
+        remember=functools.partial(_remember, run),
     )
     trainer.fit()
     network = trainer.best_model()
@@ -174,7 +176,7 @@ def _train(
     _export(run, network, decision, tables)
 
 
-def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
+def _prepare(run: Run, *, resumed: bool, asked: TrainingConfig) -> ResolvedWeights:
     """Write manifest, splits and environment of a run; return the weights it starts from.
 
     Nothing is written if the weights are refused.
@@ -201,13 +203,14 @@ def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
     print(f"{summary(manifest)}\n{splits_summary(splits, manifest)}", flush=True)
     if pretraining is not None:
         write_json(run.path / PRETRAINED_FILE, pretraining)
-    # The processor that a resumed run was begun on decided.
-    precision = run.environment.get("precision") if resumed else None
+    # The machine that a resumed run was begun on decided, and its memory.
+    before = run.environment if resumed else {}
     run.write_environment(
         {
             "command": command_line(),
             "seed": run.config.seed,
-            "precision": precision or precision_record(asked, run.config),
+            "precision": before.get("precision") or precision_record(asked.precision, run.config),
+            "execution": _execution(run.config.training, asked, before.get("execution", {})),
             "data_fingerprint": data_fingerprint(manifest, splits),
             "transform": TRANSFORM_VERSION,
             "versions": versions(),
@@ -217,6 +220,23 @@ def _prepare(run: Run, *, resumed: bool, asked: str) -> ResolvedWeights:
         }
     )
     return weights
+
+
+def _execution(
+    settings: TrainingConfig, asked: TrainingConfig, before: dict[str, Any]
+) -> dict[str, Any]:
+    """Return how a training runs; what nobody asked for is as `before`, if the run is resumed."""
+    return {
+        name: before.get(name, getattr(settings, name))
+        if getattr(asked, name) in (None, "auto")
+        else getattr(settings, name)
+        for name in ("accumulation_steps", "xla")
+    }
+
+
+def _remember(run: Run, execution: Execution) -> None:
+    """Write how a training continues after memory was exhausted or XLA failed."""
+    run.write_environment({**run.environment, "execution": execution.settings()})
 
 
 def _images(run: Run) -> tuple[pd.DataFrame, pd.DataFrame | None]:

@@ -73,6 +73,14 @@ def test_calibrators_in_the_graph(scans, tmp_path, method):
     np.testing.assert_allclose(served(module, scans, tmp_path), expected, atol=1e-5)
 
 
+def test_the_network_is_traced_once_for_all_signatures(tmp_path):
+    module, traced = ServingModule(network(0), Transform(image_size=24)), []
+    model = module._model
+    module._model = lambda inputs: traced.append(inputs) or model(inputs)
+    module.save(tmp_path / "served")
+    assert len(traced) == 1
+
+
 @pytest.mark.parametrize("method", CALIBRATORS)
 @pytest.mark.parametrize("views", ["none", "flip"])
 def test_findings_are_merged_calibrated_and_shared_again(scans, method, views):

@@ -38,6 +38,7 @@ def spots(count=32):
 
 
 @pytest.mark.slow
+@pytest.mark.gpu
 def test_training_converges_alike_in_each_precision():
     x, y = spots()
     losses = {}

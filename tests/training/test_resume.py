@@ -131,6 +131,7 @@ def test_killed_with_sigkill_at_ten_moments(config, tmp_path, name):
         "from breastus.training.trainer import Trainer\n"
         "out, config = pathlib.Path(sys.argv[1]), Config.from_yaml(sys.argv[2])\n"
         "fit, save = Trainer.fit, state.save_state\n"
+        "state._SPARING = 0\n"  # a state after every epoch
         "def keep(self):\n"
         "    fit(self)\n"
         "    out.with_suffix('.npz').write_bytes((out / 'state.npz').read_bytes())\n"
@@ -207,8 +208,8 @@ def _model(size=32):
 class Epochs:
     """The callbacks that end an epoch, on a compiled network, as the trainer calls them."""
 
-    def __init__(self, config, folder, size=32, kept="loss"):
-        self.folder, self.model = folder, _model(size)
+    def __init__(self, config, folder, size=32, kept="loss", sparing=False):
+        self.folder, self.model, self.sparing = folder, _model(size), sparing
         compile_model(self.model, config, labels=[0, 1], steps_per_epoch=3)
         self.checkpoint = BestCheckpoint(folder / "best.keras", self.model, kept=kept)
         self.history = HistoryLogger(folder / "history.csv")
@@ -226,6 +227,8 @@ class Epochs:
     def end(self, epoch, val_loss, val_accuracy=0.5):
         """End an epoch that set every weight to `epoch`; return what `best.keras` then holds."""
         self.model.set_weights([np.full(w.shape, float(epoch)) for w in self.model.weights])
+        if not self.sparing:
+            self.state._next = 0.0  # a state after every epoch
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
         for callback in self.callbacks:
@@ -334,6 +337,26 @@ def test_at_every_moment_of_writing_one_state_is_whole(config, tmp_path, monkeyp
     assert seen[0] == 1
     assert seen[-1] == 2
     assert set(seen) == {1, 2}
+
+
+def test_writing_states_takes_a_small_part_of_the_time(config, tmp_path, monkeypatch):
+    """Each takes a second here, so the next one is written 20 seconds later, and the last one."""
+    now, written = [0.0], []
+
+    def slow(*args):
+        now[0] += 1.0
+        written.append(args[2]["history"][-1]["epoch"])
+
+    monkeypatch.setattr("breastus.training.state.save_state", slow)
+    monkeypatch.setattr("breastus.training.state.time.perf_counter", lambda: now[0])
+    epochs = Epochs(config, tmp_path, sparing=True)
+    epochs.state.set_params({"epochs": 12})
+    best = []
+    for epoch in range(12):
+        now[0] += 4.0
+        best.append(epochs.end(epoch, 12.0 - epoch))  # each epoch is better
+    assert written == [1, 6, 11, 12]
+    assert best == [0, 0, 0, 0, 0, 5, 5, 5, 5, 5, 10, 11]
 
 
 def test_a_state_of_another_network_is_refused(config, tmp_path):

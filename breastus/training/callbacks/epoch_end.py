@@ -1,5 +1,7 @@
 """Keras callbacks of a training: the best network, the history, the progress, a loss that is NaN.
 
+None of them waits for the device after every step.
+
 Each one subclasses Keras's own where Keras has one, and says what it does otherwise.
 """
 
@@ -17,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from breastus.errors import TrainingError
-from breastus.training.callbacks.weight_averaging import WeightAverage
+from breastus.training.callbacks.weight_averaging import WeightAverage, in_place
 from breastus.training.lesion_head import PROBABILITIES
 from breastus.training.stages import BackboneFreezer
 from breastus.utils.files import write_aside, write_text
@@ -87,18 +89,43 @@ class TerminateOnNonFinite(keras.callbacks.TerminateOnNaN):
             )
 
 
-class BestCheckpoint(keras.callbacks.ModelCheckpoint):
-    """Save the network of the epoch that is kept: the setting `training.checkpoint`.
+class CompileTime(keras.callbacks.Callback):
+    """Print how long the first step took, in which XLA compiles.
 
-    Keras's callback saves the model that is fitted, in place. Here the whole network is saved, of
-    which the fitted model may be a part; with averaged weights if there are any; with all layers
-    trainable, so that it can be trained further; without its optimizer, which makes up two thirds
-    of the file and needs breastus to be loaded; and written aside, then renamed.
+    The call of a step returns when it is compiled and under way, so nothing has to be waited for.
+    """
+
+    def on_train_begin(self, logs=None):
+        self._start, self._done = None, False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._start = self._start or time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._done:
+            return
+        self._done = True
+        print(
+            f"XLA compiled the first step in {time.perf_counter() - self._start:.1f} s; a smaller "
+            "last batch is compiled as well. training.xla=off avoids it.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+class BestCheckpoint(keras.callbacks.ModelCheckpoint):
+    """Hold the network of the epoch that is kept (the setting `training.checkpoint`), and write it.
+
+    Keras's callback saves the model that is fitted after each better epoch, in place. Here `write`
+    is called together with the training state, as both files of a large network take long. The
+    whole network is written, of which the fitted model may be a part; with averaged weights if
+    there are any; with all layers trainable, so that it can be trained further; without its
+    optimizer, which makes up two thirds of the file and needs breastus to be loaded.
 
     Attributes:
         best: lowest validation loss, highest validation accuracy or last epoch so far, or None.
         best_epoch: its epoch, counted from 1; 0 before the first one.
-        best_weights: the weights that were saved.
+        best_weights: its weights.
     """
 
     def __init__(
@@ -116,6 +143,7 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
         self.network, self._average, self._freezer = network, average, freezer
         self.best_epoch = 0
         self.best_weights: list[np.ndarray] = []
+        self._written = True  # nothing to write
 
     def set_model(self, model):
         super().set_model(self)  # Keras's callback calls `save` of it
@@ -129,24 +157,34 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
             if self.best != before:
                 self.best_epoch, self.best_weights = epoch + 1, self.network.get_weights()
 
-    def resume(self, best_epoch: int, rows: Sequence[Mapping[str, float]]) -> None:
+    def resume(
+        self, best_epoch: int, rows: Sequence[Mapping[str, float]], weights: list[np.ndarray]
+    ) -> None:
         """Continue after the epochs of `rows`, as in history.csv, of which one was kept."""
-        self.best_epoch = best_epoch
+        self.best_epoch, self.best_weights, self._written = best_epoch, weights, False
         self.best = {**rows[best_epoch - 1], _EPOCH: best_epoch}[self.monitor]
 
     def averaged(self) -> contextlib.AbstractContextManager:
         """Put the averaged weights, if there are any, into the network while the block runs."""
         return self._average.in_place() if self._average else contextlib.nullcontext()
 
-    def save(self, path: str | Path | None = None, overwrite: bool = True) -> None:
-        """Save the network with the weights that it has."""
+    def save(self, path: str, overwrite: bool = True) -> None:
+        """Remember that there is something to write: what Keras's callback calls."""
+        self._written = False
+
+    def write(self) -> None:
+        """Write the network that is kept aside, then rename it, unless the file holds it."""
+        if self._written:
+            return
         output = self.network.output
         if isinstance(output, dict):
             output = output[PROBABILITIES]
         plain = keras.Model(self.network.input, output, name=self.network.name)
         unfrozen = self._freezer.released() if self._freezer else contextlib.nullcontext()
-        with unfrozen, write_aside(path or self.filepath) as aside:
+        best = in_place([weight.value for weight in self.network.weights], self.best_weights)
+        with best, unfrozen, write_aside(self.filepath) as aside:
             plain.save(aside)
+        self._written = True
 
 
 class HistoryLogger(keras.callbacks.CSVLogger):

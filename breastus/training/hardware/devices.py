@@ -1,6 +1,5 @@
-"""The hardware that a memory plan and a precision depend on: cores, memory, bfloat16, GPUs."""
+"""The hardware that a training depends on: cores, memory, bfloat16, GPUs."""
 
-import contextlib
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ def this_machine() -> Machine:
     """Return the machine that this process runs on."""
     import tensorflow as tf
 
-    devices = tf.config.list_physical_devices("GPU")
+    devices = tf.config.get_visible_devices("GPU")
     told = _nvidia_smi() if devices else {}
     gpus = []
     for device in devices:
@@ -86,19 +85,42 @@ def has_driver() -> bool:
     return shutil.which("nvidia-smi") is not None
 
 
-def _memory() -> int:
-    """Return the memory of the machine, or the limit of a container.
+def free_memory() -> int:
+    """Return the bytes of memory that processes may still take here; 0 if unknown.
 
-    The free memory does not count, because a resumed run must find the same number.
+    A container may take less than the machine has free.
     """
+    free = _lines("/proc/meminfo", ":").get("MemAvailable", 0) * 2**10  # Linux only
+    limit, used = (_number(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    if free and limit:
+        files = _lines("/sys/fs/cgroup/memory.stat", " ").get("inactive_file", 0)
+        free = min(free, max(0, limit - used + files))  # cached files give way
+    return free
+
+
+def _memory() -> int:
+    """Return the memory of the machine, or the limit of a container, in bytes."""
     total = physical_memory()
-    for path in (
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ):
-        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
-            total = min(total, int(Path(path).read_text()))
-    return total
+    limits = ("memory.max", "memory/memory.limit_in_bytes")
+    return min(total, *(_number(f"/sys/fs/cgroup/{name}") or total for name in limits))
+
+
+def _number(path: str) -> int:
+    """Return the number in a file; 0 if there is none, such as "max"."""
+    try:
+        return int(Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _lines(path: str, separator: str) -> dict[str, int]:
+    """Return names and numbers of a file's lines, such as `MemAvailable: 1024 kB`."""
+    try:
+        lines = Path(path).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition(separator) for line in lines)
+    return {name: int(rest.split()[0]) for name, _, rest in pairs if rest.strip()[:1].isdigit()}
 
 
 def _nvidia_smi() -> dict[str, int]:

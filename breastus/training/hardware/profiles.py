@@ -1,12 +1,12 @@
-"""Hardware profiles: memory, precision and XLA of a training, from the devices of a machine.
+"""Hardware profiles: precision, memory and XLA of a training, from the devices of a machine.
 
-    config = resolve(config, build=functools.partial(new_model, config))  # before a GPU is used
-    strategy(config)                                                      # for several devices
-
-The GPU profiles follow the data sheets of the cards and were not measured on a GPU.
+config = resolve(config, build=functools.partial(new_model, config))  # before a GPU is used
+strategy(config)                                                      # for several devices
 """
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ import tensorflow as tf
 from breastus.config.schema import Config
 from breastus.errors import HardwareError
 from breastus.models.backbone import nested_layers
+from breastus.training.hardware.batch_parts import MIB, first_parts
 from breastus.training.hardware.devices import (
     GIB,
     KNOWN_MEMORY,
@@ -24,13 +25,9 @@ from breastus.training.hardware.devices import (
     has_driver,
     this_machine,
 )
-from breastus.training.hardware.memory_plan import MIB, MemoryPlanner
 
-_CPU_SHARE = 0.8  # share of the memory; other processes need some too
-_UNKNOWN_MEMORY = 8 * GIB  # Windows does not report it
-# Without the CUDA context, cuDNN's workspaces, a screen and gaps between tensors. Not measured.
+# Share of a card's memory that TensorFlow takes; CUDA, its libraries and a screen need some too.
 _GPU_SHARE, _GPU_RESERVE = 0.9, GIB // 2
-_SMALLEST_GPU = 6 * GIB  # assumed for a GPU of unknown memory
 _DEPTHWISE = (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
@@ -40,20 +37,25 @@ class Profile:
 
     name: str  # "cpu", "rtx2060", "t4", or "auto" for another GPU
     precision: str  # some networks have another one: `choose_precision`
-    memory: int  # bytes that a plan may use
     gpu: bool
-    precision_reason: str
-    memory_reason: str
-    # "on" slows the study's CNN down on a processor, and was not measured on GPUs.
+    why: str  # reason for the precision
+    memory_limit: int | None = None  # bytes of each GPU; None for all of its memory
+    # "on" slows the study's CNN down on a processor.
     xla: str = "off"
-
-    @property
-    def why(self) -> str:
-        """Reasons for precision and memory, in a sentence."""
-        return f"{self.precision_reason}; {self.memory_reason}"
 
 
 _CARDS = {"rtx2060": "RTX 2060", "t4": "T4"}  # keys of `KNOWN_MEMORY`
+_SMALLEST_GPU = 6 * GIB  # assumed for a GPU of unknown memory
+DIFFERENT_GPUS = (
+    "The GPUs differ, and each takes the same share of a batch: the smallest decides what fits, "
+    "the slowest how long a step takes. training.devices=1 takes the first one alone, "
+    "CUDA_VISIBLE_DEVICES chooses another."
+)
+NO_CUDA = (
+    "There is an NVIDIA driver, but TensorFlow finds no GPU: its CUDA libraries are missing, or "
+    "the driver is too old for them. Install them with pip install 'breastus[gpu]', or update the "
+    "driver."
+)
 
 
 def find_profile(name: str = "auto", machine: Machine | None = None) -> Profile:
@@ -64,27 +66,28 @@ def find_profile(name: str = "auto", machine: Machine | None = None) -> Profile:
     capability: mixed_bfloat16 from 8.0 (Ampere) on, mixed_float16 from 7.0 (Volta) on, float32
     below. The smallest of several GPUs counts. A HardwareError is raised if the machine does not
     have what the profile needs.
+
+    `rtx2060` and `t4` by name limit the memory to that card's, on a larger one as well.
     """
     machine = machine or this_machine()
     if name == "cpu" or (name == "auto" and not machine.gpus):
         return _cpu(machine)
     if not machine.gpus:
-        hint = " There is an NVIDIA driver; install breastus[gpu]." if has_driver() else ""
+        hint = f" {NO_CUDA}" if has_driver() else ""
         raise HardwareError(
             f"training.profile={name} needs a GPU, and TensorFlow finds none.{hint} Use "
             f"training.profile=cpu or auto. Received: {name!r}"
         )
     gpu = min(machine.gpus, key=lambda gpu: (gpu.memory or _SMALLEST_GPU, gpu.capability))
     if name == "auto":
-        name = next((known for known in _CARDS if _is_like(known, gpu)), "auto")
-        return _gpu(name, gpu, gpu.memory or _SMALLEST_GPU)
+        return _gpu(next((known for known in _CARDS if _is_like(known, gpu)), "auto"), gpu)
     needed = KNOWN_MEMORY[_CARDS[name]]
     if gpu.memory and gpu.memory < 0.9 * needed:
         raise HardwareError(
             f"training.profile={name} needs {needed / GIB:.0f} GB, and the GPU here is {gpu}. "
             f"Use training.profile=auto. Received: {name!r}"
         )
-    return _gpu(name, gpu, needed)
+    return _gpu(name, gpu, int(_GPU_SHARE * needed) - _GPU_RESERVE)
 
 
 def resolve(
@@ -96,9 +99,9 @@ def resolve(
 ) -> Config:
     """Return the settings with profile, precision, XLA and accumulation as concrete values.
 
-    Settings with a value keep it. `training.accumulation_steps` becomes the smallest number of
-    equal parts of a batch that fit into memory by plan. The total memory counts, not the free one,
-    so that a resumed run finds the same number.
+    Settings with a value keep it. `training.accumulation_steps` becomes the number of parts of a
+    batch that a training starts with: 1 on a GPU, and on a processor as many as `first_parts` says.
+    GPUs are prepared, so none may be in use yet.
 
     Args:
         config: settings of the experiment.
@@ -107,9 +110,13 @@ def resolve(
         begun: settings of the run that is resumed. An automatic precision is taken from them if the
             profile is the same, because another processor may have other instructions.
     """
-    let_memory_grow()
     settings = config.training
     profile = find_profile(settings.profile, machine)
+    prepare_devices(profile)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if not profile.gpu and settings.profile == "auto" and has_driver() and not _hidden():
+        print(f"{NO_CUDA} Training runs on the processor.", file=sys.stderr, flush=True)
     precision = settings.precision
     if precision == "auto" and begun is not None and begun.training.profile == profile.name:
         precision = begun.training.precision
@@ -117,14 +124,21 @@ def resolve(
         precision, model = choose_precision(profile, build)
     else:
         model = build(precision=precision)
-    accumulation = settings.accumulation_steps or _parts(model, config, profile, _count(config))
-    xla = profile.xla if settings.xla == "auto" else settings.xla
+    devices = _count(config)
+    parts = settings.accumulation_steps
+    if parts is None:
+        # Several devices cannot accumulate; a GPU reports that its memory is exhausted.
+        parts = 1 if profile.gpu or devices > 1 else first_parts(model, config)
+    xla = settings.xla
+    if xla == "auto":
+        # As Keras decides: XLA is not deterministic, and does not join several devices.
+        xla = "off" if devices > 1 or settings.deterministic else profile.xla
     return config.replace(
         {
             "training": {
                 "profile": profile.name,
                 "precision": precision,
-                "accumulation_steps": accumulation,
+                "accumulation_steps": parts,
                 "xla": xla,
             }
         }
@@ -154,7 +168,7 @@ def precision_record(asked: str, config: Config) -> dict[str, str]:
     `asked` is `training.precision` before `resolve` made `config` of it.
     """
     used, profile = config.training.precision, find_profile(config.training.profile)
-    reason = profile.precision_reason
+    reason = profile.why
     if asked != "auto":
         reason = "the settings name it"
     elif used != profile.precision:
@@ -162,27 +176,37 @@ def precision_record(asked: str, config: Config) -> dict[str, str]:
     return {"asked": asked, "used": used, "reason": reason}
 
 
-def usable_memory(profile: Profile, config: Config) -> int:
-    """Return the bytes that a plan may use; a processor's memory also holds decoded images."""
-    return profile.memory - (0 if profile.gpu else config.training.cache_mb * MIB)
+def prepare_devices(profile: Profile) -> None:
+    """Give TensorFlow the devices of a profile, before a GPU is used.
 
+    It allocates GPU memory as it needs it, or up to the profile's limit; with a processor's profile
+    it does not see GPUs.
 
-def planner(model: keras.Model, config: Config, profile: Profile) -> MemoryPlanner:
-    """Return the memory planner of a network with these settings on this profile."""
-    return MemoryPlanner(
-        model,
-        optimizer=config.training.optimizer,
-        ema=config.training.ema > 0,
-        gpu=profile.gpu,
-    )
+    Raises:
+        HardwareError: if a GPU is in use already, as in a notebook, and has no such limit.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    try:
+        if not profile.gpu and gpus:
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in gpus if profile.memory_limit else ():
+            limit = tf.config.LogicalDeviceConfiguration(profile.memory_limit // MIB)
+            tf.config.set_logical_device_configuration(gpu, [limit])
+    except RuntimeError as error:
+        raise HardwareError(
+            f"training.profile={profile.name} limits GPU memory or hides GPUs, which TensorFlow "
+            "allows only before it uses a GPU. Restart Python (in a notebook: the kernel), or use "
+            f"training.profile=auto. Received: {profile.name!r}"
+        ) from error
+    if profile.gpu and not profile.memory_limit:
+        let_memory_grow()
 
 
 def let_memory_grow() -> None:
-    """Let TensorFlow allocate GPU memory as it needs it; to be called before a GPU is used."""
-    for device in tf.config.list_physical_devices("GPU"):
-        # In a notebook the GPU may be in use already, with all of its memory allocated.
-        with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(device, True)
+    """Let TensorFlow allocate GPU memory as it needs it; a GPU in use keeps what it has."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError, ValueError):
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def strategy(config: Config):
@@ -206,11 +230,22 @@ def strategy(config: Config):
             f"training.batch_size must be a multiple of the {count} devices that share it; "
             f"training.devices sets their number. Received: {settings.batch_size}"
         )
+    names = {f"{gpu.name}, {gpu.memory / GIB:.0f} GB" for gpu in this_machine().gpus[:count]}
+    if len(names) > 1:
+        print(f"{DIFFERENT_GPUS} Here: {'; '.join(sorted(names))}.", file=sys.stderr, flush=True)
     return tf.distribute.MirroredStrategy([device.name for device in _devices()[:count]])
 
 
 def _devices() -> list:
-    return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    """Return the GPUs, or processors without a GPU; the first call starts them."""
+    try:
+        return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise HardwareError(
+            f"TensorFlow cannot start the GPU: {str(error).strip().splitlines()[0][:150]}. Another "
+            "process may fill its memory (nvidia-smi lists them), or the driver may be too old. "
+            "End that process, update the driver, or train with training.profile=cpu."
+        ) from error
 
 
 def _count(config: Config) -> int:
@@ -224,21 +259,9 @@ def _count(config: Config) -> int:
     return asked or there
 
 
-def _parts(model: keras.Model, config: Config, profile: Profile, devices: int) -> int:
-    plans, usable = planner(model, config, profile), usable_memory(profile, config)
-    # The devices of a processor share its memory; each GPU has its own.
-    parts = plans.smallest_accumulation(
-        config.training.batch_size, usable, devices=devices if profile.gpu else 1
-    )
-    if not parts:
-        size = config.model.image_size
-        raise HardwareError(
-            f"{config.model.name} at {size} x {size} pixels does not fit: one image needs "
-            f"{plans.plan(1)}, and {usable / MIB:.0f} MiB are available "
-            f"({profile.why}). Use smaller images (model.image_size), another network, or a "
-            f"smaller training.cache_mb. Received: model.image_size={size}"
-        )
-    return parts
+def _hidden() -> bool:
+    """Return whether the environment hides all GPUs on purpose."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
 
 
 def _is_like(card: str, gpu: Gpu) -> bool:
@@ -252,34 +275,18 @@ def _is_like(card: str, gpu: Gpu) -> bool:
 
 def _cpu(machine: Machine) -> Profile:
     if machine.bfloat16:
-        precision, why = "mixed_bfloat16", "the processor has fast instructions for bfloat16"
-    else:
-        precision, why = "float32", "the processor has no fast instructions for bfloat16"
-    memory = machine.memory or _UNKNOWN_MEMORY
-    known = "" if machine.memory else " (assumed, because it is unknown)"
-    return Profile(
-        name="cpu",
-        precision=precision,
-        memory=int(_CPU_SHARE * memory),
-        gpu=False,
-        precision_reason=why,
-        memory_reason=f"{_CPU_SHARE:.0%} of {memory / GIB:.1f} GB of memory{known}",
-    )
+        why = "the processor has fast instructions for bfloat16"
+        return Profile("cpu", "mixed_bfloat16", False, why)
+    return Profile("cpu", "float32", False, "the processor has no fast instructions for bfloat16")
 
 
-def _gpu(name: str, gpu: Gpu, memory: int) -> Profile:
-    if name != "auto" or (7, 0) <= gpu.capability < (8, 0):
-        precision, why = "mixed_float16", "the GPU computes in float16, but not in bfloat16"
+def _gpu(name: str, gpu: Gpu, memory_limit: int | None = None) -> Profile:
+    if name != "auto":
+        precision, why = "mixed_float16", f"a card of profile {name} has no fast bfloat16"
     elif gpu.capability >= (8, 0):
         precision, why = "mixed_bfloat16", "the GPU computes in bfloat16"
+    elif gpu.capability >= (7, 0):
+        precision, why = "mixed_float16", "the GPU computes in float16, but not in bfloat16"
     else:
         precision, why = "float32", "the GPU does not compute in half precision"
-    known = "" if gpu.memory else " (assumed, because it is unknown)"
-    return Profile(
-        name=name,
-        precision=precision,
-        memory=int(_GPU_SHARE * memory) - _GPU_RESERVE,
-        gpu=True,
-        precision_reason=f"{gpu}: {why}",
-        memory_reason=f"{memory / GIB:.0f} GB less a reserve{known}",
-    )
+    return Profile(name, precision, True, f"{gpu}: {why}", memory_limit, xla="on")

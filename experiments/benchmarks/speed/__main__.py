@@ -38,7 +38,7 @@ class Workers:
     """The modules that measure, each started with its own Python and all usable cores.
 
     Attributes:
-        rivals: folder of the environment with the libraries compared with.
+        rivals: folder of the environment with the libraries compared with, or its Python.
         launcher: command that starts each process, such as `numactl --cpunodebind=0`.
         limit: time limit of a job in seconds; compiling Swin takes minutes.
     """
@@ -47,22 +47,31 @@ class Workers:
     launcher: str = ""
     limit: float = 600.0
 
-    def ask(self, worker: str, job: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, worker: str, job: dict[str, Any], limit: float | None = None) -> dict[str, Any]:
         """Return the result of a job, or `{"error": message}`.
 
         Args:
             worker: "ours" or "rivals", a module of this package.
             job: arguments of the job, with its name under `what`.
+            limit: time limit in seconds; None takes the one of all jobs.
         """
-        python = Path(sys.executable)
+        python, paths = Path(sys.executable), {}
         if worker == "rivals":
-            python = self.rivals / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+            python = self.rivals
+            if not python.is_file():
+                python /= "Scripts/python.exe" if os.name == "nt" else "bin/python"
+            # Of our environment, which may have other libraries of the same name.
+            paths = dict.fromkeys(("PYTHONPATH", "LD_LIBRARY_PATH"), "")
             if not python.exists():
                 return {"error": f"not installed in {self.rivals}: `make bench` does it"}
         command = [*shlex.split(self.launcher), str(python.absolute()), "-m", f"{_MODULE}.{worker}"]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(usable_cores()))
         try:
-            return last_json([*command, json.dumps(job)], environment=threads, limit=self.limit)
+            return last_json(
+                [*command, json.dumps(job)],
+                environment={**threads, **paths},
+                limit=limit or self.limit,
+            )
         except RunError as error:
             return {"error": str(error)[:200]}
 

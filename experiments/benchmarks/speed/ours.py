@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from experiments.benchmarks.speed.timing import durations, measured, work
@@ -50,10 +51,43 @@ def network(job: dict) -> dict:
     images = tf.constant(rng.normal(size=(batch, size, size, 3)).astype("float32"))
     labels = tf.one_hot(rng.integers(0, 2, batch), 2)
     model = _compiled(job)
+    if job.get("steps"):
+        return _in_a_row(model, images, labels, steps=job["steps"], seconds=job["seconds"])
     return _result(
         predict=measured(batch, lambda: model.predict_on_batch(images), seconds=job["seconds"]),
         train=measured(batch, lambda: model.train_on_batch(images, labels), seconds=job["seconds"]),
     )
+
+
+def _in_a_row(model, images, labels, *, steps: int, seconds: float) -> dict:
+    """Measure steps in a row, after which the device is waited for once; and `fit` of as many."""
+    import tensorflow as tf
+
+    start = time.perf_counter()
+    model.predict_on_batch(images)
+    model.train_on_batch(images, labels)
+    first_calls = round(time.perf_counter() - start, 1)
+
+    def train():
+        for _ in range(steps):
+            logs = model.train_function(iter([(images, labels, None)]))
+        float(logs["loss"])
+
+    def predict():
+        for _ in range(steps):
+            probabilities = model.predict_function([(images,)])
+        probabilities.numpy()
+
+    batches = tf.data.Dataset.from_tensors((images, labels)).repeat(steps).prefetch(2)
+    count = steps * len(images)
+    result = _result(
+        train=measured(count, train, seconds=seconds),
+        predict=measured(count, predict, seconds=seconds),
+        fit=measured(count, lambda: model.fit(batches, verbose=0), seconds=seconds),
+    )
+    if tf.config.list_physical_devices("GPU"):
+        result["memory_mb"] = tf.config.experimental.get_memory_info("GPU:0")["peak"] >> 20
+    return {**result, "first_calls": first_calls}
 
 
 def augmentation(job: dict) -> dict:
@@ -174,7 +208,10 @@ def _compiled(job: dict):
             "training": {"batch_size": job["batch"]},
         }
     )
-    policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[job["precision"]]
+    from breastus.training.hardware.profiles import let_memory_grow
+
+    let_memory_grow()
+    policy = job["precision"] if job["precision"] == "float32" else f"mixed_{job['precision']}"
     execution = Execution(precision=policy, jit_compile=job["xla"])
     if job.get("hub"):
         keras.config.set_dtype_policy(policy)

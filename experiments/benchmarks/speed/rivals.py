@@ -18,6 +18,14 @@ def versions(job: dict) -> dict:
     return {"versions": found}
 
 
+def card(job: dict) -> dict:
+    """Return the GPU and what it is driven with."""
+    torch = _torch()
+    if not torch.cuda.is_available():
+        return {}
+    return {"card": torch.cuda.get_device_name(), "cuda of PyTorch": torch.version.cuda}
+
+
 def peak(job: dict) -> dict:
     torch = _torch()
     side = job["matrix"]
@@ -29,37 +37,45 @@ def peak(job: dict) -> dict:
 def network(job: dict) -> dict:
     torch = _torch()
     torch.manual_seed(0)
-    batch, size = job["batch"], job["size"]
+    batch, size, steps = job["batch"], job["size"], job.get("steps", 1)
+    device = "cuda" if job.get("steps") and torch.cuda.is_available() else "cpu"
     layout = torch.channels_last if job["channels_last"] else torch.contiguous_format
-    images = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
-    labels = torch.randint(0, 2, (batch,))
-    model = {"cnn": _cnn, "swin": _swin}[job["network"]](size).to(memory_format=layout)
+    images = torch.randn(batch, 3, size, size).contiguous(memory_format=layout).to(device)
+    labels = torch.randint(0, 2, (batch,)).to(device)
+    model = {"cnn": _cnn, "swin": _swin}[job["network"]](size).to(device, memory_format=layout)
     run = torch.compile(model) if job["compiled"] else model
     # The fused update is the fastest that PyTorch has.
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    scaler = torch.amp.GradScaler(device, enabled=job["precision"] == "float16")
 
     def precision():
         if job["precision"] == "float32":
             return contextlib.nullcontext()
-        return torch.autocast("cpu", torch.bfloat16)
+        return torch.autocast(device, getattr(torch, job["precision"]))
 
+    # The device is waited for once, after the last step.
     def predict():
         with torch.inference_mode(), precision():
-            return run(images).float().softmax(-1).numpy()
+            for _ in range(steps):
+                probabilities = run(images).float().softmax(-1)
+            return probabilities.cpu().numpy()
 
     def train():
-        optimizer.zero_grad()
-        with precision():
-            loss = torch.nn.functional.cross_entropy(run(images), labels)
-        loss.backward()
-        optimizer.step()
+        for _ in range(steps):
+            optimizer.zero_grad()
+            with precision():
+                loss = torch.nn.functional.cross_entropy(run(images), labels)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
         return loss.item()
 
     model.eval()
-    predicted = measured(batch, predict, seconds=job["seconds"])
+    predicted = measured(steps * batch, predict, seconds=job["seconds"])
     model.train()
-    trained = measured(batch, train, seconds=job["seconds"])
-    return {"measurements": {"predict": predicted, "train": trained}}
+    trained = measured(steps * batch, train, seconds=job["seconds"])
+    memory = torch.cuda.max_memory_allocated() >> 20 if device == "cuda" else None
+    return {"measurements": {"predict": predicted, "train": trained}, "memory_mb": memory}
 
 
 def augmentation(job: dict) -> dict:
@@ -165,4 +181,6 @@ def _torch():
 
 
 if __name__ == "__main__":
-    work({function.__name__: function for function in (versions, peak, network, augmentation)})
+    work(
+        {function.__name__: function for function in (versions, card, peak, network, augmentation)}
+    )

@@ -1,4 +1,7 @@
-"""Several devices that share each batch learn what one device learns."""
+"""Several devices that share each batch learn what one device learns.
+
+Here one device is split in two: a GPU where there is one, else the processor.
+"""
 
 import subprocess
 import sys
@@ -14,9 +17,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-processor = tf.config.list_physical_devices("CPU")[0]
-half = tf.config.LogicalDeviceConfiguration()
-tf.config.set_logical_device_configuration(processor, [half, half])
+gpus = tf.config.list_physical_devices("GPU")
+device = (gpus or tf.config.list_physical_devices("CPU"))[0]
+half = tf.config.LogicalDeviceConfiguration(memory_limit=2048 if gpus else None)
+tf.config.set_logical_device_configuration(device, [half, half])
+tf.config.experimental.enable_tensor_float_32_execution(False)
 
 from breastus.config.schema import Config
 from breastus.data.manifest.build import load_manifest
@@ -37,6 +42,7 @@ np.testing.assert_allclose(one["history"], two["history"], rtol=1e-4)
 
 
 @pytest.mark.slow
+@pytest.mark.gpu
 @pytest.mark.parametrize(
     "training",
     [

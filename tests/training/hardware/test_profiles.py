@@ -11,16 +11,17 @@ import pytest
 
 from breastus.config.schema import Config
 from breastus.errors import HardwareError
+from breastus.training.hardware import batch_parts
 from breastus.training.hardware import profiles as hardware
+from breastus.training.hardware.batch_parts import first_parts, more_parts
 from breastus.training.hardware.devices import GIB, Gpu, Machine, has_bfloat16, this_machine
+from breastus.training.hardware.graph_cost import activation_bytes
 from breastus.training.hardware.profiles import (
     choose_precision,
     find_profile,
-    planner,
     precision_record,
     resolve,
     strategy,
-    usable_memory,
 )
 from breastus.training.network import new_model
 
@@ -52,10 +53,10 @@ def with_gpus(*gpus):
 )
 def test_auto_takes_what_is_there(machine, name, precision):
     profile = find_profile("auto", machine)
-    assert (profile.name, profile.precision, profile.xla) == (name, precision, "off")
-    assert profile.gpu == bool(machine.gpus)
-    smallest = min((gpu.memory or 6 * GIB for gpu in machine.gpus), default=machine.memory)
-    assert 0.7 * smallest < profile.memory < smallest
+    gpu = bool(machine.gpus)
+    assert (profile.name, profile.precision, profile.gpu) == (name, precision, gpu)
+    assert profile.xla == ("on" if gpu else "off")
+    assert profile.memory_limit is None
 
 
 @pytest.mark.parametrize(
@@ -71,8 +72,54 @@ def test_a_profile_that_the_machine_does_not_have_is_refused(name, machine, mess
 
 
 def test_a_smaller_profile_and_the_processor_may_be_chosen_beside_a_gpu():
-    assert find_profile("rtx2060", with_gpus(T4)).memory < 6 * GIB
+    small = find_profile("rtx2060", with_gpus(Gpu("NVIDIA A100", 40 * GIB, (8, 0))))
+    assert 4 * GIB < small.memory_limit < 6 * GIB
+    assert small.precision == "mixed_float16"  # of the card that it stands for
     assert not find_profile("cpu", with_gpus(T4)).gpu
+
+
+class FakeGpus:
+    """TensorFlow's settings of two GPUs, before or after their first use."""
+
+    def __init__(self, monkeypatch, *, in_use=False):
+        self.calls, self.in_use = [], in_use
+        config = hardware.tf.config
+        monkeypatch.setattr(config, "list_physical_devices", lambda kind=None: ["GPU 0", "GPU 1"])
+        monkeypatch.setattr(
+            config, "set_logical_device_configuration",
+            lambda gpu, devices: self.call(gpu, devices[0].memory_limit),
+        )  # fmt: skip
+        monkeypatch.setattr(config, "set_visible_devices", lambda *args: self.call(*args))
+        monkeypatch.setattr(
+            config.experimental, "set_memory_growth", lambda gpu, grow: self.call(gpu, grow)
+        )
+
+    def call(self, *args):
+        if self.in_use:
+            raise RuntimeError("Virtual devices cannot be modified after being initialized")
+        self.calls.append(args)
+
+
+def test_a_named_profile_limits_the_memory_of_each_gpu(monkeypatch):
+    gpus = FakeGpus(monkeypatch)
+    profile = find_profile("t4", with_gpus(T4))
+    hardware.prepare_devices(profile)
+    assert gpus.calls == [(f"GPU {n}", profile.memory_limit // 2**20) for n in (0, 1)]
+
+
+def test_without_a_limit_memory_grows_and_a_processor_sees_no_gpu(monkeypatch):
+    gpus = FakeGpus(monkeypatch)
+    hardware.prepare_devices(find_profile("auto", with_gpus(T4)))
+    hardware.prepare_devices(find_profile("cpu", with_gpus(T4)))
+    assert gpus.calls == [("GPU 0", True), ("GPU 1", True), ([], "GPU")]
+
+
+def test_a_gpu_in_use_cannot_be_limited_any_more(monkeypatch):
+    FakeGpus(monkeypatch, in_use=True)
+    hardware.prepare_devices(find_profile("auto", with_gpus(T4)))
+    for name in ("t4", "cpu"):
+        with pytest.raises(HardwareError, match=f"training.profile={name} .*Restart Python"):
+            hardware.prepare_devices(find_profile(name, with_gpus(T4)))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +153,12 @@ def test_a_system_without_cpuinfo_trains_in_float32(monkeypatch):
         ("auto", "mixed_bfloat16", CPU, "fast instructions for bfloat16$"),
         ("auto", "float32", CPU, "but the network has depthwise convolutions"),
         ("auto", "float32", OLD_CPU, "no fast instructions for bfloat16$"),
-        ("auto", "mixed_float16", with_gpus(T4), "^Tesla T4 .*: the GPU computes in float16"),
+        (
+            "auto",
+            "mixed_float16",
+            with_gpus(T4),
+            "^Tesla T4 .*: a card of profile t4 has no fast bfloat16",
+        ),
         ("float32", "float32", CPU, "the settings name it"),
     ],
 )
@@ -200,56 +252,85 @@ def test_what_is_given_stays():
     assert (training.precision, training.xla, training.accumulation_steps) == ("float32", "on", 4)
 
 
-def machine_that_takes(at_once: int) -> Machine:
-    """A machine on which exactly `at_once` images fit, in parts of a batch."""
-    config = settings(cache_mb=0)
-    plans = planner(new_model(config), config, find_profile("cpu", OLD_CPU))
-    return Machine(
-        2, int(plans.plan(at_once, accumulation_steps=2).total / 0.8) + 2**16, bfloat16=False
-    )
+def images_that_fit(monkeypatch, count, **training):
+    """Let as much memory be free as `count` images of 64 pixels need by the estimate."""
+    config = settings(cache_mb=0, **training)
+    model = new_model(config)
+    needed = 12 * model.count_params() + (count + 0.5) * activation_bytes(model)
+    monkeypatch.setattr(batch_parts, "free_memory", lambda: int(needed / 0.8))
+    return model, config
 
 
-@pytest.mark.parametrize(("at_once", "parts"), [(16, 2), (15, 4), (8, 4), (7, 8), (1, 32)])
-def test_a_batch_is_cut_into_as_few_parts_as_fit(at_once, parts):
-    config = settings(cache_mb=0)
-    machine = machine_that_takes(at_once)
-    training = resolved(config, machine)
-    assert training.accumulation_steps == parts
-    profile = find_profile("cpu", machine)
-    plans = planner(new_model(config), config, profile)
-    memory = usable_memory(profile, config)
-    assert plans.plan(32 // parts, accumulation_steps=parts).total <= memory
-    assert plans.plan(64 // parts, accumulation_steps=parts // 2).total > memory
+@pytest.mark.parametrize(("fit", "parts"), [(99, 1), (32, 1), (31, 2), (16, 2), (8, 4), (1, 32)])
+def test_a_processor_starts_with_as_few_parts_as_fit(monkeypatch, capsys, fit, parts):
+    assert first_parts(*images_that_fit(monkeypatch, fit)) == parts
+    assert (f"cut into {parts} parts" in capsys.readouterr().err) == (parts > 1)
 
 
-def test_parts_are_equal():
-    assert (
-        resolved(settings(batch_size=30, cache_mb=0), machine_that_takes(14)).accumulation_steps
-        == 3
-    )
-
-
-def test_what_does_not_fit_at_all_is_said_with_its_figures():
-    small = Machine(2, 512 * 2**20, bfloat16=False)
-    message = "cnn at 64 x 64 pixels does not fit: .* needs .* MiB .* are available.*smaller images"
+def test_one_image_that_does_not_fit_is_said_with_its_figures(monkeypatch):
+    model, config = images_that_fit(monkeypatch, 0)
+    message = "cnn at 64 x 64 pixels does not fit .* MiB of free memory: one image needs .*MiB"
     with pytest.raises(HardwareError, match=message):
-        resolved(settings(cache_mb=0), small)
+        first_parts(model, config)
+    monkeypatch.setattr(batch_parts, "free_memory", lambda: 0)  # unknown
+    assert first_parts(model, config) == 1
 
 
-def test_decoded_images_take_from_the_processors_memory_only():
-    config = settings(cache_mb=1000)
-    cpu, gpu = find_profile("auto", CPU), find_profile("auto", with_gpus(T4))
-    assert usable_memory(cpu, config) == cpu.memory - 1000 * 2**20
-    assert usable_memory(gpu, config) == gpu.memory
+def test_parts_are_halved_down_to_single_images():
+    def all_of(batch):
+        parts = [1]
+        while more := more_parts(parts[-1], batch):
+            parts.append(more)
+        return parts
+
+    assert all_of(32) == [1, 2, 4, 8, 16, 32]
+    assert all_of(30) == [1, 2, 5, 10, 30]
+    assert all_of(1) == [1]
 
 
-def test_each_gpu_takes_its_share_of_a_batch(monkeypatch):
+def test_a_gpu_starts_with_whole_batches_and_xla(monkeypatch):
+    images_that_fit(monkeypatch, 1)  # of the processor's memory
+    gpu = with_gpus(Gpu("NVIDIA A100", 40 * GIB, (8, 0)))
+    assert (resolved(settings(), gpu).accumulation_steps, resolved(settings(), gpu).xla) == (
+        1,
+        "on",
+    )
+    assert resolved(settings(xla="off"), gpu).xla == "off"
     monkeypatch.setattr(hardware, "_devices", lambda: ["one", "two"])
-    config = Config.from_dict({"model": {"image_size": 512}, "training": {"batch_size": 256}})
-    machine = with_gpus(RTX, RTX)
-    both = resolved(config, machine).accumulation_steps
-    alone = resolved(config.override(["training.devices=1"]), machine).accumulation_steps
-    assert alone == 2 * both
+    assert resolved(settings(), gpu).xla == "off"
+    assert resolved(settings(devices=1), gpu).xla == "on"
+
+
+def test_a_driver_without_cuda_libraries_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(hardware, "has_driver", lambda: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert resolved(settings(), CPU).profile == "cpu"
+    assert "TensorFlow finds no GPU" in capsys.readouterr().err
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    resolved(settings(), CPU)
+    assert not capsys.readouterr().err
+    with pytest.raises(HardwareError, match=r"t4 needs a GPU.*breastus\[gpu\]"):
+        find_profile("t4", CPU)
+
+
+def test_a_gpu_that_another_process_fills_is_said(monkeypatch):
+    def fails(kind):
+        raise hardware.tf.errors.InternalError(None, None, "CUDA initialization: out of memory")
+
+    monkeypatch.setattr(hardware.tf.config, "list_logical_devices", fails)
+    with pytest.raises(HardwareError, match=r"out of memory.*nvidia-smi.*training\.profile=cpu"):
+        resolved(settings(), with_gpus(T4))
+
+
+def test_gpus_that_differ_are_named(monkeypatch, capsys):
+    devices = hardware.tf.config.list_logical_devices("CPU")
+    monkeypatch.setattr(hardware, "_devices", lambda: devices * 2)
+    monkeypatch.setattr(hardware, "this_machine", lambda: with_gpus(T4, RTX))
+    monkeypatch.setattr(hardware.tf.distribute, "MirroredStrategy", lambda names: names)
+    assert len(strategy(settings())) == 2
+    printed = capsys.readouterr().err
+    assert "RTX 2060, 6 GB; Tesla T4, 15 GB" in printed
+    assert "training.devices=1" in printed
 
 
 def test_more_devices_than_there_are():
