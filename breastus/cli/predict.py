@@ -47,11 +47,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--out needs a format. Choose one: --format json, csv or parquet")
     files = image_files(args.images)
 
-    from breastus.deploy.prediction_files import prediction_file
     from breastus.deploy.predictor import Predictor
     from breastus.reporting.facts import ModelFacts
     from breastus.reporting.notices import notices
-    from breastus.utils.threads import progress
 
     predictor = Predictor(args.bundle, runtime=args.runtime)
     model = ModelFacts.of_bundle(predictor.metadata)
@@ -60,14 +58,17 @@ def run(args: argparse.Namespace) -> int:
     predictions = predictor.predict_each(files)
     if args.format == "text":
         return _report(predictions, lambda prediction: print(_line(prediction)))
+    from breastus.deploy.prediction_files import prediction_file
+    from breastus.utils.threads import progress
+
     findings = predictor.metadata.get("findings") or ()
     with prediction_file(args.format, args.out, findings=findings) as write:
         return _report(progress(predictions, "predicting", len(files)), write, errors_too=True)
 
 
 def _report(
-    predictions: "Iterable[Prediction]",
-    write: "Callable[[Prediction], None]",
+    predictions: Iterable["Prediction"],
+    write: Callable[["Prediction"], None],
     *,
     errors_too: bool = False,
 ) -> int:

@@ -96,6 +96,10 @@ def _onnx(file: Path) -> Graph:
     options = onnxruntime.SessionOptions()
     # Its own default counts the cores of the machine, not those that a container may use.
     options.intra_op_num_threads = usable_cores()
+    # Waiting threads would keep cores busy that read the next images.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Memory for the largest image so far would be kept; without it predictions are as fast.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors; warnings concern its own optimisations
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]

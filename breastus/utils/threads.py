@@ -8,6 +8,7 @@ slow each other down.
 """
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,10 +44,13 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
 
 
 def progress(results: Iterable[Result], what: str, total: int) -> Iterator[Result]:
-    """Yield results, and draw a progress bar on a terminal."""
+    """Yield results, and draw a progress bar if the standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield from results
+        return
     from tqdm import tqdm
 
-    yield from tqdm(results, what, total, leave=False, disable=None)
+    yield from tqdm(results, what, total, leave=False)
 
 
 def usable_cores() -> int:
