@@ -40,7 +40,10 @@ _PUBLIC = {
     "train": "breastus.workflows.train",
 }
 # Rooms and modules.
-_WITHOUT_TENSORFLOW = ("config", "runs", "data", "workflows.export_splits", "workflows.score")
+_WITHOUT_TENSORFLOW = (
+    *("config", "runs", "data", "workflows.export_splits", "workflows.score"),
+    "deploy.predictor",  # which imports it if it is the runtime
+)
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
 

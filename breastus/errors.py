@@ -13,6 +13,7 @@
     ├── RunError             a run folder: exists, belongs to other settings, cannot be saved
     │   └── TrainingError    training itself: the loss is not finite
     └── BundleError          a bundle folder: missing parts, not one of ours
+        └── ExportError      a graph for another runtime that cannot be made, or answers otherwise
 
     BreastusWarning                   (a UserWarning)
     ├── DataWarning                   images or files left out of a data set or a split
@@ -80,6 +81,10 @@ class TrainingError(RunError):
 
 class BundleError(BreastusError):
     """A folder is not a usable bundle."""
+
+
+class ExportError(BundleError):
+    """A network cannot be converted for a runtime, or answers otherwise there."""
 
 
 class BreastusWarning(UserWarning):

@@ -25,7 +25,7 @@ BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 TINY = {"epochs": 1, "image_size": 112, "resamples": 100}
 FLAGS = ["--epochs", "1", "--image-size", "112"]  # a multiple of 112 for Swins
 # Needs a network, would change the environment, or takes hours.
-SKIPPED = ("git clone", "pip install", "%pip", "source ", "python -m experiments")
+SKIPPED = ("git clone", "pip install", "pip wheel", "%pip", "source ", "python -m experiments")
 
 pytestmark = pytest.mark.slow
 

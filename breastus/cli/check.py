@@ -2,7 +2,8 @@
 
 import argparse
 
-from breastus.cli.options import MODEL_AND_IMAGES_HELP, add_data, add_out, model_and_images
+from breastus.cli.images import MODEL_AND_IMAGES_HELP, model_and_images
+from breastus.cli.options import add_data, add_out
 from breastus.config.parsing import join_labels
 from breastus.utils.quiet import import_tensorflow
 

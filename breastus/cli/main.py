@@ -5,6 +5,7 @@ network).
 """
 
 import importlib
+import importlib.util
 import os
 import sys
 import warnings
@@ -38,18 +39,22 @@ def main(argv: list[str] | None = None) -> int:
         # A name that the terminal's encoding lacks is escaped; by default printing it would fail.
         sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
-    parser = build_parser(argv)
-    if not argv:
-        parser.print_help(sys.stderr)
-        return 2
-    args = parser.parse_args(argv)
     try:
+        parser = build_parser(argv)
+        if not argv:
+            parser.print_help(sys.stderr)
+            return 2
+        args = parser.parse_args(argv)
         if names := getattr(args, "imports", []):
             import_tensorflow()  # quietly, before a module of the user imports it
             import_modules(names)
         return args.run(args)
     except (ConfigError, ModelError) as error:
         return _fail(error, 2)
+    except ModuleNotFoundError as error:
+        if importlib.util.find_spec("tensorflow") is None:
+            error = f"{error}. Only predict works with breastus-runtime: pip install breastus"
+        return _fail(error, 1)
     except (BreastusError, ImportError) as error:
         return _fail(error, 1)
     except BrokenPipeError:
@@ -95,6 +100,6 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
     # Warnings of other packages concern their own internals.
 
 
-def _fail(error: Exception, status: int) -> int:
+def _fail(error: Exception | str, status: int) -> int:
     print(f"breastus: error: {error}", file=sys.stderr)
     return status

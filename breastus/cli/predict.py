@@ -1,12 +1,13 @@
-"""`breastus predict [MODEL] IMAGE...`: one line, or one JSON object, per image."""
+"""`breastus predict [MODEL] IMAGE...`: one line, JSON object or row of a table per image."""
 
 import argparse
-import json
 import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from breastus.cli.options import MODEL_AND_IMAGES_HELP, model_and_images
-from breastus.utils.quiet import import_tensorflow
+from breastus.cli.images import MODEL_AND_IMAGES_HELP, model_and_images
+from breastus.errors import ConfigError
 
 if TYPE_CHECKING:
     from breastus.deploy.predictor import Prediction
@@ -15,6 +16,7 @@ EXAMPLES = (
     "breastus predict image.png",
     "breastus predict models/efficientnet_lite0 image1.png image2.png",
     "breastus predict runs/efficientnet_lite0 path/to/images --format json",
+    "breastus predict models/efficientnet_lite0 path/to/images --format csv --out lumps.csv",
 )
 
 
@@ -24,41 +26,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("text", "json"),
+        choices=("text", "json", "csv", "parquet"),
         default="text",
         help="output format (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="file of json, csv or parquet (default: printed, which parquet cannot be)",
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=("tensorflow", "onnx", "litert"),
+        help="where the graph runs (default: the first that is installed and in the bundle)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    from breastus.errors import ConfigError
-
+    if args.format == "parquet" and args.out is None:
+        raise ConfigError("--format parquet needs a file. Name one: --out predictions.parquet")
+    if args.format == "text" and args.out is not None:
+        raise ConfigError("--out needs a format. Choose one: --format json, csv or parquet")
     model, files = model_and_images(args.model_and_images)
     if not files:
         raise ConfigError(
             f"There are no images to predict. Name some: breastus predict {model} image.png"
         )
-    import_tensorflow()
 
     from breastus.deploy.predictor import Predictor
     from breastus.reporting.facts import ModelFacts
-    from breastus.reporting.texts import notices
+    from breastus.reporting.notices import notices
 
-    predictor = Predictor(model)
+    predictor = Predictor(model, runtime=args.runtime)
     facts = ModelFacts.of_bundle(predictor.metadata)
     for notice in notices(facts, phantom_images=False, patient_images=False):
         print(f"breastus: {notice}", file=sys.stderr)
-    predictions = []
-    for prediction in predictor.predict_each(files):
-        predictions.append(prediction)
+    predictions = predictor.predict_each(files)
+    if args.format == "text":
+        return _report(predictions, lambda prediction: print(_line(prediction)))
+    from breastus.deploy.prediction_files import prediction_file
+    from breastus.utils.threads import progress
+
+    findings = predictor.metadata.get("findings") or ()
+    with prediction_file(args.format, args.out, findings=findings) as write:
+        return _report(progress(predictions, "predicting", len(files)), write, errors_too=True)
+
+
+def _report(
+    predictions: Iterable["Prediction"],
+    write: Callable[["Prediction"], None],
+    *,
+    errors_too: bool = False,
+) -> int:
+    """Write predictions, print errors, and return 1 if there was one."""
+    failed = 0
+    for prediction in predictions:
         if prediction.error:
+            failed = 1
             print(f"breastus: error: {prediction.error}", file=sys.stderr)
-        elif args.format == "text":
-            print(_line(prediction))
-    if args.format == "json":
-        rows = [prediction.to_dict() for prediction in predictions]
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-    return int(any(prediction.error for prediction in predictions))
+        if errors_too or not prediction.error:
+            write(prediction)
+    return failed
 
 
 def _line(prediction: "Prediction") -> str:

@@ -2,12 +2,15 @@
 
 models/cnn/
   saved_model/       raw pixels or file bytes in, calibrated probabilities out
+  model.onnx         the same from pixels, for ONNX Runtime; only if it was exported
+  model.tflite       the same from the pixels of one image, for LiteRT; only if it was exported
   bundle.json        labels, threshold, calibrator, metrics with intervals, what it was trained on
   model.keras        the network alone, z-scored images in
   MODEL_CARD.md      the same for a reader
   seen_images.txt    shortened checksums of the images that took part in training
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -19,19 +22,19 @@ from typing import Any
 
 from breastus.errors import BundleError, RunError
 from breastus.preprocessing.version import TRANSFORM_VERSION, check_transform
-from breastus.runs.cross_validation import CrossValidation
-from breastus.runs.run import Run
 from breastus.utils.files import sha256_of, write_folder_aside, write_json, write_text
 
 FORMAT = 2
 METADATA_FILE = "bundle.json"
 NETWORK_FILE = "model.keras"
 SAVED_MODEL = "saved_model"
+GRAPHS = {"tensorflow": SAVED_MODEL, "onnx": "model.onnx", "litert": "model.tflite"}  # by runtime
 CARD_FILE = "MODEL_CARD.md"
 SEEN_FILE = "seen_images.txt"
 SEEN_DIGITS = 16  # of a SHA-256: enough to recognise a file, too few to be worth collecting
 # The bundle that ships with the repository; an installed package has none.
 _SHIPPED = Path(__file__).parents[2] / "models" / "busi"
+RUN_BUNDLE = "bundle"  # as `breastus.runs.run.BUNDLE_FOLDER`, whose module needs pandas
 _REQUIRED = ("files", "labels", "threshold", "metrics", "trained_on", "input_statistics")
 
 
@@ -58,13 +61,23 @@ class Bundle:
 
     @property
     def network(self) -> Path:
-        """The network alone, a `.keras` file."""
+        """The network alone, a `.keras` file.
+
+        Raises:
+            BundleError: if the bundle was exported without it.
+        """
+        if NETWORK_FILE not in self.metadata["files"]:
+            raise BundleError(
+                f"{self.path} holds no {NETWORK_FILE}, which this needs. Export the run again with "
+                "--format keras or saved_model."
+            )
         return self.path / NETWORK_FILE
 
     @property
-    def saved_model(self) -> Path:
-        """The SavedModel folder."""
-        return self.path / SAVED_MODEL
+    def runtimes(self) -> tuple[str, ...]:
+        """The names of the runtimes that the bundle holds a graph for, in the order of `GRAPHS`."""
+        tops = {name.split("/")[0] for name in self.metadata["files"]}
+        return tuple(runtime for runtime, file in GRAPHS.items() if file in tops)
 
     @cached_property
     def seen(self) -> frozenset[str]:
@@ -84,8 +97,14 @@ def is_bundle(path: str | os.PathLike) -> bool:
 def is_model(path: str | os.PathLike) -> bool:
     """Whether a path is a bundle, if a damaged one, a run or a cross-validation."""
     path = Path(path)
-    damaged = (path / SAVED_MODEL).is_dir()
-    return is_bundle(path) or damaged or Run.is_one(path) or CrossValidation.is_one(path)
+    if is_bundle(path) or is_bundle(path / RUN_BUNDLE) or (path / SAVED_MODEL).is_dir():
+        return True
+    if not (path.is_dir() and _reads_runs()):
+        return False
+    from breastus.runs.cross_validation import CrossValidation
+    from breastus.runs.run import Run
+
+    return Run.is_one(path) or CrossValidation.is_one(path)
 
 
 def shipped_bundle() -> Path:
@@ -105,8 +124,14 @@ def shipped_bundle() -> Path:
 def find_bundle(path: str | os.PathLike) -> Path:
     """Return the bundle folder at a path, or in the run or cross-validation at a path."""
     path = Path(path)
-    if is_bundle(path):
+    for folder in (path, path / RUN_BUNDLE):
+        if is_bundle(folder):
+            return folder
+    if not _reads_runs():
         return path
+    from breastus.runs.cross_validation import CrossValidation
+    from breastus.runs.run import Run
+
     if CrossValidation.is_one(path):
         bundle = CrossValidation(path).bundle
         if not is_bundle(bundle):
@@ -127,6 +152,12 @@ def write_files(folder: Path, metadata: dict[str, Any], *, card: str, seen: Iter
     short = sorted({sha256[:SEEN_DIGITS] for sha256 in seen})
     write_text(folder / SEEN_FILE, "".join(f"{sha256}\n" for sha256 in short))
     write_text(folder / CARD_FILE, card)
+    # How graphs compare, of the bundle that these metadata come from, is not true of this one.
+    write_metadata(folder, {key: metadata[key] for key in metadata if key != "runtimes"})
+
+
+def write_metadata(folder: Path, metadata: dict[str, Any]) -> None:
+    """Write bundle.json, with format, version of the image transform and checksums added."""
     files = checksums(folder)
     versions = {"format": FORMAT, "transform": TRANSFORM_VERSION}
     write_json(folder / METADATA_FILE, {**metadata, **versions, "files": files})
@@ -153,6 +184,11 @@ def checksums(folder: Path) -> dict[str, str]:
     }
 
 
+def _reads_runs() -> bool:
+    """Whether this is breastus, and not breastus-runtime, which has no pandas."""
+    return importlib.util.find_spec("pandas") is not None
+
+
 def _read_metadata(path: Path) -> dict[str, Any]:
     file = path / METADATA_FILE
     try:
@@ -175,5 +211,9 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     if missing := [name for name in _REQUIRED if name not in metadata]:
         raise BundleError(
             f"{file} is damaged: it lacks {', '.join(missing)}. Copy or export the bundle again."
+        )
+    if not isinstance(metadata["files"], dict):
+        raise BundleError(
+            f"{file} is damaged: its files have no checksums. Export the bundle again."
         )
     return metadata

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import tensorflow as tf
 
 from breastus.data.images import ImageFile, to_png, upright_pixels
 from breastus.deploy.bundle import METADATA_FILE, Bundle, find_bundle
 from breastus.deploy.flags import UNDECIDED, UNSUITABLE, prediction_flags
+from breastus.deploy.runtimes import choose_runtime, load_graph
 from breastus.errors import BundleError, ConfigError, ImageError
 from breastus.evaluation.calibration.logistic import TINY
 from breastus.evaluation.decision.conformal import ConformalSets
 from breastus.evaluation.predictions import lump_probability
 from breastus.utils.files import printable
+from breastus.utils.threads import map_in_threads
 
 # Log odds by which the float32 graph may differ from the float64 in which referral was fitted:
 # 0.000025 at a probability of 0.5, less near 0 and 1.
@@ -83,10 +84,14 @@ class Predictor:
     Args:
         model: a bundle such as `models/cnn`, a finished run, or a cross-validation with a bundle:
             a path, or an object with a `path`.
+        runtime: "tensorflow", "onnx" or "litert"; None takes the first of them that is installed
+            and that the bundle has a graph for. All give the same predictions.
 
     Raises:
         BundleError: if there is no bundle, or it is damaged or has another format or another
-            version of the image transform.
+            version of the image transform; if it has no graph for the runtime, or the runtime is
+            not installed.
+        ConfigError: if there is no runtime of that name.
         RunError: if the run is not finished.
 
     Examples:
@@ -97,14 +102,11 @@ class Predictor:
         [0.91, 0.08]
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, *, runtime: str | None = None):
         self.bundle = Bundle.load(find_bundle(getattr(model, "path", model)))
         self.path, self.metadata = self.bundle.path, self.bundle.metadata
-        try:
-            self._module = tf.saved_model.load(str(self.bundle.saved_model))
-            self._predict_pixels = self._module.signatures["serving_uint8"]
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-            raise BundleError(f"{self.path} holds no usable SavedModel: {error}") from error
+        self.runtime = choose_runtime(self.bundle, runtime)
+        self._graph = load_graph(self.bundle, self.runtime)
         self.threshold = float(self.metadata["threshold"])
         self.labels = tuple(self.metadata["labels"])
         self.trained_on_phantoms = bool(self.metadata["trained_on"]["phantom"])
@@ -129,31 +131,37 @@ class Predictor:
         return list(self.predict_each(image))
 
     def predict_each(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        """Predict images one after the other; one that cannot be read carries its `error`."""
-        for image in images:
-            try:
-                yield self._predict(image)
-            except ImageError as error:
-                yield Prediction(
-                    path=_path(image),
-                    label="",
-                    probability=float("nan"),
-                    threshold=self.threshold,
-                    error=printable(str(error)),
-                )
+        """Predict images in order, several at once; one that cannot be read carries its `error`.
+
+        Images are read as their predictions are asked for, so that memory stays flat.
+        """
+        return map_in_threads(self._predict_or_refuse, images)
 
     def has_seen(self, sha256: str) -> bool:
         """Whether the file with this SHA-256 took part in the model's training or validation."""
         return self.bundle.has_seen(sha256)
 
+    def _predict_or_refuse(self, image: Image) -> Prediction:
+        """Return a prediction, or what is wrong with the image."""
+        try:
+            return self._predict(image)
+        except ImageError as error:
+            return Prediction(
+                path=_path(image),
+                label="",
+                probability=float("nan"),
+                threshold=self.threshold,
+                error=printable(str(error)),
+            )
+
     def _predict(self, image: Image) -> Prediction:
         file = ImageFile.read(_file(image))
         try:
-            outputs = self._predict_pixels(images=tf.constant(file.pixels[None]))
-        except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0]
+            outputs = self._graph(file.pixels[None])
+        except Exception as error:  # each runtime has errors of its own
+            text = getattr(error, "message", "") or str(error) or type(error).__name__
             raise ImageError(
-                f"{_path(image) or 'The image'} cannot be predicted: {reason}"
+                f"{_path(image) or 'The image'} cannot be predicted: {text.splitlines()[0]}"
             ) from error
         probability = float(outputs["lump"][0])
         label = self.labels[int(probability >= self.threshold)]
@@ -166,8 +174,8 @@ class Predictor:
         )
         findings = None
         if names := self.metadata.get("findings"):
-            findings = dict(zip(names, outputs["findings"][0].numpy().tolist(), strict=True))
-        undecided = self._undecided(outputs["probabilities"].numpy(), label)
+            findings = dict(zip(names, outputs["findings"][0].tolist(), strict=True))
+        undecided = self._undecided(outputs["probabilities"], label)
         referred = bool(undecided) if self._sets is not None else None
         return Prediction(
             path=_path(image),

@@ -1,13 +1,18 @@
 """The predictions table: one row per image, as CSV, checked when it is read and written."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from breastus.errors import DataError
 from breastus.labels import FINDINGS, KNOWN_FINDINGS, LABELS, LUMP, label_of_finding
 from breastus.utils.files import write_csv
+
+if TYPE_CHECKING:  # a prediction needs this module, but not pandas
+    import pandas as pd
 
 COLUMNS = ("image_id", "split", "group_id", "finding", "label", "predicted", "probability")
 # The share of malignant in the probability of lump, of a network that learned findings.
@@ -29,6 +34,8 @@ def read_predictions(path: str | os.PathLike) -> pd.DataFrame:
         DataError: when the file cannot be read or has no row, a column is missing, an image is
             repeated or has no name or group, or a label, finding or probability is invalid.
     """
+    import pandas as pd
+
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -149,6 +156,8 @@ def thresholds_of(table: pd.DataFrame, name: str = "The predictions") -> np.ndar
 
 def check_predictions(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the known columns with numbers as floats; `name` names the table in errors."""
+    import pandas as pd
+
     if missing := [column for column in COLUMNS if column not in table]:
         raise DataError(f"{name} lacks the column {', '.join(missing)}.")
     table = table[[*COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in table)]].copy()

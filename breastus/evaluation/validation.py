@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from breastus.errors import ConfigError, DataError, UndefinedMetricWarning, did_you_mean
 from breastus.labels import LABELS
@@ -76,6 +75,8 @@ def group_numbers(groups: Sequence | None, count: int) -> np.ndarray:
         raise DataError(
             f"groups must name the group of each of {count} images. Received: shape {array.shape}"
         )
+    import pandas as pd  # not when this module is imported, which a prediction does
+
     # The argument is searched, not the array, in which NaN beside text has become "nan".
     # Pooled as one group, images of many unknown patients would count as images of one patient.
     for position, value in enumerate(groups):

@@ -124,6 +124,9 @@ def _resize_lines(image: tf.Tensor, size: tf.Tensor, *, scale: float) -> tf.Tens
     weighted = tf.matmul(weights, tf.gather(tf.reshape(image, [length, -1]), lines))
     # The last block may go beyond the image, where no line counts.
     sums = tf.maximum(tf.reduce_sum(weights, axis=2, keepdims=True), 1.0)
+    # Optimisers multiply by the reciprocal of a constant divisor, which rounds otherwise. Where the
+    # sides of an image are fixed the sums are constant, but for this 0, of which they cannot know.
+    sums += tf.minimum(tf.reduce_min(image[:1, :1]), 0.0)
     resized = tf.reshape(tf.round(scale * weighted / sums), [blocks * _BLOCK, -1])
     return tf.reshape(resized[:size], tf.concat([[size], others], axis=0))
 

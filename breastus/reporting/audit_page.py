@@ -23,11 +23,11 @@ from breastus.data.image_statistics import STATISTICS, value_format
 from breastus.data.manifest.merge import patient_keys
 from breastus.data.manifest.schema import SIMULATED, exclusion_kinds, has_phantoms
 from breastus.labels import LABELS, SPLITS
-from breastus.reporting import texts
 from breastus.reporting.audit_verdicts import verdicts
 from breastus.reporting.figures.distributions import plot_distributions
 from breastus.reporting.figures.style import to_svg
 from breastus.reporting.format import count, words
+from breastus.reporting.notices import data_notices
 from breastus.reporting.pictures import thumbnails
 from breastus.reporting.render import render, sentence
 from breastus.utils.files import write_csv, write_text
@@ -102,7 +102,7 @@ def audit_page(audit: Audit, csv_name: str) -> str:
     return render(
         "audit/audit.html.j2",
         title=f"Data audit: {', '.join(sorted(set(manifest['source'])))}",
-        notices=texts.data_notices(
+        notices=data_notices(
             phantom_images=has_phantoms(manifest), patient_images=not phantom.all()
         ),
         audit=audit,

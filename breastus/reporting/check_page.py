@@ -16,9 +16,9 @@ from breastus.data.images import read_image, to_png
 from breastus.deploy.flags import PHANTOM, UNDECIDED
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.labels import LABELS, LUMP
-from breastus.reporting import texts
 from breastus.reporting.facts import ModelFacts
 from breastus.reporting.format import count, listed, rounded_apart
+from breastus.reporting.notices import notices
 from breastus.reporting.render import render, sentence
 from breastus.utils.files import printable, write_text
 
@@ -66,7 +66,7 @@ def check_page(
     return render(
         "check_page.html.j2",
         title=f"Check of “{info['model']}” on {count(len(shown), 'image')}",
-        notices=texts.notices(
+        notices=notices(
             ModelFacts.of_bundle(info),
             patient_images=not phantom and any(case["picture"] for case in shown),
         ),

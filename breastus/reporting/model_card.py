@@ -4,6 +4,7 @@ from typing import Any
 
 from breastus.reporting import texts
 from breastus.reporting.facts import ModelFacts
+from breastus.reporting.notices import notices
 from breastus.reporting.render import render
 
 _SCORES = {
@@ -38,7 +39,7 @@ def model_card(info: dict[str, Any]) -> str:
     return render(
         "model_card.md.j2",
         info=info,
-        notices=texts.notices(ModelFacts.of_bundle(info)),
+        notices=notices(ModelFacts.of_bundle(info)),
         discrimination=texts.discrimination(metrics),
         counts=texts.counts(metrics),
         sources=", ".join(sources),

@@ -46,3 +46,8 @@ def render(template: str, /, **values: Any) -> str:
 def sentence(template: str, /, **values: Any) -> str:
     """Return a filled text template as one line, however the template breaks it."""
     return " ".join(render(template, **values).split())
+
+
+def lines(template: str, /, **values: Any) -> list[str]:
+    """Return the lines of a filled text template, without empty ones."""
+    return [" ".join(line.split()) for line in render(template, **values).splitlines() if line]

@@ -27,6 +27,7 @@ from breastus.reporting.figures.side_by_side import plot_twins
 from breastus.reporting.figures.style import SavedFigure, save_figure
 from breastus.reporting.figures.subgroups import plot_subgroups
 from breastus.reporting.format import listed
+from breastus.reporting.notices import notices
 from breastus.reporting.render import render
 from breastus.runs.report_folder import ReportFolder
 from breastus.utils.files import write_text
@@ -87,7 +88,7 @@ def write_report(
     page = render(
         "report/report.html.j2",
         title=_title(model, folds, external),
-        notices=texts.notices(
+        notices=notices(
             model,
             phantom_images=phantom_images,
             patient_images=bool(errors) and not _all_simulated(manifest),

@@ -18,7 +18,8 @@ from breastus.reporting.figures import plots
 from breastus.reporting.figures.side_by_side import plot_folds, plot_side_by_side, plot_twins
 from breastus.reporting.figures.style import SavedFigure, to_svg
 from breastus.reporting.figures.subgroups import plot_subgroups
-from breastus.reporting.render import render, sentence
+from breastus.reporting.notices import data_notices
+from breastus.reporting.render import lines, render, sentence
 from breastus.utils.files import write_text
 
 _OTHER_NAMES = ("recall", "recall_no_lump")  # of sensitivity and specificity
@@ -54,7 +55,7 @@ def comparisons(metrics: dict[str, Any]) -> list[str]:
 
 def checks(metrics: dict[str, Any]) -> list[str]:
     """Return what was checked of an entry, and what could not be."""
-    return texts.lines("text/score_checks.txt.j2", metrics=metrics, parts=texts.twin_parts(metrics))
+    return lines("text/score_checks.txt.j2", metrics=metrics, parts=texts.twin_parts(metrics))
 
 
 def write_score_page(
@@ -77,7 +78,7 @@ def write_score_page(
     page = render(
         "score/score.html.j2",
         title=f"“{metrics['entry']}” on {metrics['split']['name']}",
-        notices=texts.data_notices(
+        notices=data_notices(
             phantom_images=has_phantoms(manifest), patient_images=bool(errors) and not simulated
         ),
         version=breastus.__version__,

@@ -9,9 +9,9 @@ from typing import Any
 from breastus.evaluation.calibration.recalibration import FEW_GROUPS
 from breastus.evaluation.metrics.metrics import METRICS
 from breastus.evaluation.robustness.evaluate import CALIBRATION_ERROR
-from breastus.reporting.facts import ExternalFacts, ModelFacts
+from breastus.reporting.facts import ExternalFacts
 from breastus.reporting.format import is_undefined
-from breastus.reporting.render import render, sentence
+from breastus.reporting.render import lines, render, sentence
 from breastus.runs.external import ExternalEvaluation
 
 # Whether a higher (1) or a lower (-1) value is better. The other scores have an ideal in between.
@@ -46,20 +46,6 @@ def twin_parts(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the scores of test images with and without a twin in training; none without twins."""
     twins = metrics.get("twins") or {}
     return twins["attributes"][1]["subgroups"] if "attributes" in twins else []
-
-
-def notices(
-    model: ModelFacts, *, phantom_images: bool = False, patient_images: bool = False
-) -> list[str]:
-    """Return the notices at the top of a page; the flags say which images it is about or shows."""
-    values = {"phantom_images": phantom_images, "patient_images": patient_images}
-    return lines("text/notices.txt.j2", model=model, **values)
-
-
-def data_notices(*, phantom_images: bool, patient_images: bool) -> list[str]:
-    """Return the notices of a page about images alone."""
-    values = {"phantom_images": phantom_images, "patient_images": patient_images}
-    return lines("text/data_notices.txt.j2", **values)
 
 
 def exclusions(external: ExternalFacts) -> list[str]:
@@ -179,8 +165,3 @@ def few_groups(trial: dict[str, Any]) -> int | None:
     """Return the number of groups of the rarer class if it is too small to recalibrate on."""
     fewest = min(trial["sample"]["groups_per_class"].values())
     return fewest if fewest < FEW_GROUPS else None
-
-
-def lines(template: str, **values: Any) -> list[str]:
-    """Return the lines of a filled text template, without empty ones."""
-    return [" ".join(line.split()) for line in render(template, **values).splitlines() if line]

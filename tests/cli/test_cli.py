@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from breastus.cli.images import image_files
 from breastus.cli.main import COMMANDS, build_parser, main
 from breastus.cli.networks import NETWORKS
-from breastus.cli.options import image_files, settings
+from breastus.cli.options import settings
 from breastus.config.parsing import describe_settings
 from breastus.config.presets import default_config
 from breastus.data.images import read_image, to_png
@@ -69,6 +70,10 @@ def test_every_command_has_help(command, capsys):
         (["pretrain", "cnn", "--on", "images", "--patch", "9"], "patch must be"),
         (["predict"], "IMAGE"),
         (["predict", "models/cnn"], "There are no images to predict"),
+        (["predict", "models/cnn", "a.png", "--format", "parquet"], "--out predictions.parquet"),
+        (["predict", "models/cnn", "a.png", "--out", "a.csv"], "--format json, csv or parquet"),
+        (["predict", "models/cnn", "a.png", "--runtime", "onx"], "Did you mean onnx"),
+        (["export", "runs/cnn", "--format", "onx"], "Did you mean onnx"),
         (["check", "models/cnn"], "There are no images to check"),
         (["check", "models/cnn", "a.png", "--data", "phantom"], "not both"),
         (["check", "models/cnn", "--count", "0"], "--count must be at least 1"),
@@ -130,6 +135,9 @@ def test_from_training_to_a_check(elsewhere, scan, phantoms, capsys):
     assert bad["probability"] is None
     assert "bad.png is empty" in bad["error"]
     assert "never seen a patient" in captured.err
+
+    assert run("predict", "models/cnn", scan, "--format", "csv", "--out", "found.csv") == 0
+    assert str(scan) in (elsewhere / "found.csv").read_text()
 
     assert run("check", "models/cnn", scan) == 0
     assert run("check", "models/cnn", "--data", phantoms, "--count", "2") == 0

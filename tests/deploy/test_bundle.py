@@ -13,7 +13,7 @@ from PIL import Image
 
 from breastus.data.annotations.drawing import draw_annotations
 from breastus.data.images import ImageFile, read_image, to_png
-from breastus.deploy.bundle import checksums, publish
+from breastus.deploy.bundle import checksums, publish, write_files
 from breastus.deploy.serving import ServingModule
 from breastus.evaluation.calibration.temperature import apply_temperature
 from breastus.phantoms.simulation import simulate_phantom
@@ -159,6 +159,11 @@ def test_publishing_replaces_what_stood_there(tiny_run, tmp_path):
     publish(tiny_run.bundle, out)
     assert checksums(out) == checksums(tiny_run.bundle)
     assert [path.name for path in out.parent.iterdir()] == ["cnn"]
+
+
+def test_how_graphs_of_another_bundle_compare_is_not_recorded(tmp_path):
+    write_files(tmp_path, {"labels": [], "runtimes": {"onnx": {}}}, card="", seen=[])
+    assert "runtimes" not in json.loads((tmp_path / "bundle.json").read_text())
 
 
 def test_the_card_of_a_leaking_split_says_so(tiny_run):

@@ -206,10 +206,10 @@ def test_files_that_tensorflow_cannot_decode_are_predicted(predictor, speckle):
 
 
 def test_an_image_that_exhausts_the_graph_does_not_stop_the_others(predictor, scan, monkeypatch):
-    def fail(**pixels):
+    def fail(pixels):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\nmore")
 
-    monkeypatch.setattr(predictor, "_predict_pixels", fail)
+    monkeypatch.setattr(predictor, "_graph", fail)
     (found,) = predictor([scan])
     assert found.error == f"{scan} cannot be predicted: OOM when allocating"
 

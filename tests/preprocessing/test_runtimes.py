@@ -1,4 +1,4 @@
-"""The transform gives the same pixels in TensorFlow, ONNX Runtime and LiteRT.
+"""The transform and its views give the same pixels in TensorFlow, ONNX Runtime and LiteRT.
 
 A test is skipped where its runtime is not installed; `make install` installs them all.
 """
@@ -6,8 +6,11 @@ A test is skipped where its runtime is not installed; `make install` installs th
 import numpy as np
 import pytest
 import tensorflow as tf
+from numpy_views import apply_view
 
+from breastus.evaluation.tta import VIEWS
 from breastus.preprocessing.transform import Transform
+from breastus.training.predict_fn import view_images
 
 PIXELS = [tf.TensorSpec([None, None, 3], tf.uint8, "image")]
 SETTINGS = [
@@ -39,7 +42,7 @@ def outputs(transform):
 def onnx_of(graph):
     tf2onnx = pytest.importorskip("tf2onnx")
     runtime = pytest.importorskip("onnxruntime")
-    model, _ = tf2onnx.convert.from_function(graph, input_signature=PIXELS, opset=18)
+    model, _ = tf2onnx.convert.from_function(graph, input_signature=graph.input_signature, opset=18)
     session = runtime.InferenceSession(model.SerializeToString())
     return lambda image: session.run(None, {"image": image})
 
@@ -69,3 +72,14 @@ def test_pixels_are_the_same_in_every_runtime(speckle, convert, transform):
         pixels, network_input = sorted(run(image), key=lambda one: one.dtype.itemsize)
         np.testing.assert_array_equal(pixels, expected)
         np.testing.assert_allclose(network_input, transform.normalize(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("convert", [None, onnx_of, litert_of])
+def test_views_of_a_fixed_size_have_the_same_pixels_in_every_runtime(convert):
+    # Where all sizes are fixed, optimisers replace divisions by constants.
+    view, images = VIEWS["flip_zoom"][2], np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3))
+    images = images.astype(np.uint8)
+    signature = [tf.TensorSpec([1, 32, 32, 3], tf.uint8, "image")]
+    graph = tf.function(lambda image: view_images(view, image), input_signature=signature)
+    found = convert(graph)(images)[0] if convert else graph(images)
+    np.testing.assert_array_equal(found, apply_view(view, images))

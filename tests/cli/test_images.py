@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from breastus.cli.options import model_and_images
+from breastus.cli.images import model_and_images
 from breastus.deploy import bundle
 from breastus.errors import BundleError
 
