@@ -7,6 +7,7 @@
 #   make train-best                    the best recipe: twenty networks as one bundle (about an hour)
 #   make check DATA=path/to/images     an HTML page with predictions for some images of a data set
 #   make check ARGS="a.png b.png"      ... for these images
+#   make demo                          the same as a web page on this machine, to drop images on
 #   make test                          the quick tests;  make test-all: the slow ones too
 #   make lint                          ruff;  make format: let ruff fix it
 #   make docs                          build the documentation into site/
@@ -16,7 +17,7 @@
 #   make clean                         remove environments and build folders
 #
 # DATA is a directory, a CSV file, hub, phantom or auto; several: DATA="A;B". ARGS is passed on, such
-# as ARGS="--seed 1". MODEL names the network of make train and make check.
+# as ARGS="--seed 1". MODEL names the network of make train, make check and make demo.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -34,7 +35,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 comma := ,
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)gpu)
 
-.PHONY: help install train train-best check docs reproduce test test-all lint format bench clean
+.PHONY: help install train train-best check demo docs reproduce test test-all lint format bench clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -68,6 +69,9 @@ models/%/bundle.json:
 check: $(STAMP) models/$(MODEL)/bundle.json
 	$(BIN)/breastus check models/$(MODEL) \
 		$(if $(filter-out auto,$(DATA)),--data "$(DATA)",$(if $(ARGS),,--data auto)) $(ARGS)
+
+demo: $(STAMP) models/$(MODEL)/bundle.json
+	$(BIN)/breastus demo models/$(MODEL) $(ARGS)
 
 # Prepared once for the ablation; the study's own splits keep the images that this leaves out. Each
 # DATA has its own folder, named by a checksum, because DATA may contain spaces.
