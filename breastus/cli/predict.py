@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "breastus predict models/efficientnet_lite0 image1.png image2.png",
     "breastus predict runs/efficientnet_lite0 path/to/images --format json",
+    "breastus predict models/efficientnet_lite0 path/to/dicom --dicom results --deidentify",
 )
 
 
@@ -27,13 +28,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="text",
         help="output format (default: %(default)s)",
     )
+    parser.add_argument(
+        "--dicom",
+        type=Path,
+        metavar="OUT",
+        help="a new folder for a picture and a structured report of each image, which must be a "
+        "DICOM file (default: none)",
+    )
+    parser.add_argument(
+        "--deidentify",
+        action="store_true",
+        help="leave patient and study out of the files of --dicom (default: take them over)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    from breastus.errors import ConfigError, ImageError
+
+    if args.deidentify and not args.dicom:
+        raise ConfigError("--deidentify is for the files of --dicom OUT, which is missing.")
     files = image_files(args.images)
     import_tensorflow()
 
     from breastus.deploy.predictor import Predictor
+    from breastus.reporting.dicom_result import DicomResults
     from breastus.reporting.facts import ModelFacts
     from breastus.reporting.texts import notices
 
@@ -41,17 +59,28 @@ def run(args: argparse.Namespace) -> int:
     model = ModelFacts.of_bundle(predictor.metadata)
     for notice in notices(model, phantom_images=False, patient_images=False):
         print(f"breastus: {notice}", file=sys.stderr)
-    predictions = []
-    for prediction in predictor.predict_each(files):
+    results = None
+    if args.dicom:
+        results = DicomResults(args.dicom, predictor.metadata, deidentify=args.deidentify)
+    predictions, failed = [], False
+    for file, prediction in zip(files, predictor.predict_each(files), strict=True):
         predictions.append(prediction)
         if prediction.error:
             print(f"breastus: error: {prediction.error}", file=sys.stderr)
-        elif args.format == "text":
+            failed = True
+            continue
+        if args.format == "text":
             print(_line(prediction))
+        try:
+            if results:
+                results.write(file, prediction)
+        except ImageError as error:
+            print(f"breastus: error: {error}", file=sys.stderr)
+            failed = True
     if args.format == "json":
         rows = [prediction.to_dict() for prediction in predictions]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
-    return int(any(prediction.error for prediction in predictions))
+    return int(failed)
 
 
 def _line(prediction: "Prediction") -> str:
