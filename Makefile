@@ -9,6 +9,7 @@
 #   make check IMAGES="a.png b.png"    an HTML page about the predictions of models/busi, which ships
 #                                      with the repository;  MODEL=NAME: of models/NAME
 #   make check DATA=path/to/images     ... for some images of a data set
+#   make demo                          the same as a web page on this machine, to drop images on
 #   make test                          the quick tests;  make test-all: the slow ones too
 #   make test-gpu                      the tests for a machine with a GPU
 #   make lint                          ruff;  make format: let ruff fix it
@@ -20,8 +21,8 @@
 #   make clean                         remove environments and build folders
 #
 # DATA is a directory, a CSV file, hub, phantom or auto; several: DATA="A;B". ARGS is passed on, such
-# as ARGS="--seed 1". MODEL names the network of make train and make check, IMAGES the images of make
-# check, without spaces in their names.
+# as ARGS="--seed 1". MODEL names the network of make train, make check and make demo, IMAGES the
+# images of make check, without spaces in their names.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -40,7 +41,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 comma := ,
 EXTRA := $(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)gpu)
 
-.PHONY: help install train train-best check docs reproduce test test-all test-gpu lint format bench bench-gpu clean
+.PHONY: help install train train-best check demo docs reproduce test test-all test-gpu lint format bench bench-gpu clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -75,6 +76,9 @@ CHECKED := models/$(if $(filter file default,$(origin MODEL)),busi,$(MODEL))
 check: $(STAMP) $(CHECKED)/bundle.json
 	$(BIN)/breastus check $(CHECKED) $(IMAGES) \
 		$(if $(filter-out auto,$(DATA)),--data "$(DATA)",$(if $(IMAGES)$(ARGS),,--data auto)) $(ARGS)
+
+demo: $(STAMP) $(CHECKED)/bundle.json
+	$(BIN)/breastus demo $(CHECKED) $(ARGS)
 
 # Prepared once for the ablation; the study's own splits keep the images that this leaves out. Each
 # DATA has its own folder, named by a checksum, because DATA may contain spaces.

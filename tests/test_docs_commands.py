@@ -24,8 +24,11 @@ PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").g
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 TINY = {"epochs": 1, "image_size": 112, "resamples": 100}
 FLAGS = ["--epochs", "1", "--image-size", "112"]  # a multiple of 112 for Swins
-# Needs a network, would change the environment, or takes hours.
-SKIPPED = ("git clone", "pip install", "pip wheel", "%pip", "source ", "python -m experiments")
+# Needs a network, would change the environment, takes hours, or serves until it is interrupted.
+SKIPPED = (
+    *("git clone", "pip install", "pip wheel", "%pip", "source ", "python -m experiments"),
+    "breastus demo",
+)
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +93,8 @@ def _write_dicom(root: Path) -> None:
         pixels = simulate_phantom(5, number, finding=("benign", "normal")[number % 2]).image
         path = root / label / f"{number}.dcm"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(dicom_maker.dicom(pixels, PatientID=str(number)))
+        uids = {"StudyInstanceUID": f"1.2.{number + 1}", "SeriesInstanceUID": f"1.3.{number + 1}"}
+        path.write_bytes(dicom_maker.dicom(pixels, PatientID=str(number), **uids))
 
 
 @pytest.fixture
@@ -160,6 +164,8 @@ def _run_line(line: str) -> None:
     # A command that is repeated on another page must not meet its own output.
     if "--out" in arguments and arguments[0] in ("export", "pretrain", "data"):
         shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
+    if "--dicom" in arguments:
+        shutil.rmtree(arguments[arguments.index("--dicom") + 1], ignore_errors=True)
     if arguments[0] == "splits" and "--out" in arguments:
         Path(arguments[arguments.index("--out") + 1]).unlink(missing_ok=True)
     # As many folds as the trainings have.

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from breastus.cli.images import MODEL_AND_IMAGES_HELP, model_and_images
-from breastus.errors import ConfigError
+from breastus.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from breastus.deploy.predictor import Prediction
+    from breastus.reporting.dicom_result import DicomResults
 
 EXAMPLES = (
     "breastus predict image.png",
     "breastus predict models/efficientnet_lite0 image1.png image2.png",
     "breastus predict runs/efficientnet_lite0 path/to/images --format json",
     "breastus predict models/efficientnet_lite0 path/to/images --format csv --out lumps.csv",
+    "breastus predict models/efficientnet_lite0 path/to/dicom --dicom results --deidentify",
 )
 
 
@@ -40,6 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("tensorflow", "onnx", "litert"),
         help="where the graph runs (default: the first that is installed and in the bundle)",
     )
+    parser.add_argument(
+        "--dicom",
+        type=Path,
+        metavar="OUT",
+        help="a new folder for a picture and a structured report of each image, which must be a "
+        "DICOM file (default: none)",
+    )
+    parser.add_argument(
+        "--deidentify",
+        action="store_true",
+        help="leave patient and study out of the files of --dicom (default: take them over)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--format parquet needs a file. Name one: --out predictions.parquet")
     if args.format == "text" and args.out is not None:
         raise ConfigError("--out needs a format. Choose one: --format json, csv or parquet")
+    if args.deidentify and not args.dicom:
+        raise ConfigError("--deidentify is for the files of --dicom OUT, which is missing.")
     model, files = model_and_images(args.model_and_images)
     if not files:
         raise ConfigError(
@@ -61,31 +77,44 @@ def run(args: argparse.Namespace) -> int:
     facts = ModelFacts.of_bundle(predictor.metadata)
     for notice in notices(facts, phantom_images=False, patient_images=False):
         print(f"breastus: {notice}", file=sys.stderr)
-    predictions = predictor.predict_each(files)
+    predictions = zip(files, predictor.predict_each(files), strict=True)
+    results = None
+    if args.dicom:
+        from breastus.reporting.dicom_result import DicomResults
+
+        results = DicomResults(args.dicom, predictor.metadata, deidentify=args.deidentify)
     if args.format == "text":
-        return _report(predictions, lambda prediction: print(_line(prediction)))
+        return _report(predictions, lambda prediction: print(_line(prediction)), results)
     from breastus.deploy.prediction_files import prediction_file
     from breastus.utils.threads import progress
 
     findings = predictor.metadata.get("findings") or ()
+    predictions = progress(predictions, "predicting", len(files))
     with prediction_file(args.format, args.out, findings=findings) as write:
-        return _report(progress(predictions, "predicting", len(files)), write, errors_too=True)
+        return _report(predictions, write, results, errors_too=True)
 
 
 def _report(
-    predictions: Iterable["Prediction"],
+    predictions: Iterable[tuple[Path, "Prediction"]],
     write: Callable[["Prediction"], None],
+    results: "DicomResults | None",
     *,
     errors_too: bool = False,
 ) -> int:
     """Write predictions, print errors, and return 1 if there was one."""
     failed = 0
-    for prediction in predictions:
-        if prediction.error:
-            failed = 1
-            print(f"breastus: error: {prediction.error}", file=sys.stderr)
-        if errors_too or not prediction.error:
+    for file, prediction in predictions:
+        errors = [prediction.error] if prediction.error else []
+        if errors_too or not errors:
             write(prediction)
+        if results and not errors:
+            try:
+                results.write(file, prediction)
+            except ImageError as error:
+                errors.append(str(error))
+        for error in errors:
+            failed = 1
+            print(f"breastus: error: {error}", file=sys.stderr)
     return failed
 
 
