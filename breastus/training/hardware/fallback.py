@@ -83,7 +83,7 @@ def _simpler(
             ) from error
         reason = f"Memory is exhausted; batches of {batch} images are now cut into {more} parts."
         return execution._replace(accumulation_steps=more), reason
-    if config.training.deterministic and "determinis" in text:
+    if config.training.deterministic and "determinis" in text.lower():
         raise HardwareError(
             f"TensorFlow has no deterministic form of an operation of {config.model.name} on this "
             f"device ({what}). Use training.deterministic=false, or training.profile=cpu. "

@@ -72,7 +72,7 @@ def config(tiny_config):
     return tiny_config.replace(changes)
 
 
-@pytest.mark.parametrize("head_epochs", [0, 1])
+@pytest.mark.parametrize("head_epochs", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_training_that_does_not_fit_continues_in_parts(
     config, tables, tmp_path, monkeypatch, capsys, head_epochs
 ):
@@ -106,6 +106,7 @@ def test_memory_that_shrinks_between_epochs_costs_no_epoch(config, tables, tmp_p
             np.testing.assert_allclose(shrunk[name], whole[name], atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_run_remembers_and_a_resumed_one_starts_there(config, tmp_path, monkeypatch):
     monkeypatch.setattr(Narrow, "most", 4)
 
@@ -171,12 +172,12 @@ def test_other_failures_are_not_tried_again(tiny_config):
 @pytest.mark.parametrize(
     ("message", "changes", "devices", "expected"),
     [
-        ("CUDNN_STATUS_ALLOC_FAILED", {}, 2, r"one of the 2 devices .* training\.devices=1"),
+        ("CUDNN_STATUS_ALLOC_FAILED", {}, 2, r"one of the 2 devices .*training\.devices=1"),
         (
             "Deterministic GPU implementation of x not available",
             {"deterministic": True},
             1,
-            r"no deterministic form .* training\.deterministic=false",
+            r"no deterministic form .*training\.deterministic=false",
         ),
     ],
 )
