@@ -418,7 +418,14 @@ def _copy_tower(tower: keras.Model, preset: str) -> None:
     """Copy the vision tower of a CLIP preset of KerasHub, which must have the same sizes."""
     from keras_hub.models import CLIPBackbone
 
-    loaded = load_preset(CLIPBackbone, preset).vision_encoder
+    try:
+        loaded = load_preset(CLIPBackbone, preset).vision_encoder
+    except WeightsError as error:
+        reason = (str(error.__cause__ or error).splitlines() or [""])[0]
+        raise WeightsError(
+            f"The vision tower {preset} could not be loaded: {reason} Check the network, name the "
+            "folder of a KerasHub preset of CLIP (--tower FOLDER), or use --tower checkpoint."
+        ) from error
     ours, theirs = ([tuple(v.shape) for v in one.weights] for one in (tower, loaded))
     if ours != theirs:
         raise WeightsError(

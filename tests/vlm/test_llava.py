@@ -57,6 +57,11 @@ def test_vision_tower_and_projector_are_equal(model, reference):
     np.testing.assert_allclose(tokens, reference["projected"], atol=1e-5)
 
 
+def test_a_tower_that_does_not_exist_is_refused(original, tmp_path):
+    with pytest.raises(WeightsError, match="--tower checkpoint"):
+        load_tower(Checkpoint(original), tower=str(tmp_path / "nothing"))
+
+
 @pytest.mark.slow
 def test_the_tower_can_be_loaded_alone(original, reference):
     tower = load_tower(Checkpoint(original), precision="float32")
