@@ -394,7 +394,10 @@ def _build_language(config: LanguageConfig, precision: str, quantize: str) -> ke
     dtype: str | keras.dtype_policies.DTypePolicyMap = precision
     if quantize != "none":
         # A quantized policy for the whole model would quantize its layers a second time.
-        names = ["token_embedding", *(f"transformer_layer_{n}" for n in range(config.layers))]
+        names = (
+            "token_embedding",
+            r"transformer_layer_\d+/(self_attention/\w+|feedforward_\w+_dense)",
+        )
         policy = keras.dtype_policies.get(f"{quantize}_from_{precision}")
         dtype = keras.dtype_policies.DTypePolicyMap(
             default_policy=precision, policy_map=dict.fromkeys(names, policy)
