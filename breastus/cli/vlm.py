@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.model:
         raise ConfigError("Name a model: --model llava-med, or --model FOLDER.")
     if bool(args.images) == bool(args.data):
-        raise ConfigError("Give either image files or --data, not both and not neither.")
+        raise ConfigError("Give either image files or --data, and not both.")
     for name in ("controls", "probe"):
         if getattr(args, name) and not args.data:
             raise ConfigError(f"--{name} needs --data, because it needs labels.")

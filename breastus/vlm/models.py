@@ -1,5 +1,6 @@
 """The vision-language models that breastus knows by name, and how a name or a folder is loaded."""
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from breastus.errors import HubError, ModelError, WeightsError, did_you_mean
 from breastus.utils.hub import cached_folder, download
-from breastus.vlm.checkpoint import CONFIG_FILE, PATTERNS, Checkpoint
+from breastus.vlm.checkpoint import PATTERNS, Checkpoint
 from breastus.vlm.prompts import DEFAULT
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ def find_checkpoint(model: str | os.PathLike) -> Checkpoint:
             f"The model must be one of {', '.join(KNOWN)}, or the folder of a checkpoint."
             f"{did_you_mean(model, KNOWN)} Received: {os.fspath(model)!r}"
         )
-    if (folder := cached_folder(known.repo, PATTERNS, kind="model")) is not None and (
-        folder / CONFIG_FILE
-    ).is_file():
-        return Checkpoint(folder)
+    if (folder := cached_folder(known.repo, PATTERNS, kind="model")) is not None:
+        # A download that broke off is continued below.
+        with contextlib.suppress(WeightsError):
+            return Checkpoint(folder)
     print(f"breastus: downloading {known.repo}, {known.gigabytes} GB", file=sys.stderr)
     try:
         return Checkpoint(download(known.repo, PATTERNS, kind="model"))

@@ -90,7 +90,7 @@ def ask_vlm(
     """
     given = data is not None or config is not None  # a config names a data set
     if bool(images) == given:
-        raise ConfigError("Give either image files or --data, not both and not neither.")
+        raise ConfigError("Give either image files or --data, and not both.")
     if controls and not given:
         raise ConfigError("--controls needs --data, because it needs labels.")
     out = Path(out)

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 import tiny_llava
+from hub_server import HubServer
 
 import breastus
 from breastus.cli.main import main
@@ -40,9 +41,9 @@ def test_check_refuses_a_damaged_checkpoint(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("always::breastus.errors.DataWarning")
 def test_images_are_asked_about(folder, phantoms, elsewhere, capsys):
-    (elsewhere / "history.txt").write_text("48 years, palpable lump in the left breast\n" * 60)
+    (elsewhere / "history.txt").write_text("48 years, palpable lump in the left breast\n" * 200)
     images = [str(file) for file in sorted(phantoms.rglob("*.png"))[:2]]
     options = ["--model", str(folder), "--prompts", "study"]
     assert main(["vlm", *images, *options, "--history", "history.txt"]) == 0
@@ -96,6 +97,25 @@ def test_a_model_out_of_reach_has_size_licence_and_command(monkeypatch, tmp_path
         find_checkpoint("llava-med")
     for part in ("15.1 GB", KNOWN["llava-med"].licence, f"hf download {KNOWN['llava-med'].repo}"):
         assert part in str(error.value)
+
+
+def test_a_model_is_downloaded_once_and_a_broken_download_continued(folder, monkeypatch, tmp_path):
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    server = HubServer(KNOWN["llava-med"].repo, files, kind="models")
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    shard = "model-00002-of-00002.safetensors"
+    checkpoint = find_checkpoint("llava-med")
+    assert len(checkpoint.tensors) == len(tiny_llava.make_tensors())
+    (checkpoint.folder / shard).resolve().unlink()
+    (checkpoint.folder / shard).unlink()
+    before = len(server.downloads(shard))
+    again = find_checkpoint("llava-med")
+    assert len(server.downloads(shard)) > before
+    asked = len(server.requests)
+    server.close()
+    assert find_checkpoint("llava-med").tensors.keys() == again.tensors.keys()
+    assert len(server.requests) == asked
 
 
 def test_an_unknown_model_is_refused():
