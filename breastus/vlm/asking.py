@@ -41,8 +41,8 @@ class Looking(Protocol):
 class VisionLanguageModel(Protocol):
     """What a model offers to be asked, such as `breastus.vlm.llava.LlavaMed`."""
 
-    image_size: int  # of what it looks at, in pixels
-    free_tokens: int  # of prompt and answer together, beside the image
+    image_size: int  # side of the vision tower's input, in pixels
+    free_tokens: int  # room for prompt and answer together, beside the image
 
     def count_tokens(self, question: str) -> int:
         """Return the number of tokens of a prompt with this question, without the image."""
@@ -93,9 +93,9 @@ class Vlm:
     Args:
         model: a loaded model.
         prompts: name of a prompt set of the package, a YAML file, or a `PromptSet`.
-        subtract_blank: whether the log odds that a blank image gets are subtracted from those of
-            each image, which removes a preference for one answer that no image causes (Zhao et
-            al., Calibrate Before Use, ICML 2021).
+        subtract_blank: whether each image's log odds are reduced by the log odds of a blank image,
+            which removes a preference for one answer that no image causes (Zhao et al., Calibrate
+            Before Use, ICML 2021).
         reports: whether text is generated as well.
 
     Examples:

@@ -47,7 +47,7 @@ class Checkpoint:
         config: content of config.json.
         tokenizer_config: content of tokenizer_config.json; empty without that file.
         tensors: name to `Tensor`. Integer buffers such as `position_ids`, which older versions of
-            `transformers` wrote, are left out.
+            `transformers` wrote, do not count.
 
     Raises:
         WeightsError: if a file is missing, damaged or truncated, or if the shards and their index
@@ -82,7 +82,7 @@ class Checkpoint:
         return path
 
     def read(self, name: str) -> np.ndarray:
-        """Return one tensor with its own dtype, bfloat16 as that of `ml_dtypes`."""
+        """Return one tensor with its own dtype; bfloat16 is the dtype of `ml_dtypes`."""
         import ml_dtypes  # noqa: F401  # registers bfloat16 with NumPy
         from safetensors import SafetensorError, safe_open
 

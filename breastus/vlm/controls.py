@@ -1,8 +1,8 @@
 """Does a vision-language model look at the image? Controls, from the log odds of its answers.
 
-The ROC-AUC of the answers is compared with that of answers to a blank image, to noise and to an
-image of another patient or scene; with shuffled labels; and the answers with themselves when the
-options are named in the other order. Differences are paired, with intervals over groups.
+The ROC-AUC is compared with the ROC-AUC of answers to a blank image, to noise, and to an image of
+another patient or scene, and with shuffled labels. The answers are compared between both orders of
+the options. Differences are paired, with intervals over groups.
 """
 
 import warnings
@@ -41,8 +41,8 @@ def run_controls(
     Args:
         y_true, groups: label and group of each image, [n].
         log_odds: log odds of yes against no, [n, questions, 2], as `Answer.log_odds`.
-        blank: those of a blank image, [questions, 2].
-        noise: those of a different noise image in the place of each image, [n, questions, 2].
+        blank: log odds of a blank image, [questions, 2].
+        noise: log odds of a new noise image in the place of each image, [n, questions, 2].
 
     Returns:
         `n`, `n_groups`, `n_lump`, `n_no_lump`; `roc_auc`, as from `delong_interval`; `spread`, the
@@ -129,7 +129,7 @@ def _against(
 def _shuffled(
     y_true: np.ndarray, own: np.ndarray, member: np.ndarray, options: EvaluationOptions
 ) -> dict[str, float]:
-    """Compare with labels that are handed out anew, group after group in random order.
+    """Compare with labels that are dealt again, group after group in random order.
 
     The labels keep their order within and between groups, so that images of one group mostly keep
     one label.

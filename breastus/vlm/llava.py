@@ -70,7 +70,7 @@ class LlavaMed:
     """A loaded checkpoint.
 
     Args:
-        checkpoint: files in the original layout or that of llava-hf.
+        checkpoint: files in the original layout or in llava-hf's.
         precision: number format of the weights and the computation.
         quantize: "int8" stores the language model in 8 bits, by Keras' own quantization.
         tower: "checkpoint"; "clip" for OpenAI's original weights, which Microsoft's own code loads
@@ -174,7 +174,7 @@ class LlavaMed:
                 f"Prompt and answer must fit into {self.config.context} tokens, of which the image "
                 f"takes {self.config.tower.patches}. Shorten the question. Received: {end} tokens"
             )
-        # The padding behind the tokens is never attended to, and overwritten by what follows.
+        # The padding behind the tokens is never attended to; later tokens overwrite it.
         padded = count if count == 1 else -(-count // _BLOCK) * _BLOCK
         embedded = np.pad(embedded, ((0, padded - count), (0, 0)))
         logits, caches = self._read(
@@ -252,7 +252,7 @@ class Look:
 
 
 class _Weights:
-    """Gives each tensor of a checkpoint to one variable, and knows which are left."""
+    """Gives each tensor of a checkpoint to one variable, and knows which were not used yet."""
 
     def __init__(self, checkpoint: Checkpoint, config: LlavaConfig):
         self._checkpoint, self._config = checkpoint, config

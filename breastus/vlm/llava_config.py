@@ -1,4 +1,4 @@
-"""What a LLaVA-Med checkpoint says about itself, in the original layout or that of llava-hf.
+"""What a LLaVA-Med checkpoint says about itself, in the original layout or in llava-hf's.
 
 Both layouts lead to one `LlavaConfig`, which knows the names and shapes of all tensors. Anything
 that this implementation does not compute, such as another projector, is refused here.
@@ -13,8 +13,8 @@ from breastus.errors import WeightsError
 from breastus.vlm.checkpoint import Checkpoint
 
 CONTEXT = 2048  # tokens that LLaVA-Med was trained with, image included
-# Original checkpoints do not state the heads of their tower. Those of CLIP's ViT-B and ViT-L, on
-# which LLaVA builds, have 64 dimensions (Radford et al., ICML 2021, table 20).
+# Original checkpoints do not state the number of heads of their tower. In CLIP's ViT-B and ViT-L,
+# on which LLaVA builds, a head has 64 dimensions (Radford et al., ICML 2021, table 20).
 _TOWER_HEAD = 64
 # Our names of parts to the prefixes of each layout.
 _ORIGINAL = {
@@ -97,7 +97,7 @@ class LlavaConfig:
         feature_layer: layer of the tower whose output is used, counted from the end: -2.
         context: number of tokens of prompt and answer, the image's included.
         legacy: see `Tokenizer`.
-        layout: our prefixes of tensor names to those of the files.
+        layout: our prefixes of tensor names to the prefixes in the files.
     """
 
     tower: TowerConfig

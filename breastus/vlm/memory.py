@@ -10,7 +10,7 @@ from breastus.vlm.llava_config import LlavaConfig
 PRECISIONS = ("bfloat16", "float16", "float32")
 QUANTIZATIONS = ("none", "int8")
 _BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
-_USABLE = 0.92  # share of the memory; the rest holds the runtime and intermediate results
+_USABLE = 0.92  # share of the memory beside the runtime and intermediate results
 
 
 @dataclass(frozen=True)

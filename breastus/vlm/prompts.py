@@ -1,4 +1,4 @@
-"""Sets of prompts: versioned YAML files, those of the package and those of a user.
+"""Sets of prompts: versioned YAML files, in the package or written by a user.
 
 name: phrasings
 version: 1

@@ -3,7 +3,7 @@
     report = probe_vlm("path/to/llava-med", data="path/to/BUSI", shots=10)
     report.metrics["test"]["roc_auc"]
 
-It says how much the tower sees, whatever the language model makes of it.
+It measures what the tower encodes, apart from the language model.
 """
 
 import os

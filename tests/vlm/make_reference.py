@@ -104,7 +104,7 @@ def reference_model() -> tuple[LlavaForConditionalGeneration, LlavaConfig]:
 
 
 def transformers_name(name: str) -> str:
-    """Return the name of a tensor in memory, from that of the original layout."""
+    """Return the name of a tensor in memory, from its name in the original layout."""
     name = tiny_llava.converted_name(name)
     for before, after in (
         ("language_model.lm_head.", "lm_head."),

@@ -1,6 +1,6 @@
 """LLaVA-Med equals `transformers`: pixels, token ids, vision tower, projector, logits, tokens.
 
-The reference arrays are those of `make_reference.py`, computed in float32 from the same weights.
+`make_reference.py` computed the reference arrays in float32 from the same weights.
 """
 
 import numpy as np

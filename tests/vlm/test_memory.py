@@ -10,7 +10,7 @@ from breastus.vlm.llava_config import _ORIGINAL, LanguageConfig, LlavaConfig, To
 from breastus.vlm.memory import check_memory, needed_memory
 from breastus.vlm.models import KNOWN
 
-# By its config.json and, for the tower, that of openai/clip-vit-large-patch14-336.
+# By its config.json, and for the tower by openai/clip-vit-large-patch14-336's.
 LLAVA_MED = LlavaConfig(
     TowerConfig(width=1024, mlp=4096, layers=24, heads=16, image_size=336, patch_size=14),
     LanguageConfig(
