@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_llava
 
 import breastus
 from breastus.cli.main import COMMANDS, main
@@ -80,6 +81,8 @@ def workspace(tmp_path_factory):
     rows = [f"{name},0.{10 + n}" for n, name in enumerate(names)]
     (root / "predictions.csv").write_text("\n".join(["image_id,probability", *rows]) + "\n")
     _write_dicom(root / "path/to/dicom")
+    tiny_llava.write_original(root / "path/to/llava-med")
+    (root / "history.txt").write_text("48 years, palpable lump in the left breast")
     for _, code in [block for page in PAGES for block in blocks(page)]:
         if name := re.match(r"# (\w+\.py)\n", code):
             (root / name[1]).write_text(code)

@@ -27,6 +27,7 @@ ORDER = [
     ["runs"],
     ["training"],
     ["deploy"],
+    ["vlm"],
     ["reporting"],
     ["workflows"],
     ["cli"],

@@ -23,6 +23,7 @@ COMMANDS = {
     "check": ("breastus.cli.check", "write an HTML page with predictions and what is unusual"),
     "demo": ("breastus.cli.demo", "serve a web page that answers for images, on this machine"),
     "evaluate": ("breastus.cli.evaluate", "evaluate again, on other images, or against a run"),
+    "vlm": ("breastus.cli.vlm", "ask a vision-language model about images, without training"),
     "score": ("breastus.cli.score", "score anyone's predictions, and compare them with baselines"),
     "splits": ("breastus.cli.splits", "export folds that anyone can train on"),
     "export": ("breastus.cli.export", "write a run, or several averaged, as a bundle to serve"),
