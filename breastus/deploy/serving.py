@@ -51,9 +51,10 @@ class ServingModule(tf.Module):
         self._transform = transform
         self._calibrators = list(calibrators)
         self._views = tuple(views)
-        # The signatures share one trace of the network, which takes most of the time.
+        # The signatures share one trace of the network, which takes long.
         size = transform.image_size
-        traced = tf.function(self._predict_pixels, [tf.TensorSpec([None, size, size, 3], tf.uint8)])
+        pixels = tf.TensorSpec([None, size, size, 3], tf.uint8)
+        traced = tf.function(self._predict_pixels).get_concrete_function(pixels)
         self._predict = lambda pixels: traced(pixels)  # hidden: it is no function of the module
         # A saved module must hold the variables that its functions capture.
         self.tracked = [variable.value for variable in model.variables]

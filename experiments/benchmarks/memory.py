@@ -1,7 +1,7 @@
 """Memory: estimated and measured
 
 On a processor, a rough estimate decides into how many parts a batch is cut at first: the size of
-all tensors of the forward pass and of the optimizer's values. Each row is a process of its own that
+the tensors of the forward pass and of the optimizer's values. Each row is a process of its own that
 trains three steps of AdamW on random images of 224 x 224 pixels. What it takes is its largest
 resident size (VmHWM, on Linux) less its size before the first step, so TensorFlow's growth while it
 traces is in it.

@@ -74,11 +74,17 @@ def test_calibrators_in_the_graph(scans, tmp_path, method):
 
 
 def test_the_network_is_traced_once_for_all_signatures(tmp_path):
-    module, traced = ServingModule(network(0), Transform(image_size=24)), []
-    model = module._model
-    module._model = lambda inputs: traced.append(inputs) or model(inputs)
-    module.save(tmp_path / "served")
-    assert len(traced) == 1
+    class Counting:
+        def __init__(self, model):
+            self.model, self.variables, self.traced = model, model.variables, 0
+
+        def __call__(self, inputs, training):
+            self.traced += 1
+            return self.model(inputs, training=training)
+
+    counting = Counting(network(0))
+    ServingModule(counting, Transform(image_size=24)).save(tmp_path / "served")
+    assert counting.traced == 1
 
 
 @pytest.mark.parametrize("method", CALIBRATORS)

@@ -58,9 +58,9 @@ def first_parts(model: keras.Model, config: Config) -> int:
 def step_memory(model: keras.Model) -> tuple[int, int]:
     """Return a rough estimate of what a training step takes: bytes, and bytes for each image.
 
-    It is the size of the optimizer's values and of all tensors of a forward pass. Some of these are
-    not kept for the gradients, and the gradients have sizes of their own. The section *Memory* of
-    experiments/BENCH.md compares it with measured peaks.
+    It is the size of the optimizer's values and of the tensors of a forward pass. Some of these are
+    not kept for the gradients, and the gradients have sizes of their own, so it is off by up to a
+    factor of two: experiments/BENCH.md, section *Memory*, compares it with measured peaks.
     """
     return _VALUES * model.count_params(), activation_bytes(model)
 

@@ -11,7 +11,9 @@ import tensorflow as tf
 # Number of images in the trace: a prime that no layer has as a size, so that a tensor whose size it
 # divides grows with the batch.
 _BATCH = 1009
-_SHARES_MEMORY = {"Reshape", "Identity", "ExpandDims", "Squeeze", "StopGradient", "PreventGradient"}
+# Their outputs are their inputs, or overwrite them, because no gradient needs either.
+_SHARES_MEMORY = {"Reshape", "Identity", "IdentityN", "ExpandDims", "Squeeze", "StopGradient"}
+_SHARES_MEMORY |= {"BiasAdd", "AddV2", "Sub"}
 
 
 def flops(model: keras.Model) -> int:
@@ -23,7 +25,10 @@ def flops(model: keras.Model) -> int:
 
 
 def activation_bytes(model: keras.Model) -> int:
-    """Return the size of all tensors of a forward pass in training, in bytes for each image."""
+    """Return the size of the tensors of a forward pass in training, in bytes for each image.
+
+    Operations that overwrite their input do not count.
+    """
     sizes = [
         tensor.shape.num_elements() * tensor.dtype.size
         for operation in _operations(model, batch=_BATCH, training=True)

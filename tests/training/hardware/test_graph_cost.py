@@ -47,9 +47,9 @@ def test_einsum_counts_every_index_once():
 
 def test_bytes_of_the_cnn_by_hand():
     conv, pool = SIDES[0::2], SIDES[1::2]
-    # Convolution, bias and ReLU in one size, and what the pooling leaves.
+    # Convolution and ReLU in one size, the bias in place, and what the pooling leaves.
     values = 224**2 * 3 + sum(
-        filters * (3 * c**2 + p**2) for filters, c, p in zip((32, 64, 128), conv, pool, strict=True)
+        filters * (2 * c**2 + p**2) for filters, c, p in zip((32, 64, 128), conv, pool, strict=True)
     )
     features = 26**2 * 128  # dropout draws, compares and selects
     found = activation_bytes(build_model("cnn"))
