@@ -124,5 +124,6 @@ def test_settings_exist(page):
     known = {info.name for info in describe_settings(default_config("cnn"))}
     sections = "|".join(sorted({name.partition(".")[0] for name in known} - {"seed"}))
     text = page.read_text()
+    files = (".md", ".py", ".csv", ".keras", ".onnx", ".tflite", ".signatures")
     for name in re.findall(rf"(?<![\w/.])(?:{sections})\.[a-z_]+(?=[`=,)\s])", text):
-        assert name in known or name.endswith((".md", ".py", ".csv", ".keras", ".signatures")), name
+        assert name in known or name.endswith(files), name
