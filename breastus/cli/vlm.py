@@ -14,7 +14,7 @@ EXAMPLES = (
     "breastus vlm check path/to/llava-med        # files, memory, licence",
     "breastus vlm image.png --model path/to/llava-med --history history.txt --out vlm.csv",
     "breastus vlm --data path/to/BUSI --model path/to/llava-med --controls --out vlm-busi.csv",
-    "breastus vlm --data path/to/BUSI --model path/to/llava-med --probe --shots 10 --out 10.csv",
+    "breastus vlm --data path/to/BUSI --model path/to/llava-med --probe --shots 5 --out few.csv",
 )
 CHECK = "check"
 _LONGEST_HISTORY = 2**20  # bytes

@@ -62,14 +62,13 @@ def test_a_tower_that_does_not_exist_is_refused(original, tmp_path):
         load_tower(Checkpoint(original), tower=str(tmp_path / "nothing"))
 
 
-@pytest.mark.slow
 def test_the_tower_can_be_loaded_alone(original, reference):
     tower = load_tower(Checkpoint(original), precision="float32")
     features = patch_features(tower, reference["image"])
     np.testing.assert_allclose(features, reference["features"], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["short", pytest.param("long", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", QUESTIONS)
 def test_logits_and_greedy_tokens_are_equal(model, reference, name):
     look = model.look(reference["image"])
     # Windows of 512 tokens, KerasHub's default, show in longer prompts only.
@@ -80,7 +79,6 @@ def test_logits_and_greedy_tokens_are_equal(model, reference, name):
     assert tokens == reference[f"{name}_tokens_original"].tolist()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("newer", [False, True])
 def test_the_converted_layout_is_equal(tmp_path, reference, newer):
     folder = tiny_llava.write_converted(tmp_path, legacy=True, newer=newer)
@@ -92,7 +90,6 @@ def test_the_converted_layout_is_equal(tmp_path, reference, newer):
     assert look.generate_tokens(QUESTION, NEW_TOKENS) == expected
 
 
-@pytest.mark.slow
 def test_a_window_of_the_checkpoint_is_used(tmp_path, reference):
     folder = tiny_llava.write_original(tmp_path, window=512)
     model = LlavaMed(Checkpoint(folder), precision="float32")
@@ -131,7 +128,6 @@ def test_int8_is_close_and_takes_a_byte_a_weight(original, model, reference):
     assert not np.allclose(logits, expected, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_another_vision_tower_can_be_loaded(original, tmp_path, model, reference):
     from keras_hub.models import CLIPBackbone, CLIPTextEncoder, CLIPVisionEncoder
 
