@@ -6,6 +6,7 @@ models/cnn/
   model.keras        the network alone, z-scored images in
   MODEL_CARD.md      the same for a reader
   seen_images.txt    shortened checksums of the images that took part in training
+  training_features.npz   what the network computes of the training images, to find similar ones
 """
 
 import json
@@ -29,6 +30,7 @@ NETWORK_FILE = "model.keras"
 SAVED_MODEL = "saved_model"
 CARD_FILE = "MODEL_CARD.md"
 SEEN_FILE = "seen_images.txt"
+FEATURES_FILE = "training_features.npz"
 SEEN_DIGITS = 16  # of a SHA-256: enough to recognise a file, too few to be worth collecting
 _REQUIRED = ("files", "labels", "threshold", "metrics", "trained_on", "input_statistics")
 
@@ -63,6 +65,12 @@ class Bundle:
     def saved_model(self) -> Path:
         """The SavedModel folder."""
         return self.path / SAVED_MODEL
+
+    @property
+    def training_features(self) -> Path | None:
+        """The file of `TrainingFeatures`; None in a bundle without it."""
+        path = self.path / FEATURES_FILE
+        return path if path.is_file() else None
 
     @cached_property
     def seen(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from breastus.config.schema import Config
-from breastus.deploy.bundle import NETWORK_FILE, SAVED_MODEL, write_files
+from breastus.deploy.bundle import FEATURES_FILE, NETWORK_FILE, SAVED_MODEL, write_files
 from breastus.deploy.serving import ServingModule
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.tta import VIEWS
@@ -26,6 +26,7 @@ def write_bundle(
     metadata: dict[str, Any],
     card: Callable[[dict[str, Any]], str],
     seen: Iterable[str],
+    features: Path | None = None,
 ) -> Path:
     """Write a bundle folder atomically; an existing bundle is replaced.
 
@@ -39,6 +40,7 @@ def write_bundle(
             `breastus.reporting.model_card.model_card`.
         seen: SHA-256 of each image file that weights, epoch, calibration or threshold depend on,
             or its first `SEEN_DIGITS` digits.
+        features: a file of `TrainingFeatures`.
     """
     model = load_network(network)
     with write_folder_aside(out) as folder:
@@ -47,6 +49,8 @@ def write_bundle(
         )
         module.save(folder / SAVED_MODEL)
         shutil.copyfile(network, folder / NETWORK_FILE)
+        if features is not None:
+            shutil.copyfile(features, folder / FEATURES_FILE)
         metadata = {**metadata, "created": datetime.now(UTC).isoformat(timespec="seconds")}
         write_files(folder, metadata, card=card(metadata), seen=seen)
     return Path(out)

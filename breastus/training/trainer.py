@@ -281,15 +281,18 @@ class Trainer:
 
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
         """Return a split's probabilities, float64 [n, classes], averaged over `evaluation.tta`."""
-        batching = self._evaluation_batching()
+        views = VIEWS[self.config.evaluation.tta]
+        return mean_over_views(lambda view: self.outputs(model, split, view), views)
 
-        def predict_view(view: View) -> np.ndarray:
-            normalize = lambda images: self.transform.normalize(view_images(view, images))  # noqa: E731
-            batches = evaluation_dataset(self._split_images(split), normalize=normalize, **batching)
-            with reraise_image_errors(), enough_memory():
-                return model.predict(batches, verbose=0)
-
-        return mean_over_views(predict_view, VIEWS[self.config.evaluation.tta])
+    def outputs(self, model: keras.Model, split: str, view: View = VIEWS["none"][0]) -> np.ndarray:
+        """Return what a model computes of a split's images in one view, [n, ...]."""
+        batches = evaluation_dataset(
+            self._split_images(split),
+            normalize=lambda images: self.transform.normalize(view_images(view, images)),
+            **self._evaluation_batching(),
+        )
+        with reraise_image_errors(), enough_memory():
+            return model.predict(batches, verbose=0)
 
     def best_model(self) -> keras.Model:
         """Return the network of the epoch that was kept, loaded in safe mode, in float32.

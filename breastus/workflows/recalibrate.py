@@ -82,6 +82,7 @@ def export_recalibrated(
         metadata=_metadata(bundle, study, decision),
         card=model_card,
         seen=[*bundle.seen, *drawn["sha256"]],
+        features=bundle.training_features,
     )
 
 
