@@ -51,8 +51,11 @@ def workspace(tmp_path_factory):
     for seed, folder in enumerate(("BUSI", "images")):
         for number in range(48):
             finding = findings[number % 3]
-            name = f"{finding} ({number}).png"
-            write(root / "path/to" / folder / finding / name, phantom(seed, number, finding))
+            stem = root / "path/to" / folder / finding / f"{finding} ({number})"
+            write(stem.with_suffix(".png"), phantom(seed, number, finding))
+            if folder == "BUSI" and finding != "normal":
+                mask = simulate_phantom(seed, number, finding=finding).mask
+                write(stem.with_name(f"{stem.name}_mask.png"), to_png(mask))
     for number in range(48):
         folder, finding = (("healthy", "normal"), ("cancer", "malignant"))[number % 2]
         write(root / "my_images" / folder / f"{number}.png", phantom(4, number, finding))
@@ -73,7 +76,7 @@ def workspace(tmp_path_factory):
     rows = [f"{path.stem},0.{10 + n}" for n, path in enumerate(images)]
     tested = [row for n, row in enumerate(rows) if n % 3 == 2]
     (root / "my_predictions.csv").write_text("\n".join(["image_id,probability", *tested]) + "\n")
-    names = [path.stem for path in (root / "path/to/BUSI").rglob("*.png")]
+    names = [path.stem for path in (root / "path/to/BUSI").rglob("*).png")]
     rows = [f"{name},0.{10 + n}" for n, name in enumerate(names)]
     (root / "predictions.csv").write_text("\n".join(["image_id,probability", *rows]) + "\n")
     _write_dicom(root / "path/to/dicom")
@@ -158,7 +161,7 @@ def _run_line(line: str) -> None:
         if found := re.match(r"(runs|models)/([a-z_0-9]+?)(-cv)?(?:/|$)", name):
             _need_model(found[2], folds=bool(found[3]))
     # A command that is repeated on another page must not meet its own output.
-    if "--out" in arguments and arguments[0] in ("export", "pretrain", "data"):
+    if "--out" in arguments and arguments[0] in ("export", "pretrain", "data", "explain"):
         shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
     if arguments[0] == "splits" and "--out" in arguments:
         Path(arguments[arguments.index("--out") + 1]).unlink(missing_ok=True)

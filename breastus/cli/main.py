@@ -20,6 +20,7 @@ COMMANDS = {
     "train": ("breastus.cli.train", "train a network, evaluate it and export it as a bundle"),
     "predict": ("breastus.cli.predict", "predict lump or no lump for images"),
     "check": ("breastus.cli.check", "write an HTML page with predictions and what is unusual"),
+    "explain": ("breastus.cli.explain", "measure lesion maps, or draw them on images"),
     "evaluate": ("breastus.cli.evaluate", "evaluate again, on other images, or against a run"),
     "score": ("breastus.cli.score", "score anyone's predictions, and compare them with baselines"),
     "splits": ("breastus.cli.splits", "export folds that anyone can train on"),

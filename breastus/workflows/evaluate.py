@@ -88,7 +88,12 @@ def evaluate_run(
     metadata = None
     if bundle is not None:
         validation = predictions["val"]
-        decided = decision_metadata(decision, metrics=jsonable(metrics), validation=validation)
+        decided = decision_metadata(
+            decision,
+            metrics=jsonable(metrics),
+            validation=validation,
+            explanation=run.read_explanation(),
+        )
         metadata = _new_metadata(bundle, decided)
     if metadata is None and run.latest_bundle in (None, run.path / BUNDLE_FOLDER):
         write()
@@ -106,6 +111,8 @@ def evaluate_run(
         environment=run.environment,
         history=run.history,
         robustness=run.read_robustness(predictions["test"]),
+        explanation=run.read_explanation(),
+        lesion_maps=run.read_lesion_maps(),
     )
     return metrics
 
@@ -148,4 +155,5 @@ def _write_bundle(run: Run, outdated: Bundle, metadata: dict[str, Any], decision
         metadata=metadata,
         card=model_card,
         seen=outdated.seen,
+        features=outdated.training_features,
     )
