@@ -26,6 +26,7 @@ _PUBLIC = {
     "export_ensemble": "breastus.workflows.ensemble",
     "export_recalibrated": "breastus.workflows.recalibrate",
     "export_splits": "breastus.workflows.export_splits",
+    "external_lesion_maps": "breastus.workflows.explain",
     "list_models": "breastus.models.registry",
     "list_sources": "breastus.data.sources.registry",
     "load_manifest": "breastus.data.manifest.build",

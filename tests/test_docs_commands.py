@@ -65,7 +65,8 @@ def workspace(tmp_path_factory):
         name = f"{patient}_{number:03d}.png"
         write(root / "path/to/BUS-UCLM/images" / name, phantom(9, number, finding))
         rows.append(f"{name};{finding.capitalize()};No;No;No")
-    (root / "path/to/BUS-UCLM/masks").mkdir()
+        mask = simulate_phantom(9, number, finding=finding).mask
+        write(root / "path/to/BUS-UCLM/masks" / name, to_png(mask))
     (root / "path/to/BUS-UCLM/INFO.csv").write_text("\n".join(rows) + "\n", encoding="utf-8-sig")
     for number, name in enumerate(("image.png", "image1.png", "image2.png")):
         write(root / name, phantom(3, number, "benign"))

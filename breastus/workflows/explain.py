@@ -8,7 +8,7 @@ centre of the image does. A bundle knows that from its run.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from breastus.config.parsing import join_sources
+from breastus.config.schema import Config
 from breastus.data.images import ImageFile, read_unchanged, to_png
 from breastus.data.masks import lesion_mask
 from breastus.deploy.bundle import Bundle, find_bundle
@@ -44,7 +46,9 @@ from breastus.runs.run import Run
 from breastus.utils.files import write_aside
 from breastus.utils.opencv import cv2
 from breastus.workflows.evaluate import evaluate_run
+from breastus.workflows.external_images import external_images
 from breastus.workflows.model_artifact import ModelArtifact
+from breastus.workflows.prepare import Places
 
 _BATCH = 8
 _CHECKED = 8  # images of the two checks, of which occlusion takes 82 predictions each
@@ -147,9 +151,9 @@ def measure_lesion_maps(run: Run | str | os.PathLike) -> dict[str, Any]:
     model = ModelArtifact.from_run(run)
     rows = run.read_images()
     rows = rows[rows["split"] == "test"].reset_index(drop=True)
-    masked = rows[(rows["mask_paths"] != "") & (rows["label"] == LABELS[LUMP])]
+    masked = _masked(rows)
     if masked.empty:
-        raise _no_masks(run)
+        raise _no_masks(run.path)
     checked = set(masked.sample(frac=1, random_state=run.config.seed)["image_id"].head(_CHECKED))
     network = model.load_network()
     mapper, maps = LesionMapper(network), {}
@@ -161,10 +165,10 @@ def measure_lesion_maps(run: Run | str | os.PathLike) -> dict[str, Any]:
         if image.row.image_id in checked:
             kept.append(image)
     if not scores:  # the masks are blank
-        raise _no_masks(run)
+        raise _no_masks(run.path)
     found = {
         "method": mapper.method,
-        **_localization(scores, run),
+        **_localization(scores, run.config),
         **_checks(network, mapper, kept, seed=run.config.seed),
         "images": scores,
     }
@@ -182,22 +186,49 @@ def pooled_explanation(runs: Sequence[Run]) -> dict[str, Any] | None:
     if not all(each):
         return None
     scores = [image for one in each for image in one["images"]]
-    return {"method": each[0]["method"], **_localization(scores, runs[0]), "images": scores}
+    return {"method": each[0]["method"], **_localization(scores, runs[0].config), "images": scores}
 
 
-def _localization(scores: Sequence[dict[str, Any]], run: Run) -> dict[str, Any]:
+def external_lesion_maps(
+    model: ModelArtifact | Run | str | os.PathLike,
+    data: Places,
+    *,
+    labels: str | Mapping[str, str] = "",
+) -> dict[str, Any]:
+    """Measure the lesion maps of a run or bundle on another data set; nothing is written.
+
+    Images that the model has seen are excluded, as by `breastus.evaluate_external`.
+
+    Returns:
+        As `measure_lesion_maps`, without the two checks.
+    """
+    model = ModelArtifact.load(model)
+    rows = external_images(data, model, labels).rows
+    mapper = LesionMapper(model.load_network())
+    mapped = _with_maps(_masked(rows), mapper, Transform.from_config(model.config))
+    scores = [_scores(image) for image in mapped if image.mask is not None]
+    if not scores:
+        raise _no_masks(join_sources(data))
+    return {"method": mapper.method, **_localization(scores, model.config), "images": scores}
+
+
+def _localization(scores: Sequence[dict[str, Any]], config: Config) -> dict[str, Any]:
     table = pd.DataFrame(scores)
-    options = EvaluationOptions.from_settings(run.config.evaluation, seed=run.config.seed)
+    options = EvaluationOptions.from_settings(config.evaluation, seed=config.seed)
     return {
         **localization(table, table["group_id"].tolist(), options=options),
         "lesion_area": float(table["lesion_area"].mean()),
     }
 
 
-def _no_masks(run: Run) -> DataError:
+def _masked(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows["mask_paths"] != "") & (rows["label"] == LABELS[LUMP])]
+
+
+def _no_masks(name: str | os.PathLike) -> DataError:
     return DataError(
-        f"{run.path} has no test image of a lump with a lesion mask, so that its maps cannot be "
-        "measured. Train on a data set with masks, such as BUSI."
+        f"{name} has no test image of a lump with a lesion mask, so that lesion maps cannot be "
+        "measured. Use a data set with masks, such as BUSI."
     )
 
 

@@ -17,7 +17,7 @@ def test_colours_show_where_the_map_is_high(speckle):
     middle = image[18:22, 58:62].mean(axis=(0, 1)) - pixels[18:22, 58:62].mean(axis=(0, 1))
     assert middle[2] < middle[0] - 50
     assert middle[2] < middle[1] - 50
-    assert (image == 255).all(axis=-1).any()  # the line along 0.5
+    assert (image > 200).all(axis=-1).any()  # the line along 0.5
 
 
 def test_a_colour_bar_runs_from_one_to_zero(speckle):

@@ -11,6 +11,7 @@ from PIL import Image
 from breastus.cli.main import main
 from breastus.data.images import to_png
 from breastus.data.masks import lesion_mask
+from breastus.data.sources.phantom import write_phantoms
 from breastus.deploy.bundle import Bundle
 from breastus.errors import DataError, RunError
 from breastus.evaluation.localization import localization
@@ -126,3 +127,11 @@ def test_without_masks_there_is_nothing_to_measure(tiny_run, tmp_path):
 def test_images_and_out_belong_together(tiny_run, capsys):
     assert main(["explain", str(tiny_run.path), "image.png"]) == 2
     assert "--out belong together" in capsys.readouterr().err
+
+
+def test_another_data_set_is_measured_and_nothing_is_written(tiny_run, tmp_path, capsys):
+    other = write_phantoms(tmp_path / "other", count=9, seed=3)
+    masks = len(list(other.rglob("*_mask.png")))
+    assert main(["explain", str(tiny_run.bundle), "--data", str(other)]) == 0
+    assert f"of {masks} images with a mask" in capsys.readouterr().out
+    assert not tiny_run.has("explanation.json")
