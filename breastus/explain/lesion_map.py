@@ -58,7 +58,7 @@ class LesionMapper:
 
     def log_odds(self, images: np.ndarray) -> np.ndarray:
         """Return the log odds of lump, before calibration, float32 [B]."""
-        return self._batches(images, lambda member, inputs: member.log_odds(inputs)[1])
+        return self._batches(images, lambda member, inputs: member.log_odds(inputs))
 
     def _batches(self, images: np.ndarray, compute: Callable) -> np.ndarray:
         """Return the mean over the members of `compute(member, input of the member)`."""
@@ -130,13 +130,22 @@ class _Member:
         # Logits come from the last layer without its softmax, if that is how the network ends.
         self._last = last if isinstance(last, keras.layers.Dense) and softmax else None
         self._model = keras.Model(model.input, [found, last.input if self._last else model.output])
+        # As graphs, large networks are several times faster. Weights are still read in each call.
+        cells = self._own_cells if self.method == LESION_LOGITS else self._grad_cam
+        self._cells = tf.function(cells, autograph=False, reduce_retracing=True)
+        self._odds = tf.function(
+            lambda inputs: self._map_and_odds(inputs)[1], autograph=False, reduce_retracing=True
+        )
 
     def map(self, inputs: tf.Tensor, side: int) -> tf.Tensor:
         """Return the lesion maps, float32 [B, side, side]."""
-        cells = self._own_cells(inputs) if self.method == LESION_LOGITS else self._grad_cam(inputs)
-        return tf.image.resize(cells[..., None], [side, side])[..., 0]
+        return tf.image.resize(self._cells(inputs)[..., None], [side, side])[..., 0]
 
-    def log_odds(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def log_odds(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return the log odds of lump, float32 [B]."""
+        return self._odds(inputs)
+
+    def _map_and_odds(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the map [B, h, w, C], and the log odds of lump, float32 [B]."""
         found, end = self._model(inputs, training=False)
         if self._last is None:
@@ -154,7 +163,7 @@ class _Member:
     def _grad_cam(self, inputs: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            maps, odds = self.log_odds(inputs)
+            maps, odds = self._map_and_odds(inputs)
         gradients = tf.cast(tape.gradient(odds, maps), tf.float32)
         weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
         found = tf.nn.relu(tf.reduce_sum(weights * tf.cast(maps, tf.float32), axis=-1))
