@@ -70,14 +70,14 @@ def test_maps_that_are_no_better_than_the_centre_are_not_shown(measured, tmp_pat
     html = (measured.path / "report.html").read_text()
     assert "Lesion maps" in html
     assert "with the lesion map" not in html
-    assert "not shown to find lesions" in html
+    assert "not established" in html
     image = tmp_path / "scan.png"
     image.write_bytes(to_png(speckle(80, 100)))
     page = check(measured.bundle, image, out=tmp_path / "check.html").page.read_text()
     assert "with the lesion map" not in page
-    assert "not shown to find lesions" in page
+    assert "not established" in page
     found = explain_images(measured, image, out=tmp_path / "maps")
-    assert "not shown to find lesions" in found.no_lesion_map
+    assert "not established" in found.no_lesion_map
     assert found.images[0].picture is None
     assert not (tmp_path / "maps").exists()
 
