@@ -8,8 +8,9 @@ The features are the mean over the last feature map, standardised and turned ont
 components: the cosine of two images is hardly changed, and the file is small.
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -22,8 +23,9 @@ from breastus.explain.lesion_map import last_map
 from breastus.utils.files import write_aside
 
 _COMPONENTS = 128  # principal components that are kept; with images in the thousands, 1 MB
+_KEPT = 0.95  # share of images of the training's kind that the limit lets pass
 _MOST = 4000  # images that are kept
-_EPSILON = 1e-6  # smallest standard deviation of a feature that varies, as a part of its mean
+_EPSILON = 1e-6  # what is smaller than its mean, or the first component, by this is rounding
 _BLOCK = 512  # images that are compared with all others at a time
 _DIGITS = 16  # of a SHA-256: enough to recognise a file
 
@@ -78,6 +80,9 @@ class TrainingFeatures:
         group: int32 [n], number of the patient or scene.
         own_scene: cosine similarity above which an image shows the scene of a training image; no
             two training images of different scenes are more similar.
+        variance: float32 [k], variance along each component.
+        residual: mean variance of the features beyond the components.
+        limit: distance that 95 % of the validation images keep; see `distance`.
     """
 
     mean: np.ndarray
@@ -89,14 +94,20 @@ class TrainingFeatures:
     sha256: np.ndarray
     group: np.ndarray
     own_scene: float
+    variance: np.ndarray
+    residual: float
+    limit: float = np.inf
 
     @classmethod
-    def fit(cls, raw: np.ndarray, table: pd.DataFrame, *, seed: int) -> "TrainingFeatures":
+    def fit(
+        cls, raw: np.ndarray, table: pd.DataFrame, *, validation: np.ndarray, seed: int
+    ) -> "TrainingFeatures":
         """Fit on the training images.
 
         Args:
             raw: features of the network, [n, C].
             table: manifest rows of the images.
+            validation: features of the validation images, [m, C], from which `limit` comes.
             seed: decides which images are kept if there are more than 4,000.
         """
         kept = np.sort(np.random.default_rng(seed).permutation(len(raw))[:_MOST])
@@ -105,19 +116,39 @@ class TrainingFeatures:
         # A feature that does not vary says nothing.
         scale = np.where(scale > _EPSILON * np.abs(mean), scale, np.inf)
         standard = (raw - mean) / scale
-        basis = np.linalg.svd(standard, full_matrices=False)[2][:_COMPONENTS].T
+        _, lengths, rows = np.linalg.svd(standard, full_matrices=False)
+        variance = lengths**2 / len(raw)
+        variance = variance[variance > _EPSILON * variance[0]]  # none of a network without output
+        basis = rows[: min(len(variance), _COMPONENTS)].T
+        # Of few images all components are kept, and the variance beyond them is unknown.
+        beyond = variance[_COMPONENTS:] if len(variance) > _COMPONENTS else variance[-1:]
         features, group = standard @ basis, table["group_id"].factorize()[0]
-        return cls(
+        found = cls(
             *(array.astype(np.float32) for array in (mean, scale, basis, features)),
             *(table[name].to_numpy(str) for name in ("image_id", "label")),
             table["sha256"].str[:_DIGITS].to_numpy(str),
             group.astype(np.int32),
             _most_similar_scenes(features, group),
+            variance[:_COMPONENTS].astype(np.float32),
+            float(beyond.mean()) if len(beyond) else 1.0,
         )
+        return replace(found, limit=conformal_limit(found.distance(validation)))
 
     def project(self, raw: np.ndarray) -> np.ndarray:
         """Return raw features [m, C] as those here are: float32 [m, k]."""
         return ((raw - self.mean) / self.scale) @ self.basis
+
+    def distance(self, raw: np.ndarray) -> np.ndarray:
+        """Return how far raw features [m, C] are from the training images, [m], 0 or more.
+
+        The Mahalanobis distance whose covariance is that of the components, and one variance for
+        all dimensions beyond them (probabilistic principal components: Tipping, Bishop, Journal of
+        the Royal Statistical Society B 61, 1999, 611).
+        """
+        standard = (raw - self.mean) / self.scale
+        along = standard @ self.basis
+        beyond = np.maximum((standard**2).sum(axis=1) - (along**2).sum(axis=1), 0.0)
+        return np.sqrt((along**2 / self.variance).sum(axis=1) + beyond / self.residual)
 
     def nearest(self, raw: np.ndarray, *, sha256: str = "") -> Iterator[Neighbour]:
         """Yield the most similar image of each patient or scene, the most similar first.
@@ -165,7 +196,14 @@ class TrainingFeatures:
                 f"{path} cannot be read: {error}. Export the bundle again."
             ) from error
         arrays["features"] = arrays["features"].astype(np.float32)
-        return cls(**{**arrays, "own_scene": float(arrays["own_scene"])})
+        numbers = {name: float(arrays[name]) for name in ("own_scene", "residual", "limit")}
+        return cls(**{**arrays, **numbers})
+
+
+def conformal_limit(distances: np.ndarray) -> float:
+    """Return the distance that 95 % of images like these keep; infinite for fewer than 19."""
+    rank = math.ceil(_KEPT * (len(distances) + 1))
+    return float(np.sort(distances)[rank - 1]) if rank <= len(distances) else math.inf
 
 
 def _most_similar_scenes(features: np.ndarray, group: np.ndarray) -> float:

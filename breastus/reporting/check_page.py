@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from breastus.data.images import ImageFile, read_image, to_png
-from breastus.deploy.flags import PHANTOM, UNDECIDED
+from breastus.deploy.flags import PHANTOM, UNDECIDED, UNFAMILIAR
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.labels import LABELS, LUMP
 from breastus.reporting import texts
@@ -181,13 +181,18 @@ def _bar(probability: float, threshold: float) -> dict[str, float]:
 
 def _referral(prediction: "Prediction") -> list[str]:
     """Return why a reader must look at the image; empty if none must."""
-    causes = (*prediction.unsuitable, UNDECIDED)
+    causes = (*prediction.unsuitable, UNFAMILIAR, UNDECIDED)
     return [text for flag, text in prediction.reasons.items() if flag in causes]
 
 
 def _unusual(prediction: "Prediction") -> list[str]:
     """Return further sentences on what is unusual about the image."""
-    elsewhere = (*prediction.unsuitable, UNDECIDED, PHANTOM)  # PHANTOM: in a notice above
+    elsewhere = (
+        *prediction.unsuitable,
+        UNFAMILIAR,
+        UNDECIDED,
+        PHANTOM,
+    )  # PHANTOM: in a notice above
     return [text for flag, text in prediction.reasons.items() if flag not in elsewhere]
 
 

@@ -137,7 +137,8 @@ def _with_settings(config: Config, settings: Sequence[str]) -> Config:
 
 def _new_metadata(bundle: Bundle, decided: dict[str, Any]) -> dict[str, Any] | None:
     """Return the content of bundle.json after an evaluation; None if it stays the same."""
-    made = ("format", "transform", "files", "created")  # added when a bundle is written
+    # Added when a bundle is written.
+    made = ("format", "transform", "files", "created", "distance_limit")
     before = {name: value for name, value in bundle.metadata.items() if name not in made}
     after = before | jsonable(decided)
     return None if after == before else after

@@ -297,9 +297,12 @@ def _complete_environment(run: Run, network: keras.Model, seconds: float | None)
 
 
 def _write_features(run: Run, trainer: Trainer, network: keras.Model) -> None:
-    """Write the features of the training images, by which a prediction names similar ones."""
-    raw = trainer.outputs(network_features(network), "train")
-    features = TrainingFeatures.fit(raw, trainer.tables["train"], seed=run.config.seed)
+    """Write the features of the training images, by which a prediction finds similar ones."""
+    model = network_features(network)
+    raw = {split: trainer.outputs(model, split) for split in ("train", "val")}
+    features = TrainingFeatures.fit(
+        raw["train"], trainer.tables["train"], validation=raw["val"], seed=run.config.seed
+    )
     features.save(run.path / FEATURES_FILE)
 
 

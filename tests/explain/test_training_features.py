@@ -5,11 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
+from sklearn.covariance import EmpiricalCovariance
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import StandardScaler
 
 from breastus.errors import BundleError
-from breastus.explain.training_features import TrainingFeatures, network_features
+from breastus.explain.training_features import (
+    TrainingFeatures,
+    conformal_limit,
+    network_features,
+)
 from breastus.models.ensemble import ensemble
 
 N, C = 60, 40
@@ -39,7 +44,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def known(raw, table):
-    return TrainingFeatures.fit(raw, table, seed=0)
+    return TrainingFeatures.fit(raw, table, validation=raw + 0.1 * raw.std(axis=0), seed=0)
 
 
 def test_the_order_is_that_of_the_cosine_of_standardised_features(raw, table, known):
@@ -68,6 +73,40 @@ def test_the_own_scene_is_left_out(raw, table, known):
     assert scenes(far, sha256=table["sha256"][20]) == set(table["group_id"]) - {"scene 10"}
 
 
+def test_the_distance_is_that_of_mahalanobis(raw, known):
+    rng = np.random.default_rng(1)
+    new = raw[:5] + rng.normal(size=(5, C)) * raw.std(axis=0)
+    new[:, 0] = 5.0  # the constant feature
+    reference = EmpiricalCovariance().fit(raw[:, 1:] / raw[:, 1:].std(axis=0))
+    expected = np.sqrt(reference.mahalanobis(new[:, 1:] / raw[:, 1:].std(axis=0)))
+    np.testing.assert_allclose(known.distance(new), expected, rtol=1e-2)
+
+
+def test_what_lies_beyond_the_components_counts_too(table):
+    # 200 features of 60 images: images cannot span them all.
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(N, 200)).astype(np.float32)
+    known = TrainingFeatures.fit(raw, table, validation=raw, seed=0)
+    assert known.distance(rng.normal(size=(9, 200)).astype(np.float32)).min() > known.limit
+
+
+def test_a_network_that_computes_nothing_has_features_of_no_length(table):
+    raw = np.zeros((N, C), np.float32)
+    known = TrainingFeatures.fit(raw, table, validation=raw, seed=0)
+    assert known.distance(raw).max() == 0
+    assert len(list(known.nearest(raw[0]))) == N // 2
+
+
+def test_the_limit_keeps_95_percent():
+    assert conformal_limit(np.arange(1.0, 100.0)) == 95
+    assert np.isinf(conformal_limit(np.arange(18.0)))  # too few to promise it
+    rng = np.random.default_rng(0)
+    kept = [
+        (rng.normal(size=500) <= conformal_limit(rng.normal(size=92))).mean() for _ in range(99)
+    ]
+    assert 0.945 < np.mean(kept) < 0.965
+
+
 def test_a_file_holds_it_without_pickle(known, raw, tmp_path):
     path = tmp_path / "training_features.npz"
     known.save(path)
@@ -84,7 +123,8 @@ def test_the_file_has_a_limit(tmp_path):
     rng = np.random.default_rng(0)
     many = pd.DataFrame({"image_id": range(4300)}).astype(str)
     many = many.assign(label="lump", group_id=many["image_id"], sha256=many["image_id"])
-    known = TrainingFeatures.fit(rng.normal(size=(4300, 300)).astype(np.float32), many, seed=0)
+    raw = rng.normal(size=(4300, 300)).astype(np.float32)
+    known = TrainingFeatures.fit(raw, many, validation=raw[:50], seed=0)
     known.save(tmp_path / "x.npz")
     assert len(known.features) == 4000
     assert (tmp_path / "x.npz").stat().st_size < 2**21
