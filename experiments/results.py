@@ -34,7 +34,14 @@ from breastus.evaluation.published_baseline import published_baseline
 from breastus.runs.environment import describe_hardware
 from breastus.runs.run import kept_epoch
 from experiments import entries, readings
-from experiments.benchmarks import data_checks, intervals, many_files, search_scaling
+from experiments.benchmarks import (
+    data_checks,
+    intervals,
+    lesion_maps,
+    many_files,
+    search_scaling,
+    unfamiliar,
+)
 from experiments.pages import (
     RESULTS,
     SCORES,
@@ -119,7 +126,14 @@ def sections(found: Mapping[str, Variants]) -> Iterator[tuple[str, Callable[[], 
         yield name, partial(section, name, variants, comparison(name, found))
     if entries.has_entries():
         yield entries.EXPERIMENT, entries.section
-    for benchmark in (data_checks, search_scaling, many_files, intervals):
+    for benchmark in (
+        data_checks,
+        search_scaling,
+        many_files,
+        intervals,
+        lesion_maps,
+        unfamiliar,
+    ):
         if (record := read_measurement(benchmark.EXPERIMENT)) is not None:
             yield benchmark.EXPERIMENT, partial(benchmark.section, record)
 

@@ -55,8 +55,11 @@ def workspace(tmp_path_factory):
     for seed, folder in enumerate(("BUSI", "images")):
         for number in range(48):
             finding = findings[number % 3]
-            name = f"{finding} ({number}).png"
-            write(root / "path/to" / folder / finding / name, phantom(seed, number, finding))
+            stem = root / "path/to" / folder / finding / f"{finding} ({number})"
+            write(stem.with_suffix(".png"), phantom(seed, number, finding))
+            if folder == "BUSI" and finding != "normal":
+                mask = simulate_phantom(seed, number, finding=finding).mask
+                write(stem.with_name(f"{stem.name}_mask.png"), to_png(mask))
     for number in range(48):
         folder, finding = (("healthy", "normal"), ("cancer", "malignant"))[number % 2]
         write(root / "my_images" / folder / f"{number}.png", phantom(4, number, finding))
@@ -66,7 +69,8 @@ def workspace(tmp_path_factory):
         name = f"{patient}_{number:03d}.png"
         write(root / "path/to/BUS-UCLM/images" / name, phantom(9, number, finding))
         rows.append(f"{name};{finding.capitalize()};No;No;No")
-    (root / "path/to/BUS-UCLM/masks").mkdir()
+        mask = simulate_phantom(9, number, finding=finding).mask
+        write(root / "path/to/BUS-UCLM/masks" / name, to_png(mask))
     (root / "path/to/BUS-UCLM/INFO.csv").write_text("\n".join(rows) + "\n", encoding="utf-8-sig")
     for number, name in enumerate(("image.png", "image1.png", "image2.png")):
         write(root / name, phantom(3, number, "benign"))
@@ -77,7 +81,7 @@ def workspace(tmp_path_factory):
     rows = [f"{path.stem},0.{10 + n}" for n, path in enumerate(images)]
     tested = [row for n, row in enumerate(rows) if n % 3 == 2]
     (root / "my_predictions.csv").write_text("\n".join(["image_id,probability", *tested]) + "\n")
-    names = [path.stem for path in (root / "path/to/BUSI").rglob("*.png")]
+    names = [path.stem for path in (root / "path/to/BUSI").rglob("*).png")]
     rows = [f"{name},0.{10 + n}" for n, name in enumerate(names)]
     (root / "predictions.csv").write_text("\n".join(["image_id,probability", *rows]) + "\n")
     _write_dicom(root / "path/to/dicom")
@@ -165,7 +169,7 @@ def _run_line(line: str) -> None:
         if found := re.match(r"(runs|models)/([a-z_0-9]+?)(-cv)?(?:/|$)", name):
             _need_model(found[2], folds=bool(found[3]))
     # A command that is repeated on another page must not meet its own output.
-    if "--out" in arguments and arguments[0] in ("export", "pretrain", "data"):
+    if "--out" in arguments and arguments[0] in ("export", "pretrain", "data", "explain"):
         shutil.rmtree(arguments[arguments.index("--out") + 1], ignore_errors=True)
     if "--dicom" in arguments:
         shutil.rmtree(arguments[arguments.index("--dicom") + 1], ignore_errors=True)

@@ -26,6 +26,7 @@ ORDER = [
     ["auditing"],
     ["runs"],
     ["training"],
+    ["explain"],
     ["deploy"],
     ["vlm"],
     ["reporting"],

@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": ("breastus.cli.predict", "predict lump or no lump for images"),
     "check": ("breastus.cli.check", "write an HTML page with predictions and what is unusual"),
     "demo": ("breastus.cli.demo", "serve a web page that answers for images, on this machine"),
+    "explain": ("breastus.cli.explain", "measure lesion maps, or draw them on images"),
     "evaluate": ("breastus.cli.evaluate", "evaluate again, on other images, or against a run"),
     "vlm": ("breastus.cli.vlm", "ask a vision-language model about images, without training"),
     "score": ("breastus.cli.score", "score anyone's predictions, and compare them with baselines"),

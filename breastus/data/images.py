@@ -18,7 +18,7 @@ from breastus.data.dicom.files import SUFFIXES as DICOM_SUFFIXES
 from breastus.data.dicom.files import is_dicom, split_frame
 from breastus.data.image_files import MAX_PIXELS, read_bytes
 from breastus.data.orientation import ORIENTATION_TAG, file_orientation, upright
-from breastus.errors import ImageError
+from breastus.errors import DataError, ImageError
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
 SUFFIXES = (*_PICTURES, *DICOM_SUFFIXES)
@@ -111,6 +111,16 @@ class ImageFile:
 def read_image(source: str | os.PathLike | bytes) -> np.ndarray:
     """Return the pixels of an image file, uint8 [H, W, 3]. Raises as `ImageFile.read`."""
     return ImageFile.read(source).pixels
+
+
+def read_unchanged(path: str | os.PathLike, sha256: str) -> np.ndarray:
+    """Return the pixels of a file as `read_image`; raise DataError unless it has this SHA-256."""
+    file = ImageFile.read(path)
+    if file.sha256 != sha256:
+        raise DataError(
+            f"{path} has changed since it was predicted. Restore the old file, or evaluate again."
+        )
+    return file.pixels
 
 
 def to_png(pixels: np.ndarray, *, side: int | None = None, simulated: bool = False) -> bytes:

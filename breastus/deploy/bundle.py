@@ -8,6 +8,7 @@ models/cnn/
   model.keras        the network alone, z-scored images in
   MODEL_CARD.md      the same for a reader
   seen_images.txt    shortened checksums of the images that took part in training
+  training_features.npz   what the network computes of the training images, to find similar ones
 """
 
 import importlib.util
@@ -31,6 +32,7 @@ SAVED_MODEL = "saved_model"
 GRAPHS = {"tensorflow": SAVED_MODEL, "onnx": "model.onnx", "litert": "model.tflite"}  # by runtime
 CARD_FILE = "MODEL_CARD.md"
 SEEN_FILE = "seen_images.txt"
+FEATURES_FILE = "training_features.npz"
 SEEN_DIGITS = 16  # of a SHA-256: enough to recognise a file, too few to be worth collecting
 # The bundle that ships with the repository; an installed package has none.
 _SHIPPED = Path(__file__).parents[2] / "models" / "busi"
@@ -78,6 +80,12 @@ class Bundle:
         """The names of the runtimes that the bundle holds a graph for, in the order of `GRAPHS`."""
         tops = {name.split("/")[0] for name in self.metadata["files"]}
         return tuple(runtime for runtime, file in GRAPHS.items() if file in tops)
+
+    @property
+    def training_features(self) -> Path | None:
+        """The file of `TrainingFeatures`; None in a bundle without it."""
+        path = self.path / FEATURES_FILE
+        return path if path.is_file() else None
 
     @cached_property
     def seen(self) -> frozenset[str]:

@@ -72,13 +72,20 @@ def bundle_metadata(
 
 
 def decision_metadata(
-    decision: Decision, *, metrics: dict[str, Any], validation: pd.DataFrame
+    decision: Decision,
+    *,
+    metrics: dict[str, Any],
+    validation: pd.DataFrame,
+    explanation: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the part of bundle.json that an evaluation decides.
 
-    `validation` are the predictions that the decision was fitted on.
+    `validation` are the predictions that the decision was fitted on, and `explanation` the content
+    of explanation.json if the lesion maps were measured.
     """
+    measured = {name: part for name, part in (explanation or {}).items() if name != "images"}
     return {
+        **({"explanation": measured} if measured else {}),
         "threshold": decision.threshold,
         "threshold_rule": decision.selection["threshold"]["description"],
         # 1 for calibrations other than temperature scaling, which have other parameters.

@@ -23,8 +23,10 @@ from breastus.data.masks import looks_like_mask
 PHANTOM, SEEN = "trained_on_phantoms", "seen_in_training"
 UNDECIDED = "undecided"  # key of the reason why the conformal sets refer an image; no flag
 BLANK, TINY, NOT_B_MODE, MASK_LIKE = "blank", "tiny", "not_b_mode", "mask_like"
-# Flags with which an image is always referred.
+UNFAMILIAR = "unfamiliar"
+# Flags with which an image is always referred. With the first ones the label means nothing.
 UNSUITABLE = (COLOR_DOPPLER, COLOR_MODE, NEARLY_BLACK, BLANK, TINY, NOT_B_MODE, MASK_LIKE)
+REFERRED = (*UNSUITABLE, UNFAMILIAR)
 _CONTRAST = 8  # grey levels, least standard deviation of an image that shows anything
 _BLACK = 0.95  # largest fraction of pixels darker than 10
 _WHITE = 0.5  # largest fraction of pixels brighter than 245
@@ -38,6 +40,7 @@ def prediction_flags(
     seen: bool,
     ranges: Mapping[str, tuple[float, float]],
     stated: Iterable[str] = (),
+    unfamiliar: bool = False,
 ) -> dict[str, str]:
     """Return each flag of a prediction with its meaning.
 
@@ -47,6 +50,8 @@ def prediction_flags(
         seen: true if the file took part in the training.
         ranges: `input_statistics` of the bundle.
         stated: flags that the header of a DICOM file states.
+        unfamiliar: true if the features of the image are farther from the training images than the
+            bundle's `distance_limit`.
     """
     found = {}
     if phantom:
@@ -59,6 +64,11 @@ def prediction_flags(
     found |= _unsuitable(statistics, ranges)
     if BLANK not in found and looks_like_mask(pixels):
         found[MASK_LIKE] = "the image has few grey levels, as a lesion mask or a drawing has"
+    if unfamiliar:
+        found[UNFAMILIAR] = (
+            "what the network computes of the image is farther from the training images than for "
+            "95 % of the validation images"
+        )
     return found | unusual(statistics, ranges)
 
 

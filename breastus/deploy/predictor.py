@@ -10,7 +10,7 @@ import PIL.Image
 
 from breastus.data.images import ImageFile, to_png, upright_pixels
 from breastus.deploy.bundle import METADATA_FILE, Bundle, find_bundle
-from breastus.deploy.flags import UNDECIDED, UNSUITABLE, prediction_flags
+from breastus.deploy.flags import REFERRED, UNDECIDED, UNSUITABLE, prediction_flags
 from breastus.deploy.runtimes import choose_runtime, load_graph
 from breastus.errors import BundleError, ConfigError, ImageError
 from breastus.evaluation.calibration.logistic import TINY
@@ -43,9 +43,9 @@ class Prediction:
             sum to `probability`; None if the network learned labels alone, or the image could not
             be read.
         referred: true if a reader must look at the image, because the model does not know such
-            images (`unsuitable`), or because the conformal sets of the bundle hold both labels,
-            none, or not `label`. None if the bundle has no sets or the image could not be read,
-            which does not mean that the prediction is certain.
+            images (`unsuitable`, or the flag `unfamiliar`), or because the conformal sets of the
+            bundle hold both labels, none, or not `label`. None if the bundle has no sets or the
+            image could not be read, which does not mean that the prediction is certain.
     """
 
     path: str
@@ -165,12 +165,14 @@ class Predictor:
             ) from error
         probability = float(outputs["lump"][0])
         label = self.labels[int(probability >= self.threshold)]
+        limit = self.metadata.get("distance_limit")  # None in bundles of an earlier version
         reasons = prediction_flags(
             file.pixels,
             phantom=self.trained_on_phantoms,
             seen=self.has_seen(file.sha256),
             ranges=self.metadata["input_statistics"],
             stated=file.flags,
+            unfamiliar=limit is not None and float(outputs["distance"][0]) > limit,
         )
         findings = None
         if names := self.metadata.get("findings"):
@@ -184,7 +186,7 @@ class Predictor:
             threshold=self.threshold,
             flags=tuple(reasons),
             reasons=reasons | ({UNDECIDED: undecided} if undecided else {}),
-            referred=any(flag in UNSUITABLE for flag in reasons) or referred,
+            referred=any(flag in REFERRED for flag in reasons) or referred,
             findings=findings,
         )
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from breastus.evaluation.calibration.calibrators import Calibrator
 from breastus.evaluation.tta import VIEWS, View
+from breastus.explain.training_features import TrainingFeatures, network_features
 from breastus.labels import KNOWN_FINDINGS, LUMP, NO_LUMP
 from breastus.preprocessing.transform import Transform
 from breastus.training.predict_fn import TINY, view_images
@@ -33,7 +34,10 @@ class ServingModule(tf.Module):
         model: network from images, as `transform` gives them, to softmax probabilities.
         transform: image transform of the network.
         calibrators: applied to the network's probabilities one after the other.
-        views: views of test-time augmentation, whose logits are averaged before calibration.
+        views: views of test-time augmentation, whose logits are averaged before calibration. The
+            first one must be the image as it is.
+        known: features of the training images. With them the graph also returns `distance`, float32
+            [B], see `TrainingFeatures.distance`.
     """
 
     def __init__(
@@ -42,12 +46,19 @@ class ServingModule(tf.Module):
         transform: Transform,
         calibrators: Iterable[Calibrator] = (),
         views: Sequence[View] = VIEWS["none"],
+        known: TrainingFeatures | None = None,
     ):
         super().__init__(name="breastus")
         # AutoGraph must not convert Keras' own code, but must convert the transform.
         self._model = tf.autograph.experimental.do_not_convert(
             lambda inputs: model(inputs, training=False)
         )
+        self._known, self._features = known, None
+        if known is not None:
+            both = keras.Model(model.input, [model.output, network_features(model).output])
+            self._features = tf.autograph.experimental.do_not_convert(
+                lambda inputs: both(inputs, training=False)
+            )
         self._transform = transform
         self._calibrators = list(calibrators)
         self._views = tuple(views)
@@ -78,7 +89,14 @@ class ServingModule(tf.Module):
         pixels = tf.concat([pixels, spare], axis=0)
         tiny = _TINY if len(self._views) == 1 else TINY
         inputs = [self._transform.normalize(view_images(view, pixels)) for view in self._views]
-        logs = [tf.math.log(tf.maximum(self._model(images), tiny)) for images in inputs]
+        outputs = {}
+        if self._features is None:
+            predicted = [self._model(images) for images in inputs]
+        else:
+            plain, raw = self._features(inputs[0])
+            predicted = [plain, *(self._model(images) for images in inputs[1:])]
+            outputs["distance"] = distance(raw[:count], self._known)
+        logs = [tf.math.log(tf.maximum(one, tiny)) for one in predicted]
         mean = tf.add_n(logs) / len(logs)
         findings = mean if mean.shape[-1] == len(KNOWN_FINDINGS) else None
         if findings is not None:
@@ -87,7 +105,7 @@ class ServingModule(tf.Module):
         for calibrator in self._calibrators:
             mean = calibrated(mean, calibrator)
         probabilities = tf.nn.softmax(mean)[:count]
-        outputs = {"probabilities": probabilities, "lump": probabilities[:, LUMP]}
+        outputs |= {"probabilities": probabilities, "lump": probabilities[:, LUMP]}
         if findings is not None:
             # Calibration changes the probability of lump, and not how it is shared.
             shares = tf.nn.softmax(findings[:count, LUMP:])
@@ -114,6 +132,15 @@ class ServingModule(tf.Module):
             tf.saved_model.save(self, str(path), signatures=signatures)
         except tf.errors.OpError as error:  # how TensorFlow reports a full disk
             raise OSError(re.sub(r"\{\{.*?\}\} ?|\s*\[Op:.*", "", error.message)) from error
+
+
+def distance(raw: tf.Tensor, known: TrainingFeatures) -> tf.Tensor:
+    """Return `TrainingFeatures.distance` of raw features, float32 [B, C], as float32 [B]."""
+    standard = (raw - known.mean) / known.scale
+    along = tf.matmul(standard, tf.constant(known.basis))
+    beyond = tf.reduce_sum(standard**2, axis=1) - tf.reduce_sum(along**2, axis=1)
+    total = tf.reduce_sum(along**2 / known.variance, axis=1)
+    return tf.sqrt(total + tf.maximum(beyond, 0.0) / known.residual)
 
 
 def calibrated(logs: tf.Tensor, calibrator: Calibrator) -> tf.Tensor:

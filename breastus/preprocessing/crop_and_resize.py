@@ -73,12 +73,7 @@ def resize(image: tf.Tensor, size: int, *, aspect: str = "squash") -> tf.Tensor:
         float32 [size, size, C] in whole grey levels 0 to 255. Because of the rounding, pixels that
         training caches as uint8 equal the pixels of the exported graph.
     """
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    rows = columns = tf.constant(size)
-    if aspect == "keep":
-        longer = tf.maximum(height, width)
-        rows = tf.maximum(height * size // longer, 1)
-        columns = tf.maximum(width * size // longer, 1)
+    rows, columns = resized_shape(tf.shape(image)[0], tf.shape(image)[1], size, aspect=aspect)
     # In between, grey levels are rounded to eighths.
     turned = _resize_lines(tf.cast(image, tf.float32), rows, scale=8.0)
     turned = _resize_lines(tf.transpose(turned, [1, 0, 2]), columns, scale=1 / 8)
@@ -88,6 +83,16 @@ def resize(image: tf.Tensor, size: int, *, aspect: str = "squash") -> tf.Tensor:
         around = [[top, size - rows - top], [left, size - columns - left], [0, 0]]
         resized = tf.pad(resized, around)
     return tf.reshape(resized, [size, size, image.shape[-1] or -1])  # a static shape
+
+
+def resized_shape(
+    height: tf.Tensor, width: tf.Tensor, size: int, *, aspect: str
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the rows and columns of a square of `size` that an image fills, in its middle."""
+    if aspect == "squash":
+        return tf.constant(size), tf.constant(size)
+    longer = tf.maximum(height, width)
+    return tf.maximum(height * size // longer, 1), tf.maximum(width * size // longer, 1)
 
 
 def resize_batch(images: tf.Tensor, size: int) -> tf.Tensor:

@@ -82,6 +82,19 @@ class Transform:
             image = fill_annotations(image, find_annotations(image))
         return self._resized(mask, borders_of=image)
 
+    def shown_box(self, image: tf.Tensor) -> tf.Tensor:
+        """Return the part of an image [H, W, 3] that the square shows.
+
+        Returns:
+            int32 [4]: top, bottom, left, right in pixels of the image.
+        """
+        if not self.trim:
+            height, width = tf.unstack(tf.shape(image)[:2])
+            return tf.stack([0, height, 0, width])
+        if self.annotations != "keep":
+            image = fill_annotations(image, find_annotations(image))
+        return border_box(distinct_planes(image)[1])
+
     def normalize(self, image: tf.Tensor) -> tf.Tensor:
         """Map colours and scale [..., S, S, 3], 0 to 255, to float32 [..., S, S, 3]."""
         if self.color == "parula":

@@ -12,20 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from breastus.data.images import read_image, to_png
-from breastus.deploy.flags import PHANTOM, UNDECIDED
+from breastus.data.images import ImageFile, read_image, to_png
+from breastus.deploy.flags import PHANTOM, UNDECIDED, UNFAMILIAR
 from breastus.evaluation.intervals.proportions import wilson_interval
 from breastus.labels import LABELS, LUMP
+from breastus.reporting import texts
 from breastus.reporting.facts import ModelFacts
 from breastus.reporting.format import count, listed, rounded_apart
+from breastus.reporting.heat_map import heat_map
 from breastus.reporting.notices import notices
+from breastus.reporting.pictures import shrink, to_jpeg
 from breastus.reporting.render import render, sentence
 from breastus.utils.files import printable, write_text
 
 if TYPE_CHECKING:  # they load TensorFlow
+    from breastus.deploy.explainer import Explainer
     from breastus.deploy.predictor import Prediction, Predictor
+    from breastus.explain.training_features import Neighbour
 
 _SIDE = 480  # longer side of a picture on the page, in pixels
+_SMALL_SIDE = 240  # the same of a similar training image
 
 
 @dataclass(frozen=True)
@@ -42,27 +48,37 @@ class Case:
 
 
 def check(
-    predictor: "Predictor", cases: Sequence[Case], out: str | os.PathLike
+    predictor: "Predictor",
+    cases: Sequence[Case],
+    out: str | os.PathLike,
+    *,
+    explainer: "Explainer",
 ) -> list["Prediction"]:
     """Predict images, write the page, and return a prediction for each case.
 
-    The prediction of an unreadable image has an `error`.
+    The prediction of an unreadable image has an `error`. `explainer` draws the lesion maps of the
+    same bundle, if they may be shown.
 
     Raises:
         RunError: when the page cannot be written.
     """
     judged = predictor.predict_each(case.path for case in cases)
     predictions = list(tqdm(judged, "checking images", len(cases), leave=False, disable=None))
-    write_text(out, check_page(predictor.metadata, cases, predictions))
+    write_text(out, check_page(predictor.metadata, cases, predictions, explainer=explainer))
     return predictions
 
 
 def check_page(
-    info: Mapping[str, Any], cases: Iterable[Case], predictions: Sequence["Prediction"]
+    info: Mapping[str, Any],
+    cases: Iterable[Case],
+    predictions: Sequence["Prediction"],
+    *,
+    explainer: "Explainer",
 ) -> str:
     """Return the page as HTML; `info` is the content of bundle.json."""
     phantom = info["trained_on"]["phantom"]
-    shown = [_facts(info, *pair) for pair in zip(cases, predictions, strict=True)]
+    pairs = zip(cases, predictions, strict=True)
+    shown = [_facts(info, *pair, explainer) for pair in pairs]
     return render(
         "check_page.html.j2",
         title=f"Check of “{info['model']}” on {count(len(shown), 'image')}",
@@ -71,8 +87,10 @@ def check_page(
             patient_images=not phantom and any(case["picture"] for case in shown),
         ),
         info=info,
-        recalibrated_for=_recalibrated_for(info),
+        recalibrated_for=hospital_of_recalibration(info),
         summary=summary(predictions),
+        explanation=explainer.measured,
+        no_lesion_map=texts.no_lesion_map(explainer.measured),
         cases=shown,
     )
 
@@ -85,7 +103,7 @@ def summary(predictions: Sequence["Prediction"]) -> str:
         lumps=sum(prediction.label == LABELS[LUMP] for prediction in read),
         read=len(read),
         referred=sum(bool(prediction.referred) for prediction in read),
-        unusual=sum(bool(_unusual(prediction)) for prediction in read),
+        unusual=sum(bool(unusual_facts(prediction)) for prediction in read),
         failed=len(predictions) - len(read),
     )
 
@@ -97,7 +115,7 @@ def how_sure(info: Mapping[str, Any], probability: float) -> str:
         return sentence("text/how_sure.txt.j2", near=None)
     near = min(bins, key=lambda b: max(b["low"] - probability, probability - b["high"], 0.0))
     low, high = wilson_interval(near["lumps"], near["count"])
-    sources = _recalibrated_for(info)
+    sources = hospital_of_recalibration(info)
     return sentence(
         "text/how_sure.txt.j2",
         near=near,
@@ -111,7 +129,9 @@ def how_sure(info: Mapping[str, Any], probability: float) -> str:
     )
 
 
-def _facts(info: Mapping[str, Any], case: Case, prediction: "Prediction") -> dict[str, Any]:
+def _facts(
+    info: Mapping[str, Any], case: Case, prediction: "Prediction", explainer: "Explainer"
+) -> dict[str, Any]:
     """Return what the page shows of an image."""
     facts = {
         "name": printable(os.path.basename(case.path)),
@@ -123,17 +143,33 @@ def _facts(info: Mapping[str, Any], case: Case, prediction: "Prediction") -> dic
         return facts
     probability, threshold = rounded_apart(prediction.probability, prediction.threshold)
     side = "at least" if prediction.probability >= prediction.threshold else "below"
+    file, mapped = ImageFile.read(case.path), b""
+    pixels = file.pixels
+    if explainer.has_maps and not prediction.unsuitable:
+        mapped = to_png(heat_map(pixels, explainer.lesion_map(pixels), side=_SIDE))
     return facts | {
-        "picture": to_png(read_image(case.path), side=_SIDE),
-        "referral": _referral(prediction),
-        "bar": _bar(prediction.probability, prediction.threshold),
+        "picture": to_png(pixels, side=_SIDE),
+        "lesion_map": mapped,
+        "similar": [] if prediction.unsuitable else _similar(explainer.similar_images(file)),
+        "referral": referral_reasons(prediction),
+        "bar": decision_bar(prediction.probability, prediction.threshold),
         "probability": f"P(lump) = {probability}, {side} the threshold {threshold}",
         "how_sure": how_sure(info, prediction.probability),
-        "unusual": _unusual(prediction),
+        "unusual": unusual_facts(prediction),
     }
 
 
-def _bar(probability: float, threshold: float) -> dict[str, float]:
+def _similar(found: Sequence["Neighbour"]) -> list[dict[str, Any]]:
+    """Return similar training images with their pictures, which are empty if no file is known."""
+    pictures = [
+        to_jpeg(shrink(read_image(one.path), _SMALL_SIDE)) if one.path else b"" for one in found
+    ]
+    return [
+        {"known": one, "picture": picture} for one, picture in zip(found, pictures, strict=True)
+    ]
+
+
+def decision_bar(probability: float, threshold: float) -> dict[str, float]:
     """Return start and length of the bar in per cent.
 
     Its left half spans 0 to the threshold, its right half the threshold to 1.
@@ -144,18 +180,23 @@ def _bar(probability: float, threshold: float) -> dict[str, float]:
     return {"start": 50, "length": 50 * (probability - threshold) / (1 - threshold or 1)}
 
 
-def _referral(prediction: "Prediction") -> list[str]:
+def referral_reasons(prediction: "Prediction") -> list[str]:
     """Return why a reader must look at the image; empty if none must."""
-    causes = (*prediction.unsuitable, UNDECIDED)
+    causes = (*prediction.unsuitable, UNFAMILIAR, UNDECIDED)
     return [text for flag, text in prediction.reasons.items() if flag in causes]
 
 
-def _unusual(prediction: "Prediction") -> list[str]:
+def unusual_facts(prediction: "Prediction") -> list[str]:
     """Return further sentences on what is unusual about the image."""
-    elsewhere = (*prediction.unsuitable, UNDECIDED, PHANTOM)  # PHANTOM: in a notice above
+    elsewhere = (
+        *prediction.unsuitable,
+        UNFAMILIAR,
+        UNDECIDED,
+        PHANTOM,
+    )  # PHANTOM: in a notice above
     return [text for flag, text in prediction.reasons.items() if flag not in elsewhere]
 
 
-def _recalibrated_for(info: Mapping[str, Any]) -> str:
+def hospital_of_recalibration(info: Mapping[str, Any]) -> str:
     """Return the data sets that a bundle was recalibrated for, or ""."""
     return listed(info.get("recalibration", {}).get("sources", ()))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 from breastus.labels import KNOWN_FINDINGS
 from breastus.reporting import texts
 from breastus.reporting.check_page import (
-    _bar,
-    _recalibrated_for,
-    _referral,
-    _unusual,
+    decision_bar,
+    hospital_of_recalibration,
     how_sure,
+    referral_reasons,
+    unusual_facts,
 )
 from breastus.reporting.facts import ModelFacts
 from breastus.reporting.format import rounded_apart
@@ -34,7 +34,7 @@ def page_files(
         "demo/page.html.j2",
         info=info,
         notices=texts.notices(ModelFacts.of_bundle(info)),
-        recalibrated_for=_recalibrated_for(info),
+        recalibrated_for=hospital_of_recalibration(info),
         findings=KNOWN_FINDINGS,
         max_bytes=max_bytes,
     )
@@ -61,9 +61,9 @@ def result(info: Mapping[str, Any], prediction: "Prediction", picture: bytes) ->
         "demo/result.html.j2",
         prediction=prediction,
         picture=picture,
-        referral=_referral(prediction),
-        bar=_bar(prediction.probability, prediction.threshold),
+        referral=referral_reasons(prediction),
+        bar=decision_bar(prediction.probability, prediction.threshold),
         probability=f"P(lump) = {probability}, {side} the threshold {threshold}",
         how_sure=how_sure(info, prediction.probability),
-        unusual=_unusual(prediction),
+        unusual=unusual_facts(prediction),
     )

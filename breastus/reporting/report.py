@@ -4,7 +4,7 @@ report.html        self-contained: verdict, key numbers, figures, tables, detail
 figures/*.png      the figures, one file each
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ from breastus.reporting.figures.side_by_side import plot_twins
 from breastus.reporting.figures.style import SavedFigure, save_figure
 from breastus.reporting.figures.subgroups import plot_subgroups
 from breastus.reporting.format import listed
+from breastus.reporting.lesion_pictures import lesion_pictures
 from breastus.reporting.notices import notices
 from breastus.reporting.render import render
 from breastus.runs.report_folder import ReportFolder
 from breastus.utils.files import write_text
 
 _OTHER_NAMES = ("recall", "recall_no_lump")  # of sensitivity and specificity
+_EXAMPLES = 2  # hits of lesion maps that are shown, and misses
 _OPTIONAL_FIGURES = (
     "findings",
     "history",
@@ -57,13 +59,16 @@ def write_report(
     external: ExternalFacts | None = None,
     robustness: dict[str, Any] | None = None,
     recalibration: dict[str, Any] | None = None,
+    explanation: dict[str, Any] | None = None,
+    lesion_maps: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write report.html and figures/.
 
     Args:
         folder: folder of the run, the external validation or the cross-validation.
         model: facts about the model.
-        metrics, environment, robustness, recalibration: content of the JSON files of these names.
+        metrics, environment, robustness, recalibration, explanation: content of the JSON files of
+            these names.
         predictions: predictions of the test images; of a cross-validation the out-of-fold
             predictions of each repeat.
         manifest: manifest of the images.
@@ -71,9 +76,13 @@ def write_report(
         history: epochs of the training, where there was one.
         folds: name and metrics of each run of a cross-validation.
         external: facts about the images of an external validation.
+        lesion_maps: lesion maps by image id, see `Run.read_lesion_maps`. They are shown if they
+            point at lesions better than the centre does.
     """
     tables = [predictions] if isinstance(predictions, pd.DataFrame) else list(predictions)
-    errors = most_confident_errors(errors_of_all(tables), manifest)
+    if not lesion_maps or not explanation or not explanation["better_than_centre"]:
+        lesion_maps = {}
+    errors = most_confident_errors(errors_of_all(tables), manifest, lesion_maps)
     figures = _save_figures(
         folder.figures,
         metrics=metrics,
@@ -91,7 +100,7 @@ def write_report(
         notices=notices(
             model,
             phantom_images=phantom_images,
-            patient_images=bool(errors) and not _all_simulated(manifest),
+            patient_images=bool(errors or lesion_maps) and not _all_simulated(manifest),
         ),
         metrics=metrics,
         scores=texts.scores_of(metrics),
@@ -105,6 +114,7 @@ def write_report(
         exclusions=texts.exclusions(external) if external else [],
         study=None if phantom_images else metrics.get("published_baseline"),
         calibration=_calibration(metrics),
+        **_explanation_values(explanation, manifest, lesion_maps),
         **_robustness_values(robustness),
         **_recalibration_values(recalibration, tables[0], manifest),
         definitions={name: m for name, m in METRICS.items() if name not in _OTHER_NAMES},
@@ -127,6 +137,26 @@ def _calibration(metrics: dict[str, Any]) -> str:
     if "decision" not in metrics:
         return ""
     return Calibrator.from_dict(metrics["decision"]["calibrator"]).description
+
+
+def _explanation_values(
+    explanation: dict[str, Any] | None,
+    manifest: pd.DataFrame,
+    lesion_maps: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """Return the results, and hits and misses as examples, one image for each patient or scene."""
+    if not explanation:
+        return {"explanation": None}
+    images = pd.DataFrame(explanation["images"]).drop_duplicates("group_id")
+    images = images[images["image_id"].isin(set(lesion_maps))]
+    shown = images.groupby("hit", sort=False).head(_EXAMPLES).sort_values("hit", ascending=False)
+    drawn = lesion_pictures(shown["image_id"], manifest, lesion_maps)
+    return {
+        "explanation": explanation,
+        "explanation_summary": texts.explanation_summary(explanation),
+        "no_lesion_map": texts.no_lesion_map(explanation),
+        "examples": list(shown.join(drawn).itertuples()),
+    }
 
 
 def _robustness_values(robustness: dict[str, Any] | None) -> dict[str, Any]:

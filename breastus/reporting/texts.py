@@ -84,6 +84,16 @@ def external_summary(folder: ExternalEvaluation) -> list[str]:
     ]
 
 
+def explanation_summary(explanation: dict[str, Any]) -> str:
+    """Return how often the lesion maps point at the lesion; `explanation`: explanation.json."""
+    return sentence("text/explanation.txt.j2", explanation=explanation)
+
+
+def no_lesion_map(explanation: dict[str, Any] | None) -> str:
+    """Return why no lesion map is shown; "" if maps may be shown."""
+    return sentence("text/no_lesion_map.txt.j2", explanation=explanation)
+
+
 def robustness_summary(robustness: dict[str, Any]) -> str:
     """Return which corruptions lower the scores."""
     values = {"robustness": robustness, **robustness_facts(robustness)}

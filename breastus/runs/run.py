@@ -6,7 +6,9 @@ runs/compact/
   history.csv, logs/, best.keras                    training
   predictions_val.csv, predictions_test.csv         probabilities before and after calibration
   decision.json, metrics.json, shortcuts.json       calibration and threshold; scores
+  training_features.npz                             to find similar training images
   robustness.json                                   only if it was measured
+  explanation.json, lesion_maps.npz                 only if `breastus explain` measured its maps
   twins.csv                                         only if the split separates groups
   report.html, figures/, external/<data set>/       for readers
   bundle/                                           written last: a run that has it is finished
@@ -35,7 +37,7 @@ from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import read_predictions, write_predictions
 from breastus.preprocessing.version import check_transform
 from breastus.runs.report_folder import ReportFolder, read_config
-from breastus.utils.files import read_json, write_csv, write_json, write_text
+from breastus.utils.files import read_json, write_aside, write_csv, write_json, write_text
 
 CONFIG_FILE = "config.yaml"
 ENVIRONMENT_FILE = "environment.json"
@@ -45,6 +47,9 @@ LOGS_FOLDER = "logs"  # for TensorBoard
 BEST_FILE = "best.keras"  # the network of the epoch that was kept, see `kept_epoch`
 DECISION_FILE = "decision.json"
 SHORTCUTS_FILE = "shortcuts.json"
+FEATURES_FILE = "training_features.npz"
+EXPLANATION_FILE = "explanation.json"
+LESION_MAPS_FILE = "lesion_maps.npz"
 TWINS_FILE = "twins.csv"  # test images that have a twin in training
 BUNDLE_FOLDER = "bundle"
 STATE_FILE = "state.npz"
@@ -231,6 +236,32 @@ class Run(ReportFolder):
     def write_shortcuts(self, result: dict[str, Any]) -> None:
         """Write shortcuts.json."""
         write_json(self.path / SHORTCUTS_FILE, result)
+
+    @property
+    def training_features(self) -> Path | None:
+        """The file of `TrainingFeatures`; None in a run of an earlier version."""
+        return self.path / FEATURES_FILE if self.has(FEATURES_FILE) else None
+
+    def read_explanation(self) -> dict[str, Any] | None:
+        """Return how well the lesion maps point at lesions; None if it was not measured."""
+        return read_json(self.path / EXPLANATION_FILE) if self.has(EXPLANATION_FILE) else None
+
+    def write_explanation(self, result: dict[str, Any], maps: dict[str, np.ndarray]) -> None:
+        """Write explanation.json, and the lesion maps of the test images for the report.
+
+        `maps` are uint8 [64, 64] by image id: the original image, stretched to a square.
+        """
+        arrays = {"image_id": np.array(list(maps)), "maps": np.stack(list(maps.values()))}
+        with write_aside(self.path / LESION_MAPS_FILE) as aside:
+            np.savez_compressed(aside, **arrays)
+        write_json(self.path / EXPLANATION_FILE, result)
+
+    def read_lesion_maps(self) -> dict[str, np.ndarray]:
+        """Return the lesion maps of the test images as `write_explanation` got them, if any."""
+        if not self.has(LESION_MAPS_FILE):
+            return {}
+        with np.load(self.path / LESION_MAPS_FILE, allow_pickle=False) as stored:
+            return dict(zip(stored["image_id"].tolist(), stored["maps"], strict=True))
 
     def read_twins(self) -> dict[str, str] | None:
         """Return test image to its twin in training, by image id; None if the split cannot leak."""

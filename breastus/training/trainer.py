@@ -314,25 +314,28 @@ class Trainer:
         )
 
     def predict(self, model: keras.Model, split: str) -> np.ndarray:
-        """Return a split's probabilities, float64 [n, classes], averaged over `evaluation.tta`.
+        """Return a split's probabilities, float64 [n, classes], averaged over `evaluation.tta`."""
+        views = VIEWS[self.config.evaluation.tta]
+        return mean_over_views(lambda view: self.outputs(model, split, view), views)
+
+    def outputs(self, model: keras.Model, split: str, view: View = VIEWS["none"][0]) -> np.ndarray:
+        """Return what a model computes of a split's images in one view, [n, ...].
 
         Shared features of a frozen backbone are not computed again.
         """
-        batching = self._evaluation_batching()
-
-        def predict_view(view: View) -> np.ndarray:
-            in_float32 = self.execution.precision == "float32"
-            if self._plain_features is not None and in_float32 and view == View():
-                _, head = split_backbone_head(model)
-                rows, size = self._shared_rows(split), batching["batch_size"]
-                batches = self._plain_features.once(rows=rows, batch_size=size)
-                return head.predict(batches.map(lambda features, _: features), verbose=0)
-            normalize = lambda images: self.transform.normalize(view_images(view, images))  # noqa: E731
-            batches = evaluation_dataset(self._split_images(split), normalize=normalize, **batching)
-            with reraise_image_errors(), enough_memory():
-                return model.predict(batches, verbose=0)
-
-        return mean_over_views(predict_view, VIEWS[self.config.evaluation.tta])
+        batching, in_float32 = self._evaluation_batching(), self.execution.precision == "float32"
+        if self._plain_features is not None and in_float32 and view == View():
+            _, head = split_backbone_head(model)
+            rows, size = self._shared_rows(split), batching["batch_size"]
+            batches = self._plain_features.once(rows=rows, batch_size=size)
+            return head.predict(batches.map(lambda features, _: features), verbose=0)
+        batches = evaluation_dataset(
+            self._split_images(split),
+            normalize=lambda images: self.transform.normalize(view_images(view, images)),
+            **batching,
+        )
+        with reraise_image_errors(), enough_memory():
+            return model.predict(batches, verbose=0)
 
     def best_model(self) -> keras.Model:
         """Return the network of the epoch that was kept, loaded in safe mode, in float32.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from breastus.data.manifest.build import load_manifest
 from breastus.data.manifest.schema import sample_balanced
+from breastus.deploy.explainer import Explainer
 from breastus.deploy.predictor import Prediction, Predictor
 from breastus.errors import ConfigError, RunError
 from breastus.reporting import check_page
@@ -72,7 +73,8 @@ def check(
     if data is not None:
         cases = _draw(predictor, data, labels, count=count, seed=seed)
     page = Path(out) if out is not None else free_name("check")
-    return CheckReport(check_page.check(predictor, cases, page), page)
+    explainer = Explainer(predictor.bundle)
+    return CheckReport(check_page.check(predictor, cases, page, explainer=explainer), page)
 
 
 def _draw(

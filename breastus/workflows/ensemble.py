@@ -34,6 +34,7 @@ from breastus.preprocessing.transform import Transform
 from breastus.reporting.model_card import model_card
 from breastus.runs.run import Run
 from breastus.training.pretraining_leakage import pretraining_seen
+from breastus.workflows.explain import pooled_explanation
 from breastus.workflows.pooled_decision import (
     OutOfFoldPredictions,
     check_consistent,
@@ -75,6 +76,7 @@ def export_ensemble(runs: Sequence[Run | str | os.PathLike], out: str | os.PathL
             metadata=_metadata(members, decision, parameters=network.count_params()),
             card=model_card,
             seen=[*_seen(members), *(one for run in members for one in pretraining_seen(run.path))],
+            features=members[0].training_features,  # as those of an ensemble are its first one's
         )
 
 
@@ -93,7 +95,12 @@ def _metadata(members: Sequence[Run], decision: Decision, *, parameters: int) ->
         trained_on=manifest[manifest["image_id"].isin(_training_ids(members))],
         phantom=has_phantoms(manifest),
         parameters=parameters,
-        decision=decision_metadata(decision, metrics=metrics, validation=tables["val"]),
+        decision=decision_metadata(
+            decision,
+            metrics=metrics,
+            validation=tables["val"],
+            explanation=pooled_explanation(members),
+        ),
     )
     return {
         **metadata,

@@ -88,7 +88,12 @@ def evaluate_run(
     metadata = None
     if bundle is not None:
         validation = predictions["val"]
-        decided = decision_metadata(decision, metrics=jsonable(metrics), validation=validation)
+        decided = decision_metadata(
+            decision,
+            metrics=jsonable(metrics),
+            validation=validation,
+            explanation=run.read_explanation(),
+        )
         metadata = _new_metadata(bundle, decided)
     if metadata is None and run.latest_bundle in (None, run.path / BUNDLE_FOLDER):
         write()
@@ -106,6 +111,8 @@ def evaluate_run(
         environment=run.environment,
         history=run.history,
         robustness=run.read_robustness(predictions["test"]),
+        explanation=run.read_explanation(),
+        lesion_maps=run.read_lesion_maps(),
     )
     return metrics
 
@@ -130,7 +137,8 @@ def _with_settings(config: Config, settings: Sequence[str]) -> Config:
 
 def _new_metadata(bundle: Bundle, decided: dict[str, Any]) -> dict[str, Any] | None:
     """Return the content of bundle.json after an evaluation; None if it stays the same."""
-    made = ("format", "transform", "files", "created")  # added when a bundle is written
+    # Added when a bundle is written.
+    made = ("format", "transform", "files", "created", "distance_limit")
     before = {name: value for name, value in bundle.metadata.items() if name not in made}
     after = before | jsonable(decided)
     return None if after == before else after
@@ -148,4 +156,5 @@ def _write_bundle(run: Run, outdated: Bundle, metadata: dict[str, Any], decision
         metadata=metadata,
         card=model_card,
         seen=outdated.seen,
+        features=outdated.training_features,
     )

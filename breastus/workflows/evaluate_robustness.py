@@ -15,8 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from breastus.data.images import ImageFile
-from breastus.errors import DataError
+from breastus.data.images import read_unchanged
 from breastus.evaluation.options import EvaluationOptions
 from breastus.evaluation.predictions import truth_and_probability
 from breastus.evaluation.robustness.corruptions import SEVERITIES
@@ -91,13 +90,7 @@ def measure_robustness(
 
     def load(number: int) -> np.ndarray:
         row = rows.iloc[number]
-        file = ImageFile.read(row["path"])
-        if file.sha256 != row["sha256"]:
-            raise DataError(
-                f"{row['path']} has changed since it was predicted. Restore the old file, or "
-                "evaluate again."
-            )
-        return file.pixels
+        return read_unchanged(row["path"], row["sha256"])
 
     truth, _ = truth_and_probability(table)
     found = robustness(

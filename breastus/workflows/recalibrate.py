@@ -82,6 +82,7 @@ def export_recalibrated(
         metadata=_metadata(bundle, study, decision),
         card=model_card,
         seen=[*bundle.seen, *drawn["sha256"]],
+        # No features: their limit would refer images of the new hospital for being from there.
     )
 
 

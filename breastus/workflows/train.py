@@ -29,6 +29,7 @@ from breastus.deploy.bundle_metadata import bundle_metadata, decision_metadata
 from breastus.deploy.export import write_bundle
 from breastus.evaluation.decision.decision import Decision
 from breastus.evaluation.predictions import prediction_columns
+from breastus.explain.training_features import TrainingFeatures, network_features
 from breastus.labels import SPLITS
 from breastus.models.registry import ResolvedWeights, resolve_weights
 from breastus.models.weights.backbone_folder import (
@@ -41,7 +42,7 @@ from breastus.models.weights.backbone_folder import (
 from breastus.preprocessing.version import TRANSFORM_VERSION
 from breastus.reporting.model_card import model_card
 from breastus.runs.environment import command_line, hardware, peak_memory_mb, versions
-from breastus.runs.run import BUNDLE_FOLDER, Run, open_run
+from breastus.runs.run import BUNDLE_FOLDER, FEATURES_FILE, Run, open_run
 from breastus.training.feature_cache import SharedFeatureCache
 from breastus.training.hardware.graph_cost import flops
 from breastus.training.hardware.profiles import precision_record, resolve
@@ -173,6 +174,7 @@ def _train(
     # The wall time of a resumed run is unknown.
     seconds = None if resumed else round(time.perf_counter() - start, 1)
     _complete_environment(run, network, seconds)
+    _write_features(run, trainer, network)
     _export(run, network, decision, tables)
 
 
@@ -314,6 +316,16 @@ def _complete_environment(run: Run, network: keras.Model, seconds: float | None)
     )
 
 
+def _write_features(run: Run, trainer: Trainer, network: keras.Model) -> None:
+    """Write the features of the training images, by which a prediction finds similar ones."""
+    model = network_features(network)
+    raw = {split: trainer.outputs(model, split) for split in ("train", "val")}
+    features = TrainingFeatures.fit(
+        raw["train"], trainer.tables["train"], validation=raw["val"], seed=run.config.seed
+    )
+    features.save(run.path / FEATURES_FILE)
+
+
 def _export(
     run: Run, network: keras.Model, decision: Decision, tables: dict[str, pd.DataFrame]
 ) -> None:
@@ -336,4 +348,5 @@ def _export(
         metadata=metadata,
         card=model_card,
         seen=[*tables["train"]["sha256"], *tables["val"]["sha256"], *pretraining_seen(run.path)],
+        features=run.training_features,
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from breastus.data.images import to_png
+from breastus.deploy.explainer import Explainer
 from breastus.deploy.predictor import Predictor
 from breastus.reporting.check_page import Case, check, how_sure
 from breastus.reporting.format import rounded_apart
@@ -19,9 +20,9 @@ def test_the_check_page(tiny_run, tmp_path, speckle):
     odd = tmp_path / "odd.png"
     odd.write_bytes(to_png(np.full((40, 40, 3), 255, np.uint8)))
     out = tmp_path / "check.html"
-    predictions = check(
-        Predictor(tiny_run.bundle), [Case(scan, "benign"), Case(bad), Case(odd)], out
-    )
+    predictor = Predictor(tiny_run.bundle)
+    cases = [Case(scan, "benign"), Case(bad), Case(odd)]
+    predictions = check(predictor, cases, out, explainer=Explainer(predictor.bundle))
     assert [bool(prediction.error) for prediction in predictions] == [False, True, False]
     html = out.read_text()
     assert "скан (1).png" in html

@@ -27,6 +27,7 @@ def test_a_finished_run_holds_what_the_design_says(tiny_run):
         *("config.yaml", "environment.json", "manifest.csv", "splits.csv", "history.csv", "logs"),
         *("best.keras", "predictions_val.csv", "predictions_test.csv", "metrics.json"),
         *("report.html", "figures", "decision.json", "shortcuts.json", "bundle"),
+        "training_features.npz",
     }
     assert tiny_run.finished
     assert len(tiny_run.history) == 2

@@ -235,7 +235,8 @@ def test_a_network_of_labels_has_no_findings(tiny_run):
     assert "finding_confusion_matrix" not in tiny_run.metrics["test"]
     assert "Confusion matrix by finding" not in tiny_run.report.read_text()
     served = tf.saved_model.load(str(tiny_run.bundle / "saved_model"))
-    assert set(served.signatures["predict_bytes"].structured_outputs) == {"probabilities", "lump"}
+    outputs = set(served.signatures["predict_bytes"].structured_outputs)
+    assert outputs == {"probabilities", "lump", "distance"}
 
 
 def test_the_matrix_by_finding_equals_scikit_learn(finding_run):
