@@ -8,7 +8,7 @@ from breastus.utils.quiet import import_tensorflow
 
 _WIDTH = 24
 
-EXAMPLES = ("breastus doctor", "breastus doctor --profile t4   # is there such a GPU?")
+EXAMPLES = ("breastus doctor", "breastus doctor --profile t4   # is this GPU here?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

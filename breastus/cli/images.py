@@ -20,7 +20,7 @@ def model_and_images(arguments: Sequence[str]) -> tuple[Path, list[Path]]:
 
     Raises:
         BundleError: when no model is named and none ships.
-        DataError: as for `image_files`.
+        DataError: when a folder holds no image or cannot be read.
     """
     from breastus.deploy.bundle import is_model, shipped_bundle
 

@@ -119,7 +119,7 @@ def shipped_bundle() -> Path:
     """Return the bundle that ships with the repository.
 
     Raises:
-        BundleError: if there is none, as in a package that was not installed from a clone.
+        BundleError: without one, as in a package that was not installed from a clone.
     """
     if not is_bundle(_SHIPPED):
         raise BundleError(

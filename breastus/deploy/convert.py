@@ -55,7 +55,7 @@ def convert_bundle(
 
     Args:
         bundle: a bundle with SavedModel and Keras file.
-        out: the new bundle folder; nothing is left there if a conversion fails.
+        out: the new bundle folder; it is not written if a conversion fails.
         formats: some of `FORMATS`; `saved_model` includes the Keras file.
         images: images on which each converted graph is compared with the SavedModel.
 

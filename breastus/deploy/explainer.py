@@ -35,7 +35,7 @@ class Explainer:
             known; a bundle alone has no picture of them.
 
     Attributes:
-        measured: how well the maps point at lesions, content of `explanation` in bundle.json; None
+        measured: scores of the maps, content of `explanation` in bundle.json; None
             if `breastus explain RUN` has not measured it.
     """
 

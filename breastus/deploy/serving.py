@@ -35,7 +35,7 @@ class ServingModule(tf.Module):
         transform: image transform of the network.
         calibrators: applied to the network's probabilities one after the other.
         views: views of test-time augmentation, whose logits are averaged before calibration. The
-            first one must be the image as it is.
+            first one must be the unchanged image.
         known: features of the training images. With them the graph also returns `distance`, float32
             [B], see `TrainingFeatures.distance`.
     """

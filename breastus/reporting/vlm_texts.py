@@ -8,7 +8,7 @@ from breastus.reporting.render import render, sentence
 
 
 def answers_summary(table: pd.DataFrame) -> str:
-    """Return how many images were called lump, and how many texts abstain, in one line."""
+    """Return how many images were labelled lump, and how many texts abstain, in one line."""
     stated = table[table["text_label"] != ""]
     counts = {
         "images": len(table),

@@ -66,9 +66,9 @@ class Answer:
             averaged. Near 0 the model would reply something else, and the odds mean little.
         explanation, recommendation: parts of the generated text, unverified.
         text: generated text; "" if none was asked for.
-        abstained: whether no yes or no can be read from the text; None without a text.
+        abstained: true if neither yes nor no can be read from the text; None without a text.
         text_label: label that the text states; "" if it abstains. It may differ from `label`.
-        notice: how the history was shortened, else "".
+        notice: the cut of the history in words, else "".
         error: why the image could not be read, else "".
     """
 
@@ -93,10 +93,10 @@ class Vlm:
     Args:
         model: a loaded model.
         prompts: name of a prompt set of the package, a YAML file, or a `PromptSet`.
-        subtract_blank: whether each image's log odds are reduced by the log odds of a blank image,
+        subtract_blank: true if each image's log odds are reduced by the log odds of a blank image,
             which removes a preference for one answer that no image causes (Zhao et al., Calibrate
             Before Use, ICML 2021).
-        reports: whether text is generated as well.
+        reports: true to generate text as well.
 
     Examples:
         >>> vlm = breastus.build_vlm("llava-med")

@@ -325,7 +325,7 @@ def patch_features(tower: keras.Model, image: np.ndarray) -> np.ndarray:
     """Return what the language model gets of an image, before the projector.
 
     Args:
-        tower: from `load_tower`.
+        tower: vision tower that `load_tower` returned.
         image: uint8 [H, W, 3], RGB.
 
     Returns:

@@ -30,7 +30,7 @@ class PromptSet:
 
     Attributes:
         name, version: they are written beside each answer.
-        description: what the set is for.
+        description: purpose of the set.
         questions: wordings of one question, with the places `{first}` and `{second}`.
         lump, no_lump: spellings of the two answers.
         history: text around a clinical history, with the place `{history}`.

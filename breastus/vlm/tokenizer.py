@@ -17,7 +17,7 @@ class Tokenizer:
 
     Args:
         file: tokenizer.model.
-        legacy: whether a space is put before the text that follows the image.
+        legacy: true to put a space before the text that follows the image.
     """
 
     def __init__(self, file: Path, *, legacy: bool):

@@ -36,7 +36,7 @@ class VlmReport(NamedTuple):
     Attributes:
         table: one row an image that could be read.
         errors: why the others could not be read.
-        controls: as from `run_controls`; None if they were not asked for.
+        controls: result of `run_controls`; None if they were not asked for.
         out: the file of the table; the controls lie beside it, as `NAME.controls.json`.
     """
 
@@ -76,7 +76,7 @@ def ask_vlm(
         data: instead of images: a data set, see `breastus.train`. All images that it includes are
             asked about; nothing is trained, so that each may be tested.
         history: clinical history, the same for all images.
-        controls: whether the controls are run as well, see `run_controls`; needs `data`.
+        controls: true to run the controls as well, see `run_controls`; needs `data`.
         out: a new CSV file.
         config: all settings, with `data`; None takes the defaults. `data`, `evaluation`
             and `seed` count.

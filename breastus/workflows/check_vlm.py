@@ -19,8 +19,8 @@ class VlmCheck(NamedTuple):
         layout: `original` or `converted`.
         tensors, shards, parameters: their numbers.
         config: sizes of its networks.
-        memory: by quantization.
-        refusals: by quantization, why it does not fit into this machine; "" if it fits.
+        memory: bytes needed, by quantization.
+        refusals: reason by quantization why it does not fit into this machine; "" if it fits.
         licence: licence and intended use.
     """
 
@@ -48,7 +48,7 @@ def check_vlm(model: str | os.PathLike) -> VlmCheck:
     """Check the files of a checkpoint, without reading its weights.
 
     Args:
-        model: as for `breastus.build_vlm`.
+        model: argument of `breastus.build_vlm`.
 
     Raises:
         ModelError: if the name is unknown.

@@ -69,7 +69,7 @@ class Demo(NamedTuple):
 
     Attributes:
         url: its address.
-        loopback: whether this machine alone can reach it.
+        loopback: true if this machine alone can reach it.
         serve: a function that answers until the process is interrupted.
     """
 
@@ -82,7 +82,7 @@ def open_demo(model: Any, *, host: str = "127.0.0.1", port: int = 8000) -> Demo:
     """Load a model, and open the port of its page.
 
     Args:
-        model: what `Predictor` loads: a bundle or a finished run.
+        model: bundle or finished run, as `Predictor` loads it.
         host: address or name to listen on. Other machines reach the page unless it is a loopback
             address.
         port: port, 0 for any free one.
@@ -129,7 +129,7 @@ def demo_app(
     Args:
         predictor: a loaded bundle. All predictions are made in one thread.
         names: names of this server in addition to `localhost` and any IP address.
-        limits: what it takes; None takes `Limits()`.
+        limits: limits of the server; None takes `Limits()`.
     """
     from fastapi import FastAPI, Request, Response
     from fastapi.responses import JSONResponse
@@ -193,7 +193,7 @@ class _Uploads:
             self._bytes -= len(body)
 
     async def _read(self, request: "Request", body: bytearray) -> None:
-        """Read a body in memory; refuse it as soon as it is too large."""
+        """Read a body in memory; refuse it once it is too large."""
         from starlette.requests import ClientDisconnect
 
         limits = self._limits

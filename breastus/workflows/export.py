@@ -42,7 +42,7 @@ def export(
         out: the bundle folder, which must not exist; None takes `models/<model>`, or
             `models/<model>-<data set>` of a recalibrated one.
         recalibrated: folder of `evaluate_external(model, ..., recalibrate=N)`.
-        formats: what the bundle holds: "saved_model" (with the Keras file), "keras", "onnx",
+        formats: files of the bundle: "saved_model" (with the Keras file), "keras", "onnx",
             "litert".
 
     Raises:

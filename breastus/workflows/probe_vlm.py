@@ -38,7 +38,7 @@ class ProbeReport(NamedTuple):
 
     Attributes:
         table: predictions of the images of val and test, with the probe's own decision.
-        metrics: as from `score_predictions`, of `test`.
+        metrics: result of `score_predictions` for `test`.
         training_images: number of images that the probe was fitted on.
         strength: inverse penalty that validation chose.
         out: the file of the table.
@@ -73,10 +73,10 @@ def probe_vlm(
     calibration and threshold.
 
     Args:
-        model: as for `breastus.build_vlm`; only its vision tower is loaded.
+        model: argument of `breastus.build_vlm`; only its vision tower is loaded.
         data: see `breastus.train`.
         shots: number of training images of each class, drawn at random; None takes all.
-        tower: as for `breastus.build_vlm`.
+        tower: argument of `breastus.build_vlm`.
         out: a new CSV file.
         config: all settings; None takes the defaults. `data`, `evaluation` and `seed` count.
         **settings: single settings by name, such as `split="kfold"`.

@@ -227,7 +227,7 @@ def _prepare(run: Run, *, resumed: bool, asked: TrainingConfig) -> ResolvedWeigh
 def _execution(
     settings: TrainingConfig, asked: TrainingConfig, before: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return how a training runs; what nobody asked for is as `before`, if the run is resumed."""
+    """Return how a training runs; settings not asked for are as `before`, if the run is resumed."""
     return {
         name: before.get(name, getattr(settings, name))
         if getattr(asked, name) in (None, "auto")

@@ -93,7 +93,7 @@ def section(rows: list[dict], machine: str) -> str:
         *title_and_text(__doc__),
         "",
         f"`python -m experiments.benchmarks.memory`; {machine}. Sizes in MiB. The estimate is "
-        f"{min(shares):.2f} to {max(shares):.2f} of what was measured.",
+        f"{min(shares):.2f} to {max(shares):.2f} of the measured memory.",
         "",
         *table(columns, cells),
     ]

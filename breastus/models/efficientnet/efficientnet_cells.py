@@ -29,7 +29,7 @@ from breastus.models.registry import register_model
 
 _STRIDE = 64  # stride of the coarsest map in pixels of the input
 # Factor on the logits of the cells. Adam moves every weight by the learning rate, and two thousand
-# weights that move together need a smaller one than the few of the head.
+# weights that move together need a smaller one than the head's.
 _SLOWER = 1 / 16
 
 

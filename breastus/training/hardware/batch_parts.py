@@ -56,7 +56,7 @@ def first_parts(model: keras.Model, config: Config) -> int:
 
 
 def step_memory(model: keras.Model) -> tuple[int, int]:
-    """Return a rough estimate of what a training step takes: bytes, and bytes for each image.
+    """Return a rough estimate of the memory of a training step: bytes, and bytes for each image.
 
     It is the size of the optimizer's values and of the tensors of a forward pass. Some of these are
     not kept for the gradients, and the gradients have sizes of their own, so it is off by up to a
