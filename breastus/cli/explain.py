@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from breastus.cli.options import IMAGES_HELP, add_data, add_import, add_out, image_files
+from breastus.cli.images import IMAGES_HELP, image_files
+from breastus.cli.options import add_data, add_import, add_out
 from breastus.config.parsing import join_labels
 from breastus.utils.quiet import import_tensorflow
 

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+IMAGES_HELP = (
+    "image files, folders or quoted patterns such as 'scans/*.png'; masks in folders are skipped"
+)
 MODEL_AND_IMAGES_HELP = (
-    "image files, folders or quoted patterns such as 'scans/*.png'; masks in folders are skipped. "
-    "Before them a bundle or run folder, such as models/cnn (default: models/busi, which ships "
-    "with the repository)"
+    f"{IMAGES_HELP}. Before them a bundle or run folder, such as models/cnn (default: models/busi, "
+    "which ships with the repository)"
 )
 
 

@@ -7,7 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from breastus.cli.options import IMAGES_HELP, add_data, add_out, add_settings, image_files, settings
+from breastus.cli.images import IMAGES_HELP, image_files
+from breastus.cli.options import add_data, add_out, add_settings, settings
 from breastus.utils.quiet import import_tensorflow
 
 EXAMPLES = (
