@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -51,41 +52,44 @@ def export(
         BundleError: if `out` exists.
     """
     formats = check_formats(formats)
-    write, name, predictions = _plan(models, recalibrated)
-    out = Path(out) if out is not None else MODELS / name()
+    source = _source(models, recalibrated)
+    out = Path(out) if out is not None else MODELS / source.name()
     if out.exists():
         raise BundleError(f"{out} exists. Choose another --out, or delete it.")
-    if "saved_model" in formats and not {"onnx", "litert"} & set(formats):
-        return write(out)
-    images = comparison_images(predictions()) if {"onnx", "litert"} & set(formats) else []
+    converted = {"onnx", "litert"} & set(formats)
+    if "saved_model" in formats and not converted:
+        return source.write(out)
+    images = comparison_images(source.predictions()) if converted else []
     with tempfile.TemporaryDirectory() as folder:
-        return convert_bundle(write(Path(folder, "bundle")), out, formats, images)
+        return convert_bundle(source.write(Path(folder, "bundle")), out, formats, images)
 
 
-def _plan(
-    models: Sequence[str | os.PathLike], recalibrated: str | os.PathLike | None
-) -> tuple[Callable[[Path], Path], Callable[[], str], Callable[[], pd.DataFrame]]:
-    """Return what writes the bundle, what names it, and what gives predictions with paths."""
-    if recalibrated is None:
-        runs = [
-            run for path in models for run in CrossValidation(Path(path)).runs or [Run.load(path)]
-        ]
-        return (
-            lambda out: (
-                publish(runs[0].bundle, out) if len(runs) == 1 else export_ensemble(runs, out)
-            ),
-            lambda: runs[0].config.model.name,
-            lambda: _with_paths(runs[0].read_predictions("val"), runs[0].read_manifest()),
+class _Source(NamedTuple):
+    """Where a bundle comes from."""
+
+    write: Callable[[Path], Path]  # writes it to a folder
+    name: Callable[[], str]  # of its folder in `models/`
+    predictions: Callable[[], pd.DataFrame]  # on images to compare runtimes on, with their `path`
+
+
+def _source(models: Sequence[str | os.PathLike], recalibrated: str | os.PathLike | None) -> _Source:
+    if recalibrated is not None:
+        if len(models) > 1:
+            raise ConfigError(
+                f"--recalibrated takes one run or bundle. Received: {len(models)} of them"
+            )
+        model, folder = ModelArtifact.load(models[0]), ExternalEvaluation(Path(recalibrated))
+        return _Source(
+            lambda out: export_recalibrated(model, folder, out),
+            lambda: recalibrated_name(model, folder),
+            lambda: _with_paths(folder.read_predictions(), folder.read_manifest()),
         )
-    if len(models) > 1:
-        raise ConfigError(
-            f"--recalibrated takes one run or bundle. Received: {len(models)} of them"
-        )
-    model, folder = ModelArtifact.load(models[0]), ExternalEvaluation(Path(recalibrated))
-    return (
-        lambda out: export_recalibrated(model, folder, out),
-        lambda: recalibrated_name(model, folder),
-        lambda: _with_paths(folder.read_predictions(), folder.read_manifest()),
+    runs = [run for path in models for run in CrossValidation(Path(path)).runs or [Run.load(path)]]
+    first = runs[0]
+    return _Source(
+        lambda out: publish(first.bundle, out) if len(runs) == 1 else export_ensemble(runs, out),
+        lambda: first.config.model.name,
+        lambda: _with_paths(first.read_predictions("val"), first.read_manifest()),
     )
 
 

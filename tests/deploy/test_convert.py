@@ -25,7 +25,7 @@ from breastus.evaluation.tta import VIEWS
 from breastus.models.ensemble import ensemble
 from breastus.models.registry import build_model
 from breastus.preprocessing.transform import Transform
-from breastus.workflows.export import export
+from breastus.workflows.export import comparison_images, export
 
 PLATT = Calibrator("platt", slope=0.8, intercept=-0.3)
 ISOTONIC = Calibrator("isotonic", knots=((0.0, 0.0), (0.3, 0.2), (0.6, 0.8), (1.0, 1.0)))
@@ -210,8 +210,6 @@ def test_what_no_converter_can_do_is_said_before_it_is_tried(tiny_run, tmp_path)
 
 def test_without_images_nothing_is_compared(tiny_run, tmp_path):
     lost = tiny_run.read_predictions("val").assign(path=str(tmp_path / "gone.png"))
-    from breastus.workflows.export import comparison_images
-
     with pytest.raises(ExportError, match=r"none can be read: .*gone\.png"):
         comparison_images(lost)
 
