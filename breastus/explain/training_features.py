@@ -1,8 +1,9 @@
-"""Features of the training images: from which a model learned, without a pixel of them.
+"""What a network computes of its training images, without a pixel of them.
 
-    raw = network_features(network).predict(images)      # [n, C]
-    known = TrainingFeatures.fit(raw, table, seed=0)     # a file of some hundred kB in the bundle
-    known.nearest(raw_of_an_image)                       # similar training images, one a scene
+    raw = network_features(network).predict(images)                      # [n, C]
+    known = TrainingFeatures.fit(raw, table, validation=other, seed=0)   # some hundred kB as a file
+    known.nearest(raw[0])      # similar training images, one for each patient or scene
+    known.distance(raw)        # how far images are from the training images
 
 The features are the mean over the last feature map, standardised and turned onto their principal
 components: the cosine of two images is hardly changed, and the file is small.
@@ -141,9 +142,9 @@ class TrainingFeatures:
     def distance(self, raw: np.ndarray) -> np.ndarray:
         """Return how far raw features [m, C] are from the training images, [m], 0 or more.
 
-        The Mahalanobis distance whose covariance is that of the components, and one variance for
-        all dimensions beyond them (probabilistic principal components: Tipping, Bishop, Journal of
-        the Royal Statistical Society B 61, 1999, 611).
+        The Mahalanobis distance by the variances of the components, with one variance for all
+        dimensions beyond them (probabilistic principal components: Tipping, Bishop, Journal of the
+        Royal Statistical Society B 61, 1999, 611).
         """
         standard = (raw - self.mean) / self.scale
         along = standard @ self.basis
