@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data(parser, "another data set to measure on; nothing is written (default: none)")
     add_import(parser)
-    add_out(parser, "a new folder for the pictures, needed with images")
+    add_out(parser, "a new folder for the pictures, needed with images (default: none)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,8 @@ import pytest
 
 from breastus.cli.main import main
 from breastus.data.manifest.schema import read_manifest
+from breastus.deploy.bundle import Bundle
+from breastus.deploy.explainer import Explainer
 from breastus.deploy.predictor import Predictor, tolerant
 from breastus.errors import BundleError
 from breastus.evaluation.calibration.calibrators import Calibrator
@@ -37,6 +39,11 @@ def run(tiny_config, tmp_path_factory):
 def bundle(run, tmp_path):
     """A copy that may be changed."""
     return shutil.copytree(run.bundle, tmp_path / "bundle")
+
+
+def page_of(bundle, cases, predictions):
+    explainer = Explainer(Bundle.load(bundle))
+    return check_page(info_of(bundle), cases, predictions, explainer=explainer)
 
 
 def info_of(bundle):
@@ -116,7 +123,7 @@ def test_who_is_called_what_the_set_does_not_hold_is_referred(bundle, run):
         assert (found.label, found.referred) == (label, label == "no_lump")
         decision = Decision(Calibrator(), threshold, ConformalSets.from_dict(lump), {})
         assert decision.referred([probability]).tolist() == [found.referred]
-        html = check_page(info_of(bundle), [Case(path)], [found])
+        html = page_of(bundle, [Case(path)], [found])
         assert ("contradict each other" in html) == found.referred
         card = model_card(info_of(bundle))
         assert ("or the sets hold another answer than the threshold gives" in card) == (
@@ -142,7 +149,8 @@ def test_a_bundle_without_sets_says_nothing_of_a_reader(bundle, run, tmp_path):
     path = paths_of(run).iloc[0]
     found = predictor(path)
     assert found.referred is None
-    check(predictor, [Case(path)], tmp_path / "check.html")
+    explainer = Explainer(predictor.bundle)
+    check(predictor, [Case(path)], tmp_path / "check.html", explainer=explainer)
     html = (tmp_path / "check.html").read_text()
     assert "does not say which images to refer to a reader" in html
     assert "Refer to a reader" not in html
@@ -173,7 +181,7 @@ def test_the_page_says_why_an_image_is_referred(bundle, run, low, high, why):
     referred = with_sets(bundle, sets)(path)
     assert why in referred.reasons["undecided"]
     predictions = [referred, dataclasses.replace(referred, referred=False, reasons={})]
-    html = " ".join(check_page(info_of(bundle), [Case(path)] * 2, predictions).split("\n"))
+    html = " ".join(page_of(bundle, [Case(path)] * 2, predictions).split("\n"))
     assert html.count("<b>Refer to a reader</b>") == 1
     assert why in html
     assert "Refer to a reader: 1 of them" in html
