@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images", nargs="*", metavar="IMAGE", help=f"{IMAGES_HELP}; or: {CHECK} FOLDER"
     )
     parser.add_argument(
-        "--model", help="llava-med, or the folder of a checkpoint in its layout or llava-hf's"
+        "--model",
+        help="llava-med, or the folder of a checkpoint in its layout or llava-hf's (default: none)",
     )
     parser.add_argument(
         "--history",

@@ -131,10 +131,11 @@ def compare(bundle: Bundle, runtime: str, images: Sequence[NamedImage]) -> dict[
         except Exception as error:  # each runtime has errors of its own
             raise ExportError(f"The graph for {runtime} fails on {name}: {error}") from error
         # Relative where an output is above 1, as a distance is; NaN where one is missing.
-        difference = max(
-            float((np.abs(found.get(key, np.nan) - value) / np.maximum(1, np.abs(value))).max())
-            for key, value in sorted(expected.items())
-        )
+        differences = [
+            np.max(np.abs(found.get(key, np.nan) - value) / np.maximum(1, np.abs(value)))
+            for key, value in expected.items()
+        ]
+        difference = float(np.max(differences))
         if not difference <= TOLERANCE:  # NaN too
             raise ExportError(
                 f"The graph for {runtime} differs from the SavedModel on {name}: its probability "
