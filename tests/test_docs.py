@@ -26,7 +26,7 @@ OUTSIDE = "0.78 (0.71 to 0.84)"
 # README row: (section of RESULTS.md, its table, start of its row)
 ROWS = {
     "`make train`, BUSI, 3 seeds": ("networks", 0, "efficientnet_lite0, 3 seeds"),
-    "`make train-best`, BUSI, out of fold": ("best", 0, "efficientnet_cells"),
+    "`make train-best`, BUSI, out of fold, 5 seeds": ("best", 0, "efficientnet_cells"),
     "logistic regression on frozen features and cells, BUSI": ("baselines", 0, "frozen, both"),
     "`make train-cnn`, BUSI, 3 seeds": ("study", 0, "cnn-group-plain, 3 seeds"),
     "the study's CNN as published, random split": ("study", 0, "published study, cnn, plain"),
