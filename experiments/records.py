@@ -227,7 +227,9 @@ def recipe_command(command: str) -> str:
 
     Without folders of the machine and without the options that only select runs.
     """
-    command = re.sub(r" --only( (?!-)\S+)+| --missing\b| --publish \S+", "", without_folders(command))
+    command = re.sub(
+        r" --only( (?!-)\S+)+| --missing\b| --publish \S+", "", without_folders(command)
+    )
     return re.sub(r"^(\w+)\.py", r"python -m experiments.recipes.\1", command)
 
 
