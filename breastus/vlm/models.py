@@ -37,7 +37,7 @@ KNOWN = {
     "llava-med": KnownModel(
         "microsoft/llava-med-v1.5-mistral-7b",
         15.1,
-        "Apache-2.0 by its model card, intended for biomedical research",
+        "Apache-2.0 by its model card, released for research only",
     )
 }
 

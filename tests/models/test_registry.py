@@ -92,7 +92,7 @@ def test_half_precision_gives_full_precision_probabilities(name, policy):
 def without_imagenet(monkeypatch):
     """Make efficientnet_lite0's ImageNet weights not installed."""
 
-    def missing(lite):
+    def missing():
         raise WeightsError("They come with a package that is not installed.")
 
     monkeypatch.setattr("breastus.models.efficientnet.lite._package_folder", missing)
