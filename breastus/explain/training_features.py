@@ -41,10 +41,8 @@ def network_features(network: keras.Model) -> keras.Model:
     """
     names = {layer.name: layer for layer in network.layers}
     image = network.input
-    if "backbone" in names:
-        found = names["backbone"](image)
-    elif "member_0" in names:
-        member = names["member_0"]
+    # Of an ensemble, the backbone that its networks share, or its first network.
+    if member := names.get("backbone") or names.get("member_0"):
         found = keras.Model(member.input, last_map(member))(image)
     else:
         found = last_map(network)

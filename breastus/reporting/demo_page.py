@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from breastus.labels import KNOWN_FINDINGS
-from breastus.reporting import texts
 from breastus.reporting.check_page import (
     decision_bar,
     hospital_of_recalibration,
@@ -14,6 +13,7 @@ from breastus.reporting.check_page import (
 )
 from breastus.reporting.facts import ModelFacts
 from breastus.reporting.format import rounded_apart
+from breastus.reporting.notices import notices
 from breastus.reporting.render import TEMPLATES, render
 
 if TYPE_CHECKING:  # it loads TensorFlow
@@ -33,7 +33,7 @@ def page_files(
     page = render(
         "demo/page.html.j2",
         info=info,
-        notices=texts.notices(ModelFacts.of_bundle(info)),
+        notices=notices(ModelFacts.of_bundle(info)),
         recalibrated_for=hospital_of_recalibration(info),
         findings=KNOWN_FINDINGS,
         max_bytes=max_bytes,

@@ -20,9 +20,9 @@ from breastus.data.dicom.files import is_dicom_file, split_frame
 from breastus.data.dicom.privacy import Elements, attempt, patient_key
 from breastus.errors import ImageError, RunError
 from breastus.labels import LABELS, LUMP
-from breastus.reporting import texts
 from breastus.reporting.facts import ModelFacts
 from breastus.reporting.format import rounded_apart
+from breastus.reporting.notices import notices
 from breastus.reporting.render import render
 from breastus.utils.files import write_aside
 
@@ -197,7 +197,7 @@ class DicomResults:
             answer=f"P(lump) = {probability}, {side} the threshold {threshold}",
             model=self._info["model"],
             version=breastus.__version__,
-            notices=texts.notices(ModelFacts.of_bundle(self._info)),
+            notices=notices(ModelFacts.of_bundle(self._info)),
         )
         return [line for line in text.splitlines() if line]
 

@@ -177,7 +177,7 @@ def test_the_command_writes_them_and_names_what_is_no_dicom(tmp_path, scan, monk
     fake = SimpleNamespace(
         metadata=metadata, predict_each=lambda files: (prediction(path=str(f)) for f in files)
     )
-    monkeypatch.setattr("breastus.deploy.predictor.Predictor", lambda bundle: fake)
+    monkeypatch.setattr("breastus.deploy.predictor.Predictor", lambda bundle, runtime: fake)
     (tmp_path / "other.png").write_bytes(to_png(np.zeros((9, 9), np.uint8)))
     out = tmp_path / "out"
     arguments = ["predict", "models/cnn", str(scan()), str(tmp_path / "other.png")]
