@@ -97,7 +97,8 @@ def build_vlm(
         model: `llava-med`, or the folder of a checkpoint in the layout of
             microsoft/llava-med-v1.5-mistral-7b or of llava-hf.
         prompts: name of a prompt set (`phrasings`, `study`, `birads`), or a YAML file.
-        subtract_blank, reports: see `breastus.vlm.asking.Vlm`.
+        subtract_blank: true if each image's log odds are reduced by those of a blank image.
+        reports: true to generate text as well.
         precision: bfloat16 (as published), float16 or float32.
         quantize: `none`, or `int8` for the language model.
         tower: `checkpoint`, `clip` (OpenAI's weights, which the original code loads) or the folder
