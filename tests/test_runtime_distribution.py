@@ -112,7 +112,7 @@ def test_other_commands_name_the_full_package(light, tmp_path):
     assert "Traceback" not in done.stderr
     done = _run(light, "predict", tmp_path, "a.png")
     assert done.returncode == 1
-    assert "is not a bundle" in done.stderr
+    assert "No model is named" in done.stderr
 
 
 def _run(*command):

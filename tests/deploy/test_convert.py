@@ -149,7 +149,7 @@ def test_bundle_json_says_how_each_runtime_compares(everywhere):
 def test_onnx_alone_is_a_bundle(tiny_run, tmp_path, images, monkeypatch):
     out = export([tiny_run.path], out=tmp_path / "light", formats=["onnx"])
     assert {path.name for path in out.iterdir()} == {
-        "model.onnx", "bundle.json", "MODEL_CARD.md", "seen_images.txt"
+        "model.onnx", "bundle.json", "MODEL_CARD.md", "seen_images.txt", "training_features.npz"
     }  # fmt: skip
     assert Predictor(out).runtime == "onnx"
     assert Predictor(out)(images[0]).probability == pytest.approx(
