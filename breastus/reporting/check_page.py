@@ -188,12 +188,8 @@ def referral_reasons(prediction: "Prediction") -> list[str]:
 
 def unusual_facts(prediction: "Prediction") -> list[str]:
     """Return further sentences on what is unusual about the image."""
-    elsewhere = (
-        *prediction.unsuitable,
-        UNFAMILIAR,
-        UNDECIDED,
-        PHANTOM,
-    )  # PHANTOM: in a notice above
+    # Said above, as a reason to refer or in a notice.
+    elsewhere = (*prediction.unsuitable, UNFAMILIAR, UNDECIDED, PHANTOM)
     return [text for flag, text in prediction.reasons.items() if flag not in elsewhere]
 
 

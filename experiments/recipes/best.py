@@ -35,8 +35,8 @@ seeds.
 - The number of epochs and of cached views, and the size of the images, follow from their cost.
 
 The ten patients were looked at once, at the end, with the finished bundle that ships with the
-repository, and nothing was changed after it: `breastus evaluate models/busi --data BUS-UCLM` gave a
-ROC-AUC of 0.89 (0.77 to 0.95 over patients), sensitivity 0.59 and specificity 0.94.
+repository, and nothing was changed after it. `breastus evaluate models/busi --data BUS-UCLM` shows
+what it reaches there.
 
     python -m experiments.recipes.best --data path/to/BUSI --seeds 5 --record
 """

@@ -14,7 +14,7 @@ class FakeVlm:
         log_odds: takes uint8 [H, W, 3] to the log odds of yes.
         first: added to the log odds when the answer for a lump is named first.
         mass: probability of yes and no together.
-        text: what is generated.
+        text: generated text.
     """
 
     image_size = 64

@@ -1,4 +1,4 @@
-"""Results in DICOM: what picture and report hold, whom they name, and that they are valid."""
+"""Results in DICOM: content of picture and report, the patient they name, validity."""
 
 import shutil
 import subprocess
